@@ -1,0 +1,1 @@
+"""Electronic structure in a basis of numerical atomic orbitals (numpy, scipy and torch only)."""

@@ -1,0 +1,213 @@
+"""Numerical atomic orbitals: containers, their file format and their identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h5py
+import numpy as np
+from ase.data import atomic_numbers
+
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5
+
+FORMAT = 'hamlr-basis'
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The 2l + 1 orbitals ``R(r) Y_lm`` with one radial function.
+
+    Parameters
+    ----------
+    angular_momentum : int
+    cutoff_radius : float
+        Radius beyond which the orbital is exactly zero, bohr.
+    radial : (n,) array
+        ``R(r)`` on the uniform mesh of the species, bohr^-3/2; ``int R^2 r^2 dr = 1``.
+    label : str
+        Where the shell comes from, as in '3s' or '3s second zeta'.
+    occupation : float
+        Electrons in the shell of the free pseudo-atom.
+    """
+
+    angular_momentum: int
+    cutoff_radius: float
+    radial: np.ndarray
+    label: str = ''
+    occupation: float = 0.0
+
+
+@dataclass(frozen=True)
+class SpeciesBasis:
+    """The shells of one element, in the order in which their orbitals stand in the matrices.
+
+    Parameters
+    ----------
+    element : str
+    step : float
+        Step of the uniform radial mesh ``r = step * arange(n)``, bohr; all shells share it.
+    shells : tuple of Shell
+    metadata : dict
+        What made the basis (size, confinement, functional, code); plain JSON values, not part of the identity.
+    """
+
+    element: str
+    step: float
+    shells: tuple[Shell, ...]
+    metadata: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.element not in atomic_numbers:
+            raise ValueError(f'basis: {self.element!r} is not a chemical element')
+        if not self.shells:
+            raise ValueError(f'basis of {self.element} has no shells')
+        object.__setattr__(self, 'shells', tuple(self.shells))
+
+    @property
+    def angular_momenta(self) -> tuple[int, ...]:
+        """Angular momentum of every shell."""
+        return tuple(shell.angular_momentum for shell in self.shells)
+
+    @property
+    def n_orbitals(self) -> int:
+        """Number of orbitals of one atom."""
+        return sum(2 * l + 1 for l in self.angular_momenta)
+
+    @property
+    def cutoff_radius(self) -> float:
+        """Largest cutoff radius of the shells, bohr."""
+        return max(shell.cutoff_radius for shell in self.shells)
+
+    @property
+    def shell_slices(self) -> tuple[slice, ...]:
+        """Where each shell's orbitals stand among those of the atom."""
+        offsets = np.concatenate([[0], np.cumsum([2 * l + 1 for l in self.angular_momenta])])
+        return tuple(slice(int(a), int(b)) for a, b in zip(offsets[:-1], offsets[1:], strict=True))
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of the element and the radial tables (rounded to 1e-10)."""
+        digest = hashlib.sha256(f'{self.element} {self.step:.10e}'.encode())
+        for shell in self.shells:
+            digest.update(f'{shell.angular_momentum} {shell.cutoff_radius:.10e}'.encode())
+            digest.update(np.round(shell.radial, 10).astype('<f8').tobytes())
+        return digest.hexdigest()
+
+    def write_group(self, group: h5py.Group):
+        """Write into an open HDF5 group."""
+        group.attrs['element'] = self.element
+        group.attrs['step_bohr'] = self.step
+        group.attrs['content_hash'] = self.content_hash
+        group.attrs['metadata'] = json.dumps(self.metadata)
+        group['angular_momentum'] = np.array(self.angular_momenta, dtype=np.int64)
+        group['cutoff_radius_bohr'] = np.array([shell.cutoff_radius for shell in self.shells])
+        group['occupation'] = np.array([shell.occupation for shell in self.shells])
+        group['label'] = [shell.label for shell in self.shells]
+        length = max(len(shell.radial) for shell in self.shells)
+        table = np.zeros((len(self.shells), length))
+        for row, shell in zip(table, self.shells, strict=True):
+            row[: len(shell.radial)] = shell.radial
+        group['radial'] = table
+
+    @classmethod
+    def read_group(cls, group: h5py.Group) -> SpeciesBasis:
+        """Read from an open HDF5 group.
+
+        Raises
+        ------
+        ValueError
+            If arrays are missing, disagree in length, are not finite, or do not have the recorded hash.
+        """
+        where = f'{group.file.filename}: basis {group.name}'
+        try:
+            momenta = group['angular_momentum'][:]
+            radii = group['cutoff_radius_bohr'][:]
+            occupations = group['occupation'][:]
+            labels = [label.decode() for label in group['label'][:]]
+            table = group['radial'][:]
+            element, step = str(group.attrs['element']), float(group.attrs['step_bohr'])
+            recorded, metadata = group.attrs['content_hash'], json.loads(group.attrs['metadata'])
+        except (KeyError, AttributeError, TypeError, OSError, json.JSONDecodeError) as error:
+            raise ValueError(f'{where} is incomplete: {error}') from error
+        if not len(momenta) == len(radii) == len(occupations) == len(labels) == len(table):
+            raise ValueError(f'{where}: its arrays disagree in the number of shells')
+        if not (np.isfinite(table).all() and np.isfinite(radii).all()) or step <= 0:
+            raise ValueError(f'{where}: radial tables are not finite')
+        shells = tuple(
+            Shell(int(l), float(radius), row, label, float(occupation))
+            for l, radius, row, label, occupation in zip(momenta, radii, table, labels, occupations, strict=True)
+        )
+        basis = cls(element, step, shells, metadata)
+        if basis.content_hash != recorded:
+            raise ValueError(f'{where}: content does not have the recorded hash {recorded[:12]}; the file is damaged')
+        return basis
+
+    def write(self, path: str | Path):
+        """Write a basis file, under a temporary name first."""
+        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+            self.write_group(handle.create_group('basis'))
+
+    @classmethod
+    def read(cls, path: str | Path) -> SpeciesBasis:
+        """Read a basis file.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a basis file, damaged, or of a newer version.
+        """
+        with open_hdf5(path) as handle:
+            check_format(handle, FORMAT, VERSION)
+            if 'basis' not in handle:
+                raise ValueError(f'{path}: no basis in the file')
+            return cls.read_group(handle['basis'])
+
+
+class Basis(Mapping[str, SpeciesBasis]):
+    """The orbitals of several elements, by chemical symbol."""
+
+    def __init__(self, species: Mapping[str, SpeciesBasis]):
+        self._species = dict(sorted(species.items()))
+        for symbol, basis in self._species.items():
+            if symbol != basis.element:
+                raise ValueError(f'basis given for {symbol} is one of {basis.element}')
+
+    def __getitem__(self, element: str) -> SpeciesBasis:
+        return self._species[element]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._species)
+
+    def __len__(self):
+        return len(self._species)
+
+    def for_symbols(self, symbols) -> list[SpeciesBasis]:
+        """The basis of every atom.
+
+        Raises
+        ------
+        ValueError
+            If an element has no basis; the message names it.
+        """
+        missing = sorted(set(symbols) - set(self._species))
+        if missing:
+            raise ValueError(f'no basis for {", ".join(missing)}; there is one for {", ".join(self._species)}')
+        return [self._species[symbol] for symbol in symbols]
+
+    def n_orbitals(self, symbols) -> np.ndarray:
+        """(N,) number of orbitals of every atom."""
+        return np.array([basis.n_orbitals for basis in self.for_symbols(symbols)], dtype=np.int64)
+
+    def restricted(self, symbols) -> Basis:
+        """The basis of the given elements only."""
+        return Basis({basis.element: basis for basis in self.for_symbols(symbols)})
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 over the elements' hashes, independent of the order in which they were given."""
+        return hashlib.sha256(''.join(b.content_hash for b in self._species.values()).encode()).hexdigest()

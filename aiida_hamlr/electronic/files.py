@@ -1,0 +1,70 @@
+"""Opening, checking and writing the project's HDF5 files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path`` that replaces it when the block ends well, and is removed otherwise."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5py.File]:
+    """Write an HDF5 file with its format and version; nothing is left at ``path`` when the block fails."""
+    with atomic_path(path) as temporary, h5py.File(temporary, 'w') as handle:
+        handle.attrs['format'] = file_format
+        handle.attrs['version'] = version
+        yield handle
+
+
+@contextmanager
+def open_hdf5(source) -> Iterator[h5py.File]:
+    """Open a path or a binary stream for reading.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is not HDF5, or it is truncated.
+    """
+    name = getattr(source, 'name', source)
+    try:
+        handle = h5py.File(source, 'r')
+    except FileNotFoundError as error:
+        raise ValueError(f'{name}: no such file') from error
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f'{name}: not an HDF5 file, or truncated') from error
+    with handle:
+        yield handle
+
+
+def check_format(handle: h5py.File, file_format: str, version: int):
+    """Raise ``ValueError`` unless the file has the format and a version that this program knows."""
+    found, found_version = handle.attrs.get('format'), handle.attrs.get('version')
+    if found != file_format:
+        raise ValueError(f'{handle.filename}: not a {file_format} file (format {found!r})')
+    if found_version is None or int(found_version) > version:
+        raise ValueError(
+            f'{handle.filename}: {file_format} version {found_version} is newer than version {version}, '
+            'the newest that this program reads; update aiida-hamlr'
+        )

@@ -1,0 +1,170 @@
+"""A Hamiltonian in an orbital basis with all that belongs to it, and its file, ``hamiltonian.h5``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5
+
+FORMAT = 'hamlr-hamiltonian'
+VERSION = 1
+
+#: The matrices that the file may hold, by name; all but the overlap and H0 may have a spin axis.
+MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
+
+#: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
+ORBITAL_ORDER = 'e3nn'
+
+
+@dataclass
+class Hamiltonian:
+    """Matrices of one structure in an orbital basis.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Cell and positions in Å.
+    basis : Basis
+        Orbitals of every element of the structure.
+    pattern : BlockPattern
+        Which atom pairs are stored; the same for all matrices.
+    matrices : mapping of str to (M,) or (n_spin, M) float arrays
+        Entries by name (``MATRICES``): ``hamiltonian`` and ``h0`` in eV, ``overlap`` and ``density_matrix`` without
+        unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
+    pseudopotentials : mapping of str to str
+        The UPF text of every element: with the basis, all that H0 of another structure needs.
+    attributes : dict
+        Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
+        ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S), ``fermi_level_eV``,
+        ``n_electrons``, ``n_spin``, ``grid`` (the three FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
+        (mesh of the density matrix), ``scf_kpoints``, ``code`` (what made the numbers) and ``verification``.
+
+    Raises
+    ------
+    ValueError
+        If an array does not have the length that the pattern asks for.
+    """
+
+    atoms: Atoms
+    basis: Basis
+    pattern: BlockPattern
+    matrices: dict[str, np.ndarray]
+    pseudopotentials: Mapping[str, str] = field(default_factory=dict)
+    attributes: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        expected = self.basis.n_orbitals(self.atoms.get_chemical_symbols())
+        if not np.array_equal(expected, self.pattern.n_orbitals):
+            raise ValueError('the number of orbitals per atom does not agree with the basis')
+        for name, entries in self.matrices.items():
+            if name not in MATRICES:
+                raise ValueError(f'unknown matrix {name!r}; known are {", ".join(MATRICES)}')
+            if entries.shape[-1] != self.pattern.n_entries:
+                raise ValueError(f'{name} has {entries.shape[-1]} entries, the pattern {self.pattern.n_entries}')
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbol of every atom."""
+        return self.atoms.get_chemical_symbols()
+
+    def __getattr__(self, name):
+        if name in MATRICES:
+            try:
+                return self.__dict__['matrices'][name]
+            except KeyError:
+                raise AttributeError(f'this Hamiltonian holds no {name}') from None
+        raise AttributeError(name)
+
+    def write(self, path: str | Path):
+        """Write ``hamiltonian.h5``, under a temporary name first."""
+        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+            handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
+            handle.attrs['orbital_order'] = ORBITAL_ORDER
+            handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
+            handle.attrs['attributes'] = json.dumps(self.attributes)
+            for key in ('gauge', 'gauge_shift_eV', 'fermi_level_eV', 'n_electrons', 'origin', 'code'):
+                if self.attributes.get(key) is not None:
+                    handle.attrs[key] = self.attributes[key]
+            structure = handle.create_group('structure')
+            structure['cell'] = np.asarray(self.atoms.cell)
+            structure['positions'] = self.atoms.positions
+            structure['atomic_numbers'] = self.atoms.numbers
+            structure['pbc'] = self.atoms.pbc
+            basis = handle.create_group('basis')
+            basis.attrs['content_hash'] = self.basis.content_hash
+            for element, species in self.basis.items():
+                species.write_group(basis.create_group(element))
+            pseudos = handle.create_group('pseudopotentials')
+            for element, text in self.pseudopotentials.items():
+                data = np.frombuffer(text.encode(), dtype=np.uint8)
+                pseudos.create_dataset(element, data=data, compression='gzip', shuffle=False)
+            blocks = handle.create_group('blocks')
+            blocks['atom_pairs'] = self.pattern.atom_pairs
+            blocks['chunk_shapes'] = self.pattern.chunk_shapes
+            blocks['chunk_boundaries'] = self.pattern.chunk_boundaries
+            for name, entries in self.matrices.items():
+                handle.create_group(name)['entries'] = entries
+
+    @classmethod
+    def read(cls, source, matrices=MATRICES) -> Hamiltonian:
+        """Read ``hamiltonian.h5`` from a path or a binary stream, with those of the named matrices that it holds.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, foreign, newer than this program or damaged; the message names the file.
+        """
+        with open_hdf5(source) as handle:
+            check_format(handle, FORMAT, VERSION)
+            name = str(getattr(source, 'name', source))
+            try:
+                return cls._read(handle, matrices)
+            except KeyError as error:
+                raise ValueError(f'{name}: incomplete Hamiltonian file: {error}') from error
+            except (OSError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
+                raise ValueError(f'{name}: damaged Hamiltonian file: {error}') from error
+            except ValueError as error:
+                raise ValueError(f'{name}: {error}' if name not in str(error) else str(error)) from error
+
+    @classmethod
+    def _read(cls, handle, wanted) -> Hamiltonian:
+        if handle.attrs.get('orbital_order') != ORBITAL_ORDER:
+            raise ValueError(f'orbital order {handle.attrs.get("orbital_order")!r} instead of {ORBITAL_ORDER!r}')
+        structure = handle['structure']
+        numbers, positions, cell = structure['atomic_numbers'][:], structure['positions'][:], structure['cell'][:]
+        if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
+            raise ValueError('cell, positions and atomic numbers disagree in shape')
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            raise ValueError('cell or positions are not finite')
+        if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > 118:
+            raise ValueError('atomic numbers are not those of chemical elements')
+        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=structure['pbc'][:])
+        basis = Basis({element: SpeciesBasis.read_group(group) for element, group in handle['basis'].items()})
+        n_orbitals = basis.n_orbitals(atoms.get_chemical_symbols())
+        blocks = handle['blocks']
+        pattern = BlockPattern(blocks['atom_pairs'][:], n_orbitals)
+        if not np.array_equal(pattern.chunk_boundaries, blocks['chunk_boundaries'][:]) or not np.array_equal(
+            pattern.chunk_shapes, blocks['chunk_shapes'][:]
+        ):
+            raise ValueError('blocks do not agree with the basis')
+        matrices = {}
+        for name in wanted:
+            if name not in handle:
+                continue
+            dataset = handle[name]['entries']
+            if dataset.shape[-1:] != (pattern.n_entries,) or dataset.ndim > 2 or dataset.dtype.kind != 'f':
+                raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
+            matrices[name] = dataset[...]
+            if not np.isfinite(matrices[name]).all():
+                raise ValueError(f'{name} has entries that are not finite')
+        pseudos = {element: data[:].tobytes().decode() for element, data in handle['pseudopotentials'].items()}
+        return cls(atoms, basis, pattern, matrices, pseudos, json.loads(handle.attrs['attributes']))

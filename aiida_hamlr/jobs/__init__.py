@@ -1,0 +1,1 @@
+"""The `hamlr` executable that runs where the calculations run; needs no AiiDA."""

@@ -1,0 +1,1 @@
+"""The dual-channel network: graphs, layers, long-range channel, training and inference."""
