@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine:  make demo   and   make test
+
+VENV := $(CURDIR)/.venv
+STAMP := $(VENV)/.installed
+export PATH := $(VENV)/bin:$(PATH)
+# The linear algebra of pw.x and torch slows down when more threads than cores compete.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help demo test install lint plugins docs pytest format clean
+
+help:
+	@echo 'make demo      quickstart: references, training, prediction of a 48-atom wave (at most 12 minutes on 2 cores)'
+	@echo 'make test      everything that continuous integration runs'
+	@echo 'make install   only the virtual environment and Quantum ESPRESSO, where they are missing'
+	@echo 'make format    mend what ruff can mend'
+	@echo 'make docs      build the documentation into docs/_build/html'
+	@echo 'make clean     remove the virtual environment, the demo and what was built'
+
+demo: install
+	python examples/quickstart.py
+
+test: install lint plugins docs pytest
+
+install: $(STAMP)
+	@.ci/install programs
+
+$(STAMP): pyproject.toml .ci/install
+	.ci/install environment $(VENV)
+	touch $@
+
+lint: install
+	ruff check .
+	ruff format --check .
+
+plugins: install
+	AIIDA_PATH=$(VENV) verdi devel validate-plugins
+
+docs: install
+	sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+pytest: install
+	AIIDA_PATH=$(VENV) pytest --durations=15
+
+format: install
+	ruff check --fix .
+	ruff format .
+
+clean:
+	rm -rf $(VENV) .demo docs/_build
