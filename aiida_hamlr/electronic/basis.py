@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from ase.data import atomic_numbers
 
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
 
 FORMAT = 'hamlr-basis'
 VERSION = 1
@@ -125,11 +125,11 @@ class SpeciesBasis:
         """
         where = f'{group.file.filename}: basis {group.name}'
         try:
-            momenta = group['angular_momentum'][:]
-            radii = group['cutoff_radius_bohr'][:]
-            occupations = group['occupation'][:]
+            momenta = read_array(group, 'angular_momentum')
+            radii = read_array(group, 'cutoff_radius_bohr')
+            occupations = read_array(group, 'occupation')
             labels = [label.decode() for label in group['label'][:]]
-            table = group['radial'][:]
+            table = read_array(group, 'radial')
             element, step = str(group.attrs['element']), float(group.attrs['step_bohr'])
             recorded, metadata = group.attrs['content_hash'], json.loads(group.attrs['metadata'])
         except (KeyError, AttributeError, TypeError, OSError, json.JSONDecodeError) as error:

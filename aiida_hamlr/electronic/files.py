@@ -9,6 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
+
+
+#: Deflate cannot shrink data by more than this factor.
+_MAX_COMPRESSION = 1032
 
 
 @contextmanager
@@ -68,3 +73,26 @@ def check_format(handle: h5py.File, file_format: str, version: int):
             f'{handle.filename}: {file_format} version {found_version} is newer than version {version}, '
             'the newest that this program reads; update aiida-hamlr'
         )
+
+
+def read_array(group: h5py.Group, name: str) -> np.ndarray:
+    """Read a dataset whose bytes are really in the file.
+
+    A header may claim any size; what it claims is compared with what is stored before memory is allocated.
+
+    Raises
+    ------
+    KeyError
+        If there is no such dataset.
+    ValueError
+        If the file holds fewer bytes than the header claims.
+    """
+    dataset = group[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise KeyError(f'{name} is not a dataset')
+    stored = dataset.id.get_storage_size() * (_MAX_COMPRESSION if dataset.compression else 1)
+    if dataset.nbytes > stored:
+        raise ValueError(
+            f'{dataset.name} claims {dataset.nbytes} bytes, but {dataset.id.get_storage_size()} are stored'
+        )
+    return dataset[...]

@@ -13,7 +13,7 @@ from ase import Atoms
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
 
 FORMAT = 'hamlr-hamiltonian'
 VERSION = 1
@@ -140,20 +140,20 @@ class Hamiltonian:
         if handle.attrs.get('orbital_order') != ORBITAL_ORDER:
             raise ValueError(f'orbital order {handle.attrs.get("orbital_order")!r} instead of {ORBITAL_ORDER!r}')
         structure = handle['structure']
-        numbers, positions, cell = structure['atomic_numbers'][:], structure['positions'][:], structure['cell'][:]
+        numbers, positions, cell = (read_array(structure, name) for name in ('atomic_numbers', 'positions', 'cell'))
         if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
             raise ValueError('cell, positions and atomic numbers disagree in shape')
         if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
             raise ValueError('cell or positions are not finite')
         if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > 118:
             raise ValueError('atomic numbers are not those of chemical elements')
-        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=structure['pbc'][:])
+        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=read_array(structure, 'pbc'))
         basis = Basis({element: SpeciesBasis.read_group(group) for element, group in handle['basis'].items()})
         n_orbitals = basis.n_orbitals(atoms.get_chemical_symbols())
         blocks = handle['blocks']
-        pattern = BlockPattern(blocks['atom_pairs'][:], n_orbitals)
-        if not np.array_equal(pattern.chunk_boundaries, blocks['chunk_boundaries'][:]) or not np.array_equal(
-            pattern.chunk_shapes, blocks['chunk_shapes'][:]
+        pattern = BlockPattern(read_array(blocks, 'atom_pairs'), n_orbitals)
+        if not np.array_equal(pattern.chunk_boundaries, read_array(blocks, 'chunk_boundaries')) or not np.array_equal(
+            pattern.chunk_shapes, read_array(blocks, 'chunk_shapes')
         ):
             raise ValueError('blocks do not agree with the basis')
         matrices = {}
@@ -163,8 +163,11 @@ class Hamiltonian:
             dataset = handle[name]['entries']
             if dataset.shape[-1:] != (pattern.n_entries,) or dataset.ndim > 2 or dataset.dtype.kind != 'f':
                 raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
-            matrices[name] = dataset[...]
+            matrices[name] = read_array(handle[name], 'entries')
             if not np.isfinite(matrices[name]).all():
                 raise ValueError(f'{name} has entries that are not finite')
-        pseudos = {element: data[:].tobytes().decode() for element, data in handle['pseudopotentials'].items()}
+        pseudos = {
+            element: read_array(handle['pseudopotentials'], element).tobytes().decode()
+            for element in handle['pseudopotentials']
+        }
         return cls(atoms, basis, pattern, matrices, pseudos, json.loads(handle.attrs['attributes']))
