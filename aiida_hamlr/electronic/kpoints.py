@@ -1,0 +1,204 @@
+"""Points of the Brillouin zone: meshes and band paths, always in fractions of the given cell's reciprocal vectors."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+#: Distance between neighbouring points of a band path, 1/Å.
+PATH_SPACING = 0.04
+
+#: Length tolerance within which the symmetry of a structure is found, Å.
+SYMMETRY_TOLERANCE = 1e-5
+
+
+def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
+    """Mesh that contains Gamma, reduced by time reversal, as ``K_POINTS automatic`` with ``0 0 0`` shifts.
+
+    Parameters
+    ----------
+    mesh : three int
+        Divisions along the reciprocal vectors.
+
+    Returns
+    -------
+    kpoints : (nk, 3) array
+        Fractional, in (-1/2, 1/2].
+    weights : (nk,) array
+        Sum 1; a point stands for itself and for -k.
+
+    Raises
+    ------
+    ValueError
+        If a division is not a positive integer.
+    """
+    divisions = np.asarray(mesh)
+    if divisions.shape != (3,) or divisions.dtype.kind not in 'iu' or divisions.min() < 1:
+        raise ValueError(f'k-point mesh {mesh!r}: three positive integers are needed')
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in divisions), indexing='ij'), axis=-1).reshape(-1, 3)
+    index = np.ravel_multi_index(points.T, divisions)
+    inverse = np.ravel_multi_index((-points % divisions).T, divisions)
+    kept = index <= inverse
+    weights = np.where(index == inverse, 1.0, 2.0)[kept]
+    fractional = points[kept] / divisions
+    return np.where(fractional > 0.5, fractional - 1.0, fractional), weights / weights.sum()
+
+
+def mesh_from_spacing(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
+    """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å."""
+    lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(np.asarray(cell)).T, axis=1)
+    return tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing - 1e-6)))
+
+
+@dataclass(frozen=True)
+class BandPath:
+    """Points along lines of the Brillouin zone.
+
+    Parameters
+    ----------
+    kpoints : (nk, 3) array
+        Fractional.
+    distances : (nk,) array
+        Length along the path, 1/Å; it does not grow over a jump between two lines.
+    labels : tuple of nk str
+        Name of the point, empty between the named ones.
+    """
+
+    kpoints: np.ndarray
+    distances: np.ndarray
+    labels: tuple[str, ...]
+
+    @classmethod
+    def from_lines(cls, lines, cell: np.ndarray, spacing: float = PATH_SPACING) -> BandPath:
+        """Sample straight lines.
+
+        Parameters
+        ----------
+        lines : list of list of (str, (3,) array)
+            Each inner list is a connected line through named points (fractional).
+        cell : (3, 3) array
+            Å.
+        spacing : float
+            Largest distance of neighbouring points, 1/Å.
+        """
+        reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(cell)).T
+        kpoints, distances, labels = [], [], []
+        reached = 0.0
+        for line in lines:
+            label, start = line[0]
+            start = np.asarray(start, dtype=float)
+            kpoints.append(start)
+            distances.append(reached)
+            labels.append(label)
+            for label, stop in line[1:]:
+                stop = np.asarray(stop, dtype=float)
+                length = float(np.linalg.norm((stop - start) @ reciprocal))
+                steps = max(1, int(np.ceil(length / spacing - 1e-9)))
+                for step in range(1, steps + 1):
+                    kpoints.append(start + (stop - start) * step / steps)
+                    distances.append(reached + length * step / steps)
+                    labels.append(label if step == steps else '')
+                reached += length
+                start = stop
+        return cls(np.array(kpoints), np.array(distances), tuple(labels))
+
+    def __len__(self):
+        return len(self.kpoints)
+
+
+def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
+    """Standard band path of a crystal (Hinuma et al., Comput. Mater. Sci. 128, 140 (2017)) in its own cell.
+
+    The path is that of the primitive standard cell, found by symmetry; its points are given in the fractional
+    coordinates of ``atoms.cell``, however that is turned, and also if it is a supercell (the bands are then folded).
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    spacing : float
+        1/Å.
+
+    Raises
+    ------
+    ValueError
+        If no symmetry can be found, as for atoms on top of each other.
+    """
+    import seekpath
+    import spglib
+    from seekpath.hpkot import SymmetryDetectionError
+
+    structure = (np.array(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
+    with warnings.catch_warnings():
+        # Deprecated access in seekpath, and near-degenerate lattices, for which either choice of path is right.
+        warnings.simplefilter('ignore')
+        try:
+            found = seekpath.get_path(structure, symprec=SYMMETRY_TOLERANCE)
+            dataset = spglib.get_symmetry_dataset(structure, symprec=SYMMETRY_TOLERANCE)
+        except (SymmetryDetectionError, ValueError, RuntimeError) as error:
+            raise ValueError(f'no band path for {atoms.get_chemical_formula()}: {error}') from error
+    if dataset is None:
+        raise ValueError(f'no band path for {atoms.get_chemical_formula()}: no symmetry found, do atoms coincide?')
+    # Columns: (a b c) = (a_std b_std c_std) P up to a rotation, so that k.a_i = sum_j P_ji k.a_std,j.
+    to_given = dataset.std_lattice @ np.array(found['reciprocal_primitive_lattice']).T / (2 * np.pi)
+    to_given = dataset.transformation_matrix.T @ to_given
+    points = {label: to_given @ np.array(point) for label, point in found['point_coords'].items()}
+    lines: list[list] = []
+    for start, stop in found['path']:
+        if not lines or lines[-1][-1][0] != start:
+            lines.append([(start, points[start])])
+        lines[-1].append((stop, points[stop]))
+    return BandPath.from_lines(lines, atoms.cell, spacing)
+
+
+def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPACING) -> BandPath:
+    """Read a band path from a text file.
+
+    One point a line, ``label k1 k2 k3``, in fractions of the reciprocal vectors of the structure's own cell; straight
+    lines connect successive points, an empty line breaks the path, ``#`` starts a comment::
+
+        GAMMA  0    0    0
+        X      0.5  0    0.5
+
+        L      0.5  0.5  0.5
+        GAMMA  0    0    0
+
+    Parameters
+    ----------
+    path : path
+    cell : (3, 3) array
+        Å.
+    spacing : float
+        1/Å.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or a line cannot be read; the message names the file and the line.
+    """
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f'{path}: cannot read a band path: {getattr(error, "strerror", None) or error}') from error
+    lines: list[list] = [[]]
+    for number, raw in enumerate(text.splitlines(), 1):
+        words = raw.split('#')[0].split()
+        if not words:
+            if not raw.strip() and lines[-1]:
+                lines.append([])
+            continue
+        try:
+            label, *numbers = words
+            point = np.array([float(x) for x in numbers])
+            if len(point) != 3 or not np.isfinite(point).all():
+                raise ValueError
+        except ValueError:
+            raise ValueError(f'{path}, line {number}: expected "label k1 k2 k3", found {raw.strip()!r}') from None
+        lines[-1].append((label, point))
+    lines = [line for line in lines if line]
+    if not lines or any(len(line) < 2 for line in lines):
+        raise ValueError(f'{path}: a line of the band path needs at least two points')
+    return BandPath.from_lines(lines, cell, spacing)
