@@ -1,0 +1,165 @@
+"""Exchange-correlation potentials of LDA and GGA functionals, on radial meshes and on FFT grids.
+
+The functionals are libxc's (through pyscf, imported when first needed since it takes seconds). They are put together as
+in Quantum ESPRESSO: the local part wherever the density exceeds 1e-10 bohr^-3; on FFT grids the gradient correction
+only where it exceeds 1e-6 bohr^-3 and its squared gradient 1e-10. Elsewhere the potential is zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft
+from scipy.interpolate import CubicSpline
+
+#: libxc's names of the local part of each functional.
+LOCAL = {
+    'lda_pz': 'lda_x,lda_c_pz',
+    'lda_pw': 'lda_x,lda_c_pw',
+    'pbe': 'lda_x,lda_c_pw',
+    'pbesol': 'lda_x,lda_c_pw',
+}
+
+#: Gradient-corrected functionals: libxc's name, and the local functional that is contained in it.
+GRADIENT = {
+    'pbe': ('gga_x_pbe,gga_c_pbe', 'lda_x,lda_c_pw_mod'),
+    'pbesol': ('gga_x_pbe_sol,gga_c_pbe_sol', 'lda_x,lda_c_pw_mod'),
+}
+
+LOCAL_THRESHOLD = 1e-10
+GRADIENT_THRESHOLD = 1e-6
+SQUARED_GRADIENT_THRESHOLD = 1e-10
+
+
+def xc_potential_radial(functional: str, r, density, core=None) -> np.ndarray:
+    """Exchange-correlation potential of a spherical density.
+
+    The gradient correction is kept down to a density of 1e-10 bohr^-3 (a step at Quantum ESPRESSO's 1e-6 would put a
+    spike into the potential of a free atom).
+
+    Parameters
+    ----------
+    functional : str
+        'lda_pz', 'lda_pw', 'pbe' or 'pbesol'.
+    r : (n,) array
+        Increasing radii, bohr.
+    density : (n,) array
+        Valence density, bohr^-3.
+    core : (n,) array, optional
+        Core density to be added, bohr^-3.
+
+    Returns
+    -------
+    (n,) array
+        Potential, Ry.
+
+    Raises
+    ------
+    ValueError
+        If the functional is not known.
+    """
+    check_functional(functional)
+    total = np.abs(density if core is None else density + core)
+    potential = _local(functional, total)
+    if functional in GRADIENT:
+        slope = CubicSpline(r, total)(r, 1)
+        first, second = _gradient_correction(functional, total, slope**2, LOCAL_THRESHOLD, 0.0)
+        flux = CubicSpline(r, second * slope)
+        # The flux vanishes at the origin, where flux / r is its slope.
+        over_r = np.divide(flux(r), r, out=flux(r, 1), where=r > 0)
+        potential += np.where(total > LOCAL_THRESHOLD, first - flux(r, 1) - 2.0 * over_r, 0.0)
+    return potential
+
+
+def xc_potential_grid(functional: str, density, cell, ecutrho: float | None = None) -> np.ndarray:
+    """Exchange-correlation potential of a periodic density; gradients are taken spectrally.
+
+    Parameters
+    ----------
+    functional : str
+        'lda_pz', 'lda_pw', 'pbe' or 'pbesol'.
+    density : (n1, n2, n3) array
+        Density on the FFT grid, core density included, bohr^-3.
+    cell : (3, 3) array
+        Lattice vectors in rows, bohr.
+    ecutrho : float, optional
+        Cutoff of the wave vectors that gradients and divergences keep, Ry; the default is the whole grid.
+
+    Returns
+    -------
+    (n1, n2, n3) array
+        Potential, Ry.
+
+    Raises
+    ------
+    ValueError
+        If the functional is not known.
+    """
+    check_functional(functional)
+    density = np.asarray(density, dtype=float)
+    potential = _local(functional, np.abs(density).ravel()).reshape(density.shape)
+    if functional not in GRADIENT:
+        return potential
+    wave_vectors = _wave_vectors(density.shape, np.asarray(cell, dtype=float))
+    inside = 1.0 if ecutrho is None else sum(g**2 for g in wave_vectors) <= ecutrho
+    spectrum = fft.rfftn(density) * inside
+    gradient = [fft.irfftn(1j * g * spectrum, density.shape) for g in wave_vectors]
+    squared = sum(component**2 for component in gradient)
+    first, second = _gradient_correction(
+        functional, np.abs(density).ravel(), squared.ravel(), GRADIENT_THRESHOLD, SQUARED_GRADIENT_THRESHOLD
+    )
+    second = second.reshape(density.shape)
+    divergence = sum(1j * g * fft.rfftn(second * c) for g, c in zip(wave_vectors, gradient, strict=True)) * inside
+    return potential + first.reshape(density.shape) - fft.irfftn(divergence, density.shape)
+
+
+def check_functional(functional: str):
+    """Raise ``ValueError`` unless the functional is known."""
+    if functional not in LOCAL:
+        raise ValueError(f'functional {functional!r} is not supported; known are {", ".join(LOCAL)}')
+
+
+def _local(functional: str, density: np.ndarray) -> np.ndarray:
+    """Local potential of a flat array of densities, Ry."""
+    dense = density > LOCAL_THRESHOLD
+    potential = np.zeros(density.shape)
+    # libxc is in Hartree.
+    potential[dense] = 2.0 * _evaluate(LOCAL[functional], density[dense])[1]
+    return potential
+
+
+def _gradient_correction(functional, density, squared_gradient, threshold, squared_threshold):
+    """What a GGA adds to its local part, Ry.
+
+    Returns
+    -------
+    first, second : (n,) arrays
+        The potential is ``first - div(second grad rho)``.
+    """
+    full, contained = GRADIENT[functional]
+    kept = (density > threshold) & (squared_gradient > squared_threshold)
+    first, second = np.zeros(density.shape), np.zeros(density.shape)
+    rho, slope = density[kept], np.sqrt(squared_gradient[kept])
+    variables = np.stack([rho, slope, np.zeros_like(rho), np.zeros_like(rho)])
+    _, by_density, by_squared_gradient = _evaluate(full, variables)
+    first[kept] = 2.0 * (by_density - _evaluate(contained, rho)[1])
+    second[kept] = 4.0 * by_squared_gradient
+    return first, second
+
+
+def _evaluate(code: str, variables: np.ndarray) -> np.ndarray:
+    from pyscf.dft import libxc
+
+    return libxc.eval_xc1(code, variables, spin=0, deriv=1)
+
+
+def _wave_vectors(shape, cell) -> list[np.ndarray]:
+    """Cartesian components of the wave vectors of a real FFT, bohr^-1.
+
+    The highest frequency of an even dimension stands for itself and its negative: its derivative vanishes.
+    """
+    frequencies = [np.fft.fftfreq(n, 1.0 / n) for n in shape[:2]] + [np.fft.rfftfreq(shape[2], 1.0 / shape[2])]
+    for n, values in zip(shape, frequencies, strict=True):
+        values[np.isclose(np.abs(values), n / 2)] = 0.0
+    reciprocal = 2.0 * np.pi * np.linalg.inv(cell).T
+    grids = np.meshgrid(*frequencies, indexing='ij', sparse=True)
+    return [sum(grids[i] * reciprocal[i, axis] for i in range(3)) for axis in range(3)]
