@@ -1,0 +1,142 @@
+"""What the calculation jobs of the `hamlr` executable have in common."""
+
+from __future__ import annotations
+
+import yaml
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.folders import Folder
+from aiida_quantumespresso.calculations.base import CalcJob
+
+__all__ = (
+    'HamlrCalculation',
+    'define_withmpi',
+    'find_remote_folder_problem',
+    'find_withmpi_problem',
+    'is_valid_remote_cache',
+)
+
+
+def define_withmpi(spec):
+    """Make the option `withmpi` one without a default: no MPI, unless the option or the code asks for it.
+
+    A default would count as the user's wish as soon as a work chain hands it on, and contradict the code's.
+    """
+    spec.input(
+        'metadata.options.withmpi',
+        valid_type=bool,
+        required=False,
+        help='Whether to run with MPI; if not given, what the code says, else without.',
+    )
+
+
+def find_withmpi_problem(inputs: dict) -> str | None:
+    """Return in what the option and the code contradict each other, or nothing."""
+    code, wish = inputs.get('code'), inputs.get('metadata', {}).get('options', {}).get('withmpi')
+    if code is None or wish is None or code.with_mpi is None or code.with_mpi == wish:
+        return None
+    return f'`metadata.options.withmpi` is {wish}, but code {code.label} is set up with `with_mpi` {code.with_mpi}'
+
+
+def find_remote_folder_problem(inputs: dict, labels: tuple[str, ...]) -> str | None:
+    """Return why the remote folders among the inputs cannot be linked into a job of the code, or nothing."""
+    code = inputs.get('code')
+    if code is None or code.computer is None:
+        return None
+    for label in labels:
+        folder = inputs.get(label)
+        if folder is None:
+            continue
+        if folder.computer.uuid != code.computer.uuid:
+            return (
+                f'`{label}` lies on computer {folder.computer.label}, but the code runs on {code.computer.label}; '
+                'folders can be linked on one computer only'
+            )
+        if folder.is_cleaned:
+            return f'`{label}` (node {folder.pk}) was cleaned, its files are gone; run the calculation again'
+    return None
+
+
+def is_valid_remote_cache(node: orm.CalcJobNode) -> bool:
+    """Return whether the remote folder that a finished job hands on is still there, as far as the database knows."""
+    folder = node.base.links.get_outgoing(link_label_filter='remote_folder').first()
+    return folder is None or not folder.node.is_cleaned
+
+
+class HamlrCalculation(CalcJob):
+    """Base class of the jobs that run one command of the `hamlr` executable."""
+
+    #: The command, as on the command line.
+    _COMMAND: str
+    #: Where the configuration goes; none if the command takes its input on the command line.
+    _CONFIG_FILENAME: str | None = None
+    _SUMMARY_FILENAME = 'summary.json'
+    #: The shell writes the exit status of the executable here: AiiDA does not know it.
+    _STATUS_FILENAME = 'hamlr.status'
+    _REMOTE_FOLDERS: tuple[str, ...] = ()
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.inputs['metadata']['options']['parser_name'].default = f'hamlr.{cls._COMMAND}'
+        spec.inputs['metadata']['options']['output_filename'].default = 'hamlr.out'
+        define_withmpi(spec)
+        base_validator = spec.inputs.validator
+
+        def validate(inputs, namespace):
+            return base_validator(inputs, namespace) or cls.validate_inputs(inputs, namespace)
+
+        spec.inputs.validator = validate
+        spec.output('output_parameters', valid_type=orm.Dict, required=False, help='The summary that the job wrote.')
+        spec.default_output_node = 'output_parameters'
+        spec.exit_code(210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}')
+        spec.exit_code(
+            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The temporarily retrieved folder is not there.'
+        )
+        spec.exit_code(
+            303, 'ERROR_OUTPUT_FILE_MISSING', message='The job left no file {filename}; its last words: {reason}'
+        )
+        spec.exit_code(310, 'ERROR_OUTPUT_SUMMARY', message='The summary of the job could not be read: {reason}')
+        spec.exit_code(320, 'ERROR_OUTPUT_FILE_READ', message='An output file could not be read: {reason}')
+        spec.exit_code(360, 'ERROR_EXECUTABLE_FAILED', message='The executable ended with status {status}: {reason}')
+        spec.exit_code(
+            400, 'ERROR_OUT_OF_WALLTIME', message='The allotted time is over; the job stopped in order: {reason}'
+        )
+        spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
+        spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
+
+    @classmethod
+    def validate_inputs(cls, inputs, _) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        return find_withmpi_problem(inputs) or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+
+    @classmethod
+    def is_valid_cache(cls, node) -> bool:
+        """Return whether a finished job may stand in for one with the same inputs."""
+        return super().is_valid_cache(node) and is_valid_remote_cache(node)
+
+    def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
+        """Return the description of a job that runs the executable once for each list of parameters."""
+        options = self.inputs.metadata.options
+        calc_info = CalcInfo()
+        calc_info.codes_info = []
+        for index, parameters in enumerate(cmdline_params):
+            code_info = CodeInfo()
+            code_info.code_uuid = self.inputs.code.uuid
+            code_info.cmdline_params = parameters
+            code_info.stdout_name = options.output_filename if index == 0 else f'{index}.{options.output_filename}'
+            calc_info.codes_info.append(code_info)
+        calc_info.append_text = f'echo $? > {self._STATUS_FILENAME}'
+        calc_info.local_copy_list = []
+        calc_info.remote_copy_list = []
+        calc_info.remote_symlink_list = []
+        calc_info.provenance_exclude_list = []
+        calc_info.retrieve_list = [options.output_filename, self._STATUS_FILENAME]
+        calc_info.retrieve_temporary_list = []
+        return calc_info
+
+    def write_config(self, folder: Folder, config: dict):
+        """Write the configuration of the command into the job's folder."""
+        with folder.open(self._CONFIG_FILENAME, 'w') as stream:
+            yaml.safe_dump(config, stream, sort_keys=False)

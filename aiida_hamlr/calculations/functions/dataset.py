@@ -1,0 +1,51 @@
+"""Make a dataset node of Hamiltonian nodes."""
+
+from __future__ import annotations
+
+import random
+
+from aiida.engine import calcfunction
+from aiida.orm import Dict, Int
+
+from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+__all__ = ('create_dataset', 'random_split')
+
+
+@calcfunction
+def create_dataset(split: Dict, seed: Int, **hamiltonians: HamiltonianData) -> DatasetData:
+    """Return the dataset of the given Hamiltonians.
+
+    :param split: the labels of the Hamiltonians in each of ``train``, ``validation`` and ``test``, or, for a random
+        split, the fractions of ``validation`` and ``test``.
+    :param seed: seed of a random split; recorded in any case.
+    :param hamiltonians: the Hamiltonians by label.
+    """
+    parts = split.get_dict()
+    if all(isinstance(part, int | float) for part in parts.values()):
+        parts = random_split(sorted(hamiltonians), parts.get('validation', 0.0), parts.get('test', 0.0), seed.value)
+    unknown = sorted(set().union(*parts.values()) - set(hamiltonians))
+    if unknown:
+        raise ValueError(f'the split names {unknown[0]!r}, but there is no Hamiltonian of that label')
+    nodes = {name: [hamiltonians[label] for label in labels] for name, labels in parts.items()}
+    return DatasetData.from_nodes(nodes, seed=seed.value)
+
+
+def random_split(labels: list[str], validation: float, test: float, seed: int) -> dict[str, list[str]]:
+    """Return the labels of ``train``, ``validation`` and ``test``; a part asked for gets one label at least.
+
+    :raises ValueError: if nothing is left to train on.
+    """
+    shuffled = list(labels)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311
+    n_validation, n_test = (max(1, round(share * len(labels))) if share > 0 else 0 for share in (validation, test))
+    if n_validation + n_test >= len(labels):
+        raise ValueError(
+            f'{len(labels)} Hamiltonians are too few for {n_validation} for validation and {n_test} for the test'
+        )
+    return {
+        'validation': sorted(shuffled[:n_validation]),
+        'test': sorted(shuffled[n_validation : n_validation + n_test]),
+        'train': sorted(shuffled[n_validation + n_test :]),
+    }

@@ -1,0 +1,130 @@
+"""`hamlr predict`: Hamiltonians and bands of structures from a model."""
+
+from __future__ import annotations
+
+import io
+
+import ase.io
+from aiida import orm
+
+from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.model import ModelData
+
+__all__ = ('PredictCalculation', 'structure_labels')
+
+BLOCKED = ('model', 'structures', 'output')
+
+
+def validate_parameters(value, _) -> str | None:
+    """Return what is wrong with the parameters, or nothing."""
+    blocked = sorted(set(value.get_dict()) & set(BLOCKED)) if value is not None else []
+    return f'`{blocked[0]}` is set by the job and cannot be given in `parameters`' if blocked else None
+
+
+def structure_labels(inputs) -> list[str]:
+    """Return the labels of the structures in the order in which the job has them; those of a trajectory are indices."""
+    if 'trajectory' in inputs:
+        n_steps = inputs['trajectory'].numsteps
+        return [f'step_{index:0{len(str(n_steps - 1))}d}' for index in range(n_steps)]
+    return sorted(inputs.get('structures', {}))
+
+
+class PredictCalculation(HamlrCalculation):
+    """Predict the Hamiltonians of structures, and what follows from them."""
+
+    _COMMAND = 'predict'
+    _CONFIG_FILENAME = 'predict.yaml'
+    _OUTPUT_SUBFOLDER = 'predictions'
+    _MODEL_SUBFOLDER = 'model'
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input('model', valid_type=ModelData, help='The trained network.')
+        spec.input_namespace(
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            required=False,
+            help='Structures by a label of your own; their outputs have the same labels.',
+        )
+        spec.input(
+            'trajectory',
+            valid_type=orm.TrajectoryData,
+            required=False,
+            help='Structures as one node, instead of `structures`; their labels are step_0, step_1 and so on.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({'outputs': ['hamiltonian', 'bands']}),
+            validator=validate_parameters,
+            help='Further keys of the configuration of `hamlr predict`, as `outputs`.',
+        )
+        spec.output_namespace(
+            'hamiltonians', valid_type=HamiltonianData, dynamic=True, help='The predicted Hamiltonians by label.'
+        )
+        spec.output_namespace('bands', valid_type=orm.BandsData, dynamic=True, help='The predicted bands by label.')
+        spec.exit_code(440, 'ERROR_ALL_STRUCTURES_FAILED', message='No structure could be predicted: {reason}')
+
+    @classmethod
+    def validate_inputs(cls, inputs, _) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        problem = super().validate_inputs(inputs, _)
+        if problem is not None:
+            return problem
+        if ('trajectory' in inputs) == bool(inputs.get('structures')):
+            return 'give either `structures` or `trajectory`'
+        if 'model' not in inputs:
+            return None
+        known = set(inputs['model'].species)
+        if 'trajectory' in inputs:
+            symbols = {'the trajectory': set(inputs['trajectory'].symbols)}
+        else:
+            symbols = {label: set(node.get_symbols_set()) for label, node in inputs['structures'].items()}
+        for label, elements in symbols.items():
+            if elements - known:
+                return (
+                    f'{label} contains {", ".join(sorted(elements - known))}, which the model never saw; it knows '
+                    f'{", ".join(sorted(known))}'
+                )
+        return None
+
+    def prepare_for_submission(self, folder):
+        """Write the configuration and the structures; the model folder is copied from its node."""
+        parameters = self.inputs.parameters.get_dict()
+        labels = structure_labels(self.inputs)
+        paths = [f'structures/{label}.extxyz' for label in labels]
+        for index, (label, path) in enumerate(zip(labels, paths, strict=True)):
+            if 'trajectory' in self.inputs:
+                atoms = self.inputs.trajectory.get_step_structure(index).get_ase()
+            else:
+                atoms = self.inputs.structures[label].get_ase()
+            buffer = io.StringIO()
+            ase.io.write(buffer, _plain(atoms), format='extxyz')
+            folder.get_subfolder('structures', create=True)
+            with folder.open(path, 'w') as stream:
+                stream.write(buffer.getvalue())
+        self.write_config(
+            folder,
+            {
+                **parameters,
+                'model': self._MODEL_SUBFOLDER,
+                'structures': paths,
+                'output': f'{self._OUTPUT_SUBFOLDER}/',
+            },
+        )
+        calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
+        # The structures are nodes already.
+        calc_info.provenance_exclude_list = ['structures']
+        calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
+        calc_info.retrieve_list.append((f'{self._OUTPUT_SUBFOLDER}/{self._SUMMARY_FILENAME}', '.', 1))
+        calc_info.retrieve_temporary_list = [(self._OUTPUT_SUBFOLDER, '.', 1)]
+        return calc_info
+
+
+def _plain(atoms):
+    """Drop what is not cell, positions and species: kind names, tags and masses."""
+    return ase.Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)

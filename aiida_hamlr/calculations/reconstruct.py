@@ -1,0 +1,105 @@
+"""`hamlr reconstruct`: the Hamiltonian in the orbital basis from the potential of a pw.x run."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.calculations.pp import PpCalculation
+
+from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.validation import validate_pseudos
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+__all__ = ('ReconstructCalculation',)
+
+
+def validate_kpoints(value, _) -> str | None:
+    """Return what is wrong with the k-points, or nothing."""
+    if value is None:
+        return None
+    try:
+        _, offset = value.get_kpoints_mesh()
+    except AttributeError:
+        return '`kpoints` must be a mesh'
+    return None if not any(offset) else f'`kpoints` must be a mesh without offset, not {offset}'
+
+
+class ReconstructCalculation(HamlrCalculation):
+    """Represent the Kohn-Sham Hamiltonian of a pw.x run in a basis of atomic orbitals."""
+
+    _COMMAND = 'reconstruct'
+    _CONFIG_FILENAME = 'reconstruct.yaml'
+    _REMOTE_FOLDERS = ('parent_folder', 'potential_folder')
+    _RUN_FILENAME = 'scf.xml'
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input('parent_folder', valid_type=orm.RemoteData, help='Remote folder of the finished `PwCalculation`.')
+        spec.input(
+            'potential_folder', valid_type=orm.RemoteData, help='Remote folder of the finished `PotentialCalculation`.'
+        )
+        spec.input('basis', valid_type=BasisData, help='Orbitals of all elements of the structure.')
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='The pseudopotentials of the run by chemical symbol.',
+        )
+        spec.input(
+            'kpoints',
+            valid_type=orm.KpointsData,
+            validator=validate_kpoints,
+            help='Mesh for the density matrix and the Fermi level.',
+        )
+        spec.output(
+            'hamiltonian', valid_type=HamiltonianData, required=False, help='The Hamiltonian and its companions.'
+        )
+
+    @classmethod
+    def validate_inputs(cls, inputs, _) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        problem = super().validate_inputs(inputs, _)
+        if problem is None and 'basis' in inputs:
+            missing = sorted(set(inputs.get('pseudos', {})) - set(inputs['basis'].elements))
+            if missing:
+                return f'`basis` (node {inputs["basis"].pk}) has no orbitals of {", ".join(missing)}'
+        return problem
+
+    def prepare_for_submission(self, folder):
+        """Write the configuration and list the links to the files of pw.x and pp.x."""
+        elements = sorted(self.inputs.pseudos)
+        basis, parent, potential = self.inputs.basis, self.inputs.parent_folder, self.inputs.potential_folder
+        mesh, _ = self.inputs.kpoints.get_kpoints_mesh()
+        self.write_config(
+            folder,
+            {
+                'structure': self._RUN_FILENAME,
+                'potential': PpCalculation._FILPLOT,
+                'pseudos': {element: f'{element}.upf' for element in elements},
+                'basis': {element: basis.filename(element) for element in elements},
+                'kpoints': [int(n) for n in mesh],
+                'plane_wave_bands': self._RUN_FILENAME,
+                'output': HamiltonianData.FILENAME,
+            },
+        )
+        calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
+        for element in elements:
+            pseudo = self.inputs.pseudos[element]
+            calc_info.local_copy_list.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
+            calc_info.local_copy_list.append((basis.uuid, basis.filename(element), basis.filename(element)))
+        save = f'{parent.get_remote_path()}/{PpCalculation._OUTPUT_SUBFOLDER}{PpCalculation._PREFIX}.save'
+        calc_info.remote_symlink_list = [
+            (parent.computer.uuid, f'{save}/data-file-schema.xml', self._RUN_FILENAME),
+            (
+                potential.computer.uuid,
+                f'{potential.get_remote_path()}/{PpCalculation._FILPLOT}',
+                PpCalculation._FILPLOT,
+            ),
+        ]
+        calc_info.retrieve_list.append(self._SUMMARY_FILENAME)
+        calc_info.retrieve_temporary_list = [HamiltonianData.FILENAME]
+        return calc_info

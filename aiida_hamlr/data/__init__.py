@@ -1,0 +1,1 @@
+"""Nodes of the provenance graph: bases, Hamiltonians, datasets and models."""

@@ -1,0 +1,125 @@
+"""The orbitals of some elements as a node."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiida.common.exceptions import ValidationError
+from aiida.orm import Data
+from aiida.orm.pydantic import OrmMetadataField
+
+from aiida_hamlr.electronic.basis import FORMAT, VERSION, Basis, SpeciesBasis
+from aiida_hamlr.electronic.files import check_format, open_hdf5
+
+__all__ = ('BasisData',)
+
+
+class BasisData(Data):
+    """Numerical atomic orbitals of one or several elements, one basis file for each."""
+
+    class AttributesModel(Data.AttributesModel):
+        """Attributes to query for."""
+
+        elements: list[str] = OrmMetadataField(
+            default_factory=list, description='Chemical symbols, in alphabetical order'
+        )
+        sizes: dict = OrmMetadataField(default_factory=dict, description="Size of each element's basis, as in `dzp`")
+        cutoffs: dict = OrmMetadataField(
+            default_factory=dict, description="Largest cutoff radius of each element's orbitals in bohr"
+        )
+        n_orbitals: dict = OrmMetadataField(
+            default_factory=dict, description='Number of orbitals of an atom of each element'
+        )
+        functional: str = OrmMetadataField('', description='Exchange-correlation functional of the pseudopotentials')
+        content_hash: str = OrmMetadataField('', description='Sha256 of the radial functions of all elements')
+
+    @staticmethod
+    def filename(element: str) -> str:
+        """Return the name of the file of an element in the repository of the node."""
+        return f'{element}.basis.h5'
+
+    @classmethod
+    def from_files(cls, paths: Iterable[str | Path], **kwargs) -> BasisData:
+        """Return a new node with the given basis files.
+
+        :raises ValueError: if a file is not a basis file, or two are of the same element.
+        """
+        species: dict[str, tuple[SpeciesBasis, Path]] = {}
+        for path in map(Path, paths):
+            basis = SpeciesBasis.read(path)
+            if basis.element in species:
+                raise ValueError(f'{path}: a basis of {basis.element} was already given by {species[basis.element][1]}')
+            species[basis.element] = (basis, path)
+        node = cls(**kwargs)
+        for element, (_, path) in species.items():
+            node.base.repository.put_object_from_file(str(path.absolute()), cls.filename(element))
+        node._set_attributes(Basis({element: basis for element, (basis, _) in species.items()}))
+        return node
+
+    @classmethod
+    def from_file(cls, path: str | Path, **kwargs) -> BasisData:
+        """Return a new node with the orbitals of one element."""
+        return cls.from_files([path], **kwargs)
+
+    @classmethod
+    def from_basis(cls, basis: Basis, **kwargs) -> BasisData:
+        """Return a new node with a basis that is in memory."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / cls.filename(element) for element in basis]
+            for path, species in zip(paths, basis.values(), strict=True):
+                species.write(path)
+            return cls.from_files(paths, **kwargs)
+
+    def get_basis(self) -> Basis:
+        """Return the orbitals."""
+        return Basis({element: self._read(element) for element in self.base.attributes.get('elements')})
+
+    @property
+    def elements(self) -> list[str]:
+        """Return the chemical symbols."""
+        return self.base.attributes.get('elements')
+
+    @property
+    def content_hash(self) -> str:
+        """Return the hash that Hamiltonians and models record."""
+        return self.base.attributes.get('content_hash')
+
+    def _read(self, element: str) -> SpeciesBasis:
+        with self.base.repository.open(self.filename(element), 'rb') as stream, open_hdf5(stream) as handle:
+            check_format(handle, FORMAT, VERSION)
+            return SpeciesBasis.read_group(handle['basis'])
+
+    def _set_attributes(self, basis: Basis):
+        functionals = {species.metadata.get('functional', '') for species in basis.values()}
+        if len(functionals) > 1:
+            raise ValueError(f'the elements have bases of different functionals: {", ".join(sorted(functionals))}')
+        self.base.attributes.set_many(
+            {
+                'elements': list(basis),
+                'sizes': {element: species.metadata.get('size', '') for element, species in basis.items()},
+                'cutoffs': {element: species.cutoff_radius for element, species in basis.items()},
+                'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
+                'functional': functionals.pop() if functionals else '',
+                'content_hash': basis.content_hash,
+            }
+        )
+
+    def _validate(self):
+        super()._validate()
+        elements = self.base.attributes.get('elements', [])
+        if not elements:
+            raise ValidationError('the basis has no elements')
+        missing = [
+            name for name in map(self.filename, elements) if name not in self.base.repository.list_object_names()
+        ]
+        if missing:
+            raise ValidationError(f'the basis files {", ".join(missing)} are missing')
+        try:
+            content_hash = self.get_basis().content_hash
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+        if content_hash != self.content_hash:
+            raise ValidationError('the basis files do not have the hash that the node records')
+        return True

@@ -1,0 +1,138 @@
+"""The Hamiltonians of a study and their split as a node."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from aiida.common.exceptions import ValidationError
+from aiida.orm import Data, QueryBuilder
+from aiida.orm.pydantic import OrmMetadataField
+
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+__all__ = ('DatasetData',)
+
+SPLITS = ('train', 'validation', 'test')
+
+
+class DatasetData(Data):
+    """Which Hamiltonians a model learns from, is stopped by, and is judged by.
+
+    The node names its Hamiltonians; it is made by the calculation function
+    :func:`~aiida_hamlr.calculations.functions.dataset.create_dataset`, which links it to them.
+    """
+
+    class AttributesModel(Data.AttributesModel):
+        """Attributes to query for."""
+
+        train: list[str] = OrmMetadataField(default_factory=list, description='UUIDs of the Hamiltonians to learn from')
+        validation: list[str] = OrmMetadataField(
+            default_factory=list, description='UUIDs of the Hamiltonians that choose the best epoch'
+        )
+        test: list[str] = OrmMetadataField(
+            default_factory=list, description='UUIDs of the Hamiltonians that the training never sees'
+        )
+        n_train: int = OrmMetadataField(0, description='Number of Hamiltonians to learn from')
+        n_validation: int = OrmMetadataField(0, description='Number of Hamiltonians for validation')
+        n_test: int = OrmMetadataField(0, description='Number of Hamiltonians for the test')
+        seed: int | None = OrmMetadataField(None, description='Seed of the random split, if it was random')
+        elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols that occur')
+        functional: str = OrmMetadataField('', description='Exchange-correlation functional')
+        basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals of all elements')
+        fingerprint: str = OrmMetadataField('', description='Sha256 of the files and of how they are split')
+
+    # The same files in the same split are the same dataset, whichever nodes hold them.
+    _hash_ignored_attributes = SPLITS
+
+    @classmethod
+    def from_nodes(cls, split: Mapping[str, Sequence[HamiltonianData]], seed: int | None = None) -> DatasetData:
+        """Return a new node that names stored Hamiltonians; call it through ``create_dataset`` to have the links.
+
+        :param split: the Hamiltonians of ``train``, ``validation`` and ``test``; the latter two may be empty.
+        :raises ValueError: if there is nothing to train on, a Hamiltonian occurs twice, or they do not fit together.
+        """
+        unknown = sorted(set(split) - set(SPLITS))
+        if unknown:
+            raise ValueError(f'unknown part {unknown[0]!r} of the split; known are {", ".join(SPLITS)}')
+        parts = {name: list(split.get(name, [])) for name in SPLITS}
+        nodes = [node for part in parts.values() for node in part]
+        if not parts['train']:
+            raise ValueError('the dataset has no Hamiltonians to train on')
+        hashes = [node.base.attributes.get('sha256') for node in nodes]
+        twice = sorted({node.pk for node, sha256 in zip(nodes, hashes, strict=True) if hashes.count(sha256) > 1})
+        if twice:
+            raise ValueError(f'the same Hamiltonian occurs twice in the dataset: nodes {twice}')
+        functionals = sorted({node.base.attributes.get('functional') for node in nodes})
+        if len(functionals) > 1:
+            raise ValueError(f'the Hamiltonians are of different functionals: {", ".join(functionals)}')
+        # One node of each set of elements knows the basis of these elements.
+        bases = {}
+        for node in nodes:
+            key = tuple(node.base.attributes.get('elements'))
+            bases.setdefault(key, {}).setdefault(node.base.attributes.get('basis_hash'), node)
+        for elements, found in bases.items():
+            if len(found) > 1:
+                raise ValueError(
+                    f'the Hamiltonians of {"".join(elements)} are in different bases: nodes '
+                    f'{", ".join(str(node.pk) for node in found.values())}'
+                )
+        fingerprint = hashlib.sha256()
+        for name, part in parts.items():
+            fingerprint.update(f'{name}:'.encode())
+            fingerprint.update(' '.join(node.base.attributes.get('sha256') for node in part).encode())
+        dataset = cls()
+        dataset.base.attributes.set_many(
+            {
+                **{name: [node.uuid for node in part] for name, part in parts.items()},
+                **{f'n_{name}': len(part) for name, part in parts.items()},
+                'seed': seed,
+                'elements': sorted({element for elements in bases for element in elements}),
+                'functional': functionals[0],
+                'basis_hash': _joint_basis_hash([next(iter(found.values())) for found in bases.values()]),
+                'fingerprint': fingerprint.hexdigest(),
+            }
+        )
+        return dataset
+
+    def get_uuids(self, part: str) -> list[str]:
+        """Return the UUIDs of the Hamiltonians of ``train``, ``validation`` or ``test``."""
+        return self.base.attributes.get(part)
+
+    def get_hamiltonians(self, part: str) -> list[HamiltonianData]:
+        """Return the nodes of ``train``, ``validation`` or ``test``, in their order.
+
+        :raises ValueError: if some are no longer in the database.
+        """
+        uuids = self.get_uuids(part)
+        query = QueryBuilder().append(HamiltonianData, filters={'uuid': {'in': uuids}})
+        nodes = {node.uuid: node for node in query.all(flat=True)} if uuids else {}
+        missing = [uuid for uuid in uuids if uuid not in nodes]
+        if missing:
+            raise ValueError(f'{len(missing)} Hamiltonians of the dataset are not in this profile, as {missing[0]}')
+        return [nodes[uuid] for uuid in uuids]
+
+    def _validate(self):
+        super()._validate()
+        for name in SPLITS:
+            if len(self.base.attributes.get(name, [])) != self.base.attributes.get(f'n_{name}', 0):
+                raise ValidationError(f'n_{name} is not the number of Hamiltonians in {name}')
+        if not self.base.attributes.get('train', []):
+            raise ValidationError('the dataset has no Hamiltonians to train on')
+        return True
+
+
+def _joint_basis_hash(nodes: Sequence[HamiltonianData]) -> str:
+    """Hash of the union of the bases of some Hamiltonians.
+
+    :raises ValueError: if two Hamiltonians have different orbitals for one element.
+    """
+    from aiida_hamlr.electronic.basis import Basis
+
+    species = {}
+    for node in nodes:
+        for element, basis in node.open(matrices=()).basis.items():
+            known = species.setdefault(element, basis)
+            if known.content_hash != basis.content_hash:
+                raise ValueError(f'the Hamiltonians have different bases for {element}; node {node.pk} is one of them')
+    return Basis(species).content_hash

@@ -1,0 +1,106 @@
+"""A trained network as a node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from aiida.common.exceptions import ValidationError
+from aiida.orm import Data
+from aiida.orm.pydantic import OrmMetadataField
+
+__all__ = ('ModelData',)
+
+WEIGHTS = 'model.safetensors'
+DESCRIPTION = 'model.json'
+
+
+class ModelData(Data):
+    """A model folder: weights, hyperparameters, basis and pseudopotentials; a prediction needs nothing else."""
+
+    class AttributesModel(Data.AttributesModel):
+        """Attributes to query for."""
+
+        species: list[str] = OrmMetadataField(default_factory=list, description='Elements that the model knows')
+        variant: str = OrmMetadataField('', description='Which channels the network has: sr, ea, lr or lr+ea')
+        functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
+        basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
+        hyperparameters: dict = OrmMetadataField(default_factory=dict, description='What defines the network')
+        metrics: dict = OrmMetadataField(default_factory=dict, description='Errors found at the end of the training')
+        code_version: str = OrmMetadataField('', description='Version of aiida-hamlr that trained the model')
+        size: int = OrmMetadataField(0, description='Size of the weights in bytes')
+
+    @classmethod
+    def from_folder(cls, path: str | Path, **kwargs) -> ModelData:
+        """Return a new node with a model folder.
+
+        :raises ValueError: if the folder is not a model folder.
+        """
+        path = Path(path).absolute()
+        for name in (WEIGHTS, DESCRIPTION):
+            if not (path / name).is_file():
+                raise ValueError(f'{path}: not a model folder, it has no {name}')
+        description = _read_description((path / DESCRIPTION).read_text(), str(path / DESCRIPTION))
+        node = cls(**kwargs)
+        node.base.repository.put_object_from_tree(str(path))
+        node.base.attributes.set_many(
+            {**cls._describe(description), 'size': (path / WEIGHTS).stat().st_size},
+        )
+        return node
+
+    @contextlib.contextmanager
+    def as_folder(self) -> Iterator[Path]:
+        """Yield a copy of the model folder in a temporary directory."""
+        with self.base.repository.as_path() as path:
+            yield path
+
+    def get_description(self) -> dict:
+        """Return the content of the model's description file."""
+        return _read_description(self.base.repository.get_object_content(DESCRIPTION), DESCRIPTION)
+
+    @property
+    def species(self) -> list[str]:
+        """Return the chemical symbols that the model knows."""
+        return self.base.attributes.get('species')
+
+    @staticmethod
+    def _describe(description: dict) -> dict:
+        hyperparameters = description.get('hyperparameters', {})
+        return {
+            'species': sorted(description.get('species', [])),
+            'variant': hyperparameters.get('variant', description.get('variant', '')),
+            'functional': description.get('functional', ''),
+            'basis_hash': description.get('basis_hash', ''),
+            'hyperparameters': hyperparameters,
+            'metrics': description.get('metrics', {}),
+            'code_version': description.get('code_version', ''),
+        }
+
+    def _validate(self):
+        super()._validate()
+        names = self.base.repository.list_object_names()
+        for name in (WEIGHTS, DESCRIPTION):
+            if name not in names:
+                raise ValidationError(f'the model folder has no {name}')
+        try:
+            found = self._describe(self.get_description())
+        except ValueError as error:
+            raise ValidationError(str(error)) from error
+        if not found['species']:
+            raise ValidationError(f'{DESCRIPTION} names no species')
+        for key in ('species', 'basis_hash', 'functional'):
+            if self.base.attributes.get(key, None) != found[key]:
+                raise ValidationError(f'attribute {key} does not agree with {DESCRIPTION}')
+        return True
+
+
+def _read_description(text: str, name: str) -> dict:
+    try:
+        description = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{name}: not JSON: {error}') from error
+    if not isinstance(description, dict):
+        raise ValueError(f'{name}: not a description of a model')
+    return description

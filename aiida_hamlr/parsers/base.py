@@ -1,0 +1,91 @@
+"""What the parsers of the `hamlr` executable have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.parsers.raw import EXIT_LABELS, find_reason, parse_summary
+
+__all__ = ('HamlrParser',)
+
+
+class HamlrParser(Parser):
+    """Base class: turns the exit status of the executable into an exit code."""
+
+    _HAS_SUMMARY = True
+
+    def parse(self, retrieved_temporary_folder: str | None = None, **kwargs) -> ExitCode | None:
+        """Parse the retrieved files into output nodes."""
+        if retrieved_temporary_folder is None:
+            return self.exit_codes.ERROR_NO_RETRIEVED_TEMPORARY_FOLDER
+        summary, problem = self._parse_summary()
+        exit_code = self._parse_status()
+        if exit_code is None:
+            exit_code = problem
+        parsed = self.parse_outputs(Path(retrieved_temporary_folder), summary or {}, exit_code)
+        return exit_code if parsed is None else parsed
+
+    def parse_outputs(self, folder: Path, summary: dict, exit_code: ExitCode | None) -> ExitCode | None:
+        """Attach the outputs that are there.
+
+        :param folder: the temporarily retrieved files.
+        :param summary: the content of the summary.
+        :param exit_code: what is known of the failure, if it is one.
+        :return: an exit code that takes the place of the given one, or nothing.
+        """
+        raise NotImplementedError
+
+    def missing(self, filename: str, exit_code: ExitCode | None) -> ExitCode:
+        """Return the exit code of an output that is not there: the known failure, if any."""
+        if exit_code is not None:
+            return exit_code
+        return self.exit_codes.ERROR_OUTPUT_FILE_MISSING.format(filename=filename, reason=self.reason)
+
+    def unreadable(self, error: ValueError) -> ExitCode:
+        """Return the exit code of an output that is damaged."""
+        return self.exit_codes.ERROR_OUTPUT_FILE_READ.format(reason=str(error))
+
+    @property
+    def reason(self) -> str:
+        """Return the last words of the executable."""
+        return find_reason(self._read(self.node.get_option('scheduler_stderr')) or '')
+
+    def _read(self, filename: str) -> str | None:
+        try:
+            return self.retrieved.base.repository.get_object_content(filename)
+        except FileNotFoundError:
+            return None
+
+    def _parse_status(self) -> ExitCode | None:
+        text = self._read(HamlrCalculation._STATUS_FILENAME)
+        status = int(text) if text is not None and text.strip().isdigit() else None
+        if status == 0:
+            return None
+        reason = self.reason
+        if status in EXIT_LABELS:
+            self.logger.error(reason)
+            return getattr(self.exit_codes, EXIT_LABELS[status]).format(reason=reason)
+        # The scheduler ended the job: it knows why (wall-time, memory, node failure) better than what is left of it.
+        if self.node.exit_status is not None:
+            return ExitCode(self.node.exit_status, self.node.exit_message)
+        return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(
+            status='unknown' if status is None else status, reason=reason
+        )
+
+    def _parse_summary(self) -> tuple[dict | None, ExitCode | None]:
+        if not self._HAS_SUMMARY:
+            return None, None
+        text = self._read(HamlrCalculation._SUMMARY_FILENAME)
+        if text is None:
+            return None, self.missing(HamlrCalculation._SUMMARY_FILENAME, None)
+        try:
+            summary = parse_summary(text)
+        except ValueError as error:
+            return None, self.exit_codes.ERROR_OUTPUT_SUMMARY.format(reason=str(error))
+        self.out('output_parameters', orm.Dict(summary))
+        return summary, None

@@ -1,0 +1,27 @@
+"""Parser of `hamlr basis`."""
+
+from __future__ import annotations
+
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.parsers.base import HamlrParser
+
+__all__ = ('BasisParser',)
+
+
+class BasisParser(HamlrParser):
+    """Make a basis node of the files."""
+
+    # The command writes no summary: the node's attributes are it.
+    _HAS_SUMMARY = False
+
+    def parse_outputs(self, folder, summary, exit_code):
+        """Attach the orbitals of all elements."""
+        paths = [folder / BasisData.filename(element) for element in sorted(self.node.inputs.pseudos)]
+        for path in paths:
+            if not path.is_file():
+                return self.missing(path.name, exit_code)
+        try:
+            self.out('basis', BasisData.from_files(paths))
+        except ValueError as error:
+            return self.unreadable(error)
+        return None

@@ -1,0 +1,73 @@
+"""Reading what the executable left behind; no AiiDA here."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+
+__all__ = ('EXIT_LABELS', 'find_reason', 'parse_metrics', 'parse_summary')
+
+#: Exit statuses of `hamlr`, and the labels of the exit codes that stand for them.
+EXIT_LABELS = {
+    2: 'ERROR_BAD_INPUT',
+    3: 'ERROR_OUT_OF_WALLTIME',
+    4: 'ERROR_NUMERICAL',
+    5: 'ERROR_OUT_OF_MEMORY',
+    # 128 + SIGKILL: what the kernel does to a process that takes too much memory.
+    137: 'ERROR_OUT_OF_MEMORY',
+}
+
+
+def find_reason(stderr: str, length: int = 400) -> str:
+    """Return the line of stderr that says why the executable ended: the last one that is not of the shell or MPI."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith('hamlr')] or [
+        line for line in lines if not line.startswith(('---', 'mpirun', 'srun', 'slurmstepd', 'Warning'))
+    ]
+    return (told or lines or ['no message'])[-1][:length]
+
+
+def parse_summary(text: str) -> dict:
+    """Return the content of a ``summary.json``.
+
+    Raises
+    ------
+    ValueError
+        If it is not a JSON object.
+    """
+    try:
+        summary = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'not JSON: {error}') from error
+    if not isinstance(summary, dict):
+        raise ValueError('not a JSON object')
+    return _finite(summary)
+
+
+def parse_metrics(text: str) -> dict[str, np.ndarray]:
+    """Return the columns of a ``metrics.csv``, each as an array; what was not logged in a row is NaN.
+
+    Raises
+    ------
+    ValueError
+        If a number cannot be read.
+    """
+    rows = list(csv.DictReader(io.StringIO(text)))
+    if not rows:
+        raise ValueError('no rows')
+    columns = [name for name in rows[0] if name]
+    return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in columns}
+
+
+def _finite(value):
+    """Replace NaN and infinity, which a database cannot hold, by nothing."""
+    if isinstance(value, dict):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite(entry) for entry in value]
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,1 @@
+"""Input protocols (YAML) of the work chains."""

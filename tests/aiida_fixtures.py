@@ -1,0 +1,256 @@
+"""Fixtures for tests that need an AiiDA profile; other tests do not pay for it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# The first import of AiiDA makes a configuration folder, in the user's home unless told otherwise.
+_FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_')
+os.environ['AIIDA_PATH'] = _FOLDER.name
+
+from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
+    aiida_code,
+    aiida_code_installed,
+    aiida_computer,
+    aiida_computer_local,
+    aiida_computer_ssh,
+    aiida_config_factory,
+    aiida_localhost,
+    aiida_manager,
+    aiida_profile_clean,
+    aiida_profile_factory,
+    config_sqlite_dos,
+    daemon_client,
+    started_daemon_client,
+    stopped_daemon_client,
+    submit_and_await,
+)
+
+PSEUDOS = {'Al': 'Al.pz-vbc.UPF', 'As': 'As.pz-bhs.UPF', 'Si': 'Si.pz-vbc.UPF'}
+
+
+@pytest.fixture(scope='session')
+def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
+    """Return a temporary AiiDA configuration."""
+    # The daemon looks for `verdi` on the path.
+    os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+    with aiida_config_factory(tmp_path_factory.mktemp(secrets.token_hex(4))) as config:
+        config.set_option('daemon.timeout', 20)
+        config.set_option('runner.poll.interval', 1)
+        config.set_option('transport.task_maximum_attempts', 2)
+        config.set_option('transport.task_retry_initial_interval', 1)
+        yield config
+
+
+@pytest.fixture(scope='session')
+def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # noqa: F811
+    """Return a temporary profile with a broker that needs no service."""
+    with aiida_profile_factory(
+        aiida_config,
+        storage_backend='core.sqlite_dos',
+        storage_config=config_sqlite_dos(),
+        broker_backend='core.zeromq',
+    ) as profile:
+        yield profile
+
+
+@pytest.fixture
+def localhost(aiida_localhost):  # noqa: F811
+    """Return the local computer, polled without delay."""
+    aiida_localhost.set_minimum_job_poll_interval(0.1)
+    aiida_localhost.set_default_mpiprocs_per_machine(1)
+    aiida_localhost.configure(safe_interval=0, use_login_shell=False)
+    return aiida_localhost
+
+
+@pytest.fixture
+def other_computer(localhost):
+    """Return another computer than the one the codes are on."""
+    from aiida.orm import Computer
+
+    created, computer = Computer.collection.get_or_create(
+        label='elsewhere',
+        hostname='elsewhere',
+        transport_type='core.local',
+        scheduler_type='core.direct',
+        workdir=localhost.get_workdir(),
+    )
+    return computer.store() if created else computer
+
+
+@pytest.fixture
+def make_code(localhost):
+    """Return a factory of codes: of the real executable, if there is one."""
+    from aiida.orm import InstalledCode, QueryBuilder
+
+    def make(name: str, entry_point: str):
+        label = f'{name}-{entry_point}'
+        found = QueryBuilder().append(InstalledCode, filters={'label': label}).first(flat=True)
+        return (
+            found
+            or InstalledCode(
+                label=label,
+                computer=localhost,
+                filepath_executable=shutil.which(name) or f'/usr/bin/{name}',
+                default_calc_job_plugin=entry_point,
+                prepend_text='export OMP_NUM_THREADS=1',
+            ).store()
+        )
+
+    return make
+
+
+@pytest.fixture
+def pw_code(make_code):
+    """Return the code of pw.x."""
+    return make_code('pw.x', 'quantumespresso.pw')
+
+
+@pytest.fixture
+def pp_code(make_code):
+    """Return the code of pp.x."""
+    return make_code('pp.x', 'hamlr.potential')
+
+
+@pytest.fixture
+def hamlr_code(make_code):
+    """Return the code of the package's own executable."""
+    return make_code('hamlr', 'hamlr.train')
+
+
+@pytest.fixture
+def make_remote(localhost, tmp_path):
+    """Return a factory of remote folders."""
+    from aiida.orm import RemoteData
+
+    def make(computer=None, path=None):
+        return RemoteData(computer=computer or localhost, remote_path=str(path or tmp_path)).store()
+
+    return make
+
+
+@pytest.fixture
+def pseudos(aiida_profile):
+    """Return norm-conserving pseudopotentials by element."""
+    from aiida_pseudo.data.pseudo.upf import UpfData
+
+    folder = Path('/usr/share/espresso/pseudo')
+    if not folder.is_dir():
+        pytest.skip('the pseudopotentials of Quantum ESPRESSO are not installed')
+    return {element: UpfData(folder / name).store() for element, name in PSEUDOS.items()}
+
+
+@pytest.fixture
+def al_as_pseudos(pseudos):
+    """Return the pseudopotentials of Al and As."""
+    return {element: pseudos[element] for element in ('Al', 'As')}
+
+
+@pytest.fixture
+def basis_node(aiida_profile, make_hamiltonian, zincblende):
+    """Return a stored basis node of Al and As."""
+    from aiida_hamlr.data.basis import BasisData
+
+    return BasisData.from_basis(make_hamiltonian(zincblende()).basis).store()
+
+
+@pytest.fixture
+def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
+    """Return a factory of stored Hamiltonian nodes, each of another rattled crystal."""
+    from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+    def make(seed: int = 0, **attributes):
+        atoms = zincblende()
+        atoms.rattle(0.05, seed=seed)
+        hamiltonian = make_hamiltonian(atoms)
+        hamiltonian.attributes.update(attributes)
+        return HamiltonianData.from_hamiltonian(hamiltonian).store()
+
+    return make
+
+
+@pytest.fixture
+def structure(aiida_profile, zincblende):
+    """Return AlAs."""
+    from aiida.orm import StructureData
+
+    return StructureData(ase=zincblende()).store()
+
+
+@pytest.fixture
+def make_process_node(localhost):
+    """Return a factory of finished calculation job nodes with retrieved files, for parsers."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from aiida.plugins.entry_point import format_entry_point_string
+
+    def make(entry_point: str, files: dict[str, str], inputs: dict | None = None, exit_status: int | None = None):
+        node = orm.CalcJobNode(
+            computer=localhost, process_type=format_entry_point_string('aiida.calculations', entry_point)
+        )
+        node.set_option('resources', {'num_machines': 1, 'num_mpiprocs_per_machine': 1})
+        node.set_option('output_filename', 'hamlr.out')
+        node.set_option('scheduler_stderr', '_scheduler-stderr.txt')
+        if exit_status is not None:
+            node.set_exit_status(exit_status)
+            node.set_exit_message('said the scheduler')
+        for label, value in _flatten(inputs or {}):
+            node.base.links.add_incoming(value, link_type=LinkType.INPUT_CALC, link_label=label)
+        node.store()
+        retrieved = orm.FolderData()
+        for name, content in files.items():
+            retrieved.base.repository.put_object_from_bytes(content.encode(), name)
+        retrieved.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label='retrieved')
+        retrieved.store()
+        return node
+
+    return make
+
+
+@pytest.fixture
+def parse(make_process_node, tmp_path):
+    """Return a function that runs the parser of an entry point on given files."""
+    from aiida.plugins import ParserFactory
+
+    def run(entry_point: str, files: dict[str, str], folder: Path | None = tmp_path, **kwargs):
+        node = make_process_node(entry_point, files, **kwargs)
+        temporary = {} if folder is None else {'retrieved_temporary_folder': str(folder)}
+        return ParserFactory(entry_point).parse_from_node(node, store_provenance=False, **temporary)
+
+    return run
+
+
+@pytest.fixture
+def prepare(aiida_profile, tmp_path):
+    """Return a function that lets a calculation job write its input files."""
+    from aiida.common.folders import SandboxFolder
+    from aiida.engine.utils import instantiate_process
+    from aiida.manage import get_manager
+    from aiida.plugins import CalculationFactory
+
+    sandboxes = []
+
+    def run(entry_point: str, inputs: dict):
+        process = instantiate_process(get_manager().get_runner(), CalculationFactory(entry_point), **inputs)
+        folder = SandboxFolder()
+        sandboxes.append(folder)
+        return process.prepare_for_submission(folder), folder
+
+    yield run
+    for sandbox in sandboxes:
+        sandbox.erase()
+
+
+def _flatten(inputs: dict, prefix: str = ''):
+    for key, value in inputs.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f'{prefix}{key}__')
+        else:
+            yield f'{prefix}{key}', value
