@@ -111,11 +111,6 @@ class HamlrCalculation(CalcJob):
         """Return why the inputs do not fit together, or nothing."""
         return find_withmpi_problem(inputs) or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
 
-    @classmethod
-    def is_valid_cache(cls, node) -> bool:
-        """Return whether a finished job may stand in for one with the same inputs."""
-        return super().is_valid_cache(node) and is_valid_remote_cache(node)
-
     def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
         """Return the description of a job that runs the executable once for each list of parameters."""
         options = self.inputs.metadata.options

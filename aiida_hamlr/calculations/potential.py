@@ -57,9 +57,7 @@ class PotentialCalculation(PpCalculation):
             return None
         parameters = value.get_dict()
         if set(parameters) != {'INPUTPP'} or parameters['INPUTPP'].get('plot_num') != 1:
-            return (
-                'only the namelist `INPUTPP` can be given, with `plot_num` 1, the total local potential'
-            )
+            return 'only the namelist `INPUTPP` can be given, with `plot_num` 1, the total local potential'
         return None
 
     @classmethod

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from aiida import orm
+from pydantic import ValidationError
 
-from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.base import HamlrCalculation, is_valid_remote_cache
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
+from aiida_hamlr.jobs.config import Config, describe
+from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 
 __all__ = ('TrainCalculation',)
 
 #: Keys of the configuration that belong to the job, not to the user.
 BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
+
+
+class _Parameters(Config):
+    """What of the configuration the user gives."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
 
 
 def validate_parameters(value, _) -> str | None:
@@ -26,9 +36,10 @@ def validate_parameters(value, _) -> str | None:
         for key in keys or ():
             if key in parameters.get(section, {}):
                 return f'`{section}.{key}` is set by the job and cannot be given in `parameters`'
-    unknown = sorted(set(parameters) - {'model', 'training'})
-    if unknown:
-        return f'unknown section {unknown[0]!r} of the parameters; known are model, training'
+    try:
+        _Parameters.model_validate(parameters)
+    except ValidationError as error:
+        return describe(error.errors()[0], _Parameters)
     return None
 
 
@@ -73,6 +84,11 @@ class TrainCalculation(HamlrCalculation):
             'ERROR_NO_CHECKPOINT',
             message='The allotted time is over and there is no checkpoint to go on from: {reason}',
         )
+
+    @classmethod
+    def is_valid_cache(cls, node) -> bool:
+        """Return whether a job may stand in for one with the same inputs: if it stopped early, with its checkpoint."""
+        return super().is_valid_cache(node) and (node.is_finished_ok or is_valid_remote_cache(node))
 
     def prepare_for_submission(self, folder):
         """Write the configuration; the files of the Hamiltonians are copied from their nodes."""

@@ -1,0 +1,75 @@
+"""`verdi data hamlr`: look at nodes."""
+
+import click
+from aiida.cmdline.commands.cmd_data import verdi_data
+from aiida.cmdline.params import types
+from aiida.cmdline.utils import decorators, echo
+
+__all__ = ('cmd_hamlr',)
+
+#: What a list shows of each kind of node, besides identifier and age.
+COLUMNS = {
+    'hamiltonian': ('formula', 'origin', 'n_orbitals', 'n_pairs', 'gap', 'functional'),
+    'basis': ('elements', 'sizes', 'cutoffs', 'functional'),
+    'dataset': ('elements', 'n_train', 'n_validation', 'n_test', 'functional'),
+    'model': ('species', 'variant', 'functional', 'metrics'),
+}
+
+
+@verdi_data.group('hamlr')
+def cmd_hamlr():
+    """Bases, Hamiltonians, datasets and models of aiida-hamlr."""
+
+
+@cmd_hamlr.command('list')
+@click.argument('kind', type=click.Choice(list(COLUMNS)), default='hamiltonian')
+@click.option('-l', '--limit', type=int, default=50, show_default=True, help='So many of the newest nodes.')
+@decorators.with_dbenv()
+def cmd_list(kind, limit):
+    """List the nodes of a KIND: hamiltonian, basis, dataset or model."""
+    from aiida.common import timezone
+    from aiida.common.utils import str_timedelta
+    from aiida.orm import QueryBuilder
+    from aiida.plugins import DataFactory
+    from tabulate import tabulate
+
+    columns = COLUMNS[kind]
+    query = QueryBuilder().append(
+        DataFactory(f'hamlr.{kind}'), project=['id', 'ctime', *(f'attributes.{name}' for name in columns)], tag='node'
+    )
+    query.order_by({'node': {'ctime': 'desc'}}).limit(limit)
+    rows = [
+        [pk, str_timedelta(timezone.delta(ctime), max_num_fields=1), *map(_short, values)]
+        for pk, ctime, *values in query.all()
+    ]
+    if not rows:
+        echo.echo_report(f'there are no {kind} nodes in this profile')
+        return
+    echo.echo(tabulate(rows, headers=['PK', 'Created', *(name.replace('_', ' ') for name in columns)]))
+
+
+@cmd_hamlr.command('show')
+@click.argument('node', type=types.DataParamType(sub_classes=tuple(f'aiida.data:hamlr.{kind}' for kind in COLUMNS)))
+@decorators.with_dbenv()
+def cmd_show(node):
+    """Show what NODE holds and what made it."""
+    from tabulate import tabulate
+
+    rows = [['node', f'{type(node).__name__}<{node.pk}>'], ['uuid', node.uuid]]
+    if node.creator is not None:
+        rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
+    rows += [[key, _short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
+    echo.echo(tabulate(rows, tablefmt='plain'))
+
+
+def _short(value, length: int = 32) -> str:
+    """Return a value in few characters."""
+    if isinstance(value, dict):
+        text = ', '.join(f'{key} {_short(entry)}' for key, entry in value.items())
+    elif isinstance(value, list):
+        text = ', '.join(map(_short, value))
+    elif isinstance(value, float):
+        text = f'{value:.4g}'
+    else:
+        text = '' if value is None else str(value)
+    return text if len(text) <= length else f'{text[: length - 1]}…'

@@ -1,0 +1,198 @@
+"""`aiida-hamlr launch`: start work chains."""
+
+import click
+from aiida.cmdline.params import types
+from aiida.cmdline.utils import decorators, echo
+
+from aiida_hamlr.cli import options
+from aiida_hamlr.cli.root import cmd_root
+
+__all__ = ('cmd_launch',)
+
+
+@cmd_root.group('launch')
+def cmd_launch():
+    """Start work chains."""
+
+
+@cmd_launch.command('reference')
+@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@options.combine(
+    options.PW,
+    options.PP,
+    options.HAMLR,
+    options.FAMILY,
+    options.BASIS,
+    options.PROTOCOL,
+    options.OVERRIDES,
+    options.CLEAN,
+)
+@decorators.with_dbenv()
+def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, clean_workdir, **job):
+    """Make the reference Hamiltonians of STRUCTURES: files that ASE reads, nodes or groups."""
+    from aiida_hamlr.workflows.reference import ReferenceWorkChain
+
+    daemon = job.pop('daemon')
+    for structure in options.load_structures(structures).values():
+        builder = _build(
+            ReferenceWorkChain,
+            pw,
+            pp,
+            hamlr,
+            structure,
+            protocol=protocol,
+            overrides=_with_family(options.load_overrides(overrides), pseudo_family),
+            options=options.job_options(**job),
+            basis=basis,
+        )
+        builder.clean_workdir = _bool(clean_workdir)
+        _launch(builder, daemon)
+
+
+@cmd_launch.command('train')
+@click.argument('dataset', type=types.DataParamType(sub_classes=('aiida.data:hamlr.dataset',)))
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
+@decorators.with_dbenv()
+def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job):
+    """Train a network on DATASET."""
+    from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
+
+    daemon = job.pop('daemon')
+    builder = _build(
+        TrainBaseWorkChain,
+        hamlr,
+        dataset,
+        protocol=protocol,
+        overrides=options.load_overrides(overrides),
+        options=options.job_options(**job),
+        seed=seed,
+    )
+    builder.clean_workdir = _bool(clean_workdir)
+    _launch(builder, daemon)
+
+
+@cmd_launch.command('predict')
+@click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
+@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@decorators.with_dbenv()
+def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir, **job):
+    """Predict the Hamiltonians of STRUCTURES (files that ASE reads, nodes or groups) with MODEL."""
+    from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
+
+    daemon = job.pop('daemon')
+    builder = _build(
+        PredictBaseWorkChain,
+        hamlr,
+        model,
+        options.load_structures(structures),
+        protocol=protocol,
+        overrides=options.load_overrides(overrides),
+        options=options.job_options(**job),
+    )
+    builder.clean_workdir = _bool(clean_workdir)
+    _launch(builder, daemon)
+
+
+@cmd_launch.command('pipeline')
+@click.option('--train', 'train', multiple=True, required=True, metavar='STRUCTURE', help='Structures to learn from.')
+@click.option('--validation', multiple=True, metavar='STRUCTURE', help='Structures that choose the best epoch.')
+@click.option('--test', 'test', multiple=True, metavar='STRUCTURE', help='Structures to test.')
+@click.option('--predict', 'predict', multiple=True, metavar='STRUCTURE', help='Structures to predict.')
+@click.option('--compare/--no-compare', default=True, help='Whether to make references of the predicted ones too.')
+@options.combine(
+    options.PW,
+    options.PP,
+    options.HAMLR,
+    options.FAMILY,
+    options.BASIS,
+    options.PROTOCOL,
+    options.OVERRIDES,
+    options.SEED,
+    options.CLEAN,
+)
+@decorators.with_dbenv()
+def launch_pipeline(
+    train,
+    validation,
+    test,
+    predict,
+    compare,
+    pw,
+    pp,
+    hamlr,
+    pseudo_family,
+    basis,
+    protocol,
+    overrides,
+    seed,
+    clean_workdir,
+    **job,
+):
+    """Make references, train on them, and predict other structures.
+
+    A STRUCTURE is a file that ASE reads (all its frames), a node or a group; the options can be repeated.
+    """
+    from aiida import orm
+
+    from aiida_hamlr.workflows.pipeline import PipelineWorkChain
+
+    daemon = job.pop('daemon')
+    parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
+    content = options.load_overrides(overrides)
+    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    builder = _build(
+        PipelineWorkChain,
+        pw,
+        pp,
+        hamlr,
+        {name: options.load_structures(part) for name, part in parts.items() if part},
+        protocol=protocol,
+        overrides=content,
+        options=options.job_options(**job),
+        basis=basis,
+    )
+    builder.compare = _bool(compare)
+    builder.seed = orm.Int(seed)
+    builder.clean_workdir = _bool(clean_workdir)
+    _launch(builder, daemon)
+
+
+def _bool(value):
+    from aiida import orm
+
+    return orm.Bool(value)
+
+
+def _with_family(overrides: dict, family: str | None) -> dict:
+    if family is not None:
+        overrides.setdefault('scf', {})['pseudo_family'] = family
+    return overrides
+
+
+def _build(process_class, *args, **kwargs):
+    """Return the builder; what is wrong with the arguments becomes one line."""
+    try:
+        return process_class.get_builder_from_protocol(*args, **kwargs)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+
+
+def _launch(builder, daemon: bool):
+    """Submit, or run and show the outputs; end with a status other than 0 if the process failed."""
+    from aiida.cmdline.utils.common import get_node_info
+    from aiida.common.exceptions import InvalidOperation
+    from aiida.engine import run_get_node, submit
+
+    name = builder.process_class.__name__
+    try:
+        node = submit(builder) if daemon else run_get_node(builder).node
+    except (ValueError, InvalidOperation) as error:
+        echo.echo_critical(f'{name}: {error}')
+    if daemon:
+        echo.echo_success(f'submitted {name}<{node.pk}>; see: verdi process status {node.pk}')
+        return
+    echo.echo(get_node_info(node))
+    if not node.is_finished_ok:
+        echo.echo_critical(f'{name}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
+    echo.echo_success(f'{name}<{node.pk}> is done')

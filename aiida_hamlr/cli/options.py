@@ -1,0 +1,118 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from aiida.cmdline.params import types
+from aiida.cmdline.params.options import OverridableOption
+
+__all__ = ('combine', 'job_options', 'load_overrides', 'load_structures')
+
+PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
+PP = OverridableOption('-Y', '--pp', type=types.CodeParamType(), default='pp@localhost', help='Code of pp.x.')
+HAMLR = OverridableOption(
+    '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
+)
+FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the family of pseudopotentials.')
+BASIS = OverridableOption(
+    '-B',
+    '--basis',
+    type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)),
+    help='Basis node; if not given, orbitals are generated.',
+)
+PROTOCOL = OverridableOption(
+    '-p',
+    '--protocol',
+    type=click.Choice(['fast', 'balanced', 'stringent']),
+    default='balanced',
+    show_default=True,
+    help='How much care to take.',
+)
+OVERRIDES = OverridableOption(
+    '-O',
+    '--overrides',
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='YAML file with inputs that override those of the protocol.',
+)
+SEED = OverridableOption('-s', '--seed', type=int, default=0, show_default=True, help='Seed of all random numbers.')
+DAEMON = OverridableOption(
+    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running and waiting here.'
+)
+WALLTIME = OverridableOption(
+    '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job.'
+)
+MACHINES = OverridableOption(
+    '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of nodes of each job.'
+)
+WITH_MPI = OverridableOption('-i', '--with-mpi', is_flag=True, default=None, help='Run the jobs with MPI.')
+CUSTOM = OverridableOption(
+    '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
+)
+CLEAN = OverridableOption('-x', '--clean-workdir', is_flag=True, help='Clean the remote folders at the end.')
+
+_JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
+
+
+def combine(*options):
+    """Return a decorator that adds options, and those of all jobs."""
+
+    def decorate(command):
+        for option in reversed((*options, *_JOB)):
+            command = option()(command)
+        return command
+
+    return decorate
+
+
+def job_options(max_wallclock_seconds, max_num_machines, with_mpi, scheduler_commands) -> dict:
+    """Return ``metadata.options`` of the jobs."""
+    options = {'resources': {'num_machines': max_num_machines}, 'max_wallclock_seconds': max_wallclock_seconds}
+    options['withmpi'] = bool(with_mpi)
+    if scheduler_commands:
+        options['custom_scheduler_commands'] = scheduler_commands.replace('\\n', '\n')
+    return options
+
+
+def load_overrides(path: Path | None) -> dict:
+    """Return the content of a file of overrides."""
+    import yaml
+
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f'{path}: not valid YAML: {error}') from error
+    if not isinstance(content, dict):
+        raise click.BadParameter(f'{path}: not a mapping')
+    return content
+
+
+def load_structures(arguments) -> dict:
+    """Return structure nodes by label, of identifiers of nodes and of groups, and of files that ASE reads."""
+    import ase.io
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    structures = []
+    for argument in arguments:
+        try:
+            if Path(argument).is_file():
+                structures += [orm.StructureData(ase=atoms) for atoms in ase.io.read(argument, index=':')]
+                continue
+            try:
+                node = orm.load_node(argument)
+            except NotExistent:
+                node = orm.load_group(argument)
+        except (NotExistent, ValueError, OSError) as error:
+            raise click.BadParameter(
+                f'{argument}: neither a file of structures nor a node nor a group of them ({error})'
+            ) from error
+        nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
+        if not all(isinstance(entry, orm.StructureData) for entry in nodes):
+            raise click.BadParameter(f'{argument}: not a structure')
+        structures += nodes
+    width = len(str(max(len(structures) - 1, 0)))
+    return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}

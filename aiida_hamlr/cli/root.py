@@ -1,0 +1,16 @@
+"""The root of `aiida-hamlr`."""
+
+import click
+from aiida.cmdline.groups import VerdiCommandGroup
+from aiida.cmdline.params import options, types
+
+from aiida_hamlr import __version__
+
+__all__ = ('cmd_root',)
+
+
+@click.group('aiida-hamlr', cls=VerdiCommandGroup, context_settings={'help_option_names': ['-h', '--help']})
+@click.version_option(__version__, '--version', prog_name='aiida-hamlr')
+@options.PROFILE(type=types.ProfileParamType(load_profile=True), expose_value=False)
+def cmd_root():
+    """Machine-learned DFT Hamiltonians with AiiDA."""

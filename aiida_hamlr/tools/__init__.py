@@ -1,0 +1,1 @@
+"""Helpers to set up computers, codes and pseudopotentials."""

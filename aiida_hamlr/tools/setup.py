@@ -1,0 +1,119 @@
+"""Set up the computer, the codes and the pseudopotentials that the work chains need."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+
+__all__ = ('EXECUTABLES', 'create_codes', 'create_localhost', 'create_pseudo_family', 'find_executable')
+
+#: What we need by the label of its code: the executable and the calculation that it is for.
+EXECUTABLES = {
+    'pw': ('pw.x', 'quantumespresso.pw'),
+    'pp': ('pp.x', 'quantumespresso.pp'),
+    'hamlr': ('hamlr', 'hamlr.train'),
+}
+
+HOW_TO_INSTALL = {
+    'pw.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
+    'pp.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
+    'hamlr': 'it comes with this package: pip install aiida-hamlr',
+}
+
+
+def create_localhost(label: str = 'localhost', workdir: str | Path | None = None) -> orm.Computer:
+    """Return the local computer, and make it if there is none.
+
+    :param workdir: where jobs run; by default a folder beside the storage of the profile.
+    """
+    try:
+        return orm.load_computer(label)
+    except NotExistent:
+        pass
+    if workdir is None:
+        from aiida.manage.configuration import get_config, get_profile
+
+        workdir = Path(get_config().dirpath) / 'scratch' / get_profile().name
+    workdir = Path(workdir).absolute()
+    workdir.mkdir(parents=True, exist_ok=True)
+    computer = orm.Computer(
+        label=label,
+        hostname='localhost',
+        description='this machine',
+        transport_type='core.local',
+        scheduler_type='core.direct',
+        workdir=str(workdir),
+    ).store()
+    computer.set_minimum_job_poll_interval(0.5)
+    computer.set_default_mpiprocs_per_machine(1)
+    computer.configure(safe_interval=0.0, use_login_shell=False)
+    return computer
+
+
+def find_executable(name: str) -> Path:
+    """Return the path of an executable on this machine: beside the Python interpreter, or on the path.
+
+    :raises ValueError: if there is none; the message says how to install it.
+    """
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.is_file() else shutil.which(name)
+    if found is None:
+        raise ValueError(f'{name} was not found; {HOW_TO_INSTALL.get(name, "install it")}')
+    return Path(found)
+
+
+def create_codes(
+    computer: orm.Computer, paths: Mapping[str, str | Path] | None = None, prepend_text: str = ''
+) -> dict[str, orm.InstalledCode]:
+    """Return the codes pw, pp and hamlr of a computer, and make those that are missing.
+
+    :param paths: paths of executables on the computer by ``pw``, ``pp`` and ``hamlr``; those that are not given are
+        looked for on this machine, which makes sense for the local computer only.
+    :param prepend_text: commands before every run, as ``module load``.
+    :raises ValueError: if an executable is not found.
+    """
+    paths = dict(paths or {})
+    unknown = sorted(set(paths) - set(EXECUTABLES))
+    if unknown:
+        raise ValueError(f'unknown code {unknown[0]!r}; known are {", ".join(EXECUTABLES)}')
+    codes = {}
+    for label, (name, plugin) in EXECUTABLES.items():
+        try:
+            codes[label] = orm.load_code(f'{label}@{computer.label}')
+            continue
+        except NotExistent:
+            pass
+        if label not in paths and computer.transport_type != 'core.local':
+            raise ValueError(f'give the path of {name} on {computer.label}')
+        codes[label] = orm.InstalledCode(
+            label=label,
+            computer=computer,
+            filepath_executable=str(paths.get(label) or find_executable(name)),
+            default_calc_job_plugin=plugin,
+            prepend_text=prepend_text,
+        ).store()
+    return codes
+
+
+def create_pseudo_family(folder: str | Path, label: str, ecutwfc: float, ecutrho: float | None = None):
+    """Return the family of the UPF files in a folder, and make it if there is none of that label.
+
+    :param ecutwfc: cutoff in Ry that the family recommends for all its elements.
+    :param ecutrho: cutoff of the density in Ry; four times as large by default, as is right for norm conservation.
+    """
+    from aiida_pseudo.data.pseudo.upf import UpfData
+    from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
+
+    try:
+        return orm.load_group(label)
+    except NotExistent:
+        pass
+    family = CutoffsPseudoPotentialFamily.create_from_folder(Path(folder), label, pseudo_type=UpfData)
+    cutoffs = {'cutoff_wfc': float(ecutwfc), 'cutoff_rho': float(ecutrho or 4 * ecutwfc)}
+    family.set_cutoffs({element: cutoffs for element in family.elements}, 'standard', unit='Ry')
+    return family

@@ -1,0 +1,401 @@
+"""References, dataset, training, prediction and comparison in one work chain."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ToContext, WorkChain, append_, if_, while_
+from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.common.types import ElectronicType
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+
+from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
+from aiida_hamlr.calculations.functions.dataset import create_dataset
+from aiida_hamlr.calculations.validation import find_pw_problem, find_structure_problem, validate_pseudos
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.dataset import SPLITS, DatasetData
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
+from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
+from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
+
+__all__ = ('PipelineWorkChain',)
+
+PARTS = (*SPLITS, 'predict')
+
+
+def validate_structures(value, _) -> str | None:
+    """Return which structure cannot be used, or nothing."""
+    for part, structures in (value or {}).items():
+        for label, structure in structures.items():
+            problem = find_structure_problem(structure)
+            if problem is not None:
+                return f'{part}.{label}: {problem}'
+    return None
+
+
+def validate_inputs(inputs, _) -> str | None:
+    """Return why the inputs do not fit together, or nothing; nothing has run yet."""
+    structures = inputs.get('structures', {})
+    if not structures.get('train'):
+        return '`structures.train` is empty'
+    symbols = {
+        part: set().union(*(node.get_symbols_set() for node in structures.get(part, {}).values())) for part in PARTS
+    }
+    elements = set().union(*symbols.values())
+    missing = sorted(elements - set(inputs.get('pseudos', {})))
+    if missing:
+        return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
+    unseen = sorted(elements - symbols['train'])
+    if unseen:
+        return f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it'
+    basis = inputs.get('basis')
+    if basis is None and 'code' not in inputs.get('generate_basis', {}):
+        return 'give either `basis` or `generate_basis.code`'
+    if basis is not None and elements - set(basis.elements):
+        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    return find_pw_problem(inputs.get('reference', {}).get('scf', {}).get('pw', {}))
+
+
+class PipelineWorkChain(ProtocolMixin, WorkChain):
+    """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace(
+            'structures', validator=validate_structures, help='Structures by what they are for and by a label.'
+        )
+        for part, purpose in zip(PARTS, ('learn from', 'choose the best epoch', 'test', 'predict'), strict=True):
+            spec.input_namespace(
+                f'structures.{part}',
+                valid_type=orm.StructureData,
+                dynamic=True,
+                required=part == 'train',
+                help=f'Structures to {purpose}.' if part != 'validation' else f'Structures that {purpose}.',
+            )
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='Norm-conserving pseudopotentials by chemical symbol.',
+        )
+        spec.input(
+            'basis',
+            valid_type=BasisData,
+            required=False,
+            help='Orbitals of the elements; if not given, they are generated first.',
+        )
+        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the dataset and the training.')
+        spec.input(
+            'compare',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(True),
+            help='Whether to make references also of the structures to predict, and compare.',
+        )
+        spec.input(
+            'max_concurrent',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(4),
+            help='So many references run at a time.',
+        )
+        spec.input(
+            'max_failures',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(0),
+            help='With so many failed references the dataset is made without them.',
+        )
+        spec.input(
+            'clean_workdir',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help='Whether to clean the remote folders of all jobs at the end.',
+        )
+        spec.expose_inputs(
+            BasisCalculation,
+            namespace='generate_basis',
+            exclude=('pseudos',),
+            namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
+        )
+        spec.expose_inputs(
+            ReferenceWorkChain,
+            namespace='reference',
+            exclude=('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'),
+            namespace_options={'help': 'Inputs of the references.'},
+        )
+        spec.expose_inputs(
+            TrainBaseWorkChain,
+            namespace='train',
+            exclude=('train.dataset', 'train.seed', 'train.parent_folder', 'clean_workdir'),
+            namespace_options={'help': 'Inputs of the training.'},
+        )
+        spec.expose_inputs(
+            PredictBaseWorkChain,
+            namespace='predict',
+            exclude=('predict.model', 'predict.structures', 'predict.trajectory', 'clean_workdir'),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'Inputs of the prediction.',
+            },
+        )
+        spec.inputs.validator = validate_inputs
+        spec.outline(
+            cls.setup,
+            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
+            while_(cls.should_run_references)(cls.run_references, cls.inspect_references),
+            cls.make_dataset,
+            cls.run_train,
+            cls.inspect_train,
+            if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
+        )
+        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
+        spec.output_namespace(
+            'references',
+            valid_type=HamiltonianData,
+            dynamic=True,
+            help='The reference Hamiltonians; a label is the part and the label of the structure.',
+        )
+        spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
+        spec.expose_outputs(TrainBaseWorkChain, namespace='train')
+        spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
+        spec.output_namespace(
+            'comparison', valid_type=orm.Dict, dynamic=True, help='Errors of the predictions in meV, by label.'
+        )
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed.')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed.')
+
+    @classmethod
+    def get_protocol_filepath(cls):
+        """Return the path of the protocols."""
+        return get_protocol_path('pipeline.yaml')
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        pw_code,
+        pp_code,
+        hamlr_code,
+        structures,
+        *,
+        protocol=None,
+        overrides=None,
+        options=None,
+        basis=None,
+        electronic_type=ElectronicType.INSULATOR,
+        **_,
+    ):
+        """Return a builder with the inputs of a protocol.
+
+        :param pw_code: code of pw.x, or its label; the same for ``pp_code`` and ``hamlr_code``.
+        :param structures: structures by label, of each of ``train``, ``validation``, ``test`` and ``predict``.
+        :param protocol: ``fast``, ``balanced`` or ``stringent``.
+        :param overrides: inputs that override those of the protocol; ``reference``, ``train`` and ``predict`` hold
+            the overrides of the parts.
+        :param options: ``metadata.options`` of all jobs.
+        :param basis: orbitals; if not given, they are generated first.
+        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        """
+        hamlr_code = orm.load_code(hamlr_code) if isinstance(hamlr_code, str) else hamlr_code
+        overrides = dict(overrides or {})
+        parts = {name: overrides.pop(name, None) for name in ('reference', 'train', 'predict')}
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        nodes = [node for part in structures.values() for node in part.values()]
+        # One structure with every element names all pseudopotentials.
+        kinds = {kind.symbol: node for node in nodes for kind in node.kinds}
+        references = {
+            node.uuid: ReferenceWorkChain.get_builder_from_protocol(
+                pw_code,
+                pp_code,
+                hamlr_code,
+                node,
+                protocol=protocol,
+                overrides=parts['reference'],
+                options=options,
+                basis=basis,
+                electronic_type=electronic_type,
+            )
+            for node in kinds.values()
+        }
+        first = next(iter(references.values()))
+        builder = cls.get_builder()
+        builder.structures = structures
+        builder.pseudos = {
+            symbol: pseudo for reference in references.values() for symbol, pseudo in reference.pseudos.items()
+        }
+        if basis is not None:
+            builder.basis = basis
+        else:
+            builder.generate_basis = first.generate_basis
+        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'):
+            first.pop(name, None)
+        builder.reference = first
+        train = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, protocol, parts['train'], options, None)
+        train.pop('clean_workdir')
+        train.train.pop('seed')
+        builder.train = train
+        if structures.get('predict'):
+            predict = PredictBaseWorkChain._get_builder_without_structures(
+                hamlr_code, protocol, parts['predict'], options
+            )
+            predict.pop('clean_workdir')
+            builder.predict = predict
+        builder.seed = orm.Int(inputs['seed'])
+        builder.compare = orm.Bool(inputs['compare'])
+        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
+        builder.max_failures = orm.Int(inputs['max_failures'])
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        return builder
+
+    def setup(self):
+        """List the references to make."""
+        self.ctx.basis = self.inputs.get('basis')
+        parts = PARTS if self.inputs.compare.value else SPLITS
+        self.ctx.queue = [f'{part}.{label}' for part in parts for label in sorted(self.inputs.structures.get(part, {}))]
+        self.ctx.batch = []
+        self.ctx.references = {}
+        self.ctx.failed = []
+
+    def should_generate_basis(self) -> bool:
+        """Return whether there is no basis yet."""
+        return self.ctx.basis is None
+
+    def run_basis(self):
+        """Generate the orbitals of all elements once."""
+        inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
+        inputs.pseudos = dict(self.inputs.pseudos)
+        inputs.metadata.call_link_label = 'basis'
+        node = self.submit(BasisCalculation, **inputs)
+        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
+        return ToContext(basis_job=node)
+
+    def inspect_basis(self):
+        """Check that there are orbitals."""
+        node = self.ctx.basis_job
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
+        self.ctx.basis = node.outputs.basis
+        self.out('basis', node.outputs.basis)
+        return None
+
+    def should_run_references(self) -> bool:
+        """Return whether references are left to make."""
+        return bool(self.ctx.queue)
+
+    def run_references(self):
+        """Submit the next few references."""
+        size = max(1, self.inputs.max_concurrent.value)
+        self.ctx.batch, self.ctx.queue = self.ctx.queue[:size], self.ctx.queue[size:]
+        for name in self.ctx.batch:
+            part, label = name.split('.')
+            inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
+            structure = self.inputs.structures[part][label]
+            inputs.structure = structure
+            inputs.basis = self.ctx.basis
+            inputs.pseudos = {symbol: self.inputs.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
+            inputs.metadata.call_link_label = f'reference_{part}_{label}'
+            node = self.submit(ReferenceWorkChain, **inputs)
+            self.report(f'launching {ReferenceWorkChain.__name__}<{node.pk}> for {name}')
+            self.to_context(runs=append_(node))
+
+    def inspect_references(self):
+        """Collect the Hamiltonians; go on without those that failed, if they are few."""
+        for name, node in zip(self.ctx.batch, self.ctx.runs[-len(self.ctx.batch) :], strict=True):
+            if node.is_finished_ok:
+                self.ctx.references[name] = node.outputs.hamiltonian
+                self.out(f'references.{name.replace(".", "_")}', node.outputs.hamiltonian)
+            else:
+                self.ctx.failed.append(name)
+                self.report(f'{node.process_label}<{node.pk}> for {name} failed: {node.exit_message}')
+        if len(self.ctx.failed) > self.inputs.max_failures.value:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=', '.join(self.ctx.failed))
+        return None
+
+    def make_dataset(self):
+        """Make the dataset node."""
+        split = {part: [] for part in SPLITS}
+        hamiltonians = {}
+        for name, node in self.ctx.references.items():
+            part, label = name.split('.')
+            if part in split:
+                key = f'{part}_{label}'
+                split[part].append(key)
+                hamiltonians[key] = node
+        if not split['train']:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=', '.join(self.ctx.failed))
+        self.ctx.dataset = create_dataset(
+            split=orm.Dict(split),
+            seed=self.inputs.seed,
+            **hamiltonians,
+            metadata={'call_link_label': 'create_dataset'},
+        )
+        self.out('dataset', self.ctx.dataset)
+        return None
+
+    def run_train(self):
+        """Train the network."""
+        inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, 'train'))
+        inputs.train.dataset = self.ctx.dataset
+        inputs.train.seed = self.inputs.seed
+        inputs.metadata.call_link_label = 'train'
+        node = self.submit(TrainBaseWorkChain, **inputs)
+        self.report(f'launching {TrainBaseWorkChain.__name__}<{node.pk}>')
+        return ToContext(training=node)
+
+    def inspect_train(self):
+        """Attach the model."""
+        node = self.ctx.training
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN
+        self.out_many(self.exposed_outputs(node, TrainBaseWorkChain, namespace='train'))
+        return None
+
+    def should_predict(self) -> bool:
+        """Return whether there is something to predict."""
+        return bool(self.inputs.structures.get('predict'))
+
+    def run_predict(self):
+        """Predict."""
+        inputs = AttributeDict(self.exposed_inputs(PredictBaseWorkChain, 'predict'))
+        inputs.predict.model = self.ctx.training.outputs.model
+        inputs.predict.structures = dict(self.inputs.structures.predict)
+        inputs.metadata.call_link_label = 'predict'
+        node = self.submit(PredictBaseWorkChain, **inputs)
+        self.report(f'launching {PredictBaseWorkChain.__name__}<{node.pk}>')
+        return ToContext(prediction=node)
+
+    def inspect_predict(self):
+        """Attach the predictions, and their errors where there is a reference."""
+        node = self.ctx.prediction
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_PREDICT
+        self.out_many(self.exposed_outputs(node, PredictBaseWorkChain, namespace='predict'))
+        predicted = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
+        for label in sorted(self.inputs.structures.predict):
+            reference = self.ctx.references.get(f'predict.{label}')
+            if reference is None or label not in predicted:
+                continue
+            errors = compare_hamiltonians(
+                predicted=predicted[label],
+                reference=reference,
+                metadata={'call_link_label': f'compare_{label}'},
+            )
+            self.out(f'comparison.{label}', errors)
+        return None
+
+    def on_terminated(self):
+        """Clean the remote folders, if that was asked for."""
+        super().on_terminated()
+        if self.inputs.clean_workdir.value:
+            cleaned = clean_called_folders(self.node)
+            if cleaned:
+                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

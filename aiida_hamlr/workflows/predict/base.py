@@ -1,0 +1,82 @@
+"""Prediction that is repeated after a failure which is not its own."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+
+from aiida_hamlr.calculations.predict import PredictCalculation
+from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
+
+__all__ = ('PredictBaseWorkChain',)
+
+
+class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
+    """Predict the Hamiltonians of structures; run again if the compute node failed."""
+
+    _process_class = PredictCalculation
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.expose_inputs(PredictCalculation, namespace='predict')
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
+            cls.results,
+        )
+        spec.expose_outputs(PredictCalculation)
+
+    @classmethod
+    def get_protocol_filepath(cls):
+        """Return the path of the protocols."""
+        return get_protocol_path('predict.yaml')
+
+    @classmethod
+    def get_builder_from_protocol(cls, code, model, structures, *, protocol=None, overrides=None, options=None, **_):
+        """Return a builder with the inputs of a protocol.
+
+        :param code: code of the `hamlr` executable, or its label.
+        :param model: the model node.
+        :param structures: structures by label, or one trajectory.
+        :param protocol: ``fast``, ``balanced`` or ``stringent``.
+        :param overrides: inputs that override those of the protocol.
+        :param options: ``metadata.options`` of the jobs.
+        """
+        code = orm.load_code(code) if isinstance(code, str) else code
+        builder = cls._get_builder_without_structures(code, protocol, overrides, options)
+        builder.predict.model = model
+        if isinstance(structures, orm.TrajectoryData):
+            builder.predict.trajectory = structures
+        else:
+            builder.predict.structures = structures
+        return builder
+
+    @classmethod
+    def _get_builder_without_structures(cls, code, protocol, overrides, options):
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        builder = cls.get_builder()
+        builder.predict.code = code
+        builder.predict.parameters = orm.Dict(inputs['predict']['parameters'])
+        builder.predict.metadata = {
+            'options': recursive_options(
+                inputs['predict'], options, code.computer.scheduler_type, cls.set_default_resources
+            )
+        }
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        builder.max_iterations = orm.Int(inputs['max_iterations'])
+        return builder
+
+    def setup(self):
+        """Keep the inputs of the next job in the context."""
+        super().setup()
+        self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
+
+    @process_handler(priority=600, exit_codes=[PredictCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
+    def handle_node_failure(self, node):
+        """Run again."""
+        self.report(f'{node.process_label}<{node.pk}>: the compute node failed, running again')
+        return ProcessHandlerReport(True)

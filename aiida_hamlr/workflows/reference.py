@@ -1,0 +1,351 @@
+"""From a structure to its DFT Hamiltonian in a basis of atomic orbitals."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ToContext, WorkChain, append_, if_, while_
+from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.common.types import ElectronicType
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+
+from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.calculations.potential import PotentialCalculation
+from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
+from aiida_hamlr.calculations.validation import (
+    find_computer_problem,
+    find_pw_problem,
+    find_structure_problem,
+    validate_pseudos,
+)
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path, is_usable, recursive_options
+
+__all__ = ('ReferenceWorkChain',)
+
+PwCalculation = CalculationFactory('quantumespresso.pw')
+PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+
+def validate_inputs(inputs, _) -> str | None:
+    """Return why the inputs do not fit together, or nothing; nothing has run yet."""
+    basis, generate = inputs.get('basis'), inputs.get('generate_basis', {})
+    if 'structure' not in inputs or 'pseudos' not in inputs:
+        return None
+    elements = set(inputs['structure'].get_symbols_set())
+    missing = sorted(elements - set(inputs['pseudos']))
+    if missing:
+        return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
+    if basis is None and 'code' not in generate:
+        return 'give either `basis` or `generate_basis.code`'
+    if basis is not None and elements - set(basis.elements):
+        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    return find_pw_problem(inputs.get('scf', {}).get('pw', {})) or find_computer_problem(
+        {
+            'scf.pw.code': inputs.get('scf', {}).get('pw', {}).get('code'),
+            'potential.code': inputs.get('potential', {}).get('code'),
+            'reconstruct.code': inputs.get('reconstruct', {}).get('code'),
+        }
+    )
+
+
+class ReferenceWorkChain(ProtocolMixin, WorkChain):
+    """Run pw.x, take its potential with pp.x, and represent the Hamiltonian in atomic orbitals."""
+
+    #: A finished pw.x run whose files are gone is repeated so many times.
+    _MAX_REPEATS = 1
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input(
+            'structure',
+            valid_type=orm.StructureData,
+            validator=lambda value, _: find_structure_problem(value),
+            help='The crystal, slab or molecule.',
+        )
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='Norm-conserving pseudopotentials by chemical symbol; there may be more than the structure needs.',
+        )
+        spec.input(
+            'basis',
+            valid_type=BasisData,
+            required=False,
+            help='Orbitals of the elements; if not given, they are generated first.',
+        )
+        spec.input(
+            'conduction_bands',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(8),
+            help='So many empty bands pw.x computes, for the check of the Hamiltonian; `SYSTEM.nbnd` overrides it.',
+        )
+        spec.input(
+            'clean_workdir',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help='Whether to clean the remote folders of all jobs after the Hamiltonian is in the repository.',
+        )
+        spec.expose_inputs(
+            BasisCalculation,
+            namespace='generate_basis',
+            exclude=('pseudos',),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'Inputs of the generation of the basis.',
+            },
+        )
+        spec.expose_inputs(
+            PwBaseWorkChain,
+            namespace='scf',
+            exclude=('clean_workdir', 'pw.structure', 'pw.pseudos', 'pw.parent_folder'),
+            namespace_options={'help': 'Inputs of the pw.x run.'},
+        )
+        spec.expose_inputs(
+            PotentialCalculation,
+            namespace='potential',
+            exclude=('parent_folder',),
+            namespace_options={'help': 'Inputs of the pp.x run.'},
+        )
+        spec.expose_inputs(
+            ReconstructCalculation,
+            namespace='reconstruct',
+            exclude=('parent_folder', 'potential_folder', 'basis', 'pseudos'),
+            namespace_options={'help': 'Inputs of the reconstruction.'},
+        )
+        spec.inputs['reconstruct']['kpoints'].required = False
+        spec.inputs['reconstruct']['kpoints'].help += ' If not given, that of pw.x.'
+        spec.inputs.validator = validate_inputs
+        spec.outline(
+            cls.setup,
+            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
+            while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
+            cls.run_potential,
+            cls.inspect_potential,
+            cls.run_reconstruct,
+            cls.inspect_reconstruct,
+        )
+        spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
+        spec.output('output_parameters', valid_type=orm.Dict, help='Summary of the reconstruction and its checks.')
+        spec.output('bands', valid_type=orm.BandsData, required=False, help='The eigenvalues of pw.x.')
+        spec.output(
+            'remote_folder', valid_type=orm.RemoteData, help='Folder of the pw.x run, for further runs on its density.'
+        )
+        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
+        spec.default_output_node = 'output_parameters'
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed.')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed.')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')
+        spec.exit_code(410, 'ERROR_SCF_NOT_CONVERGED', message='pw.x ended, but did not reach self-consistency.')
+        spec.exit_code(411, 'ERROR_SCF_FOLDER_GONE', message='The files of the finished pw.x run are gone.')
+
+    @classmethod
+    def get_protocol_filepath(cls):
+        """Return the path of the protocols."""
+        return get_protocol_path('reference.yaml')
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        pw_code,
+        pp_code,
+        hamlr_code,
+        structure,
+        *,
+        protocol=None,
+        overrides=None,
+        options=None,
+        basis=None,
+        electronic_type=ElectronicType.INSULATOR,
+        **_,
+    ):
+        """Return a builder with the inputs of a protocol.
+
+        :param pw_code: code of pw.x, or its label; the same for ``pp_code`` and ``hamlr_code``.
+        :param structure: the structure.
+        :param protocol: ``fast``, ``balanced`` or ``stringent``.
+        :param overrides: inputs that override those of the protocol; ``scf.pseudo_family`` names the pseudopotentials.
+        :param options: ``metadata.options`` of all jobs.
+        :param basis: orbitals; if not given, they are generated first.
+        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        """
+        pw_code, pp_code, hamlr_code = (
+            orm.load_code(code) if isinstance(code, str) else code for code in (pw_code, pp_code, hamlr_code)
+        )
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        scf = PwBaseWorkChain.get_builder_from_protocol(
+            pw_code,
+            structure,
+            protocol=protocol,
+            overrides=inputs['scf'],
+            electronic_type=electronic_type,
+            options=options,
+        )
+        pseudos = dict(scf.pw.pseudos)
+        scf.pop('clean_workdir')
+        scf.pw.pop('structure')
+        scf.pw.pop('pseudos')
+
+        def job_options(name, code):
+            return recursive_options(
+                inputs.get(name, {}), options, code.computer.scheduler_type, cls.set_default_resources
+            )
+
+        builder = cls.get_builder()
+        builder.structure = structure
+        builder.pseudos = {kind.symbol: pseudos[kind.name] for kind in structure.kinds}
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        builder.conduction_bands = orm.Int(inputs['conduction_bands'])
+        builder.scf = scf
+        builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
+        builder.reconstruct = {'code': hamlr_code, 'metadata': {'options': job_options('reconstruct', hamlr_code)}}
+        if basis is not None:
+            builder.basis = basis
+        else:
+            builder.generate_basis = {
+                'code': hamlr_code,
+                'parameters': orm.Dict(inputs['generate_basis']['parameters']),
+                'metadata': {'options': job_options('generate_basis', hamlr_code)},
+            }
+        return builder
+
+    def setup(self):
+        """Keep what changes on the way in the context."""
+        self.ctx.basis = self.inputs.get('basis')
+        self.ctx.scf_is_done = False
+        self.ctx.repeats = 0
+
+    @property
+    def pseudos(self) -> dict:
+        """Return the pseudopotentials of the elements of the structure."""
+        return {symbol: self.inputs.pseudos[symbol] for symbol in sorted(self.inputs.structure.get_symbols_set())}
+
+    def should_generate_basis(self) -> bool:
+        """Return whether there is no basis yet."""
+        return self.ctx.basis is None
+
+    def run_basis(self):
+        """Generate the orbitals."""
+        inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
+        inputs.pseudos = self.pseudos
+        inputs.metadata.call_link_label = 'basis'
+        node = self.submit(BasisCalculation, **inputs)
+        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
+        return ToContext(basis_job=node)
+
+    def inspect_basis(self):
+        """Check that there are orbitals."""
+        node = self.ctx.basis_job
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
+        self.ctx.basis = node.outputs.basis
+        self.out('basis', node.outputs.basis)
+        return None
+
+    def should_run_scf(self) -> bool:
+        """Return whether there is no usable pw.x run yet."""
+        return not self.ctx.scf_is_done
+
+    def run_scf(self):
+        """Run pw.x."""
+        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, 'scf'))
+        structure = self.inputs.structure
+        inputs.pw.structure = structure
+        inputs.pw.pseudos = {kind.name: self.inputs.pseudos[kind.symbol] for kind in structure.kinds}
+        inputs.clean_workdir = orm.Bool(False)  # The next jobs read the files.
+        parameters = inputs.pw.parameters.get_dict()
+        system = parameters.setdefault('SYSTEM', {})
+        if 'nbnd' not in system:
+            valence = {kind.name: self.inputs.pseudos[kind.symbol].z_valence for kind in structure.kinds}
+            n_electrons = sum(valence[site.kind_name] for site in structure.sites)
+            system['nbnd'] = (n_electrons + 1) // 2 + self.inputs.conduction_bands.value
+        inputs.pw.parameters = orm.Dict(parameters)
+        if inputs.pw.code.with_mpi is not None:
+            # The port has a default, which would contradict a code that says otherwise.
+            inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
+        if self.ctx.repeats:
+            inputs.pw.metadata.disable_cache = True
+        inputs.metadata.call_link_label = 'scf'
+        node = self.submit(PwBaseWorkChain, **inputs)
+        self.report(f'launching {PwBaseWorkChain.__name__}<{node.pk}>')
+        return ToContext(scf=append_(node))
+
+    def inspect_scf(self):
+        """Check that pw.x converged, and that its files are there."""
+        node = self.ctx.scf[-1]
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SCF
+        convergence = node.outputs.output_parameters.get_dict().get('convergence_info', {})
+        if not convergence.get('scf_conv', {}).get('convergence_achieved', False):
+            return self.exit_codes.ERROR_SCF_NOT_CONVERGED
+        if is_usable(node.outputs.remote_folder):
+            self.ctx.scf_is_done = True
+            return None
+        if self.ctx.repeats >= self._MAX_REPEATS:
+            return self.exit_codes.ERROR_SCF_FOLDER_GONE
+        self.ctx.repeats += 1
+        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
+        return None
+
+    def run_potential(self):
+        """Run pp.x for the total local potential."""
+        inputs = AttributeDict(self.exposed_inputs(PotentialCalculation, 'potential'))
+        inputs.parent_folder = self.ctx.scf[-1].outputs.remote_folder
+        inputs.metadata.call_link_label = 'potential'
+        node = self.submit(PotentialCalculation, **inputs)
+        self.report(f'launching {PotentialCalculation.__name__}<{node.pk}>')
+        return ToContext(potential=node)
+
+    def inspect_potential(self):
+        """Check that there is a potential."""
+        node = self.ctx.potential
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL
+        return None
+
+    def run_reconstruct(self):
+        """Represent the Hamiltonian in atomic orbitals."""
+        inputs = AttributeDict(self.exposed_inputs(ReconstructCalculation, 'reconstruct'))
+        folder = self.ctx.scf[-1].outputs.remote_folder
+        inputs.parent_folder = folder
+        inputs.potential_folder = self.ctx.potential.outputs.remote_folder
+        inputs.basis = self.ctx.basis
+        inputs.pseudos = self.pseudos
+        if 'kpoints' not in inputs:
+            inputs.kpoints = folder.creator.inputs.kpoints
+        inputs.metadata.call_link_label = 'reconstruct'
+        node = self.submit(ReconstructCalculation, **inputs)
+        self.report(f'launching {ReconstructCalculation.__name__}<{node.pk}>')
+        return ToContext(reconstruct=node)
+
+    def inspect_reconstruct(self):
+        """Attach the outputs."""
+        node = self.ctx.reconstruct
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
+        self.out('hamiltonian', node.outputs.hamiltonian)
+        self.out('output_parameters', node.outputs.output_parameters)
+        self.out('remote_folder', self.ctx.scf[-1].outputs.remote_folder)
+        if 'output_band' in self.ctx.scf[-1].outputs:
+            self.out('bands', self.ctx.scf[-1].outputs.output_band)
+        return None
+
+    def on_terminated(self):
+        """Clean the remote folders, if that was asked for."""
+        super().on_terminated()
+        if self.inputs.clean_workdir.value:
+            cleaned = clean_called_folders(self.node)
+            if cleaned:
+                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
