@@ -135,7 +135,13 @@ def electron_number(hamiltonian: Hamiltonian) -> float:
     return float(number)
 
 
-def solve_mesh(hamiltonian: Hamiltonian, mesh, smearing: float = SMEARING, matrix: str = 'hamiltonian') -> MeshSolution:
+def solve_mesh(
+    hamiltonian: Hamiltonian,
+    mesh,
+    smearing: float = SMEARING,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+) -> MeshSolution:
     """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
 
     ``P_mu,nu(R) = Re sum_k w_k sum_n f_nk c_mu c_nu^* exp(-2 pi i k.R)``. Since the overlap has no elements outside
@@ -150,12 +156,14 @@ def solve_mesh(hamiltonian: Hamiltonian, mesh, smearing: float = SMEARING, matri
         eV.
     matrix : str
         'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        How many bands to compute at least; default: those that may be occupied.
     """
     n_electrons = electron_number(hamiltonian)
     kpoints, weights = monkhorst_pack(mesh)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
-    n_bands = ceil(n_electrons / 2) * (2 if n_spin == 2 else 1)
-    n_bands = n_bands + max(8, n_bands // 4)
+    occupied = ceil(n_electrons / 2) * n_spin
+    n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands)
     filling = fill_bands(energies, weights, n_electrons, smearing)
     pattern = hamiltonian.pattern

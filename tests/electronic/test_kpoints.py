@@ -106,7 +106,7 @@ def test_path_is_sampled_evenly_and_jumps_cost_nothing():
 def test_path_file(tmp_path):
     file = tmp_path / 'path.txt'
     file.write_text(
-        '# a path\nGAMMA 0 0 0\nX 0.5 0 0.5 # zone boundary\n# not a break\nW 0.5 0.25 0.75\n\nL .5 .5 .5\nGAMMA 0 0 0\n'
+        '# a path\nGAMMA 0 0 0\nX 0.5 0 0.5 # zone face\n# still\nW 0.5 0.25 0.75\n\nL .5 .5 .5\nGAMMA 0 0 0\n'
     )
     path = read_band_path(file, np.eye(3) * 4)
     assert [label for label in path.labels if label] == ['GAMMA', 'X', 'W', 'L', 'GAMMA']

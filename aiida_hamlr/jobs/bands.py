@@ -1,0 +1,98 @@
+"""`hamlr bands`: bands of a Hamiltonian file along a path or on a mesh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.kpoints import PATH_SPACING, band_path, mesh_from_spacing, read_band_path
+from aiida_hamlr.electronic.occupations import solve_mesh
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.summary import JobSummary, summary_path
+
+#: Default distance of the points of a mesh, 1/Å.
+MESH_SPACING = 0.25
+
+
+def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
+    """The mesh recorded with a Hamiltonian, or one of `MESH_SPACING`."""
+    recorded = hamiltonian.attributes.get('kpoints')
+    if recorded is not None and len(recorded) == 3:
+        return tuple(int(n) for n in recorded)
+    return mesh_from_spacing(hamiltonian.atoms.cell, MESH_SPACING)
+
+
+def run_bands(
+    hamiltonian_file: Path,
+    path: str | None,
+    mesh: tuple[int, int, int] | None,
+    output: Path,
+    plot: Path | None = None,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+    spacing: float = PATH_SPACING,
+) -> Bands:
+    """Write ``bands.h5``, ``summary.json`` beside it and, if asked for, a figure.
+
+    Parameters
+    ----------
+    hamiltonian_file : path
+    path : str, optional
+        'auto' or the name of a path file; default: 'auto' unless a mesh is given.
+    mesh : three int, optional
+        For the Fermi level, and for the bands if there is no path.
+    output, plot : path
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+    spacing : float
+        Distance of neighbouring path points, 1/Å.
+
+    Raises
+    ------
+    ValueError
+        If an input is missing or does not fit.
+    """
+    summary = JobSummary('bands')
+    if path is None and mesh is None:
+        path = 'auto'
+    if plot is not None and path is None:
+        raise ValueError('--plot needs bands along a path: add --path auto')
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
+    if matrix not in hamiltonian.matrices:
+        raise ValueError(f'{hamiltonian_file}: holds no {matrix}')
+    atoms = hamiltonian.atoms
+    line = None
+    if path == 'auto':
+        line = band_path(atoms, spacing)
+    elif path is not None:
+        line = read_band_path(path, atoms.cell, spacing)
+    solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix)
+    if line is None:
+        result = Bands.on_mesh(hamiltonian, solution, matrix, n_bands)
+    else:
+        log(f'{len(line)} points: ' + ' '.join(label for label in line.labels if label))
+        result = Bands.on_path(hamiltonian, line, solution, matrix, n_bands)
+    result.write(output)
+    if plot is not None:
+        from aiida_hamlr.plotting.bands import plot_bands
+
+        plot_bands([result], plot)
+    summary |= result.attributes
+    summary |= {'n_kpoints': len(result.kpoints), 'n_bands': result.eigenvalues.shape[2], 'output': str(output)}
+    summary.write(summary_path(output))
+    log(edges_in_words(result.attributes))
+    log(f'bands written to {output}')
+    return result
+
+
+def edges_in_words(attributes: dict) -> str:
+    """Gap and Fermi level of a `Bands` object."""
+    if attributes.get('gap_eV', 0) > 0:
+        kind = 'direct' if attributes['direct_gap_eV'] - attributes['gap_eV'] < 1e-6 else 'indirect'
+        return (
+            f'{kind} gap {attributes["gap_eV"]:.4f} eV (smallest vertical {attributes["direct_gap_eV"]:.4f} eV), '
+            f'valence band maximum {attributes["vbm_eV"]:.4f} eV'
+        )
+    return f'no gap; Fermi level {attributes["fermi_level_eV"]:.4f} eV'

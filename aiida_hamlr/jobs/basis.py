@@ -1,0 +1,47 @@
+"""`hamlr basis`: the orbitals of one element."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.basis_generation import generate_basis
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.summary import JobSummary, summary_path
+
+
+def make_basis(upf: Path, size: str, cutoff_radius: float | None, output: Path) -> SpeciesBasis:
+    """Generate a basis and write its file and ``summary.json`` beside it.
+
+    Parameters
+    ----------
+    upf : path
+    size : str
+        As in 'dzp'.
+    cutoff_radius : float, optional
+        bohr.
+    output : path
+
+    Raises
+    ------
+    ValueError
+        If the pseudopotential is not supported, or size or radius are not possible.
+    """
+    summary = JobSummary('basis')
+    pseudo = Pseudopotential.read(upf)
+    basis = generate_basis(pseudo, size, cutoff_radius)
+    basis.write(output)
+    summary |= {
+        'element': basis.element,
+        'size': size,
+        'functional': pseudo.functional,
+        'cutoff_radius_bohr': basis.cutoff_radius,
+        'n_orbitals': basis.n_orbitals,
+        'content_hash': basis.content_hash,
+        'output': str(output),
+    }
+    summary.write(summary_path(output))
+    shells = ', '.join(shell.label for shell in basis.shells)
+    log(f'{basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}')
+    return basis

@@ -1,0 +1,162 @@
+"""The `hamlr` executable.
+
+What a command needs is imported inside it: torch and its companions take seconds, ``hamlr --help`` must not.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import click
+
+from aiida_hamlr import __version__
+from aiida_hamlr.jobs.status import Status, one_line, status_of
+
+_FILE = click.Path(path_type=Path)
+
+
+class _Executable(click.Group):
+    """Turns every expected error into one line on standard error and the documented exit status."""
+
+    def main(self, args=None, prog_name='hamlr', standalone_mode=True, **extra):
+        args = list(sys.argv[1:] if args is None else args)
+        debug = '--debug' in args
+        if not debug:
+            # Standard error holds the error message and nothing else.
+            warnings.simplefilter('ignore')
+        try:
+            super().main(args=args, prog_name=prog_name, standalone_mode=False, **extra)
+        except click.exceptions.Exit as error:
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            click.echo('hamlr: interrupted', err=True)
+            sys.exit(130)
+        except click.ClickException as error:
+            command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'hamlr'
+            message = ' '.join(error.format_message().split())
+            click.echo(f'hamlr: {message} (see: {command} --help)', err=True)
+            sys.exit(Status.BAD_INPUT)
+        except Exception as error:
+            status = status_of(error)
+            if status is None or debug:
+                raise
+            click.echo(f'hamlr: {one_line(error)}', err=True)
+            sys.exit(status)
+        sys.exit(Status.DONE)
+
+
+@click.group(
+    cls=_Executable,
+    context_settings={'help_option_names': ['-h', '--help'], 'show_default': True, 'max_content_width': 110},
+    epilog='Exit statuses: 0 done, 2 bad input, 3 wall-time reached and checkpoint written, 4 numerical failure, '
+    '5 out of memory.',
+)
+@click.option('--debug', is_flag=True, help='Show the full traceback of an error, and warnings.')
+@click.version_option(__version__)
+def main(debug):
+    """DFT Hamiltonians in an atomic-orbital basis: make them, learn them, predict them.
+
+    Energies are in eV, lengths in Å; radii of orbitals are in bohr.
+    """
+
+
+@main.command()
+@click.argument('elements', nargs=-1, required=True)
+@click.option('-o', '--output', type=_FILE, required=True, help='Folder for the UPF files.')
+@click.option('--charge', type=float, help='Valence charge of a fractional hydrogen that caps surfaces, as in 1.5.')
+def pseudo(elements, output, charge):
+    """Write norm-conserving UPF files for ELEMENTS from the published GTH parameters (LDA); no download."""
+    from aiida_hamlr.jobs.pseudo import make_pseudopotentials
+
+    make_pseudopotentials(elements, output, charge)
+
+
+@main.command()
+@click.option('--upf', type=_FILE, required=True, help='Norm-conserving pseudopotential.')
+@click.option('--size', default='dzp', help='Number of shells: sz, szp, dzp, dzdp, tzp, tzdp.')
+@click.option('--cutoff-radius', type=float, help='Where the orbitals end, bohr.  [default: 8, first row 7]')
+@click.option('-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5.')
+def basis(upf, size, cutoff_radius, output):
+    """Generate the orbitals of one element from its pseudopotential."""
+    from aiida_hamlr.jobs.basis import make_basis
+
+    make_basis(upf, size, cutoff_radius, output)
+
+
+@main.command()
+@click.argument('config', type=_FILE)
+def reconstruct(config):
+    """Turn the potential of a pw.x run into a Hamiltonian in an orbital basis, as CONFIG says."""
+    from aiida_hamlr.jobs.reconstruct import run_reconstruct
+
+    run_reconstruct(config)
+
+
+@main.command()
+@click.argument('structure', type=_FILE)
+@click.option('--basis', 'basis_folder', type=_FILE, required=True, help='Folder with El.basis.h5 of every element.')
+@click.option('--pseudos', type=_FILE, required=True, help='Folder with a UPF file of every element.')
+@click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid for the potential, Ry.')
+@click.option('-o', '--output', type=_FILE, required=True, help='Hamiltonian file, as in h0.h5.')
+def h0(structure, basis_folder, pseudos, ecutrho, output):
+    """Overlap and H0 (neutral atoms) of STRUCTURE, without any DFT run."""
+    from aiida_hamlr.jobs.h0 import run_h0
+
+    run_h0(structure, basis_folder, pseudos, ecutrho, output)
+
+
+@main.command()
+@click.argument('config', type=_FILE)
+def train(config):
+    """Train the network as CONFIG says; goes on from a checkpoint in the output folder."""
+    from aiida_hamlr.jobs.train import run_train
+
+    run_train(config)
+
+
+@main.command()
+@click.argument('config', type=_FILE)
+def predict(config):
+    """Predict Hamiltonians, bands and more of the structures that CONFIG names."""
+    from aiida_hamlr.jobs.predict import run_predict
+
+    run_predict(config)
+
+
+@main.command()
+@click.argument('hamiltonian', type=_FILE)
+@click.option('--path', 'path', metavar='auto|FILE', help='Along the standard path, or that of FILE (label k1 k2 k3).')
+@click.option('--mesh', nargs=3, type=int, help='Mesh for the Fermi level; without --path also of the bands.')
+@click.option('-o', '--output', type=_FILE, required=True, help='Bands file, as in bands.h5.')
+@click.option('--plot', type=_FILE, help='Draw the bands into this PNG file.')
+@click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
+@click.option('--n-bands', type=click.IntRange(1), help='Only so many of the lowest bands.')
+@click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
+def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing):
+    """Bands of a HAMILTONIAN file along a path or on a mesh."""
+    from aiida_hamlr.jobs.bands import run_bands
+
+    run_bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing)
+
+
+@main.command()
+@click.argument('model', type=_FILE)
+@click.argument('data', type=_FILE, nargs=-1, required=True)
+@click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
+def evaluate(model, data, json_file):
+    """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
+    from aiida_hamlr.jobs.evaluate import run_evaluate
+
+    run_evaluate(model, data, json_file)
+
+
+@main.command()
+@click.argument('file', type=_FILE)
+def info(file):
+    """Say in words what FILE holds: Hamiltonian, basis, bands, properties, model folder or UPF."""
+    from aiida_hamlr.jobs.info import describe_file
+
+    for line in describe_file(file):
+        click.echo(line)

@@ -1,0 +1,119 @@
+"""Reading configuration files: YAML, checked against a pydantic model, errors in one line."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+
+Model = TypeVar('Model', bound=BaseModel)
+
+
+class Config(BaseModel):
+    """Base of all configurations: unknown keys are errors."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True, arbitrary_types_allowed=True)
+
+
+def beside_config(path: Path, info: ValidationInfo) -> Path:
+    """A path relative to the folder in the validation context, that of the configuration file."""
+    folder = (info.context or {}).get('folder', Path())
+    return folder / path.expanduser()
+
+
+def existing(path: Path) -> Path:
+    """Raise ``ValueError`` unless the path is there."""
+    if not path.exists():
+        raise ValueError(f'{path}: no such file')
+    return path
+
+
+#: A path relative to the configuration file.
+ConfigPath = Annotated[Path, AfterValidator(beside_config)]
+
+#: The same, of something that must exist.
+InputPath = Annotated[Path, AfterValidator(beside_config), AfterValidator(existing)]
+
+
+def load_config(path: str | Path, model: type[Model]) -> Model:
+    """Read and check a configuration file.
+
+    Parameters
+    ----------
+    path : path
+        YAML; relative paths in it are relative to its folder.
+    model : type
+        Subclass of `Config`.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is not YAML or does not fit the model; one line that names file and key.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ValueError(f'{path}: {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: not a text file') from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        where = f'{path}, line {mark.line + 1}' if mark else str(path)
+        raise ValueError(f'{where}: not valid YAML: {getattr(error, "problem", None) or error}') from error
+    if not isinstance(content, dict):
+        raise ValueError(f'{path}: expected "key: value" lines')
+    try:
+        return model.model_validate(content, context={'folder': path.parent})
+    except ValidationError as error:
+        first, *others = error.errors()
+        more = f' (and {len(others)} more)' if others else ''
+        raise ValueError(f'{path}: {describe(first, model)}{more}') from error
+
+
+def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
+    """One line for one entry of pydantic's ``ValidationError.errors()``."""
+    location = [part for part in error['loc'] if not _is_union_tag(part)]
+    *parents, key = location or ['configuration']
+    where = f' in {".".join(map(str, parents))}' if parents else ''
+    if error['type'] == 'extra_forbidden':
+        known = sorted(_keys_at(model, parents))
+        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+        hint = f'did you mean {close[0]!r}? ' if close else ''
+        return f'unknown key {str(key)!r}{where}; {hint}known keys: {", ".join(known)}'
+    if error['type'] == 'missing':
+        return f'key {str(key)!r}{where} is missing'
+    if error['type'] == 'value_error':
+        return f'{".".join(map(str, location))}: {error["ctx"]["error"]}'
+    return f'{".".join(map(str, location))}: {error["msg"].lower()}, found {error["input"]!r}'
+
+
+def _is_union_tag(part) -> bool:
+    """Whether pydantic added this part of a location to say which member of a union it tried."""
+    return isinstance(part, str) and (part.startswith(('function-', 'lax-or-strict', 'is-instance')) or '[' in part)
+
+
+def _keys_at(model: type[BaseModel], location: list) -> set[str]:
+    """Keys that the model allows at a place in the configuration."""
+    current: Any = model
+    for part in location:
+        nested = _nested_model(current)
+        if nested is not None and part in nested.model_fields:
+            current = nested.model_fields[part].annotation
+    nested = _nested_model(current)
+    fields = nested.model_fields if nested is not None else {}
+    # Excluded fields are filled by validators, not by the user.
+    return {name for name, field in fields.items() if not field.exclude}
+
+
+def _nested_model(annotation) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _nested_model(argument)
+        if found is not None:
+            return found
+    return None

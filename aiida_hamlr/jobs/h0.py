@@ -1,0 +1,53 @@
+"""`hamlr h0`: overlap and H0 of a structure without any DFT run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiida_hamlr.electronic.h0 import compute_h0
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.summary import JobSummary, summary_path
+
+
+def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: float, output: Path) -> Hamiltonian:
+    """Write a Hamiltonian file with ``overlap`` and ``h0``, and ``summary.json`` beside it.
+
+    Parameters
+    ----------
+    structure : path
+        Anything that ASE reads.
+    basis_folder, pseudo_folder : path
+        Folders with ``El.basis.h5`` and a UPF file of every element.
+    ecutrho : float
+        Cutoff of the grid, Ry.
+    output : path
+
+    Raises
+    ------
+    ValueError
+        If an input is missing or does not fit.
+    """
+    summary = JobSummary('h0')
+    if ecutrho <= 0:
+        raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
+    atoms = read_structure(structure)
+    elements = set(atoms.get_chemical_symbols())
+    basis = read_basis_folder(basis_folder, elements)
+    pseudos = read_pseudo_folder(pseudo_folder, elements)
+    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    hamiltonian = compute_h0(atoms, basis, pseudos, ecutrho)
+    hamiltonian.write(output)
+    summary |= {
+        'formula': atoms.get_chemical_formula(),
+        'n_atoms': len(atoms),
+        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_pairs': len(hamiltonian.pattern),
+        'ecutrho_Ry': ecutrho,
+        'grid': hamiltonian.attributes.get('grid'),
+        'output': str(output),
+    }
+    summary.write(summary_path(output))
+    log(f'overlap and H0 written to {output}')
+    return hamiltonian

@@ -1,0 +1,142 @@
+"""`hamlr info`: what a file of ours holds, in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from aiida_hamlr.electronic.bands import FORMAT as BANDS
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.basis import FORMAT as BASIS
+from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.files import open_hdf5
+from aiida_hamlr.electronic.hamiltonian import FORMAT as HAMILTONIAN
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.properties import FORMAT as PROPERTIES
+from aiida_hamlr.electronic.properties import Properties
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.jobs.bands import edges_in_words
+
+
+def describe_file(path: Path) -> list[str]:
+    """Lines that describe a Hamiltonian, basis, bands or properties file, a model folder or a UPF file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is of no kind of ours, or damaged.
+    """
+    if not path.exists():
+        raise ValueError(f'{path}: no such file')
+    if path.is_dir():
+        return _describe_model(path)
+    if not h5py.is_hdf5(path):
+        head = path.read_bytes()[:4096]
+        if b'UPF' in head or b'PP_HEADER' in head or b'PP_INFO' in head:
+            return _describe_pseudopotential(path)
+        raise ValueError(f'{path}: neither an HDF5 file of hamlr nor a UPF file, or truncated')
+    with open_hdf5(path) as handle:
+        kind = handle.attrs.get('format')
+    describe = {
+        HAMILTONIAN: _describe_hamiltonian,
+        BASIS: _describe_basis,
+        BANDS: _describe_bands,
+        PROPERTIES: _describe_properties,
+    }.get(kind)
+    if describe is None:
+        raise ValueError(f'{path}: an HDF5 file of unknown format {kind!r}')
+    return describe(path)
+
+
+def _describe_hamiltonian(path: Path) -> list[str]:
+    h = Hamiltonian.read(path)
+    attributes = h.attributes
+    n_orbitals = int(h.pattern.orbital_offsets[-1])
+    vectors = h.pattern.vectors(h.atoms.cell[:], h.atoms.positions)
+    reach = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
+    lines = [
+        f'Hamiltonian of {h.atoms.get_chemical_formula()}: {len(h.atoms)} atoms, {n_orbitals} orbitals, '
+        f'{len(h.pattern)} blocks up to {reach:.2f} Å',
+        f'holds {", ".join(h.matrices)}; origin {attributes.get("origin", "not recorded")}',
+        'cell ' + '  '.join('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.atoms.cell) + ' Å',
+    ]
+    lines += [f'orbitals of {species.element}: {_shells(species)}' for species in h.basis.values()]
+    if h.pseudopotentials:
+        lines.append(f'with the pseudopotentials of {", ".join(h.pseudopotentials)}')
+    return lines + [f'{key}: {_short(value)}' for key, value in attributes.items() if key != 'origin']
+
+
+def _describe_basis(path: Path) -> list[str]:
+    species = SpeciesBasis.read(path)
+    return [
+        f'orbitals of {species.element}: {species.n_orbitals} per atom, {_shells(species)}',
+        f'content hash {species.content_hash}',
+        *(f'{key}: {_short(value)}' for key, value in species.metadata.items()),
+    ]
+
+
+def _shells(species: SpeciesBasis) -> str:
+    return ', '.join(
+        f'{shell.label or "shell"} (l = {shell.angular_momentum}, to {shell.cutoff_radius:g} bohr)'
+        for shell in species.shells
+    )
+
+
+def _describe_bands(path: Path) -> list[str]:
+    bands = Bands.read(path)
+    n_spin, n_kpoints, n_bands = bands.eigenvalues.shape
+    where = 'on a mesh' if bands.distances is None else 'along ' + ' '.join(label for label in bands.labels if label)
+    of = bands.attributes.get('formula', '')
+    lines = [f'bands of {of}: {n_bands} bands at {n_kpoints} k-points {where}' + (', two spins' * (n_spin == 2))]
+    lines.append(f'from {bands.eigenvalues.min():.3f} to {bands.eigenvalues.max():.3f} eV')
+    if 'fermi_level_eV' in bands.attributes:
+        lines.append(edges_in_words(bands.attributes))
+    return lines
+
+
+def _describe_properties(path: Path) -> list[str]:
+    properties = Properties.read(path)
+    lines = [f'properties of {len(properties.symbols)} atoms']
+    if properties.dos is not None:
+        lo, hi = properties.dos_energies[[0, -1]]
+        lines.append(f'density of states at {len(properties.dos)} energies from {lo:.2f} to {hi:.2f} eV')
+    if properties.charges is not None:
+        for element in sorted(set(properties.symbols)):
+            chosen = properties.charges[np.array(properties.symbols) == element]
+            lines.append(f'Mulliken charge of {element}: {chosen.mean():+.4f} e on average')
+    if properties.levels is not None:
+        lines.append('on-site levels and their difference to neutral atoms, along z')
+    return lines
+
+
+def _describe_pseudopotential(path: Path) -> list[str]:
+    pseudo = Pseudopotential.read(path)
+    momenta = ', '.join(str(projector.angular_momentum) for projector in pseudo.projectors) or 'none'
+    orbitals = ', '.join(f'{w.label} ({w.occupation:g})' for w in pseudo.wavefunctions) or 'none'
+    return [
+        f'norm-conserving pseudopotential of {pseudo.element}: {pseudo.z_valence:g} valence electrons, '
+        f'functional {pseudo.functional}',
+        f'angular momenta of the projectors: {momenta}; pseudo-orbitals: {orbitals}',
+        'with' + ('out' if pseudo.core_density is None else '') + ' nonlinear core correction',
+        f'content hash {pseudo.content_hash}',
+    ]
+
+
+def _describe_model(path: Path) -> list[str]:
+    if not (path / 'model.json').is_file():
+        raise ValueError(f'{path}: not a model folder, it has no model.json')
+    # Brings torch, which the other kinds of files do not need.
+    from aiida_hamlr.model.files import read_description
+
+    description = read_description(path)
+    lines = [f'model of {", ".join(description.get("species", []))}']
+    return lines + [f'{key}: {_short(value)}' for key, value in description.items() if key != 'species']
+
+
+def _short(value) -> str:
+    """A JSON value on one line, cut where it gets long."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 300 else text[:300] + ' ...'

@@ -1,0 +1,173 @@
+"""Structures, pseudopotentials and orbitals that commands are given as files or folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.basis_generation import generate_basis
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.schemas import BasisConfig, BasisRecipe
+
+#: Atoms closer than this are a mistake in the file, Å.
+_SHORTEST_DISTANCE = 0.4
+
+
+def read_frames(path: Path) -> list[Atoms]:
+    """All structures of a file, in any format that ASE reads or as the XML file of pw.x; at least one.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing or cannot be read.
+    """
+    if not path.is_file():
+        raise ValueError(f'{path}: no such file')
+    if path.suffix == '.xml':
+        from aiida_hamlr.io.qe import read_scf_xml
+
+        return [read_scf_xml(path).atoms]
+    try:
+        frames = ase.io.read(path, index=':')
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
+    if not frames:
+        raise ValueError(f'{path}: holds no structure')
+    return frames
+
+
+def read_structure(path: Path) -> Atoms:
+    """The one structure of a file, checked.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, holds several structures or an impossible one.
+    """
+    frames = read_frames(path)
+    if len(frames) > 1:
+        raise ValueError(f'{path}: holds {len(frames)} structures, one is needed')
+    check_structure(frames[0], str(path))
+    return frames[0]
+
+
+def check_structure(atoms: Atoms, name: str):
+    """Raise ``ValueError`` unless the structure has a cell, finite positions and atoms that are apart."""
+    if len(atoms) == 0:
+        raise ValueError(f'{name}: the structure has no atoms')
+    if atoms.cell.rank < 3:
+        raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
+        raise ValueError(f'{name}: cell or positions are not finite')
+    from vesin import ase_neighbor_list
+
+    periodic = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
+    first, second = ase_neighbor_list('ij', periodic, _SHORTEST_DISTANCE)
+    if len(first):
+        raise ValueError(
+            f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
+        )
+
+
+def read_basis_files(files: Mapping[str, Path]) -> Basis:
+    """Orbitals by element, from one basis file each.
+
+    Raises
+    ------
+    ValueError
+        If a file is no basis file, or one of another element.
+    """
+    species = {}
+    for element, path in files.items():
+        species[element] = SpeciesBasis.read(path)
+        if species[element].element != element:
+            raise ValueError(f'{path}: given for {element}, but a basis of {species[element].element}')
+    return Basis(species)
+
+
+def basis_of_config(config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str) -> Basis:
+    """Orbitals of all elements of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+
+    Raises
+    ------
+    ValueError
+        If an element has neither a file nor a recipe, or a file does not fit; ``source`` names the configuration.
+    """
+    plans = {}
+    for element in pseudos:
+        recipe = config.recipes.get(element, BasisRecipe())
+        plans[element] = recipe.size or config.size, recipe.cutoff_radius or config.cutoff_radius
+        if element not in config.files and plans[element][0] is None:
+            raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
+    basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
+    for element, (size, radius) in plans.items():
+        if element not in basis:
+            log(f'generating the {size} basis of {element}')
+            basis[element] = generate_basis(pseudos[element], size, radius)
+    return Basis(basis)
+
+
+def read_basis_folder(folder: Path, elements: Iterable[str]) -> Basis:
+    """Orbitals of the elements, from the files ``El.basis.h5`` of a folder."""
+    files = {}
+    for element in sorted(set(elements)):
+        files[element] = folder / f'{element}.basis.h5'
+        if not files[element].is_file():
+            raise ValueError(f'{folder}: no basis for {element}; make {element}.basis.h5 with "hamlr basis"')
+    return read_basis_files(files)
+
+
+def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
+    """Pseudopotentials by element, from one UPF file each.
+
+    Raises
+    ------
+    ValueError
+        If a file is not supported, or one of another element.
+    """
+    pseudos = {}
+    for element, path in files.items():
+        pseudos[element] = Pseudopotential.read(path)
+        if pseudos[element].element != element:
+            raise ValueError(f'{path}: given for {element}, but a pseudopotential of {pseudos[element].element}')
+    return pseudos
+
+
+def read_pseudo_folder(folder: Path, elements: Iterable[str]) -> dict[str, Pseudopotential]:
+    """Pseudopotentials of the elements from a folder of UPF files; the element is read from the file.
+
+    Only files whose name begins with the element are looked at, so that others in the folder do not matter.
+
+    Raises
+    ------
+    ValueError
+        If an element has none or several.
+    """
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: no such folder')
+    pseudos = {}
+    for element in sorted(set(elements)):
+        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
+        files = [path for path in files if _leading_element(path.name) == element]
+        if len(files) != 1:
+            found = ', '.join(path.name for path in files) if files else 'none'
+            raise ValueError(f'{folder}: one UPF file for {element} is needed, as {element}.upf; found {found}')
+        pseudos |= read_pseudo_files({element: files[0]})
+    return pseudos
+
+
+def _leading_element(name: str) -> str:
+    """Leading letters of a file name up to the first that is not a letter, as a symbol."""
+    letters = ''
+    for character in name:
+        if not character.isalpha():
+            break
+        letters += character
+    return letters.capitalize()

@@ -1,0 +1,218 @@
+"""`hamlr predict`: Hamiltonians of many structures from a model, and what follows from them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.kpoints import band_path, read_band_path
+from aiida_hamlr.electronic.levels import onsite_levels, potential_profile
+from aiida_hamlr.electronic.occupations import (
+    MeshSolution,
+    density_of_states,
+    electron_number,
+    mulliken_populations,
+    solve_mesh,
+)
+from aiida_hamlr.electronic.properties import Properties
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.jobs.bands import default_mesh
+from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.inputs import check_structure, read_frames
+from aiida_hamlr.jobs.progress import log, track
+from aiida_hamlr.jobs.schemas import PredictConfig
+from aiida_hamlr.jobs.status import one_line
+from aiida_hamlr.jobs.summary import JobSummary
+from aiida_hamlr.model.inference import Predictor, load_model
+
+#: Files that a prediction may consist of.
+_FILES = ('hamiltonian.h5', 'bands.h5', 'properties.h5', 'summary.json')
+
+#: Step of the energies of a density of states, in widths of its Gaussians.
+_DOS_STEP = 0.25
+
+
+@dataclass(frozen=True)
+class Job:
+    """One structure to predict: its name, the file it comes from and itself."""
+
+    name: str
+    source: str
+    atoms: Atoms
+
+
+def run_predict(config_file: Path) -> dict:
+    """Predict all structures of a configuration.
+
+    Every structure gets a folder in the output folder, named after its file, or with a running number if the file holds
+    several. A structure that fails is reported and counted; the others go on.
+
+    Parameters
+    ----------
+    config_file : path
+        See `PredictConfig`.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json`` in the output folder.
+
+    Raises
+    ------
+    ValueError
+        If an input is missing or does not fit, or every structure fails.
+    NumericalError
+        If every structure fails, all for numerical reasons.
+    """
+    summary = JobSummary('predict')
+    config = load_config(config_file, PredictConfig)
+    jobs = _collect(config)
+    predictor = load_model(config.model, device='cuda' if config.device == 'gpu' else config.device)
+    errors = {}
+    for job in jobs:
+        try:
+            check_structure(job.atoms, job.source)
+            predictor.check_species(job.atoms)
+        except ValueError as error:
+            errors[job.name] = error
+    if len(errors) == len(jobs):
+        raise _all_failed(errors)
+    results = {}
+    for job in track([job for job in jobs if job.name not in errors], 'structures'):
+        folder = config.output / job.name
+        existed = folder.exists()
+        try:
+            results[job.name] = _predict_one(job, predictor, config, folder)
+        except (ValueError, NumericalError, MemoryError) as error:
+            errors[job.name] = error
+            if not existed:
+                _remove_outputs(folder)
+    summary |= {
+        'model': str(config.model),
+        'outputs': list(config.outputs),
+        'n_structures': len(jobs),
+        'n_done': len(results),
+        'n_failed': len(errors),
+        'failed': [{'name': name, 'reason': one_line(error)} for name, error in errors.items()],
+        'structures': results,
+    }
+    for entry in summary['failed']:
+        log(f'{entry["name"]} failed: {entry["reason"]}')
+    if not results:
+        raise _all_failed(errors)
+    summary.write(config.output / 'summary.json')
+    log(f'{len(results)} of {len(jobs)} structures predicted, in {config.output}')
+    return summary
+
+
+def _collect(config: PredictConfig) -> list[Job]:
+    """All structures of all files, with names of their folders: stems if these are unique, else running numbers."""
+    jobs, names = [], []
+    for path in config.structures:
+        frames = read_frames(path)
+        width = len(str(len(frames) - 1))
+        for index, atoms in enumerate(frames):
+            names.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
+            source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
+            jobs.append((source, atoms))
+    if len(set(names)) < len(names):
+        width = len(str(len(jobs) - 1))
+        names = [f'{index:0{width}d}' for index in range(len(jobs))]
+    return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]
+
+
+def _all_failed(errors: dict[str, Exception]) -> Exception:
+    """The exception to raise when nothing could be predicted: that of the only structure, or the first of many."""
+    name, first = next(iter(errors.items()))
+    kinds = {type(error) for error in errors.values()}
+    kind = NumericalError if kinds == {NumericalError} else MemoryError if kinds == {MemoryError} else ValueError
+    if len(errors) == 1:
+        return kind(f'{name}: {one_line(first)}')
+    return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')
+
+
+def _remove_outputs(folder: Path):
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: Path) -> dict:
+    """Predict one structure into its folder; return its numbers."""
+    summary = JobSummary('predict')
+    started = time.perf_counter()
+    hamiltonian = predictor.predict(job.atoms)
+    summary |= {
+        'source': job.source,
+        'formula': job.atoms.get_chemical_formula(),
+        'n_atoms': len(job.atoms),
+        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'prediction_s': round(time.perf_counter() - started, 3),
+    }
+    wanted = set(config.outputs)
+    solution, bands = None, None
+    if wanted & {'bands', 'dos', 'charges'}:
+        mesh = config.kpoints or default_mesh(hamiltonian)
+        solution = solve_mesh(hamiltonian, mesh, n_bands=_n_bands(hamiltonian, config))
+        hamiltonian.attributes['fermi_level_eV'] = solution.filling.fermi_level
+    if 'bands' in wanted:
+        bands = _bands(hamiltonian, solution, config)
+        hamiltonian.attributes |= {
+            key: value for key, value in bands.attributes.items() if key in ('fermi_level_eV', 'gap_eV')
+        }
+        summary |= bands.attributes
+    properties = _properties(hamiltonian, solution, config)
+    if 'hamiltonian' in wanted:
+        hamiltonian.write(folder / 'hamiltonian.h5')
+    if bands is not None:
+        bands.write(folder / 'bands.h5')
+    if properties is not None:
+        properties.write(folder / 'properties.h5')
+    summary['solution_s'] = round(time.perf_counter() - started - summary['prediction_s'], 3)
+    summary.write(folder / 'summary.json')
+    return {key: value for key, value in summary.items() if key not in ('versions', 'command')}
+
+
+def _bands(hamiltonian: Hamiltonian, solution: MeshSolution, config: PredictConfig) -> Bands:
+    atoms = hamiltonian.atoms
+    if str(config.path) == 'auto':
+        path = band_path(atoms, config.spacing)
+    else:
+        path = read_band_path(config.path, atoms.cell[:], config.spacing)
+    return Bands.on_path(hamiltonian, path, solution, n_bands=_n_bands(hamiltonian, config))
+
+
+def _n_bands(hamiltonian: Hamiltonian, config: PredictConfig) -> int:
+    occupied = ceil(electron_number(hamiltonian) / 2)
+    return config.n_bands or occupied + max(8, occupied)
+
+
+def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
+    """Density of states, charges and profile, as far as wanted; None if none of them is."""
+    wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
+    if not wanted:
+        return None
+    properties = Properties(hamiltonian.symbols, hamiltonian.atoms.positions)
+    if 'dos' in wanted:
+        levels, width = solution.eigenvalues, config.broadening
+        energies = np.arange(levels.min() - 5 * width, levels.max() + 5 * width, _DOS_STEP * width)
+        properties.dos_energies = energies
+        properties.dos = density_of_states(levels, solution.weights, energies, width)
+    if 'charges' in wanted:
+        texts = hamiltonian.pseudopotentials
+        ionic = {element: Pseudopotential.from_text(text, element).z_valence for element, text in texts.items()}
+        populations = mulliken_populations(hamiltonian, solution.density_matrix)
+        properties.charges = np.array([ionic[symbol] for symbol in hamiltonian.symbols]) - populations
+    if 'profile' in wanted:
+        properties.levels = onsite_levels(hamiltonian)
+        properties.potential = potential_profile(hamiltonian)
+    return properties

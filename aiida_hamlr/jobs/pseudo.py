@@ -1,0 +1,51 @@
+"""`hamlr pseudo`: UPF files from the published GTH parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiida_hamlr.electronic.gth import gth_parameters, write_upf
+from aiida_hamlr.jobs.progress import log, track
+from aiida_hamlr.jobs.summary import JobSummary
+
+
+def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float | None = None) -> list[Path]:
+    """Write ``El.upf`` for every element, or ``El.q1.5.upf`` if a charge is given, and ``summary.json``.
+
+    Parameters
+    ----------
+    elements : sequence of str
+    folder : path
+        Made if it is not there.
+    charge : float, optional
+        Valence charge, of one element only.
+
+    Raises
+    ------
+    ValueError
+        If the table has no such element or charge; nothing is written then.
+    """
+    summary = JobSummary('pseudo')
+    elements = list(dict.fromkeys(elements))
+    if charge is not None and len(elements) > 1:
+        raise ValueError(f'--charge goes with one element, not with {", ".join(elements)}')
+    entries = {element: gth_parameters(element, charge) for element in elements}
+    suffix = '' if charge is None else f'.q{charge:g}'
+    paths, summary['pseudos'] = [], {}
+    for element in track(elements, 'pseudo-atoms'):
+        path = folder / f'{element}{suffix}.upf'
+        pseudo = write_upf(path, element, charge)
+        paths.append(path)
+        summary['pseudos'][element] = {
+            'file': path.name,
+            'z_valence': pseudo.z_valence,
+            'functional': pseudo.functional,
+            'ecutwfc_Ry': entries[element].ecutwfc,
+            'sha256': pseudo.content_hash,
+        }
+        log(f'{path}: {pseudo.z_valence:g} valence electrons, cutoff from {entries[element].ecutwfc:g} Ry')
+        if entries[element].caveat:
+            log(f'  note: {entries[element].caveat}')
+    summary.write(folder / 'summary.json')
+    return paths

@@ -1,0 +1,127 @@
+"""What stands in reconstruct.yaml, train.yaml and predict.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from ase.data import atomic_numbers
+from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
+
+from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
+from aiida_hamlr.model.config import ModelConfig, TrainingConfig
+
+Mesh = tuple[PositiveInt, PositiveInt, PositiveInt]
+Size = Literal['sz', 'szp', 'dzp', 'dzdp', 'tzp', 'tzdp']
+
+
+def _element(symbol: str) -> str:
+    if symbol not in atomic_numbers or symbol == 'X':
+        raise ValueError(f'{symbol!r} is not a chemical element')
+    return symbol
+
+
+def _auto_or_existing(path: Path, info: ValidationInfo) -> Path:
+    return path if str(path) == 'auto' else existing(beside_config(path, info))
+
+
+Element = Annotated[str, AfterValidator(_element)]
+
+
+class BasisRecipe(Config):
+    """How to generate the orbitals of one element; what is not given is that of all elements."""
+
+    size: Size | None = None
+    #: bohr
+    cutoff_radius: PositiveFloat | None = None
+
+
+class BasisConfig(Config):
+    """Key ``basis``: a file per element, or a recipe, with files or other recipes for single elements.
+
+    ``{Al: Al.basis.h5, As: As.basis.h5}``, ``{size: dzp, cutoff_radius: 8.0}``,
+    ``{size: dzp, N: {cutoff_radius: 7.0}, Al: Al.basis.h5}``. Nothing is generated unless a size is given.
+    """
+
+    size: Size | None = None
+    #: bohr; null: the default of the element
+    cutoff_radius: PositiveFloat | None = None
+    files: dict[str, InputPath] = Field(default_factory=dict, exclude=True)
+    recipes: dict[str, BasisRecipe] = Field(default_factory=dict, exclude=True)
+
+    @model_validator(mode='before')
+    @classmethod
+    def _sort_elements(cls, content):
+        if not isinstance(content, dict):
+            return content
+        elements = {key: value for key, value in content.items() if key in atomic_numbers and key != 'X'}
+        rest = {key: value for key, value in content.items() if key not in elements}
+        if set(rest) & {'files', 'recipes'}:
+            raise ValueError('give files and recipes under the chemical symbols themselves')
+        files = {key: value for key, value in elements.items() if not isinstance(value, dict)}
+        recipes = {key: value for key, value in elements.items() if isinstance(value, dict)}
+        return {**rest, 'files': files, 'recipes': recipes}
+
+
+class ReconstructConfig(Config):
+    """reconstruct.yaml."""
+
+    #: data-file-schema.xml of the run, or anything that ASE reads
+    structure: InputPath
+    #: filplot of pp.x, plot_num = 1
+    potential: InputPath
+    pseudos: dict[Element, InputPath] = Field(min_length=1)
+    basis: BasisConfig
+    #: mesh for the density matrix and the Fermi level
+    kpoints: Mesh
+    #: data-file-schema.xml whose eigenvalues check the result
+    plane_wave_bands: InputPath | None = None
+    density: Path | None = None
+    output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
+
+    @model_validator(mode='after')
+    def _refuse_density(self):
+        if self.density is not None:
+            raise ValueError('density: charges from the electron density are not available yet; remove the key')
+        return self
+
+
+class DataConfig(Config):
+    """Key ``data``: names of Hamiltonian files, with wildcards."""
+
+    train: list[str] = Field(min_length=1)
+    validation: list[str] = Field(default_factory=list)
+    test: list[str] = Field(default_factory=list)
+
+
+class TrainConfig(Config):
+    """train.yaml."""
+
+    data: DataConfig
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: ConfigPath = Field(Path('run'), validate_default=True)
+
+
+class PredictConfig(Config):
+    """predict.yaml."""
+
+    #: model folder
+    model: InputPath
+    #: files that ASE reads, each with one or more structures
+    structures: list[InputPath] = Field(min_length=1)
+    outputs: list[Literal['hamiltonian', 'bands', 'dos', 'charges', 'profile']] = Field(
+        default=['hamiltonian', 'bands'], min_length=1
+    )
+    #: mesh for Fermi level, density of states and charges; null: points at most 0.25 1/Å apart
+    kpoints: Mesh | None = None
+    #: 'auto' or a file with the path of the bands
+    path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
+    #: how many of the lowest bands; null: occupied and as many empty ones, at least eight
+    n_bands: PositiveInt | None = None
+    #: distance of the points of the path, 1/Å
+    spacing: PositiveFloat = 0.04
+    #: standard deviation of the Gaussians of the density of states, eV
+    broadening: PositiveFloat = 0.1
+    device: Literal['auto', 'cpu', 'gpu', 'cuda'] = 'auto'
+    output: ConfigPath = Field(Path('predictions'), validate_default=True)

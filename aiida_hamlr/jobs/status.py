@@ -1,0 +1,43 @@
+"""From exceptions to exit statuses and to the one line on standard error."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from aiida_hamlr.errors import NumericalError, WalltimeReached
+
+
+class Status(IntEnum):
+    """Exit statuses of the executable; parsers map them to exit codes."""
+
+    DONE = 0
+    BAD_INPUT = 2
+    WALLTIME = 3
+    NUMERICAL = 4
+    OUT_OF_MEMORY = 5
+
+
+def status_of(error: BaseException) -> Status | None:
+    """Exit status that belongs to an exception; None if it is a defect, which deserves its traceback."""
+    # torch's own class, compared by name: importing torch only to handle an error would take seconds.
+    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError'
+    if out_of_memory or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return Status.OUT_OF_MEMORY
+    if isinstance(error, WalltimeReached):
+        return Status.WALLTIME
+    if isinstance(error, NumericalError) or type(error).__name__ == 'LinAlgError':
+        return Status.NUMERICAL
+    if isinstance(error, ValueError | OSError):
+        return Status.BAD_INPUT
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """Message of an exception without line breaks."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f'{error.filename}: ' if error.filename else ''
+        return f'{where}{error.strerror}'
+    message = ' '.join(str(error).split())
+    if status_of(error) is Status.OUT_OF_MEMORY:
+        return f'out of memory: {message or "an allocation failed"}; use a smaller structure, batch or mesh'
+    return message or type(error).__name__

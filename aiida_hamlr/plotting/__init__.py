@@ -1,0 +1,1 @@
+"""Figures of stored results; one style for all."""

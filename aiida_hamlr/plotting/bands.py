@@ -1,0 +1,107 @@
+"""Band structures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.lines import Line2D
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+
+#: How successive sets are drawn, so that each stays visible under the next: broad line, dashes, dots.
+_STYLES = (
+    {'linewidth': 2.6, 'alpha': 0.45, 'color': COLOURS[0]},
+    {'linewidth': 1.3, 'linestyle': (0, (5, 2)), 'color': COLOURS[1]},
+    {'linestyle': 'none', 'marker': 'o', 'markersize': 2.2, 'markeredgewidth': 0, 'color': COLOURS[2]},
+    {'linewidth': 1.2, 'linestyle': ':', 'color': COLOURS[3]},
+)
+
+
+def plot_bands(
+    sets: Sequence[Bands | str | Path],
+    output: str | Path,
+    names: Sequence[str] | None = None,
+    window: tuple[float, float] = (-7.0, 7.0),
+    title: str | None = None,
+) -> Path:
+    """Draw one or more sets of bands over each other, each with its zero at its own valence band maximum.
+
+    Parameters
+    ----------
+    sets : sequence of Bands or of names of bands files
+        Along the same path. Two or more are drawn as broad line, dashes, dots, dotted line.
+    output : path
+        PNG file.
+    names : sequence of str, optional
+        For the legend.
+    window : (float, float)
+        Energies shown, eV from the valence band maximum (of a metal: from the Fermi level).
+    title : str, optional
+
+    Raises
+    ------
+    ValueError
+        If a set does not lie on a path, or there are more than four.
+    """
+    sets = [item if isinstance(item, Bands) else Bands.read(item) for item in sets]
+    if not 1 <= len(sets) <= len(_STYLES):
+        raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(_STYLES)} can be drawn together')
+    if any(item.distances is None for item in sets):
+        raise ValueError('bands on a mesh cannot be drawn along a path')
+    styles = _STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
+    with rc_context(SETTINGS):
+        figure = new_figure(6.8, 4.8)
+        axes = figure.add_subplot()
+        for item, style in zip(sets, styles, strict=False):
+            zero = item.attributes.get('vbm_eV') if item.attributes.get('gap_eV') else None
+            zero = item.attributes.get('fermi_level_eV', 0.0) if zero is None else zero
+            for start, stop in _segments(item.distances):
+                for spin in item.eigenvalues:
+                    axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style)
+        _label_path(axes, sets[0])
+        metal = not sets[0].attributes.get('gap_eV')
+        axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
+        axes.set_ylim(*window)
+        axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+        if names:
+            handles = [Line2D([], [], **style) for style in styles[: len(sets)]]
+            figure.legend(handles, names, loc='outside upper center', ncols=len(names))
+        if title:
+            axes.set_title(title)
+        return save(figure, output)
+
+
+def _segments(distances: np.ndarray) -> list[tuple[int, int]]:
+    """Where the connected parts of a path begin and end: at a jump two points have the same distance."""
+    breaks = np.flatnonzero(np.diff(distances) <= 0) + 1
+    edges = [0, *breaks.tolist(), len(distances)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def _label_path(axes, bands: Bands):
+    """Ticks at the special points; the two names of a jump share one tick."""
+    ticks: dict[float, list[str]] = {}
+    for distance, label in zip(bands.distances, bands.labels, strict=True):
+        if label:
+            names = ticks.setdefault(float(distance), [])
+            if _pretty(label) not in names:
+                names.append(_pretty(label))
+    axes.set_xticks(list(ticks), ['|'.join(names) for names in ticks.values()])
+    for position in ticks:
+        axes.axvline(position, color=GREY, linewidth=0.6, zorder=0)
+    axes.set_xlim(bands.distances[0], bands.distances[-1])
+    axes.set_xlabel('Wave vector')
+    axes.spines[['top', 'right']].set_visible(True)
+    axes.tick_params(axis='x', length=0)
+
+
+def _pretty(label: str) -> str:
+    """'GAMMA' as the letter, 'X_1' with a subscript."""
+    if label in ('GAMMA', 'G', 'Gamma', 'Γ'):
+        return 'Γ'
+    name, _, index = label.partition('_')
+    return f'{name}$_{{{index}}}$' if index.isalnum() else label

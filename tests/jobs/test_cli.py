@@ -1,0 +1,162 @@
+"""The executable: exit statuses, one line of error, summaries."""
+
+import json
+import subprocess
+import sys
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.jobs.cli import main
+
+
+@pytest.fixture
+def hamlr(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def hamiltonian_file(make_hamiltonian, zincblende, tmp_path):
+    make_hamiltonian(zincblende()).write(tmp_path / 'hamiltonian.h5')
+    return tmp_path / 'hamiltonian.h5'
+
+
+def refused(result, *words):
+    """The result is one line on standard error and status 2."""
+    assert result.exit_code == 2
+    assert result.stderr.startswith('hamlr: ')
+    assert result.stderr.count('\n') == 1
+    for word in words:
+        assert word in result.stderr
+    return True
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    code = 'import sys; import aiida_hamlr.jobs.cli; print([m for m in ("torch", "numpy", "ase") if m in sys.modules])'
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert result.stdout.strip() == '[]', result.stderr
+
+
+def test_real_executable(hamiltonian_file, tmp_path):
+    program = [sys.executable, '-c', 'from aiida_hamlr.jobs.cli import main; main()']
+    start = time.perf_counter()
+    result = subprocess.run([*program, '--help'], capture_output=True, text=True)
+    assert result.returncode == 0
+    assert 'reconstruct' in result.stdout
+    assert time.perf_counter() - start < 3
+    command = [*program, 'bands', str(hamiltonian_file), '--mesh', '2', '2', '2', '-o', 'out/bands.h5']
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, '')
+    assert len(Bands.read(tmp_path / 'out/bands.h5').kpoints) == 8 // 2 + 4
+    result = subprocess.run([*program, 'bands', 'nothing.h5', '-o', 'x.h5'], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (2, 'hamlr: nothing.h5: no such file\n')
+
+
+def test_bands_on_the_standard_path(hamlr, hamiltonian_file, tmp_path):
+    result = hamlr('bands', hamiltonian_file, '--path', 'auto', '--mesh', 4, 4, 4, '-o', 'b.h5', '--plot', 'b.png')
+    assert result.exit_code == 0, result.stderr
+    bands = Bands.read(tmp_path / 'b.h5')
+    assert bands.eigenvalues.shape == (1, len(bands.kpoints), 8)
+    assert bands.labels[0] == 'GAMMA'
+    assert (tmp_path / 'b.png').read_bytes().startswith(b'\x89PNG')
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['gap_eV'] == pytest.approx(bands.attributes['gap_eV'])
+    assert summary['command'] == 'bands'
+    for key in ('wall_s', 'cpu_s', 'peak_memory_MB', 'versions'):
+        assert summary[key]
+
+
+def test_bands_on_the_path_of_a_file(hamlr, hamiltonian_file, tmp_path):
+    (tmp_path / 'k.txt').write_text('GAMMA 0 0 0\nX 0.5 0 0.5\n')
+    assert hamlr('bands', hamiltonian_file, '--path', 'k.txt', '-o', 'b.h5', '--n-bands', 5).exit_code == 0
+    bands = Bands.read(tmp_path / 'b.h5')
+    assert [label for label in bands.labels if label] == ['GAMMA', 'X']
+    assert bands.eigenvalues.shape[2] == 5
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        ((), ['Missing option']),
+        (('-o', 'b.h5', '--path', 'none.txt'), ['none.txt', 'No such file']),
+        (('-o', 'b.h5', '--mesh', '2', '2'), ['--mesh']),
+        (('-o', 'b.h5', '--mesh', '0', '2', '2'), ['three positive integers']),
+        (('-o', 'b.h5', '--mesh', '2', '2', '2', '--plot', 'b.png'), ['--path auto']),
+        (('-o', 'b.h5', '--spacings', '2'), ['--spacings']),
+    ],
+)
+def test_bad_options_of_bands_leave_nothing_behind(hamlr, hamiltonian_file, tmp_path, arguments, words):
+    assert refused(hamlr('bands', hamiltonian_file, *arguments), *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['hamiltonian.h5']
+
+
+def test_truncated_and_foreign_files_are_named(hamlr, hamiltonian_file, tmp_path):
+    data = hamiltonian_file.read_bytes()
+    hamiltonian_file.write_bytes(data[: len(data) // 2])
+    assert refused(hamlr('bands', hamiltonian_file, '-o', 'b.h5'), 'hamiltonian.h5', 'truncated')
+    (tmp_path / 'notes.txt').write_text('nothing of ours')
+    assert refused(hamlr('info', 'notes.txt'), 'notes.txt')
+    assert refused(hamlr('info', 'absent'), 'no such file')
+    (tmp_path / 'empty').mkdir()
+    assert refused(hamlr('info', 'empty'), 'not a model folder')
+    assert not (tmp_path / 'b.h5').exists()
+
+
+def test_dependent_orbitals_are_a_numerical_failure(hamlr, make_hamiltonian, zincblende, tmp_path):
+    hamiltonian = make_hamiltonian(zincblende())
+    hamiltonian.matrices['overlap'] = hamiltonian.overlap - 2 * (hamiltonian.overlap == 1)
+    hamiltonian.write(tmp_path / 'h.h5')
+    result = hamlr('bands', 'h.h5', '-o', 'b.h5')
+    assert result.exit_code == 4
+    assert 'not positive definite' in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['h.h5']
+
+
+@pytest.mark.parametrize(
+    ('error', 'status'),
+    [
+        (ValueError('two\nlines'), 2),
+        (FileNotFoundError(2, 'No such file or directory', 'x.h5'), 2),
+        (PermissionError(13, 'Permission denied', '/out'), 2),
+        (WalltimeReached('60 s are over; checkpoint written'), 3),
+        (NumericalError('loss is not finite'), 4),
+        (MemoryError(), 5),
+        (type('OutOfMemoryError', (RuntimeError,), {})('CUDA out of memory'), 5),
+    ],
+)
+def test_exit_status_of_every_kind_of_error(hamlr, monkeypatch, error, status):
+    def fail():
+        raise error
+
+    monkeypatch.setitem(main.commands, 'fail', click.Command('fail', callback=fail))
+    result = hamlr('fail')
+    assert result.exit_code == status
+    assert result.stderr.startswith('hamlr: ')
+    assert result.stderr.count('\n') == 1
+
+
+def test_defects_keep_their_traceback(hamlr, monkeypatch):
+    def fail():
+        raise KeyError('a defect')
+
+    monkeypatch.setitem(main.commands, 'fail', click.Command('fail', callback=fail))
+    with pytest.raises(KeyError):
+        hamlr('fail')
+
+
+def test_info_describes_what_bands_wrote(hamlr, hamiltonian_file):
+    result = hamlr('info', hamiltonian_file)
+    assert 'Hamiltonian of AlAs: 2 atoms, 8 orbitals' in result.stdout
+    assert hamlr('bands', hamiltonian_file, '-o', 'b.h5').exit_code == 0
+    result = hamlr('info', 'b.h5')
+    assert 'bands of AlAs: 8 bands' in result.stdout
+    assert 'GAMMA X' in result.stdout

@@ -1,0 +1,61 @@
+"""Figures are written and show what they are given; their looks are judged by eye."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.kpoints import band_path
+from aiida_hamlr.electronic.occupations import solve_mesh
+from aiida_hamlr.plotting.bands import plot_bands
+from aiida_hamlr.plotting.levels import plot_levels
+from aiida_hamlr.plotting.training import plot_training
+
+
+@pytest.fixture
+def bands(make_hamiltonian, zincblende):
+    hamiltonian = make_hamiltonian(zincblende())
+    return Bands.on_path(hamiltonian, band_path(hamiltonian.atoms, 0.2), solve_mesh(hamiltonian, (2, 2, 2)))
+
+
+def colours(path):
+    """Distinct colours of a figure, as 8-bit RGB."""
+    image = imread(path)[..., :3]
+    return {tuple(int(round(255 * c)) for c in pixel) for pixel in np.unique(image.reshape(-1, 3), axis=0)}
+
+
+def test_bands_of_three_sources(bands, tmp_path):
+    bands.write(tmp_path / 'bands.h5')
+    sets = [bands, tmp_path / 'bands.h5', bands]
+    plot_bands(sets, tmp_path / 'bands.png', names=['prediction', 'DFT in the basis', 'plane waves'])
+    assert {(0xD5, 0x5E, 0x00), (0, 0, 0)} <= colours(tmp_path / 'bands.png')
+
+
+def test_bands_on_a_mesh_have_no_path(make_hamiltonian, zincblende, tmp_path):
+    hamiltonian = make_hamiltonian(zincblende())
+    mesh = Bands.on_mesh(hamiltonian, solve_mesh(hamiltonian, (2, 2, 2)))
+    with pytest.raises(ValueError, match='path'):
+        plot_bands([mesh], tmp_path / 'bands.png')
+    assert not list(tmp_path.iterdir())
+
+
+def test_levels_of_three_sources(tmp_path):
+    z = np.linspace(0, 30, 16)
+    wave = np.sin(2 * np.pi * z / 30)
+    sets = {'DFT': wave, 'short range only': 0.2 * wave, 'with long range': 0.98 * wave}
+    plot_levels(z, sets, tmp_path / 'levels.png', symbols=['Al', 'As'] * 8)
+    assert {(0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0, 0, 0)} <= colours(tmp_path / 'levels.png')
+
+
+def test_training_curve_from_a_csv_with_gaps(tmp_path):
+    file = tmp_path / 'metrics.csv'
+    file.write_text('epoch,step,train_mae_meV,validation_mae_meV\n0,10,3.0,\n0,10,,50.0\n1,20,1.0,\n1,20,,20.0\n')
+    plot_training({'with long range': file, 'short range only': file}, tmp_path / 'training.png')
+    assert (tmp_path / 'training.png').stat().st_size > 10_000
+
+
+def test_metrics_without_numbers_are_refused(tmp_path):
+    file = tmp_path / 'metrics.csv'
+    file.write_text('epoch,step\n')
+    with pytest.raises(ValueError, match=r'metrics\.csv'):
+        plot_training({'run': file}, tmp_path / 'training.png')
