@@ -1,0 +1,79 @@
+"""H0: the Hamiltonian of superposed neutral atoms, from the structure alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.grid import fft_grid, local_matrix
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.neighbours import overlap_pattern
+from aiida_hamlr.electronic.neutral_atom import common_functional, neutral_atom_potential
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+
+
+def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
+    """What needs no potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
+    overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
+    return overlap, kinetic + tables.nonlocal_part(atoms, pattern)
+
+
+def compute_h0(
+    atoms: Atoms,
+    basis: Basis,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    *,
+    tables: TwoCentreTables | None = None,
+    device: str = 'cpu',
+) -> Hamiltonian:
+    """``H0 = T + V_nl + V_NA + V_xc[sum rho_a]`` and the overlap of a structure; no DFT run is needed.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    basis : Basis
+    pseudos : mapping of str to Pseudopotential
+    ecutrho : float
+        Cutoff that sets the grid, Ry; that of the runs whose H is to be compared.
+    tables : TwoCentreTables, optional
+        Those of this basis and these pseudopotentials, if they were made before.
+    device : str
+        Where the grid integrals are done, 'cpu' or 'cuda'.
+
+    Returns
+    -------
+    Hamiltonian
+        With ``overlap`` and ``h0``, in the neutral-atom gauge.
+
+    Raises
+    ------
+    ValueError
+        If an element has no basis or pseudopotential, or the pseudopotentials' functionals differ.
+    """
+    symbols = atoms.get_chemical_symbols()
+    basis = basis.restricted(symbols)
+    functional = common_functional(symbols, pseudos)
+    pattern = overlap_pattern(atoms, basis)
+    grid = fft_grid(atoms.cell[:], ecutrho)
+    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
+    potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
+    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device)
+    attributes = {
+        'origin': 'h0',
+        'functional': functional,
+        'gauge': 'neutral_atom',
+        'n_electrons': sum(pseudos[symbol].z_valence for symbol in symbols),
+        'n_spin': 1,
+        'grid': list(grid),
+        'ecutrho_Ry': float(ecutrho),
+        'code': f'aiida-hamlr {__version__}',
+    }
+    texts = {element: pseudos[element].text for element in basis}
+    return Hamiltonian(atoms.copy(), basis, pattern, {'overlap': overlap, 'h0': h0}, texts, attributes)

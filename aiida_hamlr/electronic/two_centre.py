@@ -1,0 +1,355 @@
+"""Two-centre integrals: overlap, kinetic energy, dipole and the nonlocal pseudopotential, exact to the radial tables.
+
+A product of two functions ``R_a(r) Y_la`` at the origin and ``R_b(r) Y_lb`` at ``d`` integrates in Fourier space to
+
+    8 sum_L (-1)^((la - lb - L) / 2) int q^(2 + p) f_a(q) f_b(q) j_L(q d) dq  sum_M G(la, lb, LM) Y_LM(d)
+
+with ``f(q) = int R(r) j_l(q r) r^2 dr``, Gaunt coefficients G, ``p = 0`` for the overlap and ``p = 2`` for ``-nabla^2``
+(Sankey and Niklewski, Phys. Rev. B 40, 3979 (1989); Soler et al., J. Phys.: Condens. Matter 14, 2745 (2002)). The
+radial integrals are cubic splines in the distance. Inside: bohr and Ry; results: eV and Å.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from ase import Atoms
+from scipy.interpolate import CubicSpline
+from scipy.special import spherical_jn
+
+from aiida_hamlr.electronic.accumulate import BlockAccumulator
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.harmonics import gaunt, real_harmonics
+from aiida_hamlr.electronic.neighbours import neighbour_pairs
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.units import BOHR, RYDBERG
+
+#: Largest wave vector of the Fourier-Bessel transforms, bohr^-1; orbitals and projectors are far smoother than this.
+MAXIMUM_Q = 40.0
+
+#: Spacing of the distances at which the radial integrals are tabulated, bohr.
+DISTANCE_STEP = 0.02
+
+#: A projector ends where ``r beta(r)`` stays below this fraction of its maximum.
+PROJECTOR_TAIL = 1e-7
+
+#: Atom pairs evaluated at a time, which bounds the memory.
+BATCH = 20_000
+
+
+@dataclass(frozen=True)
+class RadialFunctions:
+    """Functions ``R(r) Y_lm`` on one centre, by their Fourier-Bessel transforms.
+
+    Parameters
+    ----------
+    angular_momenta : tuple of int
+    transforms : (n, n_q) array
+        ``int R(r) j_l(q r) r^2 dr`` on a common uniform mesh of q from 0.
+    radius : float
+        Radius beyond which all functions vanish, bohr.
+    """
+
+    angular_momenta: tuple[int, ...]
+    transforms: np.ndarray
+    radius: float
+
+    @property
+    def slices(self) -> list[slice]:
+        """Rows of every function among all (function, m)."""
+        ends = np.cumsum([2 * l + 1 for l in self.angular_momenta])
+        return [slice(int(end) - 2 * l - 1, int(end)) for end, l in zip(ends, self.angular_momenta, strict=True)]
+
+    @property
+    def size(self) -> int:
+        """Number of functions, each m counted."""
+        return sum(2 * l + 1 for l in self.angular_momenta)
+
+
+def simpson_weights(n: int, step: float) -> np.ndarray:
+    """Weights of Simpson's rule on a uniform mesh; of an even number of points the last interval is a trapezoid."""
+    odd = n - 1 + n % 2
+    weights = np.zeros(n)
+    weights[:odd] = 2.0 / 3.0
+    weights[1:odd:2] = 4.0 / 3.0
+    weights[[0, odd - 1]] = 1.0 / 3.0
+    if odd < n:
+        weights[n - 2 :] += 0.5
+    return weights * step
+
+
+class RadialIntegrals:
+    """Integrals between all functions of two centres as splines of the distance.
+
+    Parameters
+    ----------
+    left, right : RadialFunctions
+    q : (n_q,) array
+        Mesh of the transforms, uniform from 0. The integrand is even in q and the transforms' support is bounded, so
+        that the trapezoid rule is exact once ``dq <= pi / (r_a + r_b)``.
+    bessel : callable
+        ``bessel(L)`` is the (n_q, n_d) table of ``j_L(q d)``.
+    distances : (n_d,) array
+    powers : tuple of int
+        Powers p of q in the integrand, each an operator.
+    """
+
+    def __init__(self, left: RadialFunctions, right: RadialFunctions, q, bessel, distances, powers=(0,)):
+        self.left, self.right, self.powers = left, right, powers
+        columns, self._channels = [], {}
+        n_columns = 0
+        for la in sorted(set(left.angular_momenta)):
+            a = [i for i, l in enumerate(left.angular_momenta) if l == la]
+            for lb in sorted(set(right.angular_momenta)):
+                b = [i for i, l in enumerate(right.angular_momenta) if l == lb]
+                product = left.transforms[a][:, None] * right.transforms[b]
+                for total in range(abs(la - lb), la + lb + 1, 2):
+                    sign = 8.0 * (q[1] - q[0]) * (-1) ** ((la - lb - total) // 2)
+                    weighted = np.stack([product * (sign * q ** (2 + power)) for power in powers])
+                    columns.append((weighted.reshape(-1, len(q)) @ bessel(total)).T)
+                    width = columns[-1].shape[1]
+                    self._channels.setdefault((la, lb, tuple(a), tuple(b)), []).append((total, n_columns, width))
+                    n_columns += width
+        self._spline = CubicSpline(distances, np.concatenate(columns, axis=1))
+        self._l_max = max(left.angular_momenta) + max(right.angular_momenta)
+
+    def __call__(self, vectors: np.ndarray) -> np.ndarray:
+        """(powers, n, rows, columns) integrals for vectors (n, 3) from the left to the right centre, bohr."""
+        distances = np.linalg.norm(vectors, axis=1)
+        radial = self._spline(distances)
+        radial[distances >= self.left.radius + self.right.radius] = 0.0
+        harmonics = [real_harmonics(l, vectors) for l in range(self._l_max + 1)]
+        n = len(vectors)
+        result = np.empty((len(self.powers), n, self.left.size, self.right.size))
+        for (la, lb, a, b), channels in self._channels.items():
+            blocks = 0.0
+            for total, start, width in channels:
+                values = radial[:, start : start + width].reshape(n, len(self.powers), len(a), len(b))
+                angular = harmonics[total] @ gaunt(la, lb, total).transpose(2, 0, 1).reshape(2 * total + 1, -1)
+                angular = angular.reshape(n, 2 * la + 1, 2 * lb + 1)
+                blocks = blocks + values[:, :, :, None, :, None] * angular[:, None, None, :, None, :]
+            rows = np.concatenate([np.arange(s.start, s.stop) for s in (self.left.slices[i] for i in a)])
+            columns = np.concatenate([np.arange(s.start, s.stop) for s in (self.right.slices[i] for i in b)])
+            block = blocks.reshape(n, len(self.powers), len(rows), len(columns)).transpose(1, 0, 2, 3)
+            result[:, :, rows[:, None], columns] = block
+        return result
+
+
+class TwoCentreTables:
+    """Tables of the two-centre integrals of a basis; made once, then used for any number of structures.
+
+    Parameters
+    ----------
+    basis : Basis
+    pseudos : mapping of str to Pseudopotential, optional
+        Needed by `nonlocal_part` only.
+
+    Raises
+    ------
+    ValueError
+        If pseudopotentials are given and an element of the basis has none.
+    """
+
+    def __init__(self, basis: Basis, pseudos: Mapping[str, Pseudopotential] | None = None):
+        self.basis = basis
+        self.pseudos = dict(pseudos or {})
+        missing = sorted(set(basis) - set(self.pseudos))
+        if pseudos is not None and missing:
+            raise ValueError(f'no pseudopotential for {", ".join(missing)}')
+        longest = max(species.cutoff_radius for species in basis.values())
+        reach = longest + max([longest, *(self._projector_radius(pseudo) for pseudo in self.pseudos.values())])
+        self._q = np.linspace(0.0, MAXIMUM_Q, int(np.ceil(MAXIMUM_Q * reach / (0.95 * np.pi))) + 1)
+        self._distances = np.arange(0.0, reach + 2 * DISTANCE_STEP, DISTANCE_STEP)
+        self._bessel_tables: dict[int, np.ndarray] = {}
+        self._integrals: dict[tuple, RadialIntegrals] = {}
+
+    def _bessel(self, order: int) -> np.ndarray:
+        if order not in self._bessel_tables:
+            self._bessel_tables[order] = spherical_jn(order, self._q[:, None] * self._distances)
+        return self._bessel_tables[order]
+
+    def _transform(self, species: SpeciesBasis, radial: np.ndarray, l: int, power: int = 0) -> np.ndarray:
+        r = species.step * np.arange(len(radial))
+        weighted = simpson_weights(len(r), species.step) * radial * r ** (2 + power)
+        return spherical_jn(l, self._q[:, None] * r) @ weighted
+
+    @cached_property
+    def _orbitals(self) -> dict[str, RadialFunctions]:
+        return {
+            element: RadialFunctions(
+                species.angular_momenta,
+                np.array([self._transform(species, s.radial, s.angular_momentum) for s in species.shells]),
+                species.cutoff_radius,
+            )
+            for element, species in self.basis.items()
+        }
+
+    @cached_property
+    def _displaced_orbitals(self) -> dict[str, tuple[RadialFunctions, np.ndarray]]:
+        """``r_alpha phi`` of every element: as functions ``r R(r) Y_l'm'``, l' = l +- 1, and their coefficients."""
+        result = {}
+        for element, species in self.basis.items():
+            momenta, transforms = [], []
+            for shell in species.shells:
+                for l in range(abs(shell.angular_momentum - 1), shell.angular_momentum + 2, 2):
+                    momenta.append(l)
+                    transforms.append(self._transform(species, shell.radial, l, power=1))
+            functions = RadialFunctions(tuple(momenta), np.array(transforms), species.cutoff_radius)
+            coefficients = np.zeros((3, species.n_orbitals, functions.size))
+            targets = iter(functions.slices)
+            for shell, rows in zip(species.shells, species.shell_slices, strict=True):
+                l = shell.angular_momentum
+                for higher in range(abs(l - 1), l + 2, 2):
+                    # r_alpha / r = sqrt(4 pi / 3) Y_1alpha
+                    expansion = np.sqrt(4 * np.pi / 3) * gaunt(l, 1, higher)
+                    coefficients[:, rows, next(targets)] = expansion.transpose(1, 0, 2)
+            result[element] = functions, coefficients
+        return result
+
+    @staticmethod
+    def _projector_radius(pseudo: Pseudopotential) -> float:
+        radius = 0.0
+        for projector in pseudo.projectors:
+            values = np.abs(projector.values[: projector.cutoff_index])
+            radius = max(radius, float(pseudo.r[np.flatnonzero(values > PROJECTOR_TAIL * values.max())[-1]]))
+        return radius
+
+    @cached_property
+    def _projectors(self) -> dict[str, RadialFunctions]:
+        result = {}
+        for element, pseudo in self.pseudos.items():
+            if element not in self.basis or not pseudo.projectors:
+                continue
+            transforms = [pseudo.projector_form_factor(index, self._q) for index in range(len(pseudo.projectors))]
+            momenta = tuple(projector.angular_momentum for projector in pseudo.projectors)
+            result[element] = RadialFunctions(momenta, np.array(transforms), self._projector_radius(pseudo))
+        return result
+
+    def _get(self, kind: str, first: str, second: str) -> RadialIntegrals:
+        key = kind, first, second
+        if key not in self._integrals:
+            left = self._displaced_orbitals[first][0] if kind == 'dipole' else self._orbitals[first]
+            right = (self._projectors if kind == 'projector' else self._orbitals)[second]
+            powers = (0, 2) if kind == 'overlap' else (0,)
+            self._integrals[key] = RadialIntegrals(left, right, self._q, self._bessel, self._distances, powers)
+        return self._integrals[key]
+
+    def _species_pairs(self, atoms: Atoms, pattern: BlockPattern):
+        """Batches of every pair of elements: the elements, vectors (n, 3) in bohr, entries (n, rows, columns)."""
+        symbols = np.array(atoms.get_chemical_symbols())
+        vectors = pattern.vectors(atoms.cell[:], atoms.positions) / BOHR
+        first, second = symbols[pattern.first], symbols[pattern.second]
+        for a in np.unique(symbols):
+            for b in np.unique(symbols):
+                members = np.flatnonzero((first == a) & (second == b))
+                shape = self.basis[a].n_orbitals, self.basis[b].n_orbitals
+                local = np.arange(shape[0] * shape[1]).reshape(shape)
+                for start in range(0, len(members), BATCH):
+                    chosen = members[start : start + BATCH]
+                    yield a, b, vectors[chosen], pattern.chunk_boundaries[chosen, None, None] + local
+
+    def overlap_and_kinetic(self, atoms: Atoms, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
+        """Overlap and kinetic energy, ``<phi_i| 1 |phi_j>`` and ``<phi_i| -hbar^2 nabla^2 / 2m |phi_j>``.
+
+        Returns
+        -------
+        overlap : (M,) array
+        kinetic : (M,) array
+            eV.
+        """
+        result = np.empty((2, pattern.n_entries))
+        for a, b, vectors, entries in self._species_pairs(atoms, pattern):
+            result[:, entries] = self._get('overlap', a, b)(vectors)
+        return result[0], result[1] * RYDBERG
+
+    def dipole(self, atoms: Atoms, pattern: BlockPattern) -> np.ndarray:
+        """Dipole integrals about the row's atom, ``<phi_i| r - tau_i |phi_j>``.
+
+        ``(r - tau_i) phi_i`` is a sum of functions ``r R(r) Y_l'm'`` with ``l' = l +- 1``, whose overlaps with the
+        orbitals are two-centre integrals.
+
+        Returns
+        -------
+        (3, M) array
+            Å; components x, y, z.
+        """
+        result = np.empty((3, pattern.n_entries))
+        for a, b, vectors, entries in self._species_pairs(atoms, pattern):
+            coefficients = self._displaced_orbitals[a][1]
+            overlaps = self._get('dipole', a, b)(vectors)[0]
+            for component in range(3):
+                result[component, entries] = np.matmul(coefficients[component], overlaps)
+        return result * BOHR
+
+    def projections(self, atoms: Atoms) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        """``<phi|beta>`` of the orbitals within reach of every atom that has projectors.
+
+        Returns
+        -------
+        list of (atom, neighbours, blocks)
+            One for each atom a and element b of its neighbours: rows ``Rx, Ry, Rz, i`` of atoms i + R of that element,
+            and (n, orbitals of i, projectors of a) integrals, bohr^0.
+        """
+        symbols = np.array(atoms.get_chemical_symbols())
+        reach = max((self.basis[s].cutoff_radius for s in set(symbols)), default=0.0)
+        longest = max((self._projectors[s].radius for s in set(symbols) if s in self._projectors), default=0.0)
+        pairs, vectors = neighbour_pairs(atoms, (reach + longest) * BOHR)
+        vectors = vectors / BOHR
+        distances = np.linalg.norm(vectors, axis=1)
+        result = []
+        for a in sorted(set(symbols) & set(self._projectors)):
+            for b in sorted(set(symbols)):
+                near = distances < self._projectors[a].radius + self.basis[b].cutoff_radius
+                members = np.flatnonzero((symbols[pairs[:, 3]] == a) & (symbols[pairs[:, 4]] == b) & near)
+                members = members[np.argsort(pairs[members, 3], kind='stable')]
+                if not len(members):
+                    continue
+                blocks = self._get('projector', b, a)(-vectors[members])[0]
+                centres, starts = np.unique(pairs[members, 3], return_index=True)
+                for atom, start, stop in zip(centres, starts, [*starts[1:], len(members)], strict=True):
+                    neighbours = pairs[members[start:stop]][:, [0, 1, 2, 4]]
+                    result.append((int(atom), neighbours, blocks[start:stop]))
+        return result
+
+    def coupling(self, element: str) -> np.ndarray:
+        """(n, n) matrix ``D_pq delta_mm'`` between the projectors of an element, each m counted, Ry."""
+        pseudo, functions = self.pseudos[element], self._projectors[element]
+        result = np.zeros((functions.size, functions.size))
+        for p, rows in enumerate(functions.slices):
+            for q, columns in enumerate(functions.slices):
+                if functions.angular_momenta[p] == functions.angular_momenta[q]:
+                    result[rows, columns] = pseudo.dij[p, q] * np.eye(rows.stop - rows.start)
+        return result
+
+    def nonlocal_part(self, atoms: Atoms, pattern: BlockPattern) -> np.ndarray:
+        """Nonlocal pseudopotential, ``sum_a sum_pq <phi_i|beta_p^a> D_pq <beta_q^a|phi_j>``, linear in the atoms.
+
+        Blocks between orbitals that do not overlap, though both reach one projector, are not in the pattern and are
+        left out.
+
+        Returns
+        -------
+        (M,) array
+            eV.
+        """
+        symbols = atoms.get_chemical_symbols()
+        kinds = np.searchsorted(sorted(set(symbols)), symbols)
+        accumulator = BlockAccumulator(pattern, kinds)
+        couplings = {element: self.coupling(element) for element in self._projectors}
+        by_atom: dict[int, list] = {}
+        for atom, neighbours, blocks in self.projections(atoms):
+            by_atom.setdefault(atom, []).append((neighbours, blocks))
+        for atom, parts in by_atom.items():
+            segments = [
+                (int(kinds[n[0, 3]]), torch.from_numpy(n[:, 3].copy()), torch.from_numpy(n[:, :3].copy()))
+                for n, _ in parts
+            ]
+            projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
+            left = torch.from_numpy(projections @ couplings[symbols[atom]])
+            accumulator.add(segments, [left], torch.from_numpy(projections))
+        return accumulator.entries()[0] * RYDBERG
