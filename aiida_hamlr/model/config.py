@@ -1,0 +1,99 @@
+"""What the user may set of a model and of its training, with defaults; unknown or impossible values are refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+#: Variants that this version has.
+VARIANTS = ('sr', 'lr')
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class ModelConfig(_Strict):
+    """The network: section ``model`` of train.yaml.
+
+    Lengths in Å. The defaults were measured on AlAs with a double-zeta polarised basis.
+    """
+
+    #: sr: short range only; lr: with learned charges.
+    variant: str = 'lr'
+    #: Self-consistent polarisable atoms; not available yet.
+    response: bool = False
+    #: 0: potentials of the charges; 1: their fields as well.
+    multipole_order: Literal[0, 1] = 1
+    #: Width s of the charges' kernel.
+    kernel_width: float = Field(1.5, gt=0.1, le=10.0)
+    #: Reach of one message.
+    message_cutoff: float = Field(6.0, gt=0.0)
+    #: Distance beyond which H = H0 (+ long range); null: from the data.
+    pair_cutoff: float | None = Field(None, gt=0.0)
+    layers: int = Field(2, ge=1)
+    scalar_channels: int = Field(32, ge=1)
+    natural_channels: int = Field(24, ge=1)
+    unnatural_channels: int = Field(8, ge=1)
+    #: Hidden m = 0 channels of the messages and of the pair head; higher |m| have fewer.
+    hidden_channels: int = Field(128, ge=8)
+    pair_channels: int = Field(160, ge=8)
+    radial_basis: int = Field(16, ge=2)
+    radial_hidden: int = Field(64, ge=4)
+
+    @field_validator('variant')
+    @classmethod
+    def _known_variant(cls, value):
+        if value not in VARIANTS:
+            raise ValueError(f'variant {value!r} is not available; choose one of {", ".join(VARIANTS)}')
+        return value
+
+    @field_validator('response')
+    @classmethod
+    def _no_response(cls, value):
+        if value:
+            raise ValueError('response: true is not available yet; set response: false (charges that do not respond)')
+        return value
+
+    @property
+    def has_long_range(self) -> bool:
+        """Whether the long-range channel is on."""
+        return 'lr' in self.variant.split('+')
+
+
+class TrainingConfig(_Strict):
+    """The training: section ``training`` of train.yaml."""
+
+    max_epochs: int = Field(500, ge=1)
+    #: Train for this long instead; the learning rate then falls with the time, and max_epochs is only a bound.
+    max_time_s: float | None = Field(None, gt=0.0)
+    seed: int = Field(0, ge=0)
+    #: auto, cpu or gpu.
+    device: Literal['auto', 'cpu', 'gpu', 'cuda'] = 'auto'
+    #: Stop, with a checkpoint to go on from, before this many seconds have passed.
+    walltime: float | None = Field(None, gt=0.0)
+    batch_size: int = Field(1, ge=1)
+    learning_rate: float = Field(4e-3, gt=0.0)
+    #: The learning rate falls along a cosine to this fraction of its start.
+    final_learning_rate: float = Field(0.01, gt=0.0, le=1.0)
+    warmup_steps: int = Field(50, ge=0)
+    weight_decay: float = Field(0.0, ge=0.0)
+    clip: float = Field(5.0, gt=0.0)
+    ema_decay: float = Field(0.99, ge=0.0, lt=1.0)
+    #: Weight of the elements of on-site blocks in the loss.
+    onsite_weight: float = Field(3.0, gt=0.0)
+    #: Epochs between validations; null: about twenty in the whole training.
+    validate_every: int | None = Field(None, ge=1)
+    #: CPU threads; null: as the environment says.
+    threads: int | None = Field(None, ge=1)
+    precision: Literal['float32', 'float64'] = 'float32'
+    #: Checkpoint to go on from; by default checkpoints/last.ckpt of the output folder, where there is one.
+    resume: str | None = None
+
+    @model_validator(mode='before')
+    @classmethod
+    def _integer_epochs(cls, values):
+        if isinstance(values, dict) and values.get('max_epochs') is None:
+            values = {key: value for key, value in values.items() if key != 'max_epochs'}
+        return values

@@ -1,0 +1,314 @@
+"""Training data: reading and checking Hamiltonian files, and their targets on graphs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch.utils.data import Dataset, Sampler
+from torch_geometric.data import Batch, Data
+
+from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.frames import BlockFrames
+from aiida_hamlr.model.graph import PairSelection
+from aiida_hamlr.model.long_range import add_coulomb
+
+#: H that is nowhere further from H0 is H0, eV.
+SAME = 1e-6
+
+#: Ratio of k spacings from which one is warned of.
+SPACING_RATIO = 1.2
+
+
+@dataclass
+class Reference:
+    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,), eV, and the overlap (M,)."""
+
+    path: str
+    atoms: Atoms
+    basis: Basis
+    pattern: BlockPattern
+    delta: np.ndarray
+    overlap: np.ndarray
+    pseudopotentials: dict[str, str]
+    attributes: dict
+
+    @classmethod
+    def read(cls, path: str | Path) -> Reference:
+        """Read a Hamiltonian file and check that it can be learned from.
+
+        Raises
+        ------
+        ValueError
+            If a matrix is missing, H equals H0, or the file is spin-polarised.
+        """
+        hamiltonian = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
+        missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in hamiltonian.matrices]
+        if missing:
+            raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
+        if hamiltonian.hamiltonian.ndim != 1 or hamiltonian.h0.ndim != 1:
+            raise ValueError(f'{path}: spin-polarised Hamiltonians cannot be learned yet')
+        delta = hamiltonian.hamiltonian - hamiltonian.h0
+        if np.abs(delta).max(initial=0.0) < SAME:
+            raise ValueError(f'{path}: H equals H0, so there is nothing to learn; it is no reference calculation')
+        return cls(
+            str(path),
+            hamiltonian.atoms,
+            hamiltonian.basis,
+            hamiltonian.pattern,
+            delta,
+            hamiltonian.overlap,
+            dict(hamiltonian.pseudopotentials),
+            hamiltonian.attributes,
+        )
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of structure and matrices."""
+        digest = hashlib.sha256()
+        for array in (np.asarray(self.atoms.cell), self.atoms.positions, self.atoms.numbers, self.delta, self.overlap):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def k_spacing(self) -> float | None:
+        """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
+        mesh = self.attributes.get('scf_kpoints')
+        try:
+            mesh = np.asarray(mesh, dtype=float)
+        except (TypeError, ValueError):
+            return None
+        if mesh.shape != (3,) or not (mesh > 0).all():
+            return None
+        return float((np.linalg.norm(np.linalg.inv(np.asarray(self.atoms.cell)), axis=0) / mesh).max())
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """What all files of a training have in common."""
+
+    basis: Basis
+    pseudopotentials: dict[str, str]
+    functional: str | None
+    gauge: str | None
+    ecutrho: float | None
+    content_hash: str
+
+    @property
+    def shells(self) -> dict[str, list[int]]:
+        """Angular momenta of the shells of every element."""
+        return {element: list(species.angular_momenta) for element, species in self.basis.items()}
+
+
+def identify(references: Sequence[Reference]) -> DataIdentity:
+    """Check that files can be learned together, and say what they have in common.
+
+    Raises
+    ------
+    ValueError
+        If bases, pseudopotentials, functionals or gauges differ; the message names two files.
+
+    Warns
+    -----
+    UserWarning
+        If the k spacings of the runs or their grid cutoffs differ.
+    """
+    if not references:
+        raise ValueError('no Hamiltonian files to train on')
+    first = references[0]
+    basis, texts, origin = {}, {}, {}
+    for reference in references:
+        for name in ('functional', 'gauge'):
+            one, other = first.attributes.get(name), reference.attributes.get(name)
+            if one != other:
+                raise ValueError(f'{first.path} and {reference.path} differ in {name}: {one} and {other}')
+        for element, species in reference.basis.items():
+            if basis.setdefault(element, species).content_hash != species.content_hash:
+                raise ValueError(f'{origin[element]} and {reference.path} have different bases for {element}')
+            text = reference.pseudopotentials.get(element)
+            if text is not None and texts.setdefault(element, text) != text:
+                raise ValueError(f'{origin[element]} and {reference.path} have different pseudopotentials of {element}')
+            origin.setdefault(element, reference.path)
+    _warn_of_spread(references, 'k spacing (1/Å)', [reference.k_spacing() for reference in references], SPACING_RATIO)
+    cutoffs = [reference.attributes.get('ecutrho_Ry') for reference in references]
+    _warn_of_spread(references, 'ecutrho (Ry)', cutoffs, 1.001)
+    digest = hashlib.sha256(json.dumps(sorted(reference.content_hash for reference in references)).encode())
+    return DataIdentity(
+        Basis(basis),
+        texts,
+        first.attributes.get('functional'),
+        first.attributes.get('gauge'),
+        first.attributes.get('ecutrho_Ry'),
+        digest.hexdigest(),
+    )
+
+
+def _warn_of_spread(references, what: str, values, ratio: float):
+    known = [(value, reference.path) for value, reference in zip(values, references, strict=True) if value]
+    if known and max(known)[0] > ratio * min(known)[0]:
+        (low, low_path), (high, high_path) = min(known), max(known)
+        warnings.warn(
+            f'{what} differs between the training files: {low:.4g} in {low_path}, {high:.4g} in {high_path}',
+            stacklevel=3,
+        )
+
+
+def block_means(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
+    """Lengths (Å) of the off-site blocks and their mean absolute elements of H - H0 (eV)."""
+    pattern = reference.pattern
+    sums = np.add.reduceat(np.abs(reference.delta), pattern.chunk_boundaries[:-1])
+    lengths = np.linalg.norm(pattern.vectors(np.asarray(reference.atoms.cell), reference.atoms.positions), axis=1)
+    offsite = np.ones(len(pattern), dtype=bool)
+    offsite[pattern.onsite] = False
+    return lengths[offsite], (sums / pattern.chunk_shapes.prod(axis=1))[offsite]
+
+
+@dataclass
+class Example:
+    """A structure with targets, ready for the network; pairs of one element in both orientations."""
+
+    graph: Data
+    selection: PairSelection
+    name: str
+
+    def drawn(self, generator: np.random.Generator) -> Data:
+        """One orientation of every pair, at random for pairs of one element."""
+        n_half = self.selection.n_half
+        chosen = np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
+        return self.with_pairs(torch.as_tensor(chosen))
+
+    def with_pairs(self, chosen: torch.Tensor) -> Data:
+        """The same graph with some of the pairs."""
+        graph = Data(num_nodes=self.graph.num_nodes)
+        for name, value in self.graph.items():
+            if name == keys.PAIR_INDEX:
+                value = value.index_select(1, chosen)
+            elif name.startswith('pair_'):
+                value = value.index_select(0, chosen)
+            graph[name] = value
+        return graph
+
+
+def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
+    """The change of basis between the flat storage of a structure's matrices and the model's components."""
+    vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
+    return BlockFrames(model.slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
+
+
+def add_long_range(model, graph: Data, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
+    """Store in a graph what the long-range channel needs to give components."""
+    add_coulomb(graph, np.asarray(atoms.cell), atoms.positions, model.config.kernel_width)
+    if model.config.multipole_order:
+        dipole = tables.dipole(atoms, frames.pattern)
+        for name, parts in (
+            (keys.PAIR_DIPOLE, frames.pair_components(*dipole)),
+            (keys.ONSITE_DIPOLE, frames.onsite_components(*dipole)),
+        ):
+            graph[name] = torch.as_tensor(np.stack(parts, axis=1), dtype=model.dtype)
+
+
+def make_example(model, reference: Reference, tables: TwoCentreTables) -> Example:
+    """Graph and targets of one file; two-body parts and scales are not yet on it."""
+    graph, selection = model.builder.build(reference.atoms, reference.pattern)
+    frames = frames_of(model, reference.atoms, reference.pattern, selection)
+    pairs = frames.pair_components(reference.delta, reference.overlap)
+    onsite = frames.onsite_components(reference.delta, reference.overlap)
+    for name, values in (
+        (keys.PAIR_TARGET, pairs[0]),
+        (keys.PAIR_OVERLAP, pairs[1]),
+        (keys.ONSITE_TARGET, onsite[0]),
+        (keys.ONSITE_OVERLAP, onsite[1]),
+    ):
+        graph[name] = torch.as_tensor(values, dtype=model.dtype)
+    sizes = reference.pattern.chunk_shapes.prod(axis=1)
+    n_onsite = int(sizes[reference.pattern.onsite].sum())
+    half = selection.blocks[: selection.n_half]
+    neglected = np.ones(len(sizes), dtype=bool)
+    neglected[np.concatenate([half, reference.pattern.reverse[half], reference.pattern.onsite])] = False
+    rest = np.add.reduceat(np.abs(reference.delta), reference.pattern.chunk_boundaries[:-1])[neglected].sum()
+    graph[keys.N_ONSITE] = torch.tensor([n_onsite])
+    graph[keys.N_PAIRS] = torch.tensor([int(2 * sizes[half].sum())])
+    graph[keys.N_ALL] = torch.tensor([reference.pattern.n_entries])
+    graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
+    if model.long_range is not None:
+        add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
+    return Example(graph, selection, reference.path)
+
+
+def fit_normalisation(model, examples: Sequence[Example]):
+    """Fill a model's tables from the training set."""
+    n_species = len(model.slots.species)
+    kinds, species = [], []
+    for example in examples:
+        elements = example.graph[keys.SPECIES].numpy()
+        first, second = example.graph[keys.PAIR_INDEX].numpy()
+        kinds.append(n_species * elements[first] + elements[second])
+        species.append(elements)
+
+    def stacked(name):
+        return np.concatenate([example.graph[name].double().numpy() for example in examples])
+
+    model.normalisation.fit(
+        model.slots,
+        np.concatenate(kinds),
+        stacked(keys.PAIR_LENGTH),
+        stacked(keys.PAIR_TARGET),
+        np.concatenate(species),
+        stacked(keys.ONSITE_TARGET),
+    )
+
+
+class ExampleDataset(Dataset):
+    """Examples by (index, epoch): the epoch decides, with the seed, how pairs of one element are oriented."""
+
+    def __init__(self, examples: Sequence[Example], seed: int):
+        self.examples, self.seed = examples, seed
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, item):
+        index, epoch = item
+        return self.examples[index].drawn(np.random.default_rng([self.seed, epoch, index, 1]))
+
+
+class EpochSampler(Sampler):
+    """Random order that depends on seed and epoch only, so that a resumed training goes on in the same order.
+
+    With several processes each gets its share, of equal length.
+    """
+
+    def __init__(self, size: int, seed: int, rank: int = 0, n_processes: int = 1):
+        self.size, self.seed, self.epoch = size, seed, 0
+        self.rank, self.n_processes = rank, n_processes
+
+    def set_epoch(self, epoch: int):
+        """Called by the trainer before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self):
+        return math.ceil(self.size / self.n_processes)
+
+    def __iter__(self):
+        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
+        order = np.resize(order, len(self) * self.n_processes)
+        return ((int(index), self.epoch) for index in order[self.rank :: self.n_processes])
+
+
+def collate(graphs: Sequence[Data]) -> tuple[Data, torch.Tensor | None]:
+    """A batch and the structure of every atom; None for a single structure, which needs no copying."""
+    if len(graphs) == 1:
+        return graphs[0], None
+    batch = Batch.from_data_list(list(graphs))
+    return batch, batch.batch

@@ -1,0 +1,156 @@
+"""Errors of a model on reference Hamiltonians: elements and bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.kspace import eigenvalues
+from aiida_hamlr.model.inference import Predictor, load_model
+
+#: k points at which bands are compared: the centre, a face, and one without symmetry.
+KPOINTS = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.21, 0.13, 0.37]])
+
+#: Bands above the gap that are compared.
+N_CONDUCTION = 4
+
+#: Edges of the distance ranges, Å.
+DISTANCES = np.array([0.0, 3.0, 4.5, 5.5, 6.5, 7.5, np.inf])
+
+
+def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
+    """The c (eV) for which ``error + c S`` has the smallest sum of squares."""
+    return -float(overlap @ error) / float(overlap @ overlap)
+
+
+def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
+    """Mean absolute errors of the elements, meV, after the fitted shift.
+
+    Parameters
+    ----------
+    error : (M,) array
+        Predicted minus reference H, eV.
+    hamiltonian : Hamiltonian
+        Gives overlap and structure.
+
+    Returns
+    -------
+    dict
+        ``mae_meV``, ``mae_onsite_meV``, ``mae_onsite_diagonal_meV``, ``mae_overlapping_meV`` (elements with |S| > 1e-8)
+        and ``mae_by_distance``: list of dicts with ``from`` and ``to`` (Å), ``mae_meV`` and ``n_elements``.
+    """
+    pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
+    error = 1e3 * np.abs(error + fitted_shift(error, overlap) * overlap)
+    sizes = pattern.chunk_shapes.prod(axis=1)
+    onsite_block = np.zeros(len(pattern), dtype=bool)
+    onsite_block[pattern.onsite] = True
+    onsite = np.repeat(onsite_block, sizes)
+    lengths = np.linalg.norm(pattern.vectors(np.asarray(hamiltonian.atoms.cell), hamiltonian.atoms.positions), axis=1)
+    rows, columns = pattern.orbital_indices
+    bins = np.where(onsite, -1, np.repeat(np.digitize(lengths, DISTANCES) - 1, sizes))
+    by_distance = [
+        {
+            'from': float(DISTANCES[n]),
+            'to': float(min(DISTANCES[n + 1], lengths.max())),
+            'mae_meV': float(error[bins == n].mean()),
+            'n_elements': int((bins == n).sum()),
+        }
+        for n in range(len(DISTANCES) - 1)
+        if (bins == n).any()
+    ]
+    return {
+        'mae_meV': float(error.mean()),
+        'mae_onsite_meV': float(error[onsite].mean()),
+        'mae_onsite_diagonal_meV': float(error[onsite & (rows == columns)].mean()),
+        'mae_overlapping_meV': float(error[np.abs(overlap) > 1e-8].mean()),
+        'mae_by_distance': by_distance,
+    }
+
+
+def band_errors(predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndarray = KPOINTS) -> dict:
+    """Errors of bands near the gap at some k points, meV, after the shift fitted to the elements.
+
+    Returns
+    -------
+    dict
+        ``band_mae_occupied_meV``, ``band_mae_conduction_meV`` (the lowest four) and ``gap_error_meV``, the mean
+        absolute error of the direct gaps at the k points. Empty if the number of electrons is unknown or odd.
+    """
+    electrons = reference.attributes.get('n_electrons') or predicted.attributes.get('n_electrons')
+    if electrons is None or abs(electrons / 2 - round(electrons / 2)) > 1e-6:
+        return {}
+    occupied = round(electrons / 2)
+    shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
+    n_bands = min(occupied + N_CONDUCTION, int(reference.pattern.orbital_offsets[-1]))
+    bands = [eigenvalues(h, kpoints, n_bands=n_bands).reshape(-1, n_bands) for h in (predicted, reference)]
+    error = 1e3 * (bands[0] + shift - bands[1])
+    return {
+        'band_mae_occupied_meV': float(np.abs(error[:, :occupied]).mean()),
+        'band_mae_conduction_meV': float(np.abs(error[:, occupied:]).mean()),
+        'gap_error_meV': float(np.abs(error[:, occupied] - error[:, occupied - 1]).mean()),
+    }
+
+
+def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True) -> dict:
+    """Errors of the prediction for one reference file, with its own H0 and overlap."""
+    reference = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
+    missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in reference.matrices]
+    if missing:
+        raise ValueError(f'{path}: holds no {" and no ".join(missing)}; nothing to compare with')
+    predicted = predictor.predict_from(reference)
+    result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
+    result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
+    if bands:
+        result |= band_errors(predicted, reference)
+    return result
+
+
+def evaluate(predictor: Predictor | str | Path, paths: Sequence[str | Path], bands: bool = True) -> dict:
+    """Errors of a model on reference files.
+
+    Parameters
+    ----------
+    predictor : Predictor or path of a model folder
+    paths : sequence of paths
+        Hamiltonian files with H, H0 and S.
+    bands : bool
+        Whether to compare bands too.
+
+    Returns
+    -------
+    dict
+        Means over the structures under the keys of :func:`element_errors` and :func:`band_errors`, ``n_structures``,
+        and the same for each structure in ``structures``.
+
+    Raises
+    ------
+    ValueError
+        If there is no file, or one that does not fit the model.
+    """
+    if not paths:
+        raise ValueError('no Hamiltonian files to evaluate the model on')
+    if not isinstance(predictor, Predictor):
+        predictor = load_model(predictor)
+    structures = [evaluate_one(predictor, path, bands) for path in paths]
+    keys = [key for key in structures[0] if key.endswith('_meV')]
+    result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}
+    result['mae_by_distance'] = _mean_by_distance(structures)
+    result['n_structures'] = len(structures)
+    result['structures'] = structures
+    return result
+
+
+def _mean_by_distance(structures: Sequence[dict]) -> list[dict]:
+    merged: dict[float, dict] = {}
+    for one in structures:
+        for entry in one['mae_by_distance']:
+            total = merged.setdefault(entry['from'], {**entry, 'mae_meV': 0.0, 'n_elements': 0})
+            total['to'] = max(total['to'], entry['to'])
+            total['mae_meV'] += entry['mae_meV'] * entry['n_elements']
+            total['n_elements'] += entry['n_elements']
+    for total in merged.values():
+        total['mae_meV'] /= total['n_elements']
+    return [merged[key] for key in sorted(merged)]

@@ -1,0 +1,109 @@
+"""The whole model: normalised short-range network plus the long-range channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.config import ModelConfig
+from aiida_hamlr.model.graph import GraphBuilder
+from aiida_hamlr.model.irreps import ShellSlots
+from aiida_hamlr.model.long_range import LongRangeChannel
+from aiida_hamlr.model.network import ShortRangeNetwork
+from aiida_hamlr.model.normalisation import Normalisation
+
+
+@dataclass
+class Components:
+    """Prediction for a graph: H - H0 in components, eV, and the charges behind its long-range part, e."""
+
+    onsite: torch.Tensor
+    pairs: torch.Tensor
+    charges: torch.Tensor | None = None
+    factors: torch.Tensor | None = None
+
+
+class HamiltonianModel(nn.Module):
+    """H - H0 of a graph.
+
+    Parameters
+    ----------
+    shells : dict of str to list of int
+        Angular momenta of the shells of every element, in the order of the basis.
+    config : ModelConfig
+    pair_cutoff : float
+        Å.
+    n_neighbours : float
+        Mean number of neighbours within the message cutoff.
+    """
+
+    def __init__(self, shells: dict, config: ModelConfig, pair_cutoff: float, n_neighbours: float):
+        super().__init__()
+        self.slots, self.config = ShellSlots(shells), config
+        self.pair_cutoff, self.n_neighbours = float(pair_cutoff), float(n_neighbours)
+        self.network = ShortRangeNetwork(self.slots, config, self.pair_cutoff, self.n_neighbours)
+        self.normalisation = Normalisation(self.slots, self.pair_cutoff)
+        self.long_range = None
+        if config.has_long_range:
+            self.long_range = LongRangeChannel(
+                len(self.slots.species), self.network.n_invariants, config.multipole_order, config.kernel_width
+            )
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        return self.network.embedding.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.network.embedding.weight.device
+
+    @property
+    def builder(self) -> GraphBuilder:
+        """What makes graphs for this model."""
+        return GraphBuilder(
+            self.slots.species,
+            self.network.widths.max_degree,
+            self.config.message_cutoff,
+            self.pair_cutoff,
+            self.dtype,
+        )
+
+    def normalise_pairs(self, graph):
+        """Store the two-body part and the scales of the pairs in a graph."""
+        species = graph[keys.SPECIES].numpy()
+        first, second = graph[keys.PAIR_INDEX].numpy()
+        kinds = len(self.slots.species) * species[first] + species[second]
+        baseline, scale = self.normalisation.pairs(kinds, graph[keys.PAIR_LENGTH].double().numpy())
+        graph[keys.PAIR_BASELINE] = torch.as_tensor(baseline, dtype=self.dtype)
+        graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
+
+    def short_range(self, graph) -> tuple[Components, torch.Tensor]:
+        """Short-range part of a graph, and the invariants of its atoms."""
+        output = self.network(graph)
+        species, norm = graph[keys.SPECIES], self.normalisation
+        mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
+        onsite = mean + scale * output.onsite
+        pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
+        return Components(onsite, pairs), output.invariants
+
+    def forward(self, graph, structure: torch.Tensor | None = None) -> Components:
+        """All of H - H0 for a graph that holds overlaps and Coulomb matrices.
+
+        Parameters
+        ----------
+        graph : Graph
+        structure : (N,) tensor, optional
+            Structure of every atom in a batch of several; None for one structure.
+        """
+        components, invariants = self.short_range(graph)
+        if self.long_range is None:
+            return components
+        charges, factors = self.long_range.charges(invariants, graph, structure)
+        potential, field = self.long_range.potentials(charges, graph)
+        onsite, pairs = self.long_range.blocks(potential, field, factors, graph)
+        return Components(components.onsite + onsite, components.pairs + pairs, charges, factors)

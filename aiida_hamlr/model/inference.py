@@ -1,0 +1,180 @@
+"""From a stored model and a structure to its Hamiltonian."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.h0 import compute_h0
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.model.data import frames_of
+from aiida_hamlr.model.files import read_model
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.long_range import coulomb_sum, long_range_entries
+
+
+class Predictor:
+    """Predicts Hamiltonians with one model.
+
+    Parameters
+    ----------
+    model : HamiltonianModel
+    description : dict
+        Content of ``model.json``.
+    basis : Basis
+    pseudopotentials : mapping of str to str
+        UPF texts of the elements; needed by :meth:`predict` only.
+    device : str
+        'cpu' or 'cuda'.
+    """
+
+    def __init__(
+        self,
+        model: HamiltonianModel,
+        description: dict,
+        basis: Basis,
+        pseudopotentials: Mapping[str, str],
+        device: str = 'cpu',
+    ):
+        self.model, self.device = model.to(device).eval(), device
+        self.description, self.basis = description, basis
+        self.pseudopotentials = dict(pseudopotentials)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Elements that the model knows."""
+        return self.model.slots.species
+
+    @cached_property
+    def pseudos(self) -> dict[str, Pseudopotential]:
+        """Pseudopotentials of the training data."""
+        missing = sorted(set(self.species) - set(self.pseudopotentials))
+        if missing:
+            raise ValueError(f'the model holds no pseudopotential of {", ".join(missing)}; H0 cannot be computed')
+        return {e: Pseudopotential.from_text(text, f'{e}.upf') for e, text in self.pseudopotentials.items()}
+
+    @cached_property
+    def _tables(self) -> TwoCentreTables:
+        return TwoCentreTables(self.basis, self.pseudos if self.pseudopotentials else None)
+
+    def predict(self, atoms: Atoms) -> Hamiltonian:
+        """Hamiltonian, H0 and overlap of a structure; no DFT run.
+
+        Raises
+        ------
+        ValueError
+            If the structure has an element that the model never saw.
+        """
+        self.check_species(atoms)
+        ecutrho = self.description.get('ecutrho_Ry')
+        if ecutrho is None:
+            raise ValueError('the model does not say at which ecutrho its H0 was made')
+        return self.predict_from(
+            compute_h0(atoms, self.basis, self.pseudos, ecutrho, tables=self._tables, device=self.device)
+        )
+
+    def predict_from(self, h0: Hamiltonian) -> Hamiltonian:
+        """The same, starting from a Hamiltonian that holds ``h0`` and ``overlap``.
+
+        Raises
+        ------
+        ValueError
+            If an element is unknown, or the basis is not that of the model.
+        NumericalError
+            If the network gives values that are not finite.
+        """
+        self.check_species(h0.atoms)
+        self.check_basis(h0.basis)
+        delta, charges = self.correction(h0.atoms, h0.pattern, h0.overlap)
+        attributes = {
+            key: h0.attributes[key]
+            for key in ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho_Ry')
+            if key in h0.attributes
+        }
+        attributes |= {'origin': 'predicted', 'code': f'aiida-hamlr {__version__}'}
+        attributes['model'] = {key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')}
+        if charges is not None:
+            attributes['long_range_charges'] = charges.tolist()
+        matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
+        return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
+
+    def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the long-range charges (N,), e."""
+        model = self.model
+        graph, selection = model.builder.build(atoms, pattern)
+        model.normalise_pairs(graph)
+        frames = frames_of(model, atoms, pattern, selection)
+        with torch.no_grad():
+            on_device = graph.to(self.device)
+            components, invariants = model.short_range(on_device)
+            onsite, pairs = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
+            delta = frames.assemble(onsite, pairs)
+            charges = None
+            if model.long_range is not None:
+                charge, factor = model.long_range.charges(invariants, on_device, None)
+                cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
+                positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
+                potential, field = coulomb_sum(cell, positions, charge, model.long_range.width)
+                charges, factor, potential, field = (x.cpu().numpy() for x in (charge, factor, potential, field))
+                terms = {}
+                if model.long_range.multipole_order:
+                    dipole = self._tables.dipole(atoms, pattern)
+                    terms = {'field': field, 'factor': factor, 'dipole': dipole, 'vectors': frames.vectors}
+                # The tables of the dipole integrals are symmetric to their interpolation error only.
+                delta += pattern.symmetrize(long_range_entries(pattern, overlap, potential, **terms))
+        if not np.isfinite(delta).all():
+            raise NumericalError('the model predicts values that are not finite')
+        return delta, charges
+
+    def check_species(self, atoms: Atoms):
+        """Raise ``ValueError`` if the structure has an element that the model never saw."""
+        unknown = sorted(set(atoms.get_chemical_symbols()) - set(self.species))
+        if unknown:
+            raise ValueError(
+                f'{atoms.get_chemical_formula()}: the model never saw {", ".join(unknown)}; '
+                f'it was trained on {", ".join(self.species)}'
+            )
+
+    def check_basis(self, basis: Basis):
+        """Raise ``ValueError`` if a basis is not that of the model."""
+        for element, species in basis.items():
+            if element not in self.basis:
+                continue
+            expected, found = self.basis[element].content_hash, species.content_hash
+            if expected != found:
+                raise ValueError(
+                    f'basis of {element}: the model was trained with {expected[:12]}, the structure has {found[:12]}'
+                )
+
+
+def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
+    """Load a model folder; runs no code from it.
+
+    Parameters
+    ----------
+    path : path
+        Folder with ``model.json``; that of a training, with ``model/`` in it, will do.
+    device : str
+        'cpu', 'cuda' or 'auto'.
+
+    Raises
+    ------
+    ValueError
+        If it is no model folder, or damaged, or newer than this program.
+    """
+    path = Path(path)
+    if not (path / 'model.json').exists() and (path / 'model' / 'model.json').exists():
+        path = path / 'model'
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return Predictor(*read_model(path), device=device)

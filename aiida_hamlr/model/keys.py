@@ -1,0 +1,44 @@
+"""Names of the tensors of a graph, in one place."""
+
+#: (N,) index of every atom's element in the model's list of species.
+SPECIES = 'species'
+#: (2, E) atoms i (receives) and j (sends) of the message edges, all directions.
+EDGE_INDEX = 'edge_index'
+#: (E,) length of the edges, Å.
+EDGE_LENGTH = 'edge_length'
+#: (E, n_wigner) Wigner matrices of all l of the edges' bond frames, one after the other.
+EDGE_WIGNER = 'edge_wigner'
+#: (2, P) atoms i (rows) and j (columns) of the orbital pairs whose block the network predicts.
+PAIR_INDEX = 'pair_index'
+#: (P,) length of the pairs, Å.
+PAIR_LENGTH = 'pair_length'
+#: (P, 3) vector from atom i to atom j + R, Å.
+PAIR_VECTOR = 'pair_vector'
+#: (P, n_wigner) Wigner matrices of the pairs' bond frames.
+PAIR_WIGNER = 'pair_wigner'
+#: (P, n_columns) what a pair's distance alone says about its block, eV.
+PAIR_BASELINE = 'pair_baseline'
+#: (P, n_columns) scale of what the network adds to it, eV.
+PAIR_SCALE = 'pair_scale'
+#: (P, n_columns) the block of H - H0 in the bond frame, eV.
+PAIR_TARGET = 'pair_target'
+#: (P, n_columns) the overlap block in the bond frame.
+PAIR_OVERLAP = 'pair_overlap'
+#: (P, 3, n_columns) blocks of r - tau_i in the bond frame, Å.
+PAIR_DIPOLE = 'pair_dipole'
+#: (N, n_onsite) irreps of the on-site blocks of H - H0, eV.
+ONSITE_TARGET = 'onsite_target'
+#: (N, n_onsite) irreps of the on-site overlap.
+ONSITE_OVERLAP = 'onsite_overlap'
+#: (N, 3, n_onsite) irreps of the on-site blocks of r - tau_i, Å.
+ONSITE_DIPOLE = 'onsite_dipole'
+#: (2, N^2) all ordered atom pairs (field point, source) of the structure.
+COULOMB_INDEX = 'coulomb_index'
+#: (N^2,) potential at the first atom of a unit charge on the second, V.
+COULOMB_POTENTIAL = 'coulomb_potential'
+#: (N^2, 3) field there, V/Å.
+COULOMB_FIELD = 'coulomb_field'
+#: (1,) numbers of stored elements: on-site, of the predicted pairs (both directions), and all.
+N_ONSITE, N_PAIRS, N_ALL = 'n_onsite', 'n_pairs', 'n_all'
+#: (1,) sum of |H - H0| over the elements that are neither, eV.
+NEGLECTED = 'neglected'

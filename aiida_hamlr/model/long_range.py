@@ -1,0 +1,210 @@
+"""Long-range electrostatics: potentials of smeared charges, and what they add to the Hamiltonian.
+
+With charges Q_i the energy is E = 1/2 sum_ij Q_i Q_j v(tau_i - tau_j), where v has the Fourier transform
+(4 pi e2 / Omega) exp(-s^2 k^2 / 2) / k^2 and k = 0 is left out, as plane-wave codes do for neutral cells. The term
+i = j stays in. Its derivative with respect to the density matrix, for charges of Mulliken's form
+Q_i = Z_i - sum_mu (P S)_mumu, is H_mu,nu = -S_mu,nu (V_i + V_j) / 2 (Zhong, Li, Gong and Xiang, arXiv:2603.20007).
+Units: e, Å, V, eV.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from aiida_hamlr.electronic.units import COULOMB
+from aiida_hamlr.model import keys
+
+#: exp(-s^2 k^2 / 2) below this is neglected.
+TOLERANCE = 1e-13
+
+#: k vectors times atoms that are held at once.
+BLOCK = 4_000_000
+
+
+def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
+    """(n, 3) one of every pair k, -k of reciprocal lattice vectors that count for the kernel, 1/Å.
+
+    Parameters
+    ----------
+    cell : (3, 3) tensor
+        Lattice vectors in rows, Å.
+    width : float
+        Width s of the kernel, Å.
+    """
+    cutoff = math.sqrt(-2.0 * math.log(TOLERANCE)) / width
+    reciprocal = 2 * math.pi * torch.linalg.inv(cell).T
+    bounds = [math.ceil(cutoff * float(length) / (2 * math.pi)) for length in cell.norm(dim=1)]
+    axes = [torch.arange(-bound, bound + 1, device=cell.device) for bound in bounds]
+    integers = torch.cartesian_prod(*axes)
+    # The first non-zero integer is positive: k = 0 and one of k, -k drop out.
+    x, y, z = integers.T
+    positive = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
+    vectors = integers[positive].to(cell.dtype) @ reciprocal
+    return vectors[vectors.square().sum(1) < cutoff**2]
+
+
+def _weighted_blocks(cell: torch.Tensor, width: float, n_atoms: int):
+    """Blocks of k vectors with their weights in sums over all k, both halves."""
+    vectors = half_space_vectors(cell, width)
+    squares = vectors.square().sum(1)
+    volume = torch.linalg.det(cell).abs()
+    weights = 8 * math.pi * COULOMB / volume * torch.exp(-0.5 * width**2 * squares) / squares
+    size = max(1, BLOCK // max(n_atoms, 1))
+    return zip(vectors.split(size), weights.split(size), strict=True)
+
+
+def coulomb_matrices(cell: torch.Tensor, positions: torch.Tensor, width: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Potentials and fields at all atoms of unit charges at all atoms; cost N^2 times the number of k vectors.
+
+    Parameters
+    ----------
+    cell, positions : (3, 3) and (N, 3) float64 tensors
+        Å.
+    width : float
+        Width s of the kernel, Å.
+
+    Returns
+    -------
+    potential : (N, N) tensor
+        At atom i of a charge at atom j, V per e.
+    field : (N, N, 3) tensor
+        ``-d V_ij / d tau_i``, V/Å per e.
+    """
+    n_atoms = len(positions)
+    potential = positions.new_zeros(n_atoms, n_atoms)
+    field = positions.new_zeros(n_atoms, n_atoms, 3)
+    for vectors, weights in _weighted_blocks(cell, width, n_atoms):
+        phase = positions @ vectors.T
+        cosine, sine = phase.cos(), phase.sin()
+        potential += (cosine * weights) @ cosine.T + (sine * weights) @ sine.T
+        for axis in range(3):
+            factor = weights * vectors[:, axis]
+            field[:, :, axis] += (sine * factor) @ cosine.T - (cosine * factor) @ sine.T
+    return potential, field
+
+
+def coulomb_sum(
+    cell: torch.Tensor, positions: torch.Tensor, charges: torch.Tensor, width: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Potential (N,) and field (N, 3) at the atoms of the given charges, through structure factors; memory linear in N.
+
+    Arguments and units as in :func:`coulomb_matrices`.
+    """
+    potential, field = torch.zeros_like(charges), positions.new_zeros(len(positions), 3)
+    for vectors, weights in _weighted_blocks(cell, width, len(positions)):
+        phase = positions @ vectors.T
+        cosine, sine = phase.cos(), phase.sin()
+        real, imaginary = weights * (charges @ cosine), weights * (charges @ sine)
+        potential = potential + cosine @ real + sine @ imaginary
+        field = field + (sine * real) @ vectors - (cosine * imaginary) @ vectors
+    return potential, field
+
+
+def add_coulomb(graph, cell, positions, width: float):
+    """Store the potentials and fields of unit charges in a graph, as edges between all pairs of atoms."""
+    cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
+    potential, field = coulomb_matrices(cell, positions, width)
+    n_atoms = len(positions)
+    atoms = torch.arange(n_atoms)
+    graph[keys.COULOMB_INDEX] = torch.stack([atoms.repeat_interleave(n_atoms), atoms.repeat(n_atoms)])
+    graph[keys.COULOMB_POTENTIAL] = potential.reshape(-1)
+    graph[keys.COULOMB_FIELD] = field.reshape(-1, 3)
+
+
+class LongRangeChannel(nn.Module):
+    """Learned neutral charges, their potentials and fields, and the blocks that follow.
+
+    Order 0 is ``-S (V_i + V_j) / 2``; order 1 adds ``(g_i E_i.<r - tau_i> + g_j E_j.<r - tau_j>) / 2``: the electron of
+    charge -1 in the field. Charges and the factors g (1 at the start) are a constant per element plus a function of the
+    atom's invariants that starts at zero.
+
+    Parameters
+    ----------
+    n_species, n_invariants : int
+    multipole_order : int
+        0 or 1.
+    width : float
+        Width s of the kernel, Å.
+    """
+
+    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float):
+        super().__init__()
+        self.multipole_order, self.width = multipole_order, width
+        self.species_charge = nn.Parameter(torch.zeros(n_species))
+        self.species_factor = nn.Parameter(torch.ones(n_species))
+        self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, 2))
+        nn.init.zeros_(self.environment[2].weight)
+        nn.init.zeros_(self.environment[2].bias)
+
+    def charges(self, invariants: torch.Tensor, graph, structure: torch.Tensor | None):
+        """Charges (N,), neutral in every structure, and field factors (N,), float64."""
+        species = graph[keys.SPECIES]
+        environment = self.environment(invariants).double()
+        charge = self.species_charge.double()[species] + environment[:, 0]
+        factor = self.species_factor.double()[species] + environment[:, 1]
+        if structure is None:
+            return charge - charge.mean(), factor
+        n_structures = int(structure[-1]) + 1
+        total = charge.new_zeros(n_structures).index_add(0, structure, charge)
+        count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
+        return charge - (total / count)[structure], factor
+
+    @staticmethod
+    def potentials(charge: torch.Tensor, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) from the matrices stored in a graph."""
+        target, source = graph[keys.COULOMB_INDEX]
+        drawn = charge[source]
+        potential = torch.zeros_like(charge).index_add(0, target, graph[keys.COULOMB_POTENTIAL] * drawn)
+        field = charge.new_zeros(len(charge), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
+        return potential, field
+
+    def blocks(self, potential, field, factor, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision."""
+        overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
+        first, second = graph[keys.PAIR_INDEX]
+        potential = potential.to(overlap.dtype)
+        scale = -0.5 * (potential[first] + potential[second])
+        onsite = -potential[:, None] * onsite_overlap
+        if not self.multipole_order:
+            return onsite, scale[:, None] * overlap
+        force = (factor[:, None] * field).to(overlap.dtype)
+        # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
+        scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
+        both = 0.5 * (force[first] + force[second])
+        pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
+        return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
+
+
+def long_range_entries(pattern, overlap, potential, field=None, factor=None, dipole=None, vectors=None):
+    """Entries of the long-range Hamiltonian in the flat storage of a pattern, eV.
+
+    Parameters
+    ----------
+    pattern : BlockPattern
+    overlap : (M,) array
+    potential : (N,) array
+        V.
+    field, factor : (N, 3) and (N,) arrays, optional
+        V/Å and no unit; with them the dipole terms are added.
+    dipole : (3, M) array, optional
+        ``<mu| r - tau_i |nu>``, Å.
+    vectors : (P, 3) array, optional
+        Vectors of the blocks, Å; needed with ``dipole``.
+
+    Returns
+    -------
+    (M,) array
+        Symmetric.
+    """
+    sizes, first, second = pattern.chunk_shapes.prod(axis=1), pattern.first, pattern.second
+    scale = -0.5 * (potential[first] + potential[second])
+    if dipole is None:
+        return np.repeat(scale, sizes) * overlap
+    force = factor[:, None] * field
+    scale = scale - 0.5 * (force[second] * vectors).sum(axis=1)
+    both = np.repeat(0.5 * (force[first] + force[second]), sizes, axis=0)
+    return np.repeat(scale, sizes) * overlap + (both.T * dipole).sum(axis=0)

@@ -1,0 +1,162 @@
+"""What happens between the steps of a training: validation, metrics.csv, progress, checkpoints, walltime."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+
+from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.data import Example
+
+#: Checkpoints and metrics are written, and lines printed, at most this often, s.
+INTERVAL = 15.0
+
+#: Part of the walltime kept for writing at the end, s.
+WALLTIME_MARGIN = 10.0
+
+#: Validations in the whole training, unless the user says how often.
+N_VALIDATIONS = 20
+
+COLUMNS = (
+    'epoch',
+    'step',
+    'learning_rate',
+    'train_mae_meV',
+    'validation_mae_meV',
+    'validation_mae_predicted_meV',
+    'validation_mae_onsite_meV',
+    'wall_s',
+)
+
+
+class TrainingLoop(lightning.Callback):
+    """Callback of the trainer.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of metrics.csv and checkpoints/.
+    settings : TrainingConfig
+    validation : sequence of Example
+        May be empty.
+    started : float
+        ``time.monotonic()`` from which the walltime counts.
+    """
+
+    def __init__(self, output: Path, settings: TrainingConfig, validation: Sequence[Example], started: float):
+        self.output, self.settings, self.validation, self.started = output, settings, validation, started
+        self.checkpoint = output / 'checkpoints' / 'last.ckpt'
+        self.out_of_time = False
+        self._rows: list[dict] = []
+        self._longest_epoch, self._epoch_started = 0.0, 0.0
+        self._written, self._said, self._validations = time.monotonic(), -math.inf, 0
+        self._bar = None
+
+    def on_train_start(self, trainer, module):
+        self._rows = _rows_until(self.output / 'metrics.csv', trainer.current_epoch)
+        self._validations = int(module.progress * N_VALIDATIONS)
+        if sys.stdout.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=100, file=sys.stdout, leave=False, bar_format='{desc} {bar} {elapsed}<{remaining}')
+
+    def on_train_epoch_start(self, trainer, module):
+        self._epoch_started = time.monotonic()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if self._bar is not None:
+            self._bar.n = 100 * module.progress
+            self._bar.refresh() if trainer.global_step % 20 == 0 else None
+        if self._remaining() <= 0.0:
+            saved = f'go on from {self.checkpoint}' if self.checkpoint.exists() else 'not one epoch was finished'
+            raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
+
+    def on_train_epoch_end(self, trainer, module):
+        epoch = trainer.current_epoch + 1
+        module.finished_epochs, module.finished_steps = epoch, trainer.global_step
+        is_last = epoch >= self.settings.max_epochs or trainer.should_stop
+        row = {
+            'epoch': epoch,
+            'step': trainer.global_step,
+            'learning_rate': trainer.optimizers[0].param_groups[0]['lr'],
+            'train_mae_meV': float(np.mean(module.history)),
+        }
+        module.history.clear()
+        if self.validation and (is_last or self._validation_is_due(epoch, module)):
+            row |= self._validate(module)
+        row['wall_s'] = round(module.seconds, 3)
+        self._rows.append(row)
+        self._longest_epoch = max(self._longest_epoch, time.monotonic() - self._epoch_started)
+        if not is_last and self._remaining() < 1.5 * self._longest_epoch:
+            self.out_of_time = trainer.should_stop = True
+        self._report(row, is_last)
+        if is_last or self.out_of_time or time.monotonic() - self._written > INTERVAL:
+            self._write(trainer)
+
+    def close(self):
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _remaining(self) -> float:
+        if self.settings.walltime is None:
+            return math.inf
+        return self.settings.walltime - WALLTIME_MARGIN - (time.monotonic() - self.started)
+
+    def _validation_is_due(self, epoch: int, module) -> bool:
+        if self.settings.validate_every is not None:
+            return epoch % self.settings.validate_every == 0
+        due = int(module.progress * N_VALIDATIONS)
+        is_due, self._validations = due > self._validations, max(due, self._validations)
+        return is_due
+
+    def _validate(self, module) -> dict[str, float]:
+        metrics = module.validate_average(self.validation)
+        if metrics['mae_meV'] < module.best_metrics.get('mae_meV', math.inf):
+            module.best_metrics = metrics
+            module.best_state = {name: value.detach().clone() for name, value in module.average.state_dict().items()}
+        return {f'validation_{key}': value for key, value in metrics.items()}
+
+    def _report(self, row: dict, is_last: bool):
+        now = time.monotonic()
+        validated = 'validation_mae_meV' in row
+        if not (is_last or validated or now - self._said > INTERVAL):
+            return
+        self._said = now
+        text = f'epoch {row["epoch"]}, {row["wall_s"]:.0f} s: training {row["train_mae_meV"]:.3f} meV'
+        if validated:
+            text += (
+                f', validation {row["validation_mae_meV"]:.3f} meV, on-site {row["validation_mae_onsite_meV"]:.2f} meV'
+            )
+        if self._bar is None:
+            print(text, flush=True)
+        else:
+            self._bar.set_description_str(text)
+
+    def _write(self, trainer):
+        self._written = time.monotonic()
+        if not trainer.is_global_zero:
+            return
+        with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
+            writer = csv.DictWriter(handle, COLUMNS)
+            writer.writeheader()
+            writer.writerows(self._rows)
+        with atomic_path(self.checkpoint) as temporary:
+            trainer.save_checkpoint(temporary)
+
+
+def _rows_until(path: Path, epoch: int) -> list[dict]:
+    """Rows of an earlier run up to the epoch from which this one goes on."""
+    if epoch == 0 or not path.exists():
+        return []
+    with path.open(newline='') as handle:
+        return [row for row in csv.DictReader(handle) if int(row['epoch']) <= epoch]

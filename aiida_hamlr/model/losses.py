@@ -1,0 +1,91 @@
+"""Errors of predicted components, after the one constant per structure that no physics depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.hamiltonian_model import Components
+
+
+@dataclass
+class Errors:
+    """Sums over the elements of every structure, meV (B,), and their numbers.
+
+    ``onsite`` and ``pairs`` sum |error| over both directions of the predicted blocks; ``neglected`` is |H - H0| where
+    the model predicts zero.
+    """
+
+    onsite: torch.Tensor
+    pairs: torch.Tensor
+    neglected: torch.Tensor
+    n_onsite: torch.Tensor
+    n_pairs: torch.Tensor
+    n_all: torch.Tensor
+
+    def loss(self, onsite_weight: float) -> torch.Tensor:
+        """Mean absolute error of the predicted elements, those of on-site blocks counted more often."""
+        return ((self.pairs + onsite_weight * self.onsite) / (self.n_pairs + self.n_onsite)).mean()
+
+    def summary(self) -> dict[str, float]:
+        """Mean absolute errors: all stored elements, those of the predicted blocks, and on-site."""
+        return {
+            'mae_meV': float(((self.onsite + self.pairs + self.neglected) / self.n_all).mean()),
+            'mae_predicted_meV': float(((self.onsite + self.pairs) / (self.n_onsite + self.n_pairs)).mean()),
+            'mae_onsite_meV': float((self.onsite / self.n_onsite).mean()),
+        }
+
+
+class ComponentErrors(nn.Module):
+    """Absolute errors after H -> H + c S with the c of every structure that minimises the squared error.
+
+    Parameters
+    ----------
+    multiplicity : (n_onsite,) array
+        How often a component of an on-site block occurs in it.
+    """
+
+    def __init__(self, multiplicity):
+        super().__init__()
+        weights = torch.as_tensor(multiplicity, dtype=torch.get_default_dtype())
+        self.register_buffer('multiplicity', weights, persistent=False)
+
+    def forward(self, predicted: Components, graph, structure: torch.Tensor | None) -> Errors:
+        onsite = 1e3 * (predicted.onsite - graph[keys.ONSITE_TARGET])
+        pairs = 1e3 * (predicted.pairs - graph[keys.PAIR_TARGET])
+        onsite_overlap, pair_overlap = graph[keys.ONSITE_OVERLAP], graph[keys.PAIR_OVERLAP]
+        if structure is None:
+
+            def total(atoms, blocks):
+                return atoms.sum()[None], blocks.sum()[None]
+
+            atom_structure = pair_structure = torch.zeros(1, dtype=torch.long, device=onsite.device)
+        else:
+            atom_structure, pair_structure = structure, structure[graph[keys.PAIR_INDEX][0]]
+            n_structures = len(graph[keys.N_ALL])
+
+            def total(atoms, blocks):
+                zeros = atoms.new_zeros(n_structures)
+                return (
+                    zeros.index_add(0, atom_structure, atoms.sum(1)),
+                    zeros.index_add(0, pair_structure, blocks.sum(1)),
+                )
+
+        weighted = self.multiplicity * onsite_overlap
+        numerator = total(weighted * onsite, 2.0 * pair_overlap * pairs)
+        denominator = total(weighted * onsite_overlap, 2.0 * pair_overlap.square())
+        shift = -(numerator[0] + numerator[1]) / (denominator[0] + denominator[1])
+        onsite = onsite + shift[atom_structure][:, None] * onsite_overlap
+        pairs = pairs + shift[pair_structure][:, None] * pair_overlap
+        onsite_sum, pair_sum = total(self.multiplicity * onsite.abs(), 2.0 * pairs.abs())
+        return Errors(
+            onsite_sum,
+            pair_sum,
+            1e3 * graph[keys.NEGLECTED],
+            graph[keys.N_ONSITE],
+            graph[keys.N_PAIRS],
+            graph[keys.N_ALL],
+        )

@@ -1,0 +1,227 @@
+"""Training from files of Hamiltonians to a model folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.model.config import ModelConfig, TrainingConfig
+from aiida_hamlr.model.data import (
+    DataIdentity,
+    EpochSampler,
+    ExampleDataset,
+    Reference,
+    block_means,
+    collate,
+    fit_normalisation,
+    identify,
+    make_example,
+)
+from aiida_hamlr.model.files import describe, write_model
+from aiida_hamlr.model.graph import message_edges
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.loop import TrainingLoop
+from aiida_hamlr.model.module import TrainingModule
+from aiida_hamlr.model.normalisation import pair_cutoff_from_data
+
+
+def train(config: Mapping, output: str | Path, started: float | None = None) -> dict:
+    """Train a model and write its folder.
+
+    Parameters
+    ----------
+    config : mapping
+        ``data``: lists of files ``train``, ``validation`` and ``test``; ``model`` and ``training``: see
+        :class:`ModelConfig` and :class:`TrainingConfig`, as objects or as mappings.
+    output : path
+        Folder that gets ``model/``, ``checkpoints/last.ckpt``, ``metrics.csv`` and ``summary.json``. A checkpoint found
+        there is gone on from.
+    started : float, optional
+        ``time.monotonic()`` from which the walltime counts; now by default.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be learned from, or the checkpoint belongs to another training.
+    WalltimeReached
+        If the time was over first; the checkpoint is written.
+    NumericalError
+        If the training diverged.
+    """
+    started = time.monotonic() if started is None else started
+    model_config, settings = _parsed(config.get('model'), ModelConfig), _parsed(config.get('training'), TrainingConfig)
+    output = Path(output)
+    files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
+    _check_split(files)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
+    common = identify([reference for group in references.values() for reference in group])
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    model = _new_model(model_config, settings, common, references['train'])
+    tables = TwoCentreTables(common.basis)
+    examples = {
+        name: [make_example(model, reference, tables) for reference in group]
+        for name, group in references.items()
+        if name != 'test'
+    }
+    del references
+    fit_normalisation(model, examples['train'])
+    for example in (*examples['train'], *examples['validation']):
+        model.normalise_pairs(example.graph)
+    module = _fit(model, settings, common, examples, output, started)
+    return _finish(module, common, files, output, started)
+
+
+def _parsed(values, kind):
+    if isinstance(values, kind):
+        return values
+    if hasattr(values, 'model_dump'):
+        values = values.model_dump()
+    return kind(**(values or {}))
+
+
+def _check_split(files: Mapping[str, Sequence[str]]):
+    if not files['train']:
+        raise ValueError('data.train: no files to train on')
+    seen: dict[Path, str] = {}
+    for name, paths in files.items():
+        for path in paths:
+            other = seen.setdefault(Path(path).resolve(), name)
+            if other != name:
+                raise ValueError(f'{path}: in data.{other} and in data.{name}; the splits must not share files')
+
+
+def _new_model(config, settings, common: DataIdentity, references: Sequence[Reference]) -> HamiltonianModel:
+    unseen = sorted(set(common.basis) - {element for r in references for element in r.atoms.get_chemical_symbols()})
+    if unseen:
+        raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
+    cutoff = config.pair_cutoff
+    if cutoff is None:
+        lengths, means = zip(*(block_means(reference) for reference in references), strict=True)
+        cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
+    counts = [len(message_edges(r.atoms, config.message_cutoff)[1]) / len(r.atoms) for r in references]
+    model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
+    return model.double() if settings.precision == 'float64' else model
+
+
+def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
+    train_set = examples['train']
+    batch_size = min(settings.batch_size, len(train_set))
+    loader = DataLoader(
+        ExampleDataset(train_set, settings.seed),
+        batch_size=batch_size,
+        sampler=EpochSampler(len(train_set), settings.seed),
+        collate_fn=collate,
+    )
+    identity = {
+        'data': common.content_hash,
+        'model': json.dumps(describe(model), sort_keys=True),
+        'seed': settings.seed,
+        'batch_size': batch_size,
+    }
+    module = TrainingModule(model, settings, settings.max_epochs * len(loader), identity)
+    loop = TrainingLoop(output, settings, examples['validation'], started)
+    accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
+    with warnings.catch_warnings():
+        _silence_lightning()
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=1,
+            max_epochs=settings.max_epochs,
+            gradient_clip_val=settings.clip,
+            callbacks=[loop],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            default_root_dir=output,
+        )
+        checkpoint = _checkpoint_to_resume(settings, output)
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        finally:
+            loop.close()
+    if loop.out_of_time:
+        raise WalltimeReached(
+            f'walltime of {settings.walltime:.0f} s reached after epoch {module.finished_epochs}; '
+            f'run the same again to go on from {loop.checkpoint}'
+        )
+    return module
+
+
+def _silence_lightning():
+    """Its advice about worker processes and loggers does not apply: graphs lie in memory, metrics are ours."""
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    warnings.filterwarnings('ignore', module='lightning')
+    warnings.filterwarnings('ignore', message='.*does not have many workers.*')
+
+
+def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None:
+    if settings.resume is not None:
+        path = Path(settings.resume)
+        if not path.exists():
+            raise ValueError(f'training.resume: {path}: no such file')
+        return path
+    path = output / 'checkpoints' / 'last.ckpt'
+    return path if path.exists() else None
+
+
+def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, started: float) -> dict:
+    """Write the model folder and the summary."""
+    model, settings = module.model, module.settings
+    state = module.best_state if module.best_state is not None else module.average.state_dict()
+    module.average.load_state_dict(state)
+    summary = {
+        'epochs': module.finished_epochs,
+        'steps': module.finished_steps,
+        'training_s': round(module.seconds, 3),
+        'n_train': len(files['train']),
+        'n_validation': len(files['validation']),
+        'n_parameters': sum(parameter.numel() for parameter in model.parameters()),
+        'pair_cutoff': model.pair_cutoff,
+        'variant': model.config.variant,
+        'seed': settings.seed,
+        **{f'validation_{key}': value for key, value in module.best_metrics.items()},
+    }
+    channel = module.average.long_range
+    if channel is not None:
+        charges = channel.species_charge.detach() - channel.species_charge.detach().mean()
+        summary['species_charges'] = dict(zip(model.slots.species, charges.tolist(), strict=True))
+        summary['field_factors'] = dict(zip(model.slots.species, channel.species_factor.tolist(), strict=True))
+    metadata = {
+        'variant': model.config.variant,
+        'functional': common.functional,
+        'gauge': common.gauge,
+        'ecutrho_Ry': common.ecutrho,
+        'data_hash': common.content_hash,
+        'split': files,
+        'training': settings.model_dump(),
+        'metrics': summary,
+    }
+    metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+    write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
+    summary['wall_s'] = round(time.monotonic() - started, 3)
+    with atomic_path(output / 'summary.json') as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    return summary
