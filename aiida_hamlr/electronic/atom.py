@@ -1,7 +1,7 @@
 """The free or confined pseudo-atom: its radial Kohn-Sham equation in spherical Bessel functions.
 
 The radial functions of angular momentum l are expanded in ``j_l(q_n r)`` with ``j_l(q_n r_c) = 0``, which are
-orthogonal in the sphere of radius r_c and in which the kinetic energy is diagonal. Lengths are in bohr, potentials in Ry.
+orthogonal in the sphere of radius r_c and in which the kinetic energy is diagonal. Lengths are in bohr, potentials Ry.
 """
 
 from __future__ import annotations
