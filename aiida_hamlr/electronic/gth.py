@@ -1,9 +1,9 @@
 """Norm-conserving pseudopotentials from published Goedecker-Teter-Hutter parameters, as UPF files.
 
-The local potential is ``-z erf(x / sqrt 2) / r + exp(-x^2 / 2) (C1 + C2 x^2 + C3 x^4 + C4 x^6)``, ``x = r / r_loc``; the
-projectors are Gaussians times powers of r (Goedecker, Teter, Hutter, Phys. Rev. B 54, 1703; Hartwigsen, Goedecker,
-Hutter, Phys. Rev. B 58, 3641). The parameters are for the local density approximation in the form of Pade; the files
-name Slater exchange with Perdew-Wang correlation, which it interpolates.
+The local potential is ``-z erf(x / sqrt 2) / r + exp(-x^2 / 2) (C1 + C2 x^2 + C3 x^4 + C4 x^6)`` with
+``x = r / r_loc``, the projectors are Gaussians times powers of r (Goedecker, Teter, Hutter, Phys. Rev. B 54, 1703;
+Hartwigsen, Goedecker, Hutter, Phys. Rev. B 58, 3641). The parameters are for the local density approximation in the
+form of Pade; the files name Slater exchange with Perdew-Wang correlation, which it interpolates.
 """
 
 from __future__ import annotations
