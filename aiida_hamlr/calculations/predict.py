@@ -6,20 +6,35 @@ import io
 
 import ase.io
 from aiida import orm
+from pydantic import ValidationError, create_model
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
+from aiida_hamlr.jobs.config import Config, describe
+from aiida_hamlr.jobs.schemas import PredictConfig
 
 __all__ = ('PredictCalculation', 'structure_labels')
 
-BLOCKED = ('model', 'structures', 'output')
+#: Keys of the configuration that belong to the job, or that name files, which are no nodes.
+BLOCKED = ('model', 'structures', 'output', 'path')
+
+_Parameters = create_model(
+    '_Parameters',
+    __base__=Config,
+    **{name: (field.annotation, field) for name, field in PredictConfig.model_fields.items() if name not in BLOCKED},
+)
 
 
 def validate_parameters(value, _) -> str | None:
     """Return what is wrong with the parameters, or nothing."""
-    blocked = sorted(set(value.get_dict()) & set(BLOCKED)) if value is not None else []
-    return f'`{blocked[0]}` is set by the job and cannot be given in `parameters`' if blocked else None
+    if value is None:
+        return None
+    try:
+        _Parameters.model_validate(value.get_dict())
+    except ValidationError as error:
+        return describe(error.errors()[0], _Parameters)
+    return None
 
 
 def structure_labels(inputs) -> list[str]:
@@ -96,14 +111,14 @@ class PredictCalculation(HamlrCalculation):
         """Write the configuration and the structures; the model folder is copied from its node."""
         parameters = self.inputs.parameters.get_dict()
         labels = structure_labels(self.inputs)
-        paths = [f'structures/{label}.extxyz' for label in labels]
+        paths = [f'structures/{label}.json' for label in labels]
         for index, (label, path) in enumerate(zip(labels, paths, strict=True)):
             if 'trajectory' in self.inputs:
                 atoms = self.inputs.trajectory.get_step_structure(index).get_ase()
             else:
                 atoms = self.inputs.structures[label].get_ase()
             buffer = io.StringIO()
-            ase.io.write(buffer, _plain(atoms), format='extxyz')
+            ase.io.write(buffer, _plain(atoms), format='json')  # to the last digit
             folder.get_subfolder('structures', create=True)
             with folder.open(path, 'w') as stream:
                 stream.write(buffer.getvalue())

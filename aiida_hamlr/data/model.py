@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class ModelData(Data):
         variant: str = OrmMetadataField('', description='Which channels the network has: sr, ea, lr or lr+ea')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
+        n_parameters: int = OrmMetadataField(0, description='Number of parameters of the network')
         hyperparameters: dict = OrmMetadataField(default_factory=dict, description='What defines the network')
         metrics: dict = OrmMetadataField(default_factory=dict, description='Errors found at the end of the training')
         code_version: str = OrmMetadataField('', description='Version of aiida-hamlr that trained the model')
@@ -67,16 +70,23 @@ class ModelData(Data):
 
     @staticmethod
     def _describe(description: dict) -> dict:
-        hyperparameters = description.get('hyperparameters', {})
-        return {
-            'species': sorted(description.get('species', [])),
-            'variant': hyperparameters.get('variant', description.get('variant', '')),
-            'functional': description.get('functional', ''),
-            'basis_hash': description.get('basis_hash', ''),
-            'hyperparameters': hyperparameters,
-            'metrics': description.get('metrics', {}),
-            'code_version': description.get('code_version', ''),
-        }
+        try:
+            config, hashes = description['architecture']['config'], description['basis_hash']
+            return {
+                'species': sorted(description['species']),
+                'variant': config['variant'],
+                'functional': description.get('functional') or '',
+                # As the hash of the basis node with these elements.
+                'basis_hash': hashlib.sha256(
+                    ''.join(hashes[element] for element in sorted(hashes)).encode()
+                ).hexdigest(),
+                'n_parameters': int(description['n_parameters']),
+                'hyperparameters': config,
+                'metrics': _scalars(description.get('metrics', {})),
+                'code_version': description.get('created_by', ''),
+            }
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f'{DESCRIPTION}: incomplete description of a model: {error}') from error
 
     def _validate(self):
         super()._validate()
@@ -88,8 +98,6 @@ class ModelData(Data):
             found = self._describe(self.get_description())
         except ValueError as error:
             raise ValidationError(str(error)) from error
-        if not found['species']:
-            raise ValidationError(f'{DESCRIPTION} names no species')
         for key in ('species', 'basis_hash', 'functional'):
             if self.base.attributes.get(key, None) != found[key]:
                 raise ValidationError(f'attribute {key} does not agree with {DESCRIPTION}')
@@ -104,3 +112,12 @@ def _read_description(text: str, name: str) -> dict:
     if not isinstance(description, dict):
         raise ValueError(f'{name}: not a description of a model')
     return description
+
+
+def _scalars(metrics: dict) -> dict:
+    """Return the numbers that a database can hold."""
+    return {
+        key: value
+        for key, value in metrics.items()
+        if isinstance(value, int | float | str) and (not isinstance(value, float) or math.isfinite(value))
+    }

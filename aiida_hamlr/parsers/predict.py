@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 from aiida import orm
+from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.electronic.files import open_hdf5
+from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.parsers.base import HamlrParser
 
 __all__ = ('PredictParser',)
@@ -22,7 +22,8 @@ class PredictParser(HamlrParser):
         """Attach what is there for each structure; a structure that failed does not fail the job."""
         folder = folder / PredictCalculation._OUTPUT_SUBFOLDER
         found = 0
-        for label in structure_labels(self.node.inputs):
+        inputs = self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
+        for label in structure_labels(inputs):
             try:
                 found += self._parse_structure(folder / label, label)
             except ValueError as error:
@@ -37,22 +38,17 @@ class PredictParser(HamlrParser):
         if hamiltonian.is_file():
             self.out(f'hamiltonians.{label}', HamiltonianData.from_file(hamiltonian))
         if bands.is_file():
-            with open_hdf5(bands) as handle:
-                self.out(f'bands.{label}', _make_bands(handle))
+            self.out(f'bands.{label}', _make_bands(Bands.read(bands)))
         return hamiltonian.is_file() or bands.is_file()
 
 
-def _make_bands(handle: h5py.File) -> orm.BandsData:
-    """Return a node of the content of a ``bands.h5``."""
-    try:
-        kpoints, eigenvalues = handle['kpoints'][:], handle['eigenvalues'][:]
-        labels = handle['labels'][:] if 'labels' in handle else []
-    except (KeyError, OSError) as error:
-        raise ValueError(f'{handle.filename}: incomplete file of bands: {error}') from error
-    bands = orm.BandsData()
-    bands.set_kpoints(kpoints)
-    bands.set_bands(eigenvalues[0] if len(eigenvalues) == 1 else eigenvalues, units='eV')
-    named = [(index, label.decode()) for index, label in enumerate(labels) if label]
-    if named:
-        bands.labels = named
-    return bands
+def _make_bands(bands: Bands) -> orm.BandsData:
+    """Return a node of bands."""
+    node = orm.BandsData()
+    node.set_kpoints(bands.kpoints, weights=bands.weights)
+    energies = bands.eigenvalues
+    node.set_bands(energies[0] if len(energies) == 1 else energies, units='eV')
+    labels = [(index, label) for index, label in enumerate(bands.labels) if label]
+    if labels:
+        node.labels = labels
+    return node

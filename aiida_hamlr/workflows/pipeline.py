@@ -245,6 +245,7 @@ class PipelineWorkChain(ProtocolMixin, WorkChain):
                 hamlr_code, protocol, parts['predict'], options
             )
             predict.pop('clean_workdir')
+            predict.predict.pop('structures')
             builder.predict = predict
         builder.seed = orm.Int(inputs['seed'])
         builder.compare = orm.Bool(inputs['compare'])
@@ -384,12 +385,15 @@ class PipelineWorkChain(ProtocolMixin, WorkChain):
             reference = self.ctx.references.get(f'predict.{label}')
             if reference is None or label not in predicted:
                 continue
-            errors = compare_hamiltonians(
+            errors, process = compare_hamiltonians.run_get_node(
                 predicted=predicted[label],
                 reference=reference,
                 metadata={'call_link_label': f'compare_{label}'},
             )
-            self.out(f'comparison.{label}', errors)
+            if process.is_finished_ok:
+                self.out(f'comparison.{label}', errors)
+            else:
+                self.report(f'{label}: no comparison: {process.exit_message}')
         return None
 
     def on_terminated(self):
