@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import spglib
 import torch
 from ase import Atoms
 from scipy.interpolate import CubicSpline
@@ -26,11 +27,11 @@ from aiida_hamlr.electronic.units import BOHR
 BLOCK_EDGE = 2.0
 
 
-def fft_grid(cell: np.ndarray, ecutrho: float) -> tuple[int, int, int]:
+def fft_grid(cell: np.ndarray, ecutrho: float, factors: tuple[int, int, int] = (1, 1, 1)) -> tuple[int, int, int]:
     """Dimensions of the FFT grid that Quantum ESPRESSO chooses.
 
     Twice the largest index of a reciprocal vector within the cutoff, plus one, along each axis, rounded up to a
-    number with no prime factors but 2, 3 and 5 (``realspace_grid_init`` and ``good_fft_order``).
+    multiple of ``factors`` with no prime factors but 2, 3 and 5 (``realspace_grid_init`` and ``good_fft_order``).
 
     Parameters
     ----------
@@ -38,6 +39,8 @@ def fft_grid(cell: np.ndarray, ecutrho: float) -> tuple[int, int, int]:
         Å.
     ecutrho : float
         Cutoff of density and potential, Ry.
+    factors : three int
+        As `symmetry_factors` gives them.
 
     Raises
     ------
@@ -57,17 +60,42 @@ def fft_grid(cell: np.ndarray, ecutrho: float) -> tuple[int, int, int]:
         index = bounds[axis]
         while index and (np.sum((plane + index * reciprocal[axis]) ** 2, axis=-1)).min() > ecutrho:
             index -= 1
-        sizes.append(_good_fft_order(2 * int(index) + 1))
+        sizes.append(_good_fft_order(2 * int(index) + 1, factors[axis]))
     return tuple(sizes)
 
 
-def _good_fft_order(n: int) -> int:
+def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
+    """What the grid dimensions must be multiples of, so that fractional translations map the grid onto itself.
+
+    As in Quantum ESPRESSO, translations by 1/2, 1/3, 1/4 and 1/6 count; in a cell that is not primitive none does.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    """
+    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=1e-4)
+    if found is None:
+        return (1, 1, 1)
+    rotations, translations = found['rotations'], found['translations']
+    translations = translations - np.round(translations)
+    if sum((rotation == np.eye(3)).all() for rotation in rotations) > 1:
+        return (1, 1, 1)
+    factors = np.ones(3, dtype=int)
+    for translation in translations:
+        orders = np.array([1 if abs(t) < 1e-4 else round(1 / abs(t)) for t in translation])
+        exact = np.abs(np.abs(translation) * orders - (orders > 1)) < 1e-3
+        if exact.all() and set(orders) <= {1, 2, 3, 4, 6}:
+            factors = np.lcm(factors, orders)
+    return tuple(int(factor) for factor in factors)
+
+
+def _good_fft_order(n: int, factor: int) -> int:
     while True:
         rest = n
-        for factor in (2, 3, 5):
-            while rest % factor == 0:
-                rest //= factor
-        if rest == 1:
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1 and n % factor == 0:
             return n
         n += 1
 

@@ -10,7 +10,7 @@ from ase import Atoms
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.grid import fft_grid, local_matrix
+from aiida_hamlr.electronic.grid import fft_grid, local_matrix, symmetry_factors
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, neutral_atom_potential
@@ -61,7 +61,7 @@ def compute_h0(
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
     pattern = overlap_pattern(atoms, basis)
-    grid = fft_grid(atoms.cell[:], ecutrho)
+    grid = fft_grid(atoms.cell[:], ecutrho, symmetry_factors(atoms))
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
     potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
     h0 = fixed + local_matrix(atoms, basis, pattern, potential, device)

@@ -17,7 +17,7 @@ from scipy.special import spherical_jn
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.harmonics import real_harmonics
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.two_centre import simpson_weights
+from aiida_hamlr.electronic.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 
@@ -107,7 +107,7 @@ class PlaneWaveHamiltonian:
     def project(self, basis: Basis, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hamiltonian (eV) and overlap between the Bloch sums of the orbitals, truncated at the cutoff.
 
-        The phases are those of the atoms' positions, ``exp(i k.(tau_j + R - tau_i))`` in terms of blocks.
+        Comparable with ``sum_R exp(2 pi i k.R) M(R)`` of the blocks.
         """
         orbitals = self.orbitals(basis, kpoint)
         hamiltonian = orbitals.conj().T @ self.matrix(kpoint) @ orbitals

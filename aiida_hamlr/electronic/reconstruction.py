@@ -17,7 +17,7 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
-from aiida_hamlr.electronic.occupations import solve_mesh
+from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 
@@ -127,6 +127,8 @@ def reconstruct(
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
     hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
+    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied)
+    hamiltonian.attributes['gap_eV'] = gap.gap if gap else None
     hamiltonian.attributes['verification'] = verify(hamiltonian, run)
     return hamiltonian
 

@@ -1,0 +1,227 @@
+"""What Quantum ESPRESSO writes on its FFT grid: pp.x's filplot and charge-density.dat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from scipy.io import FortranFile
+
+from aiida_hamlr.electronic.units import BOHR, RYDBERG
+from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+
+#: What pp.x's plot_num means, for those that are read here.
+PLOTS = {0: 'the charge density', 1: 'the total potential'}
+
+
+@dataclass(frozen=True)
+class GridFile:
+    """What pp.x wrote on the FFT grid.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    values : (n1, n2, n3) array
+        As in the file: Ry for a potential, bohr^-3 for a density.
+    plot_num : int
+        pp.x's: 0 charge density, 1 total potential.
+    atoms : ase.Atoms
+    valences : dict
+        Electrons that the pseudopotential of every element leaves.
+    ecutwfc, ecutrho : float
+        Ry.
+    """
+
+    source: str
+    values: np.ndarray
+    plot_num: int
+    atoms: Atoms
+    valences: dict[str, float]
+    ecutwfc: float
+    ecutrho: float
+
+
+def read_filplot(path: str | Path) -> GridFile:
+    """Read the file that pp.x writes as ``filplot``.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, its header is not that of a filplot, or it does not hold exactly as many finite
+        numbers as the header says.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error.strerror})') from error
+    try:
+        header, body = _split_filplot(data)
+        parsed = _parse_filplot_header(header)
+    except (ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f'{path}: not a pp.x filplot, or truncated ({error})') from error
+    padded, shape, atoms, valences, ecutwfc, ecutrho, plot_num = parsed
+    try:
+        values = np.array(body.split(), dtype=float)
+    except ValueError as error:
+        raise ValueError(f'{path}: damaged pp.x filplot ({error})') from error
+    expected = padded[0] * padded[1] * padded[2]
+    if len(values) != expected:
+        raise ValueError(f'{path}: truncated or damaged pp.x filplot: {len(values)} of {expected} grid values')
+    if not np.isfinite(values).all():
+        raise ValueError(f'{path}: damaged pp.x filplot: grid values are not finite')
+    values = values.reshape(padded[::-1]).transpose(2, 1, 0)[: shape[0], : shape[1], : shape[2]]
+    return GridFile(str(path), np.ascontiguousarray(values), plot_num, atoms, valences, ecutwfc, ecutrho)
+
+
+def _split_filplot(data: bytes) -> tuple[list[str], bytes]:
+    """Header lines, the title left out, and the rest."""
+    stream = iter(data.split(b'\n', 4)[1:4])
+    sizes = [int(word) for word in next(stream).split()]
+    if len(sizes) != 8 or min(sizes) < 1 or max(sizes) > 100_000:
+        raise ValueError('its second line does not hold eight sizes')
+    lattice = next(stream).split()
+    n_lines = 3 + (3 if int(lattice[0]) == 0 else 0) + 1 + sizes[7] + sizes[6]
+    lines = data.split(b'\n', n_lines)
+    if len(lines) <= n_lines:
+        raise ValueError('the header ends early')
+    return [line.decode('ascii') for line in lines[1:n_lines]], lines[n_lines]
+
+
+def _parse_filplot_header(lines: list[str]):
+    sizes = [int(word) for word in lines[0].split()]
+    n_atoms, n_types = sizes[6:]
+    ibrav, alat = int(lines[1].split()[0]), float(lines[1].split()[1])
+    if not (np.isfinite(alat) and alat > 0):
+        raise ValueError(f'the lattice parameter is {alat}')
+    cursor = 2
+    if ibrav:
+        cell = _bravais_cell(ibrav, *(float(word) for word in lines[1].split()[2:4]))
+    else:
+        cell = np.array([[float(word) for word in line.split()] for line in lines[2:5]])
+        cursor += 3
+    if cell.shape != (3, 3) or not np.isfinite(cell).all() or abs(np.linalg.det(cell)) < 1e-12:
+        raise ValueError('the lattice vectors are not a cell')
+    gcutm, dual, ecutwfc, plot_num = lines[cursor].split()
+    cursor += 1
+    labels, valences = [], {}
+    for line in lines[cursor : cursor + n_types]:
+        _, label, valence = line.split()
+        labels.append(element_of_label(label))
+        valences[labels[-1]] = float(valence)
+    cursor += n_types
+    sites = [line.split() for line in lines[cursor : cursor + n_atoms]]
+    kinds = [int(site[4]) for site in sites]
+    if len(sites) != n_atoms or min(kinds) < 1 or max(kinds) > n_types:
+        raise ValueError('the list of atoms is damaged')
+    positions = np.array([[float(word) for word in site[1:4]] for site in sites])
+    atoms = Atoms([labels[kind - 1] for kind in kinds], positions=positions * alat * BOHR, pbc=True)
+    atoms.set_cell(cell * alat * BOHR)
+    if min(sizes[3:6]) < 1 or any(n > padded for n, padded in zip(sizes[3:6], sizes[:3], strict=True)):
+        raise ValueError('the grid dimensions are damaged')
+    ecutrho = float(gcutm) * (2 * np.pi / alat) ** 2
+    if not (np.isclose(ecutrho, float(dual) * float(ecutwfc), rtol=1e-4)):
+        raise ValueError('the cutoffs in the header contradict each other')
+    return tuple(sizes[:3]), sizes[3:6], atoms, valences, float(ecutwfc), ecutrho, int(plot_num)
+
+
+def _bravais_cell(ibrav: int, b_over_a: float, c_over_a: float) -> np.ndarray:
+    """Lattice vectors, in units of the lattice parameter, of the simpler Bravais lattices (``latgen``)."""
+    cells = {
+        1: np.eye(3),
+        2: [[-0.5, 0, 0.5], [0, 0.5, 0.5], [-0.5, 0.5, 0]],
+        3: [[0.5, 0.5, 0.5], [-0.5, 0.5, 0.5], [-0.5, -0.5, 0.5]],
+        4: [[1, 0, 0], [-0.5, np.sqrt(0.75), 0], [0, 0, c_over_a]],
+        6: np.diag([1, 1, c_over_a]),
+        8: np.diag([1, b_over_a, c_over_a]),
+    }
+    if ibrav not in cells:
+        raise ValueError(f'ibrav = {ibrav} is not supported; run pw.x with ibrav = 0 and CELL_PARAMETERS')
+    return np.array(cells[ibrav], dtype=float)
+
+
+def read_potential(path: str | Path, atoms: Atoms | None = None) -> np.ndarray:
+    """The total local Kohn-Sham potential that pp.x wrote with ``plot_num = 1``.
+
+    Parameters
+    ----------
+    path : path
+        The filplot. (A cube file of the same has five digits only, not enough.)
+    atoms : ase.Atoms, optional
+        The structure that it must belong to.
+
+    Returns
+    -------
+    (n1, n2, n3) array
+        eV.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds something else than the potential, or is that of another structure.
+    """
+    return _read_plot(path, 1, atoms).values * RYDBERG
+
+
+def read_density(path: str | Path, atoms: Atoms | None = None) -> np.ndarray:
+    """The electron density that pp.x wrote with ``plot_num = 0``: (n1, n2, n3) array, bohr^-3; see `read_potential`."""
+    return _read_plot(path, 0, atoms).values
+
+
+def _read_plot(path, plot_num: int, atoms: Atoms | None) -> GridFile:
+    grid = read_filplot(path)
+    if grid.plot_num != plot_num:
+        found = PLOTS.get(grid.plot_num, 'something else')
+        raise ValueError(
+            f'{path}: holds {found} (plot_num = {grid.plot_num}) instead of {PLOTS[plot_num]}; '
+            f'run pp.x with plot_num = {plot_num}'
+        )
+    if atoms is not None:
+        try:
+            check_same_structure(atoms, grid.atoms)
+        except ValueError as error:
+            raise ValueError(f'{path}: belongs to another structure: {error}') from error
+    return grid
+
+
+def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int]) -> np.ndarray:
+    """The electron density of charge-density.dat on the FFT grid.
+
+    Parameters
+    ----------
+    path : path
+        Quantum ESPRESSO's binary file, of a run without spin.
+    fft_grid : three int
+        Of the run; see `QeRun`.
+
+    Returns
+    -------
+    (n1, n2, n3) array
+        bohr^-3.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is truncated, or does not fit the grid.
+    """
+    try:
+        with FortranFile(path) as handle:
+            gamma_only, n_vectors, n_spin = handle.read_ints(np.int32)
+            handle.read_reals()
+            miller = handle.read_ints(np.int32).reshape(-1, 3)
+            coefficients = handle.read_record(np.complex128)
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error})') from error
+    except (TypeError, ValueError, MemoryError) as error:
+        raise ValueError(f'{path}: not a charge density of Quantum ESPRESSO, or truncated ({error})') from error
+    if n_spin != 1:
+        raise ValueError(f'{path}: holds {n_spin} spin components; only runs without spin are supported')
+    if not len(miller) == len(coefficients) == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
+        raise ValueError(f'{path}: does not fit the FFT grid {fft_grid}')
+    full = np.zeros(fft_grid, dtype=complex)
+    full[tuple(miller.T)] = coefficients
+    if gamma_only:
+        full[tuple(-miller.T)] = coefficients.conj()
+    return np.fft.ifftn(full).real * full.size

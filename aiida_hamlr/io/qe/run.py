@@ -1,0 +1,215 @@
+"""The XML file of a pw.x run."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr.electronic.units import BOHR, HARTREE
+from aiida_hamlr.io.qe.structure import element_of_label
+
+#: Names that Quantum ESPRESSO gives to the functionals known here.
+FUNCTIONALS = {
+    'PZ': 'lda_pz',
+    'LDA': 'lda_pz',
+    'SLA PZ NOGX NOGC': 'lda_pz',
+    'PW': 'lda_pw',
+    'SLA PW NOGX NOGC': 'lda_pw',
+    'PBE': 'pbe',
+    'SLA PW PBX PBC': 'pbe',
+    'SLA PW PBE PBE': 'pbe',
+    'PBESOL': 'pbesol',
+    'SLA PW PSX PSC': 'pbesol',
+}
+
+
+@dataclass(frozen=True)
+class QeRun:
+    """Result of a pw.x run.
+
+    Parameters
+    ----------
+    source : str
+        Name of the file.
+    atoms : ase.Atoms
+        Å, periodic in three directions.
+    n_electrons, total_charge : float
+    n_spin : int
+        2 for collinear spin.
+    noncollinear, spin_orbit, converged, ultrasoft, paw : bool
+    extensions : tuple of str
+        What goes beyond a plain functional: 'hybrid functional', 'Hubbard correction', ...
+    fft_grid : tuple of three int
+    ecutwfc, ecutrho : float
+        Ry.
+    functional : str
+        'lda_pz', 'lda_pw', 'pbe', 'pbesol', or the name in the file if it is none of these.
+    kpoints : (nk, 3) array
+        Fractional.
+    weights : (nk,) array
+        Normalised to a sum of 1.
+    eigenvalues, occupations : (nk, nb) or (2, nk, nb) arrays
+        eV; occupations 0 to 1.
+    fermi_level : float or None
+        eV.
+    version : str
+        Of Quantum ESPRESSO.
+    pseudo_files : dict
+        Name of the pseudopotential file of every element.
+    """
+
+    source: str
+    atoms: Atoms
+    n_electrons: float
+    n_spin: int
+    noncollinear: bool
+    spin_orbit: bool
+    total_charge: float
+    converged: bool
+    ultrasoft: bool
+    paw: bool
+    extensions: tuple[str, ...]
+    fft_grid: tuple[int, int, int]
+    ecutwfc: float
+    ecutrho: float
+    functional: str
+    kpoints: np.ndarray
+    weights: np.ndarray
+    eigenvalues: np.ndarray
+    occupations: np.ndarray
+    fermi_level: float | None
+    version: str
+    pseudo_files: dict[str, str] = field(default_factory=dict)
+
+
+def read_scf_xml(path: str | Path) -> QeRun:
+    """Read data-file-schema.xml (or prefix.xml) of Quantum ESPRESSO 6.7 to 7.x.
+
+    Nothing is refused here for its physics; see `check_supported`.
+
+    Raises
+    ------
+    ValueError
+        If the file cannot be read, is truncated or is something else.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()  # noqa: S314 expat expands no external entities
+    except OSError as error:
+        raise ValueError(f'{path}: cannot be read ({error.strerror})') from error
+    except ElementTree.ParseError as error:
+        raise ValueError(f'{path}: not an XML file, or truncated ({error})') from error
+    output = root.find('output')
+    if not root.tag.endswith('espresso') or output is None:
+        raise ValueError(f'{path}: not the XML file of a pw.x run, or the run wrote no output section')
+    try:
+        return _parse_run(root, output, str(path))
+    except (AttributeError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f'{path}: incomplete XML file of pw.x ({error})') from error
+    except ValueError as error:
+        raise ValueError(str(error) if str(path) in str(error) else f'{path}: {error}') from error
+
+
+def _flag(element, path: str) -> bool:
+    found = element.find(path)
+    return found is not None and (found.text or '').strip().lower() in ('true', '.true.', '1')
+
+
+def _floats(element) -> np.ndarray:
+    return np.array(element.text.split(), dtype=float)
+
+
+def _text(element, path: str, default: str = '') -> str:
+    found = element.find(path)
+    return default if found is None or found.text is None else found.text.strip()
+
+
+def _parse_run(root, output, source: str) -> QeRun:
+    structure, bands, basis_set = (output.find(tag) for tag in ('atomic_structure', 'band_structure', 'basis_set'))
+    cell = np.array([_floats(structure.find(f'cell/a{axis}')) for axis in (1, 2, 3)])
+    sites = structure.findall('atomic_positions/atom')
+    positions = np.array([_floats(site) for site in sites]).reshape(-1, 3)
+    if len(sites) != int(structure.get('nat')) or cell.shape != (3, 3):
+        raise ValueError(f'{source}: the atomic structure is incomplete')
+    symbols = [element_of_label(site.get('name')) for site in sites]
+    atoms = Atoms(symbols, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+    n_spin = 2 if _flag(bands, 'lsda') else 1
+    entries = bands.findall('ks_energies')
+    alat = float(structure.get('alat'))
+    kpoints = np.array([_floats(entry.find('k_point')) for entry in entries]).reshape(-1, 3)
+    weights = np.array([float(entry.find('k_point').get('weight')) for entry in entries])
+    eigenvalues = np.array([_floats(entry.find('eigenvalues')) for entry in entries]) * HARTREE
+    occupations = np.array([_floats(entry.find('occupations')) for entry in entries])
+    if len(entries) and not (eigenvalues.shape == occupations.shape and eigenvalues.ndim == 2):
+        raise ValueError(f'{source}: eigenvalues and occupations disagree in number')
+    if n_spin == 2 and len(entries):
+        eigenvalues, occupations = (
+            np.moveaxis(array.reshape(len(entries), 2, -1), 1, 0) for array in (eigenvalues, occupations)
+        )
+    grid = basis_set.find('fft_grid')
+    fermi = _text(bands, 'fermi_energy') or _text(bands, 'highestOccupiedLevel')
+    extensions = {
+        'hybrid functional': output.find('dft/hybrid'),
+        'Hubbard correction': output.find('dft/dftU'),
+        'electric field': output.find('electric_field'),
+    }
+    functional = ' '.join(_text(output, 'dft/functional').upper().replace('-', ' ').replace('+', ' ').split())
+    creator = root.find('general_info/creator')
+    return QeRun(
+        source=source,
+        atoms=atoms,
+        n_electrons=float(bands.find('nelec').text),
+        n_spin=n_spin,
+        noncollinear=_flag(bands, 'noncolin'),
+        spin_orbit=_flag(bands, 'spinorbit'),
+        total_charge=float(_text(root, 'input/bands/tot_charge', '0')),
+        converged=_flag(output, 'convergence_info/scf_conv/convergence_achieved'),
+        ultrasoft=_flag(output, 'algorithmic_info/uspp'),
+        paw=_flag(output, 'algorithmic_info/paw'),
+        extensions=tuple(name for name, found in extensions.items() if found is not None),
+        fft_grid=tuple(int(grid.get(f'nr{axis}')) for axis in (1, 2, 3)),
+        ecutwfc=2 * float(basis_set.find('ecutwfc').text),
+        ecutrho=2 * float(basis_set.find('ecutrho').text),
+        functional=FUNCTIONALS.get(functional, functional),
+        kpoints=kpoints @ cell.T / alat,
+        weights=weights / weights.sum() if len(weights) else weights,
+        eigenvalues=eigenvalues,
+        occupations=occupations,
+        fermi_level=float(fermi) * HARTREE if fermi else None,
+        version='' if creator is None else creator.get('VERSION', ''),
+        pseudo_files={
+            element_of_label(species.get('name')): _text(species, 'pseudo_file')
+            for species in output.findall('atomic_species/species')
+        },
+    )
+
+
+def check_supported(run: QeRun):
+    """Refuse a run from which no Hamiltonian can be made.
+
+    Raises
+    ------
+    ValueError
+        If the scf did not converge; if the run is magnetic, noncollinear, charged, ultrasoft, PAW, or uses a functional
+        or an extension of it that is not supported; if it holds no eigenvalues. The message names the file.
+    """
+    reasons = {
+        'the scf cycle did not converge (pw.x says JOB DONE all the same); converge it first': not run.converged,
+        'noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
+        'spin-polarised runs (nspin = 2) are not supported yet; use nspin = 1': run.n_spin == 2,
+        f'the cell is charged (tot_charge = {run.total_charge:g}); only neutral cells are supported': (
+            abs(run.total_charge) > 1e-8
+        ),
+        'ultrasoft and PAW pseudopotentials are not supported; use norm-conserving ones': run.ultrasoft or run.paw,
+        f'{" and ".join(run.extensions)} not supported; use a plain LDA or GGA functional': bool(run.extensions),
+        f'functional {run.functional!r} is not supported; use PZ, PW, PBE or PBEsol': (
+            run.functional not in FUNCTIONALS.values()
+        ),
+        'the run holds no eigenvalues': run.eigenvalues.size == 0,
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise ValueError(f'{run.source}: {reason}')
