@@ -61,7 +61,7 @@ def run_bands(
         raise ValueError('--plot needs bands along a path: add --path auto')
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
-        raise ValueError(f'{hamiltonian_file}: holds no {matrix}')
+        raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
     atoms = hamiltonian.atoms
     line = None
     if path == 'auto':

@@ -69,7 +69,8 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(content, context={'folder': path.parent})
     except ValidationError as error:
-        first, *others = error.errors()
+        # A misspelt key is also a missing one: the unknown name says more.
+        first, *others = sorted(error.errors(), key=lambda entry: entry['type'] != 'extra_forbidden')
         more = f' (and {len(others)} more)' if others else ''
         raise ValueError(f'{path}: {describe(first, model)}{more}') from error
 

@@ -7,21 +7,10 @@ import time
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.errors import NumericalError, WalltimeReached
 from aiida_hamlr.jobs.cli import main
-
-
-@pytest.fixture
-def hamlr(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        return CliRunner().invoke(main, [str(arg) for arg in args], catch_exceptions=False)
-
-    return run
 
 
 @pytest.fixture

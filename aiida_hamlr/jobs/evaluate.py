@@ -1,0 +1,52 @@
+"""`hamlr evaluate`: errors of a model on reference Hamiltonians."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.summary import JobSummary
+from aiida_hamlr.model.evaluation import evaluate
+
+_ROWS = {
+    'mae_meV': 'all elements',
+    'mae_onsite_meV': 'on-site elements',
+    'band_mae_occupied_meV': 'occupied bands',
+    'band_mae_conduction_meV': 'lowest conduction bands',
+    'gap_error_meV': 'direct gaps',
+}
+
+
+def run_evaluate(model: Path, data: Sequence[Path], json_file: Path | None = None) -> dict:
+    """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
+
+    Parameters
+    ----------
+    model : path
+        Model folder.
+    data : sequence of paths
+        Reference Hamiltonian files.
+    json_file : path, optional
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or does not fit the model.
+    """
+    summary = JobSummary('evaluate')
+    for path in data:
+        if not path.is_file():
+            raise ValueError(f'{path}: no such file')
+    errors = evaluate(model, data)
+    log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
+    for key, name in _ROWS.items():
+        if key in errors:
+            log(f'  {name:28s}{errors[key]:10.3f}')
+    for entry in errors['mae_by_distance']:
+        log(f'  pairs {entry["from"]:.1f} to {entry["to"]:.1f} Å'.ljust(30) + f'{entry["mae_meV"]:10.3f}')
+    summary |= errors
+    summary['model'] = str(model)
+    if json_file is not None:
+        summary.write(json_file)
+    return summary

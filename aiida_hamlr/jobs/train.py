@@ -1,0 +1,77 @@
+"""`hamlr train`: from Hamiltonian files to a model folder."""
+
+from __future__ import annotations
+
+import glob
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.schemas import TrainConfig
+from aiida_hamlr.jobs.summary import JobSummary
+from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.training import train
+
+
+def run_train(config_file: Path) -> dict:
+    """Train as a configuration says, and evaluate the model on the test files if there are any.
+
+    Parameters
+    ----------
+    config_file : path
+        See `TrainConfig`. The output folder gets ``model/``, ``metrics.csv``, ``checkpoints/`` and ``summary.json``; a
+        checkpoint found there is gone on from.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json``.
+
+    Raises
+    ------
+    ValueError
+        If the configuration or the data do not fit.
+    WalltimeReached
+        If the time was over first; the checkpoint is written.
+    NumericalError
+        If the training diverged.
+    """
+    started = time.monotonic()
+    summary = JobSummary('train')
+    config = load_config(config_file, TrainConfig)
+    folder = config_file.parent
+    data = {
+        name: find_files(getattr(config.data, name), folder, f'{config_file}: data.{name}')
+        for name in ('train', 'validation', 'test')
+    }
+    training = config.training
+    if training.resume is not None:
+        training = training.model_copy(update={'resume': str(folder / training.resume)})
+    log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
+    summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    if data['test']:
+        errors = evaluate(config.output / 'model', data['test'])
+        summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith('_meV')}
+        log(f'test: {errors["mae_meV"]:.3f} meV over all elements')
+    summary.write(config.output / 'summary.json')
+    log(f'model written to {config.output / "model"}')
+    return summary
+
+
+def find_files(patterns: Sequence[str], folder: Path, source: str) -> list[Path]:
+    """Files that match any of the patterns, each once, in the order of patterns and names.
+
+    Raises
+    ------
+    ValueError
+        If a pattern matches nothing; ``source`` names the key.
+    """
+    found = {}
+    for pattern in patterns:
+        matches = sorted(glob.glob(str(Path(pattern).expanduser()), root_dir=folder, recursive=True))
+        if not matches:
+            raise ValueError(f'{source}: no file matches {pattern!r}')
+        found |= {folder / match: None for match in matches}
+    return list(found)

@@ -1,0 +1,179 @@
+"""`hamlr reconstruct` on a run of pw.x, and everything that it must refuse."""
+
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+
+pytestmark = pytest.mark.qe
+
+SCF = """
+&control
+  calculation = 'scf', prefix = 'aiida', outdir = './out', pseudo_dir = '{study}/pseudos'
+/
+&system
+  ibrav = 0, nat = 2, ntyp = 2, ecutwfc = 30, nbnd = 8
+/
+&electrons
+  conv_thr = 1e-9
+/
+ATOMIC_SPECIES
+Al 26.98 Al.upf
+As 74.92 As.upf
+CELL_PARAMETERS angstrom
+0 2.83 2.83
+2.83 0 2.83
+2.83 2.83 0
+ATOMIC_POSITIONS crystal
+Al 0 0 0
+As 0.25 0.25 0.25
+K_POINTS automatic
+2 2 2 0 0 0
+"""
+
+CONFIG = """
+structure: scf.xml
+potential: aiida.filplot
+pseudos: {{Al: {study}/pseudos/Al.upf, As: {study}/pseudos/As.upf}}
+basis: {{Al: {study}/basis/Al.basis.h5, As: {study}/basis/As.basis.h5}}
+kpoints: [2, 2, 2]
+plane_wave_bands: scf.xml
+output: out/hamiltonian.h5
+"""
+
+
+@pytest.fixture(scope='module')
+def finished_run(study, tmp_path_factory):
+    """Folder with scf.xml and aiida.filplot."""
+    folder = tmp_path_factory.mktemp('qe')
+    (folder / 'scf.in').write_text(SCF.format(study=study))
+    (folder / 'pp.in').write_text(
+        "&inputpp\n prefix = 'aiida', outdir = './out', plot_num = 1, filplot = 'aiida.filplot'\n/\n"
+    )
+    subprocess.run(['pw.x', '-in', 'scf.in'], cwd=folder, check=True, capture_output=True)
+    subprocess.run(['pp.x', '-in', 'pp.in'], cwd=folder, check=True, capture_output=True)
+    shutil.copy(folder / 'out/aiida.save/data-file-schema.xml', folder / 'scf.xml')
+    return folder
+
+
+@pytest.fixture
+def workspace(study, finished_run, tmp_path):
+    """A folder with all inputs of its own, to be spoilt."""
+    for name in ('scf.xml', 'aiida.filplot'):
+        shutil.copy(finished_run / name, tmp_path)
+    (tmp_path / 'reconstruct.yaml').write_text(CONFIG.format(study=study))
+    return tmp_path
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def test_hamiltonian_of_a_run(workspace, hamlr):
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 0, result.stderr
+    hamiltonian = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    assert set(hamiltonian.matrices) == {'hamiltonian', 'overlap', 'h0', 'density_matrix'}
+    assert np.sum(hamiltonian.density_matrix * hamiltonian.overlap) == pytest.approx(8, abs=1e-9)
+    summary = json.loads((workspace / 'out/summary.json').read_text())
+    # By the variational principle the eigenvalues lie above the plane-wave ones; a single short zeta, far above.
+    assert summary['band_error_occupied_meV'] > 0
+    assert summary['band_error_conduction_meV'] > 0
+    assert summary['variational_violation_meV'] < 1
+    assert summary['n_pairs'] == len(hamiltonian.pattern)
+
+
+def test_recipe_instead_of_files(workspace, hamlr, study):
+    config = workspace / 'reconstruct.yaml'
+    edit(config, f'As: {study}/basis/As.basis.h5}}', 'As: {size: sz, cutoff_radius: 6}}')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    assert Hamiltonian.read(workspace / 'out/hamiltonian.h5').basis['As'].metadata['size'] == 'sz'
+
+
+BAD_RUNS = {
+    'unconverged': ('<convergence_achieved>true', '<convergence_achieved>false', ['did not converge']),
+    'magnetic': ('<lsda>false', '<lsda>true', ['not supported']),
+    'spin-orbit': ('<spinorbit>false', '<spinorbit>true', ['spin-orbit', 'not supported']),
+    'charged': ('<tot_charge>0.0', '<tot_charge>1.0', ['charged']),
+    'ultrasoft': ('<uspp>false', '<uspp>true', ['ultrasoft']),
+    'truncated': ('</output>', '', ['scf.xml', 'truncated']),
+}
+
+
+@pytest.mark.parametrize('name', BAD_RUNS)
+def test_runs_that_are_refused(workspace, hamlr, name):
+    old, new, words = BAD_RUNS[name]
+    edit(workspace / 'scf.xml', old, new)
+    refused(hamlr, workspace, *words, 'scf.xml')
+
+
+def refused(hamlr, workspace, *words):
+    """The command ends with status 2 and one line that holds the words, and writes nothing."""
+    before = sorted(workspace.rglob('*'))
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 2, result.stdout
+    assert result.stderr.startswith('hamlr: ')
+    assert result.stderr.count('\n') == 1
+    for word in words:
+        assert word in result.stderr
+    assert sorted(workspace.rglob('*')) == before
+
+
+def test_truncated_potential(workspace, hamlr):
+    data = (workspace / 'aiida.filplot').read_bytes()
+    (workspace / 'aiida.filplot').write_bytes(data[:-500])
+    refused(hamlr, workspace, 'aiida.filplot', 'truncated')
+
+
+def test_potential_of_another_structure(workspace, hamlr):
+    file = workspace / 'aiida.filplot'
+    lines = file.read_text().split('\n')
+    site = next(i for i, line in enumerate(lines) if line.split()[-1:] == ['2'] and len(line.split()) == 5)
+    number, *position, kind = lines[site].split()
+    lines[site] = ' '.join([number, f'{float(position[0]) + 0.05:.9f}', *position[1:], kind])
+    file.write_text('\n'.join(lines))
+    refused(hamlr, workspace, 'aiida.filplot', 'another structure', 'atom')
+
+
+def test_density_instead_of_potential(workspace, hamlr):
+    file = workspace / 'aiida.filplot'
+    lines = file.read_text().split('\n')
+    header = next(i for i, line in enumerate(lines) if len(line.split()) == 4 and line.split()[-1] == '1' and i > 3)
+    lines[header] = ' '.join([*lines[header].split()[:-1], '0'])
+    file.write_text('\n'.join(lines))
+    refused(hamlr, workspace, 'aiida.filplot', 'plot_num')
+
+
+def test_element_without_basis(workspace, hamlr, study):
+    edit(workspace / 'reconstruct.yaml', f', As: {study}/basis/As.basis.h5', '')
+    refused(hamlr, workspace, 'no basis for As')
+
+
+def test_element_without_pseudopotential(workspace, hamlr, study):
+    edit(workspace / 'reconstruct.yaml', f', As: {study}/pseudos/As.upf', '')
+    refused(hamlr, workspace, 'no pseudopotential for As')
+
+
+def test_files_of_the_wrong_element(workspace, hamlr, study):
+    edit(workspace / 'reconstruct.yaml', f'As: {study}/pseudos/As.upf', f'As: {study}/pseudos/Al.upf')
+    refused(hamlr, workspace, 'given for As', 'Al')
+
+
+@pytest.mark.parametrize('kind', ['US', 'PAW'])
+def test_pseudopotential_that_is_not_norm_conserving(workspace, hamlr, study, kind):
+    text = (study / 'pseudos/As.upf').read_text()
+    assert 'pseudo_type="NC"' in text
+    (workspace / 'As.upf').write_text(text.replace('pseudo_type="NC"', f'pseudo_type="{kind}"'))
+    edit(workspace / 'reconstruct.yaml', f'As: {study}/pseudos/As.upf', 'As: As.upf')
+    refused(hamlr, workspace, 'As.upf', 'norm-conserving')
+
+
+def test_unknown_key(workspace, hamlr):
+    edit(workspace / 'reconstruct.yaml', 'kpoints', 'kpoint')
+    refused(hamlr, workspace, "unknown key 'kpoint'", "did you mean 'kpoints'", 'reconstruct.yaml')
