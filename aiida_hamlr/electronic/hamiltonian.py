@@ -45,7 +45,7 @@ class Hamiltonian:
     attributes : dict
         Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
         ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S), ``fermi_level_eV``,
-        ``n_electrons``, ``n_spin``, ``grid`` (the three FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
+        ``gap_eV``, ``n_electrons``, ``n_spin``, ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
         (mesh of the density matrix), ``scf_kpoints``, ``code`` (what made the numbers) and ``verification``.
 
     Raises

@@ -20,6 +20,9 @@ _STYLES = (
     {'linewidth': 1.2, 'linestyle': ':', 'color': COLOURS[3]},
 )
 
+#: Bands in the window from which on they are drawn finer.
+_CROWD = 16
+
 
 def plot_bands(
     sets: Sequence[Bands | str | Path],
@@ -56,9 +59,11 @@ def plot_bands(
     with rc_context(SETTINGS):
         figure = new_figure(6.8, 4.8)
         axes = figure.add_subplot()
-        for item, style in zip(sets, styles, strict=False):
-            zero = item.attributes.get('vbm_eV') if item.attributes.get('gap_eV') else None
-            zero = item.attributes.get('fermi_level_eV', 0.0) if zero is None else zero
+        zeros = [_zero(item) for item in sets]
+        first = sets[0].eigenvalues[0, 0] - zeros[0]
+        crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
+        styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
+        for item, zero, style in zip(sets, zeros, styles, strict=True):
             for start, stop in _segments(item.distances):
                 for spin in item.eigenvalues:
                     axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style)
@@ -68,11 +73,23 @@ def plot_bands(
         axes.set_ylim(*window)
         axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
         if names:
-            handles = [Line2D([], [], **style) for style in styles[: len(sets)]]
+            handles = [Line2D([], [], **style) for style in styles]
             figure.legend(handles, names, loc='outside upper center', ncols=len(names))
         if title:
             axes.set_title(title)
         return save(figure, output)
+
+
+def _zero(bands: Bands) -> float:
+    """Valence band maximum, or the Fermi level of a metal, eV."""
+    edge = bands.attributes.get('vbm_eV') if bands.attributes.get('gap_eV') else None
+    return bands.attributes.get('fermi_level_eV', 0.0) if edge is None else edge
+
+
+def _thinned(style: dict, n_bands: int) -> dict:
+    """A style with finer lines where many bands share the window."""
+    factor = min(1.0, (_CROWD / max(n_bands, 1)) ** 0.5)
+    return style | {'linewidth': factor * style.get('linewidth', 1.0)}
 
 
 def _segments(distances: np.ndarray) -> list[tuple[int, int]]:
