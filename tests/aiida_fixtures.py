@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -177,6 +178,36 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
 
 
 @pytest.fixture
+def model_folder(tmp_path, make_hamiltonian, zincblende):
+    """Write a folder with the shape of a model's."""
+    basis = make_hamiltonian(zincblende()).basis
+    description = {
+        'format': 'hamlr-model',
+        'version': 1,
+        'species': ['Al', 'As'],
+        'architecture': {'config': {'variant': 'lr', 'layers': 2}},
+        'basis_hash': {element: species.content_hash for element, species in basis.items()},
+        'functional': 'lda_pz',
+        'n_parameters': 7,
+        'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}},
+        'created_by': 'aiida-hamlr 0',
+    }
+    folder = tmp_path / 'model'
+    folder.mkdir()
+    (folder / 'model.json').write_text(json.dumps(description))
+    (folder / 'model.safetensors').write_bytes(b'\0' * 8)
+    return folder
+
+
+@pytest.fixture
+def model_node(aiida_profile, model_folder):
+    """Return a stored node with the shape of a model for Al and As."""
+    from aiida_hamlr.data.model import ModelData
+
+    return ModelData.from_folder(model_folder).store()
+
+
+@pytest.fixture
 def structure(aiida_profile, zincblende):
     """Return AlAs."""
     from aiida.orm import StructureData
@@ -236,9 +267,10 @@ def prepare(aiida_profile, tmp_path):
     from aiida.plugins import CalculationFactory
 
     sandboxes = []
+    runner = get_manager().create_runner(communicator=None)  # There is no broker as long as there is no daemon.
 
     def run(entry_point: str, inputs: dict):
-        process = instantiate_process(get_manager().get_runner(), CalculationFactory(entry_point), **inputs)
+        process = instantiate_process(runner, CalculationFactory(entry_point), **inputs)
         folder = SandboxFolder()
         sandboxes.append(folder)
         return process.prepare_for_submission(folder), folder
@@ -254,3 +286,55 @@ def _flatten(inputs: dict, prefix: str = ''):
             yield from _flatten(value, f'{prefix}{key}__')
         else:
             yield f'{prefix}{key}', value
+
+
+@pytest.fixture
+def pseudo_family(aiida_profile, tmp_path):
+    """Return the label of a family of the norm-conserving pseudopotentials of Al and As."""
+    from aiida_hamlr.tools.setup import create_pseudo_family
+
+    source = Path('/usr/share/espresso/pseudo')
+    if not source.is_dir():
+        pytest.skip('the pseudopotentials of Quantum ESPRESSO are not installed')
+    folder = tmp_path / 'family'
+    folder.mkdir()
+    for element in ('Al', 'As'):
+        shutil.copy(source / PSEUDOS[element], folder)
+    return create_pseudo_family(folder, 'nc', 16).label
+
+
+@pytest.fixture
+def instantiate(aiida_profile):
+    """Return a function that makes a process of a builder without running it."""
+    from aiida.engine.utils import instantiate_process
+    from aiida.manage import get_manager
+
+    runner = get_manager().create_runner(communicator=None)
+    return lambda builder: instantiate_process(runner, builder)
+
+
+@pytest.fixture
+def make_finished(localhost):
+    """Return a factory of finished process nodes with outputs."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from aiida.engine import ProcessState
+    from aiida.plugins.entry_point import format_entry_point_string
+
+    def make(group: str, entry_point: str, exit_status: int = 0, outputs: dict | None = None, message: str = ''):
+        process_type = format_entry_point_string(f'aiida.{group}', entry_point)
+        if group == 'workflows':
+            node, link_type = orm.WorkChainNode(process_type=process_type), LinkType.RETURN
+        else:
+            node, link_type = orm.CalcJobNode(computer=localhost, process_type=process_type), LinkType.CREATE
+        node.set_process_state(ProcessState.FINISHED)
+        node.set_exit_status(exit_status)
+        node.set_exit_message(message)
+        node.store()
+        for label, output in (outputs or {}).items():
+            output.store() if link_type is LinkType.RETURN else None
+            output.base.links.add_incoming(node, link_type=link_type, link_label=label)
+            output.store()
+        return node
+
+    return make

@@ -46,6 +46,7 @@ class PotentialCalculation(PpCalculation):
         spec.inputs['metadata']['options']['parser_name'].default = 'hamlr.potential'
         for name in ('keep_data_files', 'parse_data_files'):
             del spec.inputs['metadata']['options'][name]
+        spec.output('output_parameters', valid_type=orm.Dict, help='What pp.x said.')
         for name in ('output_data', 'output_data_multiple'):
             del spec.outputs[name]
         spec.exit_code(320, 'ERROR_POTENTIAL_NOT_WRITTEN', message='pp.x ended, but did not write the potential.')

@@ -79,16 +79,23 @@ class PredictCalculation(HamlrCalculation):
             help='Further keys of the configuration of `hamlr predict`, as `outputs`.',
         )
         spec.output_namespace(
-            'hamiltonians', valid_type=HamiltonianData, dynamic=True, help='The predicted Hamiltonians by label.'
+            'hamiltonians',
+            valid_type=HamiltonianData,
+            dynamic=True,
+            required=False,
+            help='The predicted Hamiltonians by label.',
         )
-        spec.output_namespace('bands', valid_type=orm.BandsData, dynamic=True, help='The predicted bands by label.')
+        spec.output_namespace(
+            'bands', valid_type=orm.BandsData, dynamic=True, required=False, help='The predicted bands by label.'
+        )
         spec.exit_code(440, 'ERROR_ALL_STRUCTURES_FAILED', message='No structure could be predicted: {reason}')
 
     @classmethod
-    def validate_inputs(cls, inputs, _) -> str | None:
+    def validate_inputs(cls, inputs, namespace) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
-        problem = super().validate_inputs(inputs, _)
-        if problem is not None:
+        problem = super().validate_inputs(inputs, namespace)
+        if problem is not None or 'structures' not in namespace:
+            # A work chain that leaves the port out gives the structures later.
             return problem
         if ('trajectory' in inputs) == bool(inputs.get('structures')):
             return 'give either `structures` or `trajectory`'

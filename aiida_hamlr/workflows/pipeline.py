@@ -164,7 +164,11 @@ class PipelineWorkChain(ProtocolMixin, WorkChain):
         spec.expose_outputs(TrainBaseWorkChain, namespace='train')
         spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
         spec.output_namespace(
-            'comparison', valid_type=orm.Dict, dynamic=True, help='Errors of the predictions in meV, by label.'
+            'comparison',
+            valid_type=orm.Dict,
+            dynamic=True,
+            required=False,
+            help='Errors of the predictions in meV, by label.',
         )
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed.')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}.')

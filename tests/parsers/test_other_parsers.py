@@ -17,26 +17,6 @@ def codes(name):
     return CalculationFactory(f'hamlr.{name}').exit_codes
 
 
-@pytest.fixture
-def model_folder(tmp_path, make_hamiltonian, zincblende):
-    """Write a folder with the shape of a model's."""
-    basis = make_hamiltonian(zincblende()).basis
-    description = {
-        'species': ['Al', 'As'],
-        'architecture': {'config': {'variant': 'lr', 'layers': 2}},
-        'basis_hash': {element: species.content_hash for element, species in basis.items()},
-        'functional': 'lda_pz',
-        'n_parameters': 7,
-        'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}},
-        'created_by': 'aiida-hamlr 0',
-    }
-    folder = tmp_path / 'model'
-    folder.mkdir()
-    (folder / 'model.json').write_text(json.dumps(description))
-    (folder / 'model.safetensors').write_bytes(b'\0' * 8)
-    return folder
-
-
 def test_basis(parse, make_hamiltonian, zincblende, al_as_pseudos, tmp_path):
     """The files of all elements make one node."""
     for element, species in make_hamiltonian(zincblende()).basis.items():

@@ -1,0 +1,264 @@
+"""Tests of the calculation jobs: what they write, link and refuse."""
+
+import pytest
+import yaml
+from aiida import orm
+from aiida.plugins import CalculationFactory
+
+from aiida_hamlr.data.dataset import DatasetData
+
+OPTIONS = {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 1000}}
+NAMES = ('hamlr.basis', 'hamlr.potential', 'hamlr.reconstruct', 'hamlr.train', 'hamlr.predict')
+
+
+def read(folder, name):
+    """Return a configuration that a job wrote."""
+    with folder.open(name) as stream:
+        return yaml.safe_load(stream)
+
+
+@pytest.fixture
+def dataset(make_hamiltonian_node):
+    """Return a dataset of eleven Hamiltonians to train on, and one to validate."""
+    nodes = [make_hamiltonian_node(seed=index) for index in range(12)]
+    return DatasetData.from_nodes({'train': nodes[:11], 'validation': nodes[11:]}).store()
+
+
+@pytest.fixture
+def make_inputs(request, make_remote):
+    """Return a factory of valid inputs of a calculation, by its entry point."""
+
+    def make(name):
+        get = request.getfixturevalue
+        if name == 'hamlr.potential':
+            return {'code': get('pp_code'), 'parent_folder': make_remote(path='/scratch/pw'), 'metadata': OPTIONS}
+        inputs = {'code': get('hamlr_code'), 'metadata': OPTIONS}
+        if name == 'hamlr.basis':
+            return {**inputs, 'pseudos': get('al_as_pseudos')}
+        if name == 'hamlr.reconstruct':
+            kpoints = orm.KpointsData()
+            kpoints.set_kpoints_mesh([4, 4, 2])
+            return {
+                **inputs,
+                'parent_folder': make_remote(path='/scratch/pw'),
+                'potential_folder': make_remote(path='/scratch/pp'),
+                'pseudos': get('al_as_pseudos'),
+                'basis': get('basis_node'),
+                'kpoints': kpoints,
+            }
+        if name == 'hamlr.train':
+            return {**inputs, 'dataset': get('dataset'), 'seed': orm.Int(5)}
+        return {**inputs, 'model': get('model_node'), 'structures': {'bulk': get('structure')}}
+
+    return make
+
+
+def problem(entry_point, inputs):
+    """Return what the input specification of a calculation says about inputs."""
+    error = CalculationFactory(entry_point).spec().inputs.validate(inputs)
+    return None if error is None else error.message
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_ports_explain_themselves(name):
+    """Every port of ours has a help sentence."""
+    spec = CalculationFactory(name).spec()
+    for ports in (spec.inputs, spec.outputs):
+        for label, port in ports.items():
+            assert label in ('metadata', 'settings', 'monitors') or port.help, label
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_exit_codes(name):
+    """Codes below 400 invalidate the cache, the others do not."""
+    for code in CalculationFactory(name).exit_codes.values():
+        if code.status >= 200:
+            assert code.invalidates_cache == (code.status < 400), code
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_valid_inputs(make_inputs, name):
+    """What is valid is accepted."""
+    assert problem(name, make_inputs(name)) is None
+
+
+def test_basis(prepare, make_inputs):
+    """One run for each element, on its own pseudopotential."""
+    parameters = {'size': 'dzp', 'cutoff_radius': {'Al': 7.5}}
+    calc_info, _ = prepare('hamlr.basis', {**make_inputs('hamlr.basis'), 'parameters': orm.Dict(parameters)})
+    assert [code.cmdline_params for code in calc_info.codes_info] == [
+        ['basis', '--upf', 'Al.upf', '-o', 'Al.basis.h5', '--size', 'dzp', '--cutoff-radius', '7.5'],
+        ['basis', '--upf', 'As.upf', '-o', 'As.basis.h5', '--size', 'dzp'],
+    ]
+    assert [entry[2] for entry in calc_info.local_copy_list] == ['Al.upf', 'As.upf']
+    assert 'size' in problem('hamlr.basis', {**make_inputs('hamlr.basis'), 'parameters': orm.Dict({'sizes': 'dzp'})})
+
+
+def test_potential(prepare, make_inputs):
+    """Links instead of copies, no cube, and nothing but the output is retrieved."""
+    calc_info, folder = prepare('hamlr.potential', make_inputs('hamlr.potential'))
+    assert not calc_info.remote_copy_list
+    assert [entry[1:] for entry in calc_info.remote_symlink_list] == [
+        ('/scratch/pw/./out/aiida.save/data-file-schema.xml', './out/aiida.save/data-file-schema.xml'),
+        ('/scratch/pw/./out/aiida.save/charge-density.*', './out/aiida.save'),
+        ('/scratch/pw/./out/aiida.save/*.[uU][pP][fF]', './out/aiida.save'),
+    ]
+    with folder.open('aiida.in') as stream:
+        text = stream.read()
+    assert 'plot_num = 1' in text
+    assert 'PLOT\n' not in text.replace('&INPUTPP\n', '')
+    assert calc_info.retrieve_list == ['aiida.out']
+    wrong = orm.Dict({'INPUTPP': {'plot_num': 0}})
+    assert 'plot_num' in problem('hamlr.potential', {**make_inputs('hamlr.potential'), 'parameters': wrong})
+
+
+def test_reconstruct(prepare, make_inputs, file_regression):
+    """The configuration names files that are copied or linked."""
+    calc_info, folder = prepare('hamlr.reconstruct', make_inputs('hamlr.reconstruct'))
+    with folder.open('reconstruct.yaml') as stream:
+        file_regression.check(stream.read(), extension='.yaml')
+    config = read(folder, 'reconstruct.yaml')
+    there = {entry[2] for entry in (*calc_info.local_copy_list, *calc_info.remote_symlink_list)}
+    needed = {config['structure'], config['potential'], *config['pseudos'].values(), *config['basis'].values()}
+    assert needed == there
+    assert calc_info.retrieve_temporary_list == ['hamiltonian.h5']
+    assert 'hamiltonian.h5' not in calc_info.retrieve_list
+
+
+def test_train(prepare, make_inputs, make_remote, file_regression):
+    """Hamiltonians come from their nodes and are not stored a second time; the wall-time has a margin."""
+    parameters = orm.Dict({'model': {'variant': 'sr'}, 'training': {'max_epochs': 3}})
+    calc_info, folder = prepare('hamlr.train', {**make_inputs('hamlr.train'), 'parameters': parameters})
+    with folder.open('train.yaml') as stream:
+        file_regression.check(stream.read(), extension='.yaml')
+    names = [entry[2] for entry in calc_info.local_copy_list]
+    assert names == [f'train/{index:02d}.h5' for index in range(11)] + ['validation/0.h5']
+    assert set(names) <= set(calc_info.provenance_exclude_list)
+    assert not calc_info.remote_copy_list
+    parent = make_remote(path='/scratch/before')
+    calc_info, _ = prepare('hamlr.train', {**make_inputs('hamlr.train'), 'parent_folder': parent})
+    assert [entry[1:] for entry in calc_info.remote_copy_list] == [
+        ('/scratch/before/run/checkpoints', 'run/checkpoints'),
+        ('/scratch/before/run/metrics.csv', 'run/metrics.csv'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'words'),
+    [
+        ({'training': {'seed': 3}}, '`training.seed` is set by the job'),
+        ({'data': {}}, '`data` is set by the job'),
+        ({'training': {'max_epoch': 3}}, "unknown key 'max_epoch' in training; did you mean 'max_epochs'?"),
+        ({'model': {'variant': 'xy'}}, "variant 'xy' is not available"),
+        ({'modell': {}}, "did you mean 'model'?"),
+    ],
+)
+def test_train_parameters(make_inputs, parameters, words):
+    """A wrong configuration is refused before anything runs."""
+    assert words in problem('hamlr.train', {**make_inputs('hamlr.train'), 'parameters': orm.Dict(parameters)})
+
+
+def test_predict(prepare, make_inputs, structure, file_regression):
+    """One file for each structure, with its label, to the last digit; the model is copied from its node."""
+    import ase.io
+
+    structures = {'b': structure, 'a': structure.clone().store()}
+    parameters = orm.Dict({'outputs': ['hamiltonian'], 'kpoints': [2, 2, 2]})
+    calc_info, folder = prepare(
+        'hamlr.predict', {**make_inputs('hamlr.predict'), 'structures': structures, 'parameters': parameters}
+    )
+    with folder.open('predict.yaml') as stream:
+        file_regression.check(stream.read(), extension='.yaml')
+    atoms = ase.io.read(folder.get_abs_path('structures/a.json'))
+    assert (atoms.positions == structure.get_ase().positions).all()
+    assert calc_info.local_copy_list[0][2] == 'model'
+    assert 'structures' in calc_info.provenance_exclude_list
+
+
+def test_predict_refused(make_inputs, structure):
+    """What the model cannot predict, and unclear inputs, are refused."""
+    from ase.build import bulk
+
+    valid = make_inputs('hamlr.predict')
+    silicon = orm.StructureData(ase=bulk('Si'))
+    message = problem('hamlr.predict', {**valid, 'structures': {'bulk': structure, 'si': silicon}})
+    assert 'si contains Si, which the model never saw; it knows Al, As' in message
+    trajectory = orm.TrajectoryData(structurelist=[structure])
+    assert 'either' in problem('hamlr.predict', {**valid, 'trajectory': trajectory})
+    assert 'either' in problem('hamlr.predict', {**valid, 'structures': {}})
+    assert "'output'" in problem('hamlr.predict', {**valid, 'parameters': orm.Dict({'output': 'x'})})
+
+
+@pytest.mark.parametrize(
+    ('name', 'label'),
+    [
+        ('hamlr.potential', 'parent_folder'),
+        ('hamlr.reconstruct', 'parent_folder'),
+        ('hamlr.reconstruct', 'potential_folder'),
+        ('hamlr.train', 'parent_folder'),
+    ],
+)
+def test_folder_elsewhere_or_cleaned(make_inputs, make_remote, other_computer, name, label):
+    """A folder on another computer would pause the job for ever; one that was cleaned is empty."""
+    message = problem(name, {**make_inputs(name), label: make_remote(other_computer)})
+    assert f'`{label}` lies on computer elsewhere' in message
+    cleaned = make_remote()
+    cleaned.base.extras.set(orm.RemoteData.KEY_EXTRA_CLEANED, True)
+    assert 'was cleaned' in problem(name, {**make_inputs(name), label: cleaned})
+
+
+@pytest.mark.parametrize(('with_mpi', 'option', 'fits'), [(True, False, False), (True, None, True), (None, True, True)])
+@pytest.mark.parametrize('name', ['hamlr.train', 'hamlr.potential'])
+def test_mpi(make_inputs, localhost, name, with_mpi, option, fits):
+    """A contradiction between code and option is a message; no option is no contradiction."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=with_mpi).store()
+    options = dict(OPTIONS['options'], **({} if option is None else {'withmpi': option}))
+    message = problem(name, {**make_inputs(name), 'code': code, 'metadata': {'options': options}})
+    assert (message is None) == fits, message
+
+
+def test_pseudopotential_of_another_kind(make_inputs, al_as_pseudos, tmp_path):
+    """An ultrasoft pseudopotential, or one of another element, is named before anything runs."""
+    from aiida_pseudo.data.pseudo.upf import UpfData
+
+    text = al_as_pseudos['Al'].get_content()
+    assert 'pseudo_type="NC"' in text.replace("'", '"')
+    ultrasoft = tmp_path / 'Al.us.UPF'
+    ultrasoft.write_text(text.replace('pseudo_type="NC"', 'pseudo_type="US"'))
+    valid = make_inputs('hamlr.basis')
+    message = problem('hamlr.basis', {**valid, 'pseudos': {**al_as_pseudos, 'Al': UpfData(ultrasoft)}})
+    assert 'Al.us.UPF' in message
+    assert 'ultrasoft' in message.lower()
+    message = problem('hamlr.basis', {**valid, 'pseudos': {'Al': al_as_pseudos['As']}})
+    assert 'given for Al is one of As' in message
+
+
+def test_basis_without_an_element(make_inputs, pseudos):
+    """An element without orbitals is named."""
+    valid = make_inputs('hamlr.reconstruct')
+    assert 'no orbitals of Si' in problem('hamlr.reconstruct', {**valid, 'pseudos': pseudos})
+
+
+def test_slurm_script(make_inputs, hamlr_code, monkeypatch, tmp_path):
+    """The lines that ask for a GPU come to the head of the job script."""
+    from aiida.engine import run
+
+    computer = orm.Computer(
+        label='cluster',
+        hostname='localhost',
+        transport_type='core.local',
+        scheduler_type='core.slurm',
+        workdir=str(tmp_path),
+    ).store()
+    computer.set_default_mpiprocs_per_machine(1)
+    code = orm.InstalledCode(computer=computer, filepath_executable='/opt/hamlr', label='hamlr').store()
+    monkeypatch.chdir(tmp_path)
+    options = {**OPTIONS['options'], 'custom_scheduler_commands': '#SBATCH --gres=gpu:1', 'queue_name': 'gpu'}
+    metadata = {'options': options, 'dry_run': True, 'store_provenance': False}
+    run(CalculationFactory('hamlr.train'), **{**make_inputs('hamlr.train'), 'code': code, 'metadata': metadata})
+    script = next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+    head, body = script.split("'/opt/hamlr' 'train' 'train.yaml'")
+    assert '#SBATCH --gres=gpu:1' in head
+    assert '#SBATCH --partition=gpu' in head
+    assert 'mpirun' not in head
+    assert body.split() == ['>', "'hamlr.out'", 'echo', '$?', '>', 'hamlr.status']

@@ -1,0 +1,225 @@
+"""Tests of the reference work chain without running anything."""
+
+import pytest
+from aiida import orm
+from aiida.engine import ProcessState
+
+from aiida_hamlr.workflows.reference import ReferenceWorkChain
+
+CODES = ReferenceWorkChain.exit_codes
+
+
+@pytest.fixture
+def builder(pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node):
+    """Return a builder with a basis."""
+    return ReferenceWorkChain.get_builder_from_protocol(
+        pw_code,
+        pp_code,
+        hamlr_code,
+        structure,
+        protocol='fast',
+        overrides={'scf': {'pseudo_family': pseudo_family}},
+        basis=basis_node,
+    )
+
+
+def problem(builder):
+    """Return what the input specification says about a builder."""
+    error = ReferenceWorkChain.spec().inputs.validate(builder._inputs(prune=True))
+    return None if error is None else error.message
+
+
+def with_system(builder, **system):
+    """Change the namelist SYSTEM of a builder."""
+    parameters = builder.scf.pw.parameters.get_dict()
+    parameters['SYSTEM'].update(system)
+    builder.scf.pw.parameters = orm.Dict(parameters)
+    return builder
+
+
+@pytest.mark.parametrize('protocol', ['fast', 'balanced', 'stringent'])
+def test_protocols(pw_code, pp_code, hamlr_code, structure, pseudo_family, protocol, data_regression):
+    """The inputs of each protocol."""
+    builder = ReferenceWorkChain.get_builder_from_protocol(
+        pw_code,
+        pp_code,
+        hamlr_code,
+        structure,
+        protocol=protocol,
+        overrides={'scf': {'pseudo_family': pseudo_family}},
+        options={'withmpi': False, 'max_wallclock_seconds': 100},
+    )
+    assert problem(builder) is None
+    data_regression.check(serialize(builder))
+
+
+def serialize(builder):
+    """Return the inputs of a builder as plain values."""
+
+    def plain(value):
+        if isinstance(value, dict):
+            return {key: plain(entry) for key, entry in value.items()}
+        if isinstance(value, orm.Dict):
+            return value.get_dict()
+        if isinstance(value, orm.Int | orm.Float | orm.Bool | orm.Str):
+            return value.value
+        if isinstance(value, orm.StructureData):
+            return value.get_formula()
+        if isinstance(value, orm.Code):
+            return value.label
+        return value.filename if isinstance(value, orm.SinglefileData) else value
+
+    return plain(builder._inputs(prune=True))
+
+
+def test_unknown_override(pw_code, pp_code, hamlr_code, structure, pseudo_family):
+    """A key that no input has is named."""
+    with pytest.warns(UserWarning, match='unrecognised key in overrides: scff'):
+        ReferenceWorkChain.get_builder_from_protocol(
+            pw_code,
+            pp_code,
+            hamlr_code,
+            structure,
+            overrides={'scf': {'pseudo_family': pseudo_family}, 'scff': {}},
+        )
+
+
+@pytest.mark.parametrize(
+    ('system', 'words'),
+    [
+        ({'nspin': 2}, 'magnetic runs'),
+        ({'starting_magnetization': {'Al': 0.1}}, 'magnetic runs'),
+        ({'noncolin': True}, 'noncollinear'),
+        ({'lspinorb': True}, 'spin-orbit'),
+        ({'tot_charge': 1}, 'charged cells'),
+        ({'input_dft': 'HSE'}, 'input_dft'),
+    ],
+)
+def test_unsupported_runs(builder, system, words):
+    """What cannot be represented yet is refused before anything runs."""
+    assert words in problem(with_system(builder, **system))
+
+
+def test_not_scf(builder):
+    """Only a self-consistent run has the potential."""
+    parameters = builder.scf.pw.parameters.get_dict()
+    parameters['CONTROL']['calculation'] = 'relax'
+    builder.scf.pw.parameters = orm.Dict(parameters)
+    assert "'relax'" in problem(builder)
+
+
+def test_no_orbitals(builder, pseudos):
+    """An element without orbitals or without a pseudopotential is named."""
+    from ase.build import bulk
+
+    builder.structure = orm.StructureData(ase=bulk('Si'))
+    assert 'no pseudopotential of Si' in problem(builder)
+    builder.pseudos = pseudos
+    assert 'no orbitals of Si' in problem(builder)
+
+
+def test_no_basis(builder):
+    """There must be orbitals or a way to them."""
+    builder.pop('basis')
+    assert 'either `basis` or `generate_basis.code`' in problem(builder)
+
+
+def test_computers(builder, other_computer):
+    """Jobs that read each other's files must be on one computer."""
+    code = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/pp.x', label='pp').store()
+    builder.potential.code = code
+    message = problem(builder)
+    assert '`potential.code` on elsewhere' in message
+
+
+def test_ultrasoft(builder, al_as_pseudos, tmp_path):
+    """An ultrasoft pseudopotential is named."""
+    from aiida_pseudo.data.pseudo.upf import UpfData
+
+    path = tmp_path / 'Al.us.UPF'
+    path.write_text(al_as_pseudos['Al'].get_content().replace('pseudo_type="NC"', 'pseudo_type="US"'))
+    with pytest.raises(ValueError, match='Al.us.UPF'):
+        builder.pseudos = {**al_as_pseudos, 'Al': UpfData(path)}
+
+
+def test_bands(builder, instantiate):
+    """Eight electrons and eight empty bands, unless the user says otherwise; the code decides about MPI."""
+    process = instantiate(builder)
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    parameters = submitted[0]['pw']['parameters'].get_dict()
+    assert parameters['SYSTEM']['nbnd'] == 4 + 8
+    assert parameters['SYSTEM']['occupations'] == 'fixed'
+    process = instantiate(with_system(builder, nbnd=5))
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    assert submitted[0]['pw']['parameters'].get_dict()['SYSTEM']['nbnd'] == 5
+
+
+def capture(process):
+    """Let a process submit nothing, and return what it would have submitted."""
+    submitted = []
+
+    def submit(_, **inputs):
+        submitted.append(inputs)
+        return orm.WorkChainNode().store()
+
+    process.submit = submit
+    return submitted
+
+
+@pytest.fixture
+def make_scf(make_finished, make_remote, localhost):
+    """Return a factory of finished pw.x work chains."""
+
+    def make(exit_status=0, converged=True):
+        convergence = {'convergence_info': {'scf_conv': {'convergence_achieved': converged}}}
+        folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
+        outputs = {'output_parameters': orm.Dict(convergence), 'remote_folder': folder}
+        return make_finished('workflows', 'quantumespresso.pw.base', exit_status, outputs)
+
+    return make
+
+
+def test_scf_checks(builder, instantiate, make_scf):
+    """A run that failed or did not converge ends the work chain; pw.x itself says JOB DONE in both cases."""
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf(exit_status=401)]
+    assert process.inspect_scf() == CODES.ERROR_SUB_PROCESS_FAILED_SCF
+    process.ctx.scf = [make_scf(converged=False)]
+    assert process.inspect_scf() == CODES.ERROR_SCF_NOT_CONVERGED
+    process.ctx.scf = [make_scf()]
+    assert process.inspect_scf() is None
+    assert not process.should_run_scf()
+
+
+def test_cleaned_parent(builder, instantiate, make_scf):
+    """A finished run from the cache whose files are gone is run again, once, without the cache."""
+    process = instantiate(builder)
+    process.setup()
+    node = make_scf()
+    node.outputs.remote_folder.base.extras.set(orm.RemoteData.KEY_EXTRA_CLEANED, True)
+    process.ctx.scf = [node]
+    assert process.inspect_scf() is None
+    assert process.should_run_scf()
+    submitted = capture(process)
+    process.run_scf()
+    assert submitted[0]['pw']['metadata']['disable_cache'] is True
+    process.ctx.scf = [node]
+    assert process.inspect_scf() == CODES.ERROR_SCF_FOLDER_GONE
+
+
+def test_failed_steps(builder, instantiate, make_finished):
+    """Every step has its exit code."""
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320)
+    assert process.inspect_potential() == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL
+    process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='hamlr: Al: ultrasoft')
+    exit_code = process.inspect_reconstruct()
+    assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status
+    assert 'hamlr: Al: ultrasoft' in exit_code.message
+    assert process.node.process_state in (None, ProcessState.CREATED)
