@@ -1,0 +1,41 @@
+"""Configuration of Sphinx."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from aiida_hamlr import __version__
+
+project = 'aiida-hamlr'
+author = 'The aiida-hamlr developers'
+copyright = '2026, the aiida-hamlr developers'
+release = version = __version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.mathjax',
+    'sphinx.ext.napoleon',
+    'sphinx_copybutton',
+    'sphinx_design',
+    'generated',
+]
+myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath', 'substitution']
+myst_heading_anchors = 3
+myst_substitutions = {'version': version}
+exclude_patterns = ['_build', 'reference/_generated']
+
+html_theme = 'sphinx_book_theme'
+html_title = 'aiida-hamlr'
+html_theme_options = {
+    'repository_url': 'https://github.com/aiida-hamlr/aiida-hamlr',
+    'use_repository_button': True,
+    'show_navbar_depth': 1,
+}
+copybutton_prompt_text = '$ '
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'
+napoleon_google_docstring = False
+napoleon_use_rtype = False
