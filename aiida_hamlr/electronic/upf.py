@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from ase.data import atomic_numbers
 
+from aiida_hamlr.electronic.fortran import parse_numbers
 from aiida_hamlr.electronic.units import RYDBERG
 
 #: Quantum ESPRESSO's names of the functionals that this package knows (upper case, single spaces).
@@ -201,13 +202,7 @@ class _Reader:
 
     def numbers(self, text: str, tag: str) -> np.ndarray:
         try:
-            return np.array(text.split(), dtype=float)
-        except ValueError:
-            pass
-        # Fortran writes D exponents, and leaves the letter out when the exponent has three digits.
-        fortran = re.sub(r'(\d\.?)([+-]\d{3})\b', r'\1e\2', re.sub('[dD]', 'e', text))
-        try:
-            return np.array(fortran.split(), dtype=float)
+            return parse_numbers(text)
         except ValueError as error:
             self.fail(f'{tag} holds something that is not a number ({error})')
 
