@@ -36,7 +36,7 @@ plugins: install
 	AIIDA_PATH=$(VENV) verdi devel validate-plugins
 
 docs: install
-	AIIDA_PATH=$(VENV) sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 pytest: install
 	AIIDA_PATH=$(VENV) pytest --durations=15

@@ -1,11 +1,24 @@
 """Configuration of Sphinx."""
 
+import os
 import sys
+import tempfile
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+# The first import of AiiDA makes a configuration folder: not in the home of who builds this.
+os.environ.setdefault('AIIDA_PATH', tempfile.mkdtemp())
+(Path(os.environ['AIIDA_PATH']) / '.aiida').mkdir(exist_ok=True)
+
+from aiida.common.warnings import AiidaDeprecationWarning
+from aiida.manage.configuration import get_config
 
 from aiida_hamlr import __version__
+
+# Autodoc looks at every attribute of a node, those included that AiiDA has deprecated.
+get_config(create=True)
+warnings.simplefilter('ignore', AiidaDeprecationWarning)
 
 project = 'aiida-hamlr'
 author = 'The aiida-hamlr developers'
