@@ -1,8 +1,8 @@
 """The Hamiltonian in plane waves, and orbitals expanded in them: the independent check of the real-space route.
 
 ``<G| H(k) |G'> = |k + G|^2 + V(G - G') + sum_a sum_pq <k+G|beta_p^a> D_pq <beta_q^a|k+G'>`` with V the discrete Fourier
-transform of the potential on the FFT grid, as the plane-wave code itself applies it. Dense matrices: meant for
-small cells. Inside: bohr and Ry; results: eV.
+transform of the potential on the FFT grid, as the plane-wave code itself applies it. Meant for small
+cells. Inside: bohr and Ry; results: eV.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from ase import Atoms
-from scipy.linalg import eigvalsh
+from scipy import fft
+from scipy.linalg import block_diag, eigvalsh
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import LinearOperator, lobpcg
 from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.basis import Basis
@@ -19,6 +22,13 @@ from aiida_hamlr.electronic.harmonics import real_harmonics
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
+from aiida_hamlr.errors import NumericalError
+
+#: Up to this number of plane waves the matrix is diagonalised, beyond it the lowest states are found iteratively.
+DENSE_SIZE = 600
+
+#: Norm of the residual at which a state counts as found, Ry; the error of its energy is of the order of its square.
+RESIDUAL = 1e-6
 
 
 class PlaneWaveHamiltonian:
@@ -42,7 +52,8 @@ class PlaneWaveHamiltonian:
         self.reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
         self.pseudos = pseudos
         self.ecutwfc = ecutwfc
-        self._coefficients = np.fft.fftn(potential) / (np.size(potential) * RYDBERG)
+        self._potential = np.asarray(potential) / RYDBERG
+        self._coefficients = fft.fftn(self._potential) / self._potential.size
 
     def plane_waves(self, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices (n, 3) of the reciprocal vectors and ``k + G`` (n, 3), bohr^-1, of a fractional k-point."""
@@ -59,31 +70,96 @@ class PlaneWaveHamiltonian:
         prefactor = 4 * np.pi / np.sqrt(self.volume) * (-1j) ** angular_momentum
         return prefactor * (phase * transform)[:, None] * real_harmonics(angular_momentum, vectors)
 
+    def _projectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Plane-wave coefficients (n, p) of all projectors, and the (p, p) coupling between them, Ry."""
+        lengths = np.linalg.norm(vectors, axis=1)
+        columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
+        transforms = {
+            element: [self.pseudos[element].projector_form_factor(p, lengths) for p in range(len(projectors))]
+            for element, projectors in ((e, self.pseudos[e].projectors) for e in set(self.symbols))
+        }
+        for atom, element in enumerate(self.symbols):
+            projectors = self.pseudos[element].projectors
+            momenta = [projector.angular_momentum for projector in projectors]
+            columns += [
+                self._expand(vectors, atom, l, transform)
+                for l, transform in zip(momenta, transforms[element], strict=True)
+            ]
+            blocks = [
+                [
+                    self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
+                    for q, b in enumerate(momenta)
+                ]
+                for p, a in enumerate(momenta)
+            ]
+            couplings.append(np.block(blocks) if blocks else np.empty((0, 0)))
+        return np.concatenate(columns, axis=1), block_diag(*couplings)
+
     def matrix(self, kpoint: np.ndarray) -> np.ndarray:
         """(n, n) Hamiltonian in plane waves at a fractional k-point, Ry."""
         indices, vectors = self.plane_waves(kpoint)
         difference = indices[:, None, :] - indices[None, :, :]
         shape = self._coefficients.shape
         result = self._coefficients[tuple(difference[..., axis] % shape[axis] for axis in range(3))]
-        lengths = np.linalg.norm(vectors, axis=1)
-        result[np.diag_indices(len(lengths))] += lengths**2
-        for element in sorted(set(self.symbols)):
-            pseudo = self.pseudos[element]
-            transforms = [pseudo.projector_form_factor(index, lengths) for index in range(len(pseudo.projectors))]
-            for atom in (i for i, symbol in enumerate(self.symbols) if symbol == element):
-                expanded = [
-                    self._expand(vectors, atom, projector.angular_momentum, transform)
-                    for projector, transform in zip(pseudo.projectors, transforms, strict=True)
-                ]
-                for p, left in enumerate(expanded):
-                    for q, right in enumerate(expanded):
-                        if pseudo.dij[p, q] and left.shape == right.shape:
-                            result += pseudo.dij[p, q] * (left @ right.conj().T)
-        return result
+        result[np.diag_indices(len(vectors))] += (vectors**2).sum(axis=1)
+        projectors, coupling = self._projectors(vectors)
+        return result + (projectors @ coupling) @ projectors.conj().T
+
+    def operator(self, kpoint: np.ndarray) -> LinearOperator:
+        """The same as an operator that never forms the matrix: the potential acts on the FFT grid, Ry."""
+        indices, vectors = self.plane_waves(kpoint)
+        kinetic = (vectors**2).sum(axis=1)
+        projectors, coupling = self._projectors(vectors)
+        shape = self._potential.shape
+        # Plane waves beyond the grid's range fold back, as the products of the matrix do.
+        cells = np.ravel_multi_index(tuple((indices % shape).T), shape)
+        unique = len(np.unique(cells)) == len(cells)
+
+        def apply(vectors: np.ndarray) -> np.ndarray:
+            columns = vectors.reshape(len(cells), -1)
+            grid = np.zeros((columns.shape[1], self._potential.size), dtype=complex)
+            if unique:
+                grid[:, cells] = columns.T
+            else:
+                np.add.at(grid.T, cells, columns)
+            product = fft.ifftn(grid.reshape(-1, *shape), axes=(1, 2, 3)) * self._potential
+            local = fft.fftn(product, axes=(1, 2, 3)).reshape(len(grid), -1)[:, cells].T
+            nonlocal_part = projectors @ (coupling @ (projectors.conj().T @ columns))
+            return (kinetic[:, None] * columns + local + nonlocal_part).reshape(vectors.shape)
+
+        return LinearOperator((len(cells), len(cells)), matvec=apply, matmat=apply, dtype=complex)
 
     def eigenvalues(self, kpoint: np.ndarray, n_bands: int) -> np.ndarray:
-        """(n_bands,) lowest plane-wave eigenvalues at a fractional k-point, eV."""
-        return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
+        """(n_bands,) lowest plane-wave eigenvalues at a fractional k-point, eV.
+
+        Raises
+        ------
+        NumericalError
+            If the iterations do not converge.
+        """
+        size = len(self.plane_waves(kpoint)[0])
+        if size <= DENSE_SIZE:
+            return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
+        kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
+        # a few states more than asked for, so that those asked for converge fast
+        n_states = n_bands + 4
+        random = np.random.default_rng(0)
+        start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
+        start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
+        preconditioner = diags_array(1.0 / (1.0 + kinetic))
+        energies, _, history = lobpcg(
+            self.operator(kpoint),
+            start,
+            M=preconditioner,
+            largest=False,
+            tol=RESIDUAL,
+            maxiter=400,
+            retResidualNormsHistory=True,
+        )
+        order = np.argsort(energies)[:n_bands]
+        if not np.max(history[-1][order]) < 10 * RESIDUAL:
+            raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
+        return energies[order] * RYDBERG
 
     def orbitals(self, basis: Basis, kpoint: np.ndarray) -> np.ndarray:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""
@@ -110,6 +186,6 @@ class PlaneWaveHamiltonian:
         Comparable with ``sum_R exp(2 pi i k.R) M(R)`` of the blocks.
         """
         orbitals = self.orbitals(basis, kpoint)
-        hamiltonian = orbitals.conj().T @ self.matrix(kpoint) @ orbitals
+        hamiltonian = orbitals.conj().T @ (self.operator(kpoint) @ orbitals)
         overlap = orbitals.conj().T @ orbitals
         return (hamiltonian + hamiltonian.conj().T) * (0.5 * RYDBERG), (overlap + overlap.conj().T) * 0.5

@@ -78,12 +78,13 @@ def read_filplot(path: str | Path) -> GridFile:
 
 def _split_filplot(data: bytes) -> tuple[list[str], bytes]:
     """Header lines, the title left out, and the rest."""
-    stream = iter(data.split(b'\n', 4)[1:4])
-    sizes = [int(word) for word in next(stream).split()]
+    start = data[:1000].split(b'\n')
+    if len(start) < 3:
+        raise ValueError('the header ends early')
+    sizes = [int(word) for word in start[1].split()]
     if len(sizes) != 8 or min(sizes) < 1 or max(sizes) > 100_000:
         raise ValueError('its second line does not hold eight sizes')
-    lattice = next(stream).split()
-    n_lines = 3 + (3 if int(lattice[0]) == 0 else 0) + 1 + sizes[7] + sizes[6]
+    n_lines = 3 + (3 if int(start[2].split()[0]) == 0 else 0) + 1 + sizes[7] + sizes[6]
     lines = data.split(b'\n', n_lines)
     if len(lines) <= n_lines:
         raise ValueError('the header ends early')

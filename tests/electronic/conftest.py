@@ -1,0 +1,46 @@
+"""Rotations of structures and of their matrices."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from ase import Atoms
+from scipy.spatial.transform import Rotation
+
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.harmonics import real_harmonics
+
+
+def wigner_matrix(l: int, rotation: np.ndarray) -> np.ndarray:
+    """``D`` with ``Y(R v) = D Y(v)``, to the last digit (e3nn's goes through angles and loses half of them)."""
+    directions = np.random.default_rng(l).normal(size=(50, 3))
+    return np.linalg.lstsq(real_harmonics(l, directions), real_harmonics(l, directions @ rotation.T), rcond=None)[0].T
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A rotation about a general axis."""
+
+    matrix: np.ndarray
+
+    def structure(self, atoms: Atoms) -> Atoms:
+        cell, positions = atoms.cell[:] @ self.matrix.T, atoms.positions @ self.matrix.T
+        return Atoms(atoms.symbols, positions=positions, cell=cell, pbc=True)
+
+    def entries(self, pattern: BlockPattern, entries: np.ndarray, basis, symbols) -> np.ndarray:
+        """Every block as ``D_i M D_j^T``."""
+        wigner = {}
+        for element, species in basis.items():
+            wigner[element] = np.zeros((species.n_orbitals, species.n_orbitals))
+            for l, rows in zip(species.angular_momenta, species.shell_slices, strict=True):
+                wigner[element][rows, rows] = wigner_matrix(l, self.matrix)
+        result = np.empty_like(entries)
+        for block, (i, j) in enumerate(pattern.atom_pairs[:, 3:]):
+            start, stop = pattern.chunk_boundaries[block : block + 2]
+            result[start:stop] = (wigner[symbols[i]] @ pattern.block(entries, block) @ wigner[symbols[j]].T).ravel()
+        return result
+
+
+@pytest.fixture
+def turn() -> Turn:
+    return Turn(Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix())

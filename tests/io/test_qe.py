@@ -1,0 +1,198 @@
+"""Readers of Quantum ESPRESSO's files, on real runs and on damaged copies of them."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from aiida_hamlr.electronic.units import BOHR
+from aiida_hamlr.io.qe import (
+    check_same_structure,
+    check_supported,
+    element_of_label,
+    read_charge_density,
+    read_density,
+    read_filplot,
+    read_potential,
+    read_scf_xml,
+)
+
+pytestmark = pytest.mark.qe
+
+
+def test_run_is_read_in_ev_and_angstrom(rattled_alas_run):
+    run = rattled_alas_run.read()
+    check_supported(run)
+    assert run.atoms.get_chemical_symbols() == ['Al', 'As']
+    assert (run.n_electrons, run.n_spin, run.total_charge) == (8.0, 1, 0.0)
+    assert (run.ecutwfc, run.ecutrho, run.functional) == (pytest.approx(20), pytest.approx(80), 'lda_pz')
+    assert run.pseudo_files == {'Al': 'Al.upf', 'As': 'As.upf'}
+    assert run.weights.sum() == pytest.approx(1.0)
+    assert np.allclose(2 * run.kpoints, np.round(2 * run.kpoints))
+    printed = (rattled_alas_run.folder / 'out/aiida.save/data-file-schema.xml').read_text()
+    assert f'<creator NAME="PWSCF" VERSION="{run.version}"' in printed
+    assert run.eigenvalues.shape == run.occupations.shape == (len(run.kpoints), 8)
+    gap = run.eigenvalues[:, 4].min() - run.eigenvalues[:, 3].max()
+    assert 0.5 < gap < 3.0
+
+
+def test_filplot_of_the_density_is_that_of_the_binary_file(rattled_alas_run):
+    run = rattled_alas_run.read()
+    density = read_density(rattled_alas_run.density, run.atoms)
+    assert density.shape == run.fft_grid
+    assert np.abs(density - read_charge_density(rattled_alas_run.charge_density, run.fft_grid)).max() < 1e-9
+    assert density.mean() * run.atoms.get_volume() / BOHR**3 == pytest.approx(8.0, abs=1e-6)
+
+
+def test_filplot_header(rattled_alas_run):
+    grid = read_filplot(rattled_alas_run.potential)
+    check_same_structure(rattled_alas_run.read().atoms, grid.atoms)
+    assert grid.plot_num == 1
+    assert grid.valences == {'Al': 3.0, 'As': 5.0}
+    assert (grid.ecutwfc, grid.ecutrho) == (pytest.approx(20), pytest.approx(80))
+
+
+def test_padded_grid_is_cut_to_the_true_one(rattled_alas_run, tmp_path):
+    """Some FFT libraries pad the first dimension."""
+    grid = read_filplot(rattled_alas_run.potential)
+    n1, n2, n3 = grid.values.shape
+    lines = rattled_alas_run.potential.read_text().split('\n')
+    lines[1] = f'{n1 + 1} {n2} {n3} {n1} {n2} {n3} 2 2'
+    padded = np.concatenate([grid.values, np.full((1, n2, n3), 99.0)])
+    path = tmp_path / 'padded.filplot'
+    header = '\n'.join(lines[:11])
+    path.write_text(header + '\n' + '\n'.join(f'{value:.9E}' for value in padded.ravel(order='F')))
+    assert np.array_equal(read_filplot(path).values, grid.values)
+
+
+def damaged(run, tmp_path, change):
+    text = run.potential.read_text()
+    path = tmp_path / 'damaged.filplot'
+    path.write_text(change(text))
+    return path
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda t: t[: len(t) // 2], 'truncated or damaged'),
+        (lambda t: t.rstrip()[:-1] + '1 0.5\n', 'truncated or damaged'),
+        (lambda t: t[:200], 'not a pp.x filplot'),
+        (lambda t: '', 'not a pp.x filplot'),
+        (lambda t: t.replace('E+', 'X+', 1), 'damaged'),
+        (lambda t: t.rstrip().rsplit(maxsplit=1)[0] + ' NaN\n', 'not finite'),
+        (lambda t: t.replace('\n      ', '\n     -', 1), 'not a pp.x filplot'),
+        (lambda t: 'GIF89a' + t[1000:], 'not a pp.x filplot'),
+    ],
+)
+def test_damaged_filplots_are_refused_by_name(rattled_alas_run, tmp_path, change, message):
+    path = damaged(rattled_alas_run, tmp_path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_potential(path)
+    assert 'damaged.filplot' in str(caught.value)
+
+
+def test_other_quantities_and_other_structures_are_refused(rattled_alas_run):
+    atoms = rattled_alas_run.read().atoms
+    with pytest.raises(ValueError, match=r'holds the charge density \(plot_num = 0\).* plot_num = 1'):
+        read_potential(rattled_alas_run.density, atoms)
+    with pytest.raises(ValueError, match='belongs to another structure: lattice vectors differ'):
+        read_potential(rattled_alas_run.potential, bulk('AlAs', 'zincblende', a=5.66))
+    moved = atoms.copy()
+    moved.positions[1, 2] += 0.01
+    with pytest.raises(ValueError, match=r'atom 1 \(from 0\) is 0\.0100. Å from where'):
+        read_potential(rattled_alas_run.potential, moved)
+    swapped = atoms[[1, 0]]
+    with pytest.raises(ValueError, match='atom 0 .* is Al instead of As'):
+        read_potential(rattled_alas_run.potential, swapped)
+    with pytest.raises(ValueError, match='2 atoms instead of 4'):
+        read_potential(rattled_alas_run.potential, atoms * (2, 1, 1))
+    wrapped = atoms.copy()
+    wrapped.positions[0] += atoms.cell[1] - 2 * atoms.cell[2]
+    assert read_potential(rattled_alas_run.potential, wrapped).shape == rattled_alas_run.read().fft_grid
+    with pytest.raises(ValueError, match=r'absent\.filplot: cannot be read'):
+        read_potential(rattled_alas_run.folder / 'absent.filplot')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'converged': False}, 'did not converge'),
+        ({'n_spin': 2}, 'spin-polarised'),
+        ({'noncollinear': True}, 'noncollinear'),
+        ({'spin_orbit': True}, 'spin-orbit'),
+        ({'total_charge': 1.0}, 'charged'),
+        ({'ultrasoft': True}, 'ultrasoft'),
+        ({'paw': True}, 'PAW'),
+        ({'extensions': ('hybrid functional',)}, 'hybrid functional not supported'),
+        ({'functional': 'BLYP'}, "functional 'BLYP'"),
+        ({'eigenvalues': np.zeros((0,))}, 'no eigenvalues'),
+    ],
+)
+def test_unsupported_runs_are_refused_in_one_line(rattled_alas_run, changes, message):
+    run = dataclasses.replace(rattled_alas_run.read(), **changes)
+    with pytest.raises(ValueError, match=message) as caught:
+        check_supported(run)
+    assert str(caught.value).startswith(str(rattled_alas_run.xml))
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('<convergence_achieved>true', '<convergence_achieved>false', 'did not converge'),
+        ('<lsda>false', '<lsda>true', 'spin-polarised'),
+        ('<noncolin>false', '<noncolin>true', 'noncollinear'),
+        ('<tot_charge>0.0', '<tot_charge>1.0', 'charged'),
+        ('<uspp>false', '<uspp>true', 'ultrasoft'),
+        ('<paw>false', '<paw>true', 'PAW'),
+        ('<functional>PZ</functional>', '<functional>B3LYP</functional><hybrid/>', 'hybrid'),
+    ],
+)
+def test_what_the_xml_file_says_is_refused(rattled_alas_run, tmp_path, old, new, message):
+    path = tmp_path / 'run.xml'
+    text = rattled_alas_run.xml.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=message):
+        check_supported(read_scf_xml(path))
+
+
+def test_files_that_are_no_runs_are_refused_by_name(rattled_alas_run, tmp_path):
+    text = rattled_alas_run.xml.read_text()
+    cases = {
+        'truncated.xml': (text[: len(text) // 2], 'truncated'),
+        'other.xml': ('<svg><output/></svg>', 'not the XML file of a pw.x run'),
+        'early.xml': (re.sub('<output>.*</output>', '', text, flags=re.S), 'not the XML file of a pw.x run'),
+        'holes.xml': (re.sub('<basis_set>.*</basis_set>', '', text, flags=re.S), 'incomplete'),
+        'words.xml': (text.replace('<nelec>', '<nelec>eight '), 'words.xml'),
+        'atoms.xml': (text.replace('nat="2"', 'nat="3"'), 'atomic structure is incomplete'),
+    }
+    for name, (content, message) in cases.items():
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ValueError, match=message) as caught:
+            read_scf_xml(tmp_path / name)
+        assert name in str(caught.value)
+    with pytest.raises(ValueError, match=r'absent\.xml: cannot be read'):
+        read_scf_xml(tmp_path / 'absent.xml')
+
+
+def test_truncated_charge_density_is_refused(rattled_alas_run, tmp_path):
+    path = tmp_path / 'charge-density.dat'
+    path.write_bytes(rattled_alas_run.charge_density.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r'charge-density\.dat: '):
+        read_charge_density(path, rattled_alas_run.read().fft_grid)
+    with pytest.raises(ValueError, match='does not fit the FFT grid'):
+        read_charge_density(rattled_alas_run.charge_density, (8, 8, 8))
+
+
+@pytest.mark.parametrize(('label', 'element'), [('As', 'As'), ('Fe1', 'Fe'), ('H_cap', 'H'), ('o-2', 'O'), ('C1', 'C')])
+def test_species_labels(label, element):
+    assert element_of_label(label) == element
+
+
+def test_labels_without_an_element_are_refused():
+    with pytest.raises(ValueError, match='does not start with a chemical symbol'):
+        element_of_label('9z')
