@@ -8,6 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,18 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
         broker_backend='core.zeromq',
     ) as profile:
         yield profile
+
+
+@pytest.fixture
+def reachable_daemon(started_daemon_client):  # noqa: F811
+    """Start the daemon and wait for its broker, which on a busy machine starts later."""
+    from aiida.manage import get_manager
+
+    broker, deadline = get_manager().get_broker(), time.monotonic() + 60
+    while not broker.check_service_reachable():
+        assert time.monotonic() < deadline, 'the broker did not start'
+        time.sleep(0.2)
+    return started_daemon_client
 
 
 @pytest.fixture

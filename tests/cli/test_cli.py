@@ -1,0 +1,121 @@
+"""Tests of the command line."""
+
+import pytest
+import yaml
+from aiida import orm
+from aiida.cmdline.commands.cmd_verdi import verdi
+from aiida.cmdline.utils.echo import ExitCode
+from click.testing import CliRunner
+
+from aiida_hamlr.cli import cmd_root
+from aiida_hamlr.cli.options import load_structures
+
+
+@pytest.fixture
+def invoke(aiida_profile):
+    """Return a function that runs a command and returns its result."""
+
+    def run(command, *arguments):
+        result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=True)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+LAUNCH = ('reference', 'train', 'predict', 'pipeline')
+
+
+@pytest.mark.parametrize('command', [(), ('launch',), ('setup', 'codes'), *(('launch', name) for name in LAUNCH)])
+def test_help(invoke, command):
+    """Every command explains itself."""
+    result = invoke(cmd_root, *command, '--help')
+    assert result.exit_code == 0
+    assert 'Usage' in result.output
+
+
+def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
+    """Codes are made once, on a computer that is made if there is none; a missing executable is named."""
+    paths = {}
+    for name in ('pw', 'pp', 'hamlr'):
+        paths[name] = tmp_path / name
+        paths[name].touch()
+    arguments = ('setup', 'codes', *(f'--{name}={path}' for name, path in paths.items()))
+    for _ in range(2):
+        result = invoke(cmd_root, *arguments)
+        assert result.exit_code == 0, result.output
+    assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
+    assert str(orm.load_code('pp@localhost').filepath_executable) == str(paths['pp'])
+    assert orm.load_computer('localhost').is_configured
+    result = invoke(cmd_root, 'setup', 'codes', 'nowhere')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'nowhere' in result.output
+
+
+def test_executable_not_found(monkeypatch, tmp_path):
+    """The message says how to install what is missing."""
+    from aiida_hamlr.tools import setup
+
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setattr(setup.sys, 'executable', str(tmp_path / 'python'))
+    with pytest.raises(ValueError, match='pw.x was not found; install Quantum ESPRESSO: apt-get install'):
+        setup.find_executable('pw.x')
+
+
+def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
+    """Structures come from files with all their frames, from nodes and from groups."""
+    import ase.io
+    import click
+
+    path = tmp_path / 'frames.extxyz'
+    ase.io.write(path, [zincblende(), zincblende(cubic=True)])
+    group = orm.Group(label='study').store()
+    group.add_nodes(structure)
+    found = load_structures([str(path), str(structure.pk), 'study'])
+    assert list(found) == ['s0', 's1', 's2', 's3']
+    assert [len(node.sites) for node in found.values()] == [2, 8, 2, 2]
+    with pytest.raises(click.BadParameter, match='nothing_here'):
+        load_structures(['nothing_here'])
+    with pytest.raises(click.BadParameter, match='not a structure'):
+        load_structures([str(orm.Int(1).store().pk)])
+
+
+def test_launch_refuses(invoke, pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
+    """What is wrong with the inputs is one line, and nothing has run."""
+    codes = ('-X', pw_code.pk, '-Y', pp_code.pk, '-Z', hamlr_code.pk)
+    result = invoke(cmd_root, 'launch', 'reference', structure.pk, *codes, '-F', 'no_such_family')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'no_such_family' in result.output
+    overrides = tmp_path / 'overrides.yaml'
+    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'nspin': 2}}}}}))
+    arguments = (structure.pk, *codes, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
+    result = invoke(cmd_root, 'launch', 'reference', *arguments)
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'magnetic runs' in result.output
+    assert orm.QueryBuilder().append(orm.CalcJobNode).count() == 0
+
+
+@pytest.mark.parametrize('kind', ['hamiltonian', 'basis', 'dataset', 'model'])
+def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
+    """Nodes of each kind can be listed and shown."""
+    if kind == 'hamiltonian':
+        node = make_hamiltonian_node(gap_eV=1.25)
+    elif kind == 'dataset':
+        from aiida_hamlr.data.dataset import DatasetData
+
+        node = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
+    else:
+        node = request.getfixturevalue(f'{kind}_node')
+    result = invoke(verdi, 'data', 'hamlr', 'list', kind)
+    assert result.exit_code == 0, result.output
+    assert str(node.pk) in [line.split()[0] for line in result.output.splitlines()]
+    result = invoke(verdi, 'data', 'hamlr', 'show', node.pk)
+    assert result.exit_code == 0, result.output
+    assert node.uuid in result.output
+    assert 'Al' in result.output
+
+
+def test_empty_list(aiida_profile_clean, invoke):
+    """An empty profile has nothing to list."""
+    assert 'there are no model nodes' in invoke(verdi, 'data', 'hamlr', 'list', 'model').output

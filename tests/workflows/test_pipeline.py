@@ -1,0 +1,154 @@
+"""The whole way on real pw.x, pp.x and hamlr: references, dataset, training, prediction, comparison."""
+
+import re
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+
+from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
+from aiida_hamlr.plotting.provenance import ProvenanceGraph, plot_provenance
+from aiida_hamlr.workflows.pipeline import PipelineWorkChain
+
+DOCS = Path(__file__).resolve().parents[2] / 'docs'
+OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600, 'environment_variables': {'OMP_NUM_THREADS': '1'}}
+
+
+def rattled(zincblende, seed, n_cells=1):
+    """Return AlAs with random displacements."""
+    atoms = zincblende().repeat((1, 1, n_cells))
+    atoms.rattle(0.05, seed=seed)
+    return orm.StructureData(ase=atoms)
+
+
+@pytest.fixture
+def builder(pw_code, pp_code, hamlr_code, pseudo_family, zincblende):
+    """Return the inputs of a very small study."""
+    return PipelineWorkChain.get_builder_from_protocol(
+        pw_code,
+        pp_code,
+        hamlr_code,
+        {
+            'train': {'a': rattled(zincblende, 1), 'b': rattled(zincblende, 2)},
+            'validation': {'a': rattled(zincblende, 3)},
+            'predict': {'double': rattled(zincblende, 4, n_cells=2)},
+        },
+        protocol='fast',
+        overrides={
+            'max_concurrent': 2,
+            'clean_workdir': True,
+            'reference': {
+                'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
+                'generate_basis': {'parameters': {'size': 'szp', 'cutoff_radius': 6.0}},
+            },
+            'train': {'train': {'parameters': {'training': {'max_epochs': 3}}}},
+            'predict': {'predict': {'parameters': {'spacing': 0.5}}},
+        },
+        options=OPTIONS,
+    )
+
+
+def problem(builder):
+    """Return what the input specification says about a builder."""
+    error = PipelineWorkChain.spec().inputs.validate(builder._inputs(prune=True))
+    return None if error is None else error.message
+
+
+def test_refused(builder, pseudos, zincblende):
+    """What could only fail later is refused at the start."""
+    assert problem(builder) is None
+    from ase.build import bulk
+
+    structures = dict(builder.structures)
+    builder.structures = {**structures, 'predict': {'si': orm.StructureData(ase=bulk('Si'))}}
+    assert 'no pseudopotential of Si' in problem(builder)
+    builder.pseudos = pseudos
+    assert 'no structure in `structures.train` contains Si' in problem(builder)
+    builder.structures = {**structures, 'train': {}}
+    assert '`structures.train` is empty' in problem(builder)
+
+
+def run_documentation(name, names):
+    """Run the Python of a documentation page, one block after the other."""
+    for block in re.findall(r'```python\n(.*?)```', (DOCS / name).read_text(), re.DOTALL):
+        exec(block, names)  # noqa: S102
+    return names
+
+
+@pytest.mark.qe
+@pytest.mark.slow
+def test_pipeline(aiida_profile_clean, builder, tmp_path, monkeypatch, aiida_config, aiida_profile_factory):
+    """The outputs are there, lead back to pw.x, and go into an archive and out of it."""
+    result, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    assert set(result['references']) == {'train_a', 'train_b', 'validation_a', 'predict_double'}
+    assert result['dataset'].base.attributes.get('n_train') == 2
+    assert result['dataset'].base.attributes.get('basis_hash') == result['basis'].content_hash
+    assert result['train']['model'].base.attributes.get('basis_hash') == result['basis'].content_hash
+    assert result['train']['model'].species == ['Al', 'As']
+    assert len(result['train']['learning_curve'].get_array('epoch')) == 3
+    prediction = result['predict']['hamiltonians']['double']
+    reference = result['references']['predict_double']
+    assert prediction.base.attributes.get('origin') == 'predicted'
+    assert prediction.base.attributes.get('n_pairs') == reference.base.attributes.get('n_pairs')
+    assert result['predict']['bands']['double'].get_bands().shape[1] >= 16
+    # H0 alone is within some percent; three epochs do not spoil that.
+    assert 0 < result['comparison']['double']['mae_meV'] < 50
+    same = compare_hamiltonians(reference, reference)
+    assert same['mae_meV'] == 0
+    assert same['gap_error_meV'] == 0
+
+    # Everything was cleaned at the end, and cannot stand in for a new run.
+    jobs = orm.QueryBuilder().append(orm.CalcJobNode).all(flat=True)
+    assert all(job.outputs.remote_folder.is_cleaned for job in jobs)
+    pw = [job for job in jobs if job.process_type == 'aiida.calculations:quantumespresso.pw']
+    assert len(pw) == 4
+    assert not any(job.base.caching.is_valid_cache for job in pw)
+
+    # The page on queries, word for word.
+    monkeypatch.chdir(tmp_path)
+    names = run_documentation('howto/query.md', {'prediction': prediction})
+    # The reference of the predicted structure is no part of its history.
+    compared = builder.structures['predict']['double'].uuid
+    expected = {job.pk for job in pw if job.inputs.structure.uuid != compared}
+    assert {job.pk for job in names['pw_jobs']} == expected
+    assert names['model'].uuid == result['train']['model'].uuid
+    assert names['dataset'].uuid == result['dataset'].uuid
+    assert {entry.uuid for entry in names['learned_from']} == set(result['dataset'].get_uuids('train'))
+    assert names['hamiltonians'][0][0] == prediction.pk
+    assert [basis.pk for basis in names['bases']] == [result['basis'].pk]
+    assert [entry.pk for entry in names['affected']] == [result['train']['model'].pk]
+    assert names['failed'] == []
+
+    # The same as a figure and as text.
+    assert names['figure'].stat().st_size > 1000
+    text = ProvenanceGraph.of(prediction).to_text()
+    assert text.startswith(f'HamiltonianData<{prediction.pk}>')
+    assert '3 × PwCalculation' in text
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert plot_provenance(prediction, tmp_path / 'again.png') == tmp_path / 'again.txt'
+    assert (tmp_path / 'again.txt').read_text() == text
+
+    check_archive(prediction, tmp_path / 'prediction.aiida', aiida_config, aiida_profile_factory)
+
+
+def check_archive(prediction, path, config, profile_factory):
+    """Take a prediction with its history to an empty profile."""
+    from aiida.tools.archive import create_archive, import_archive
+
+    create_archive([prediction], filename=path)
+    entries, uuid = prediction.open().matrices['hamiltonian'], prediction.uuid
+    with profile_factory(config, storage_backend='core.sqlite_dos'):
+        assert orm.QueryBuilder().append(orm.Node).count() == 0
+        import_archive(path)
+        imported = orm.load_node(uuid)
+        assert type(imported) is type(prediction)
+        assert (imported.open().matrices['hamiltonian'] == entries).all()
+        query = orm.QueryBuilder().append(orm.Node, filters={'uuid': uuid}, tag='prediction')
+        query.append(
+            orm.CalcJobNode,
+            with_descendants='prediction',
+            filters={'process_type': 'aiida.calculations:quantumespresso.pw'},
+        )
+        assert query.distinct().count() == 3
