@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from torch.utils.data import Dataset, Sampler
-from torch_geometric.data import Batch, Data
 
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.blocks import BlockPattern
@@ -22,7 +21,7 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.frames import BlockFrames
-from aiida_hamlr.model.graph import PairSelection
+from aiida_hamlr.model.graph import Graph, PairSelection
 from aiida_hamlr.model.long_range import add_coulomb
 
 #: H that is nowhere further from H0 is H0, eV.
@@ -178,26 +177,15 @@ def block_means(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
 class Example:
     """A structure with targets, ready for the network; pairs of one element in both orientations."""
 
-    graph: Data
+    graph: Graph
     selection: PairSelection
     name: str
 
-    def drawn(self, generator: np.random.Generator) -> Data:
+    def drawn(self, generator: np.random.Generator) -> Graph:
         """One orientation of every pair, at random for pairs of one element."""
         n_half = self.selection.n_half
         chosen = np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
-        return self.with_pairs(torch.as_tensor(chosen))
-
-    def with_pairs(self, chosen: torch.Tensor) -> Data:
-        """The same graph with some of the pairs."""
-        graph = Data(num_nodes=self.graph.num_nodes)
-        for name, value in self.graph.items():
-            if name == keys.PAIR_INDEX:
-                value = value.index_select(1, chosen)
-            elif name.startswith('pair_'):
-                value = value.index_select(0, chosen)
-            graph[name] = value
-        return graph
+        return self.graph.with_pairs(torch.as_tensor(chosen))
 
 
 def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
@@ -206,7 +194,7 @@ def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelecti
     return BlockFrames(model.slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
 
 
-def add_long_range(model, graph: Data, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
+def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
     add_coulomb(graph, np.asarray(atoms.cell), atoms.positions, model.config.kernel_width)
     if model.config.multipole_order:
@@ -304,11 +292,3 @@ class EpochSampler(Sampler):
         order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
         order = np.resize(order, len(self) * self.n_processes)
         return ((int(index), self.epoch) for index in order[self.rank :: self.n_processes])
-
-
-def collate(graphs: Sequence[Data]) -> tuple[Data, torch.Tensor | None]:
-    """A batch and the structure of every atom; None for a single structure, which needs no copying."""
-    if len(graphs) == 1:
-        return graphs[0], None
-    batch = Batch.from_data_list(list(graphs))
-    return batch, batch.batch

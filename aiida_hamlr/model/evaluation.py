@@ -40,7 +40,8 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
     -------
     dict
         ``mae_meV``, ``mae_onsite_meV``, ``mae_onsite_diagonal_meV``, ``mae_overlapping_meV`` (elements with
-        ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from`` and ``to`` (Å), ``mae_meV`` and ``n_elements``.
+        ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from`` and ``to`` (Å), ``mae_meV`` and
+        ``n_elements``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
     error = 1e3 * np.abs(error + fitted_shift(error, overlap) * overlap)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import vesin
 from ase import Atoms
-from torch_geometric.data import Data
 
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.model import keys
@@ -16,6 +16,48 @@ from aiida_hamlr.model.wigner import bond_frame_wigner, flatten
 
 #: Atoms closer than this are a mistake in the structure, Å.
 SHORTEST_DISTANCE = 0.3
+
+
+class Graph(dict):
+    """Tensors of a structure, or of a batch of them, by the names of :mod:`keys`."""
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self[keys.SPECIES])
+
+    def to(self, device) -> Graph:
+        """The graph on a device."""
+        return Graph({name: value.to(device) for name, value in self.items()})
+
+    def with_pairs(self, chosen: torch.Tensor) -> Graph:
+        """The graph with some of its pairs."""
+        result = Graph(self)
+        for name, value in self.items():
+            if name == keys.PAIR_INDEX:
+                result[name] = value.index_select(1, chosen)
+            elif name.startswith('pair_'):
+                result[name] = value.index_select(0, chosen)
+        return result
+
+
+def batch_graphs(graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor | None]:
+    """One graph of several structures without edges between them, and the structure of every atom (N,).
+
+    A single graph is returned as it is, with None.
+    """
+    if len(graphs) == 1:
+        return graphs[0], None
+    sizes = torch.tensor([graph.n_atoms for graph in graphs])
+    offsets = (sizes.cumsum(0) - sizes).tolist()
+    batch = Graph()
+    for name in graphs[0]:
+        if name.endswith('_index'):
+            parts = [graph[name] + offset for graph, offset in zip(graphs, offsets, strict=True)]
+            batch[name] = torch.cat(parts, dim=1)
+        else:
+            batch[name] = torch.cat([graph[name] for graph in graphs])
+    return batch, torch.arange(len(graphs)).repeat_interleave(sizes)
 
 
 @dataclass(frozen=True)
@@ -115,7 +157,7 @@ class GraphBuilder:
     pair_cutoff: float
     dtype: torch.dtype = torch.float32
 
-    def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[Data, PairSelection]:
+    def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[Graph, PairSelection]:
         """Graph of a structure, and which blocks of the pattern its pairs are."""
         species = species_index(atoms.get_chemical_symbols(), self.species)
         edge_index, edge_vectors = message_edges(atoms, self.message_cutoff)
@@ -124,7 +166,7 @@ class GraphBuilder:
         lengths = np.where(onsite, 0.0, np.linalg.norm(vectors, axis=1))
         selection = PairSelection.of(pattern, lengths, species, self.pair_cutoff)
         pairs = selection.blocks
-        graph = Data(num_nodes=len(atoms))
+        graph = Graph()
         graph[keys.SPECIES] = torch.as_tensor(species)
         graph[keys.EDGE_INDEX] = torch.as_tensor(edge_index)
         graph[keys.PAIR_INDEX] = torch.as_tensor(np.stack([pattern.first[pairs], pattern.second[pairs]]))

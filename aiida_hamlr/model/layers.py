@@ -92,13 +92,14 @@ def to_frame(features: Features, wigner: tuple[torch.Tensor, torch.Tensor], top:
         [top - 1] + [2 * (top - m) for m in range(1, top + 1)], 1
     )
     pieces = [
-        torch.cat([features.scalars, natural[0].reshape(n_edges, -1)], dim=1),
-        unnatural[0].reshape(n_edges, -1),
+        torch.cat([features.scalars, natural[0].flatten(1)], dim=1),
+        unnatural[0].flatten(1),
     ]
     for plain, twisted in zip(natural[1:], unnatural[1:], strict=True):
-        plain = plain.reshape(n_edges, 2, -1)
+        plain = plain.reshape(n_edges, 2, plain.shape[1] // 2 * plain.shape[2])
         if twisted.shape[1]:
-            plain = torch.cat([plain, twisted.reshape(n_edges, 2, -1)], dim=2)
+            twisted = twisted.reshape(n_edges, 2, twisted.shape[1] // 2 * twisted.shape[2])
+            plain = torch.cat([plain, twisted], dim=2)
         pieces.append(plain)
     return pieces
 

@@ -23,6 +23,9 @@ INTERVAL = 15.0
 #: Part of the walltime kept for writing at the end, s.
 WALLTIME_MARGIN = 10.0
 
+#: A new epoch begins only if this many of the longest so far would fit.
+EPOCHS_TO_FIT = 1.5
+
 #: Validations in the whole training, unless the user says how often.
 N_VALIDATIONS = 20
 
@@ -96,7 +99,7 @@ class TrainingLoop(lightning.Callback):
         row['wall_s'] = round(module.seconds, 3)
         self._rows.append(row)
         self._longest_epoch = max(self._longest_epoch, time.monotonic() - self._epoch_started)
-        if not is_last and self._remaining() < 1.5 * self._longest_epoch:
+        if not is_last and self._remaining() < EPOCHS_TO_FIT * self._longest_epoch:
             self.out_of_time = trainer.should_stop = True
         self._report(row, is_last)
         if is_last or self.out_of_time or time.monotonic() - self._written > INTERVAL:

@@ -136,7 +136,7 @@ class TrainingModule(lightning.LightningModule):
         totals: dict[str, float] = {}
         with torch.no_grad():
             for example in examples:
-                graph = example.with_pairs(torch.arange(example.selection.n_half)).to(self.device)
+                graph = example.graph.with_pairs(torch.arange(example.selection.n_half)).to(self.device)
                 summary = self.errors(self.average(graph), graph, None).summary()
                 for key, value in summary.items():
                     totals[key] = totals.get(key, 0.0) + value / len(examples)

@@ -200,7 +200,7 @@ class ShortRangeNetwork(nn.Module):
             torch.cat([one.unnatural, other.unnatural], dim=2),
         )
         pieces = self.pairs(to_frame(both, self.wigner(graph[keys.PAIR_WIGNER]), self.widths.max_degree), radial)
-        pairs = torch.cat([piece.reshape(len(first), -1) for piece in pieces], dim=1)
+        pairs = torch.cat([piece.flatten(1) for piece in pieces], dim=1)
         invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
         return NetworkOutput(self.onsite(features, species), pairs, invariants)
 

@@ -25,13 +25,12 @@ from aiida_hamlr.model.data import (
     ExampleDataset,
     Reference,
     block_means,
-    collate,
     fit_normalisation,
     identify,
     make_example,
 )
 from aiida_hamlr.model.files import describe, write_model
-from aiida_hamlr.model.graph import message_edges
+from aiida_hamlr.model.graph import batch_graphs, message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.loop import TrainingLoop
 from aiida_hamlr.model.module import TrainingModule
@@ -130,7 +129,7 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
         ExampleDataset(train_set, settings.seed),
         batch_size=batch_size,
         sampler=EpochSampler(len(train_set), settings.seed),
-        collate_fn=collate,
+        collate_fn=batch_graphs,
     )
     identity = {
         'data': common.content_hash,

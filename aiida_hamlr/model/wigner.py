@@ -64,7 +64,7 @@ def bond_frame_wigner(vectors: np.ndarray, max_degree: int) -> list[np.ndarray]:
 
 def flatten(matrices: list[np.ndarray]) -> np.ndarray:
     """(E, sum (2l + 1)^2) the matrices of all l one after the other."""
-    return np.concatenate([matrix.reshape(len(matrix), -1) for matrix in matrices], axis=1)
+    return np.concatenate([matrix.reshape(len(matrix), matrix.shape[1] ** 2) for matrix in matrices], axis=1)
 
 
 def unflatten(flat: np.ndarray, max_degree: int) -> list[np.ndarray]:

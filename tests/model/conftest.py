@@ -1,0 +1,167 @@
+"""Small structures, bases and models for the tests of the network."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+
+from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.neighbours import overlap_pattern
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.model.config import ModelConfig
+from aiida_hamlr.model.data import frames_of
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+SMALL = {
+    'scalar_channels': 8,
+    'natural_channels': 6,
+    'unnatural_channels': 4,
+    'hidden_channels': 32,
+    'pair_channels': 32,
+    'radial_hidden': 16,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='session')
+def make_basis():
+    """A basis of smooth functions that vanish at the cutoff radius (bohr)."""
+
+    def make(shells, radius=5.5):
+        r = 0.02 * np.arange(round(radius / 0.02) + 1)
+        species = {}
+        for element, momenta in shells.items():
+            made = []
+            for n, l in enumerate(momenta):
+                values = r**l * np.exp(-(0.15 + 0.05 * n) * r**2) * (1 - (r / radius) ** 2) ** 3
+                made.append(Shell(l, radius, values / np.sqrt(np.sum(values**2 * r**2) * 0.02), f'{n}'))
+            species[element] = SpeciesBasis(element, 0.02, tuple(made))
+        return Basis(species)
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def mixed_atoms():
+    """Five atoms of three elements in a skew cell."""
+    rng = np.random.default_rng(1)
+    cell = np.diag([5.5, 6.0, 6.5]) + rng.normal(0, 0.3, (3, 3))
+    scaled = np.array([[0.0, 0.0, 0.0], [0.5, 0.4, 0.1], [0.1, 0.5, 0.6], [0.6, 0.0, 0.5], [0.3, 0.7, 0.3]])
+    atoms = Atoms('HGaAsGaH', cell=cell, scaled_positions=scaled, pbc=True)
+    atoms.rattle(0.2, seed=2)
+    return atoms
+
+
+@pytest.fixture(scope='session')
+def make_model():
+    """A model in float64 with random weights and tables."""
+
+    def make(shells, pair_cutoff=5.0, **config):
+        torch.manual_seed(0)
+        model = HamiltonianModel(
+            shells, ModelConfig(**{'variant': 'sr', **SMALL, **config}), pair_cutoff, 20.0
+        ).double()
+        slots, tables = model.slots, model.normalisation
+        generator = torch.Generator().manual_seed(3)
+        for a, first in enumerate(slots.species):
+            for b, second in enumerate(slots.species):
+                columns, _ = slots.pairs.transform(first, second)
+                kind = a * len(slots.species) + b
+                tables.pair_scale[kind][:, columns] = 0.5
+                if a < b:
+                    values = torch.randn(tables.two_body.shape[1], len(columns), generator=generator).double()
+                    tables.two_body[kind][:, columns] = 0.1 * values * torch.tensor(slots.pairs.is_two_body[columns])
+            columns, _ = slots.onsite.transform(first)
+            tables.onsite_scale[a, columns] = 1.0
+        if model.long_range is not None:
+            parameters = (model.long_range.species_charge, *model.long_range.environment[2].parameters())
+            with torch.no_grad():
+                for parameter in parameters:
+                    parameter += 0.3 * torch.randn(parameter.shape, generator=generator).double()
+        return model
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def predict_short_range():
+    """Flat matrix of the short-range part, eV."""
+
+    def predict(model, atoms, pattern):
+        graph, selection = model.builder.build(atoms, pattern)
+        model.normalise_pairs(graph)
+        with torch.no_grad():
+            components, _ = model.short_range(graph)
+        frames = frames_of(model, atoms, pattern, selection)
+        return frames.assemble(components.onsite.double().numpy(), components.pairs.double().numpy())
+
+    return predict
+
+
+@pytest.fixture(scope='session')
+def make_hamiltonian(make_basis):
+    """A file's content whose H - H0 = S (w_i + w_j) / 2 depends on the atoms' surroundings, eV."""
+    made = {}
+
+    def tables_of(shells):
+        key = str(shells)
+        if key not in made:
+            made[key] = TwoCentreTables(make_basis(shells))
+        return made[key]
+
+    def make(atoms, shells=None, strength=0.3, **attributes):
+        tables = tables_of(shells or {'Al': [0, 1], 'As': [0, 1, 1]})
+        basis = tables.basis
+        pattern = overlap_pattern(atoms, basis)
+        overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
+        lengths = np.linalg.norm(pattern.vectors(atoms.cell[:], atoms.positions), axis=1)
+        level = np.zeros(len(atoms))
+        np.add.at(level, pattern.first, strength * np.exp(-(((lengths - 1.8) / 0.7) ** 2)) * (lengths > 0))
+        level *= np.where(atoms.numbers == atoms.numbers.min(), 1.0, -0.7)
+        sizes = pattern.chunk_shapes.prod(axis=1)
+        delta = overlap * np.repeat(0.5 * (level[pattern.first] + level[pattern.second]), sizes)
+        known = {
+            'origin': 'reference',
+            'functional': 'lda_pz',
+            'gauge': 'neutral_atom',
+            'n_electrons': 4.0 * len(atoms),
+            'ecutrho_Ry': 72.0,
+            'scf_kpoints': [2, 2, 2],
+        }
+        matrices = {'overlap': overlap, 'h0': kinetic, 'hamiltonian': kinetic + delta}
+        return Hamiltonian(atoms, basis, pattern, matrices, {}, {**known, **attributes})
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def rattled():
+    """Rattled primitive cells of AlAs."""
+
+    def make(seed, amplitude=0.1):
+        atoms = bulk('AlAs', 'zincblende', a=5.6)
+        atoms.rattle(amplitude, seed=seed)
+        return atoms
+
+    return make
+
+
+@pytest.fixture
+def training_files(tmp_path, make_hamiltonian, rattled):
+    """Six files of rattled AlAs."""
+    paths = []
+    for seed in range(6):
+        path = tmp_path / 'data' / f'{seed}.h5'
+        make_hamiltonian(rattled(seed, 0.2), strength=2.0).write(path)
+        paths.append(path)
+    return paths

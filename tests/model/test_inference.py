@@ -1,0 +1,163 @@
+"""Prediction from a stored model: symmetries of the whole, refusals, safety of the folder."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from ase.build import make_supercell
+
+from aiida_hamlr.electronic.neighbours import overlap_pattern
+from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.files import read_model, write_model
+from aiida_hamlr.model.inference import Predictor, load_model
+
+SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
+
+
+@pytest.fixture(params=['sr', 'lr'])
+def predictor(request, make_model, make_basis):
+    model = make_model(SHELLS, variant=request.param, pair_cutoff=4.5)
+    return Predictor(model, {}, make_basis(SHELLS), {})
+
+
+@pytest.fixture
+def folder(tmp_path, predictor):
+    path = tmp_path / 'model'
+    write_model(path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {'variant': 'test'})
+    return path
+
+
+def test_prediction_is_marked_symmetric_and_adds_to_h0(predictor, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    predicted = predictor.predict_from(reference)
+    assert predicted.attributes['origin'] == 'predicted'
+    assert predicted.pattern.asymmetry(predicted.hamiltonian) < 1e-6
+    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    assert predicted.pattern.asymmetry(delta) < 1e-14
+    assert np.array_equal(predicted.hamiltonian, reference.h0 + delta)
+
+
+def test_charges_are_stored_and_neutral(predictor, make_hamiltonian, rattled):
+    attributes = predictor.predict_from(make_hamiltonian(rattled(0))).attributes
+    if predictor.model.long_range is None:
+        assert 'long_range_charges' not in attributes
+    else:
+        assert sum(attributes['long_range_charges']) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_supercell_translation_and_order(predictor, make_hamiltonian, rattled):
+    """The spectrum of a doubled, moved and reordered crystal holds that of the crystal, long range included."""
+    atoms = rattled(0)
+    double = make_supercell(atoms, np.diag([2, 1, 1]))
+    double.positions += [0.2, 0.5, -0.4]
+    double = double[[2, 0, 3, 1]]
+    levels = []
+    for one in (atoms, double):
+        hamiltonian = predictor.predict_from(make_hamiltonian(one))
+        pattern = hamiltonian.pattern
+        levels.append(
+            [np.sort(np.linalg.eigvalsh(pattern.block(hamiltonian.hamiltonian, int(p)))) for p in pattern.onsite]
+        )
+    for found in levels[1]:
+        expected = levels[0][0] if len(found) == len(levels[0][0]) else levels[0][1]
+        assert np.abs(found - expected).max() < 1e-6
+
+
+def test_stored_model_predicts_the_same(predictor, folder, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    again = load_model(folder)
+    assert np.array_equal(again.predict_from(reference).hamiltonian, predictor.predict_from(reference).hamiltonian)
+    assert again.basis.content_hash == predictor.basis.content_hash
+    described = json.loads((folder / 'model.json').read_text())
+    assert described['species'] == ['Al', 'As'] and '1o' in described['architecture']['irreps']
+
+
+def test_unknown_elements_are_refused(predictor, make_hamiltonian, rattled):
+    atoms = rattled(0)
+    atoms.symbols[1] = 'P'
+    with pytest.raises(ValueError, match='never saw P; it was trained on Al, As'):
+        predictor.predict(atoms)
+    with pytest.raises(ValueError, match='never saw P'):
+        predictor.predict_from(make_hamiltonian(atoms, {'Al': [0, 1], 'P': [0, 1]}))
+
+
+def test_another_basis_is_refused_naming_both(predictor, make_hamiltonian, rattled):
+    other = make_hamiltonian(rattled(0), {'Al': [0, 1, 2], 'As': [0, 1, 1]})
+    with pytest.raises(ValueError, match='basis of Al') as error:
+        predictor.predict_from(other)
+    for basis in (predictor.basis, other.basis):
+        assert basis['Al'].content_hash[:12] in str(error.value)
+
+
+def test_atoms_on_each_other_are_refused(predictor, make_basis, rattled):
+    atoms = rattled(0)
+    pattern = overlap_pattern(atoms, make_basis(SHELLS))
+    atoms.positions[1] = atoms.positions[0] + 0.05
+    with pytest.raises(ValueError, match='Å apart'):
+        predictor.correction(atoms, pattern, np.zeros(pattern.n_entries))
+
+
+@pytest.mark.parametrize(
+    ('damage', 'message'),
+    [
+        (lambda folder: shutil.rmtree(folder), 'cannot be read'),
+        (lambda folder: (folder / 'model.json').write_text('{'), 'truncated'),
+        (lambda folder: (folder / 'model.json').write_text('{"format": "other"}'), 'not a hamlr-model'),
+        (lambda folder: (folder / 'model.safetensors').write_bytes(b'\x00' * 20), 'not a safetensors file'),
+        (lambda folder: (folder / 'model.safetensors').unlink(), 'cannot be read'),
+        (lambda folder: (folder / 'basis' / 'Al.basis.h5').unlink(), 'no such file'),
+        (lambda folder: shutil.copy(folder / 'basis' / 'As.basis.h5', folder / 'basis' / 'Al.basis.h5'), 'As'),
+    ],
+)
+def test_damaged_folders_are_refused(folder, damage, message):
+    damage(folder)
+    with pytest.raises(ValueError, match=message):
+        load_model(folder)
+
+
+def test_newer_versions_are_refused_with_both_numbers(folder):
+    described = json.loads((folder / 'model.json').read_text())
+    (folder / 'model.json').write_text(json.dumps({**described, 'version': 99}))
+    with pytest.raises(ValueError, match='version 99 is newer than version 1'):
+        read_model(folder)
+
+
+def test_weights_that_are_not_finite_are_refused(predictor, folder):
+    state = predictor.model.state_dict()
+    state['network.embedding.weight'] = torch.full_like(state['network.embedding.weight'], float('nan'))
+    write_model(folder, predictor.model, state, predictor.basis, {}, {})
+    with pytest.raises(ValueError, match='not finite'):
+        load_model(folder)
+
+
+def test_evaluation_of_a_perfect_model_is_zero_up_to_the_constant(tmp_path, predictor, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    reference.matrices['hamiltonian'] = reference.h0 + delta + 0.3 * reference.overlap
+    reference.attributes['n_electrons'] = 4.0
+    reference.write(tmp_path / 'reference.h5')
+    found = evaluate(predictor, [tmp_path / 'reference.h5'])
+    for key in ('mae_meV', 'mae_onsite_meV', 'band_mae_occupied_meV', 'band_mae_conduction_meV', 'gap_error_meV'):
+        assert found[key] < 1e-4
+    assert sum(entry['n_elements'] for entry in found['mae_by_distance']) < reference.pattern.n_entries
+
+
+def test_evaluation_measures_a_known_error(tmp_path, predictor, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    error = np.zeros(reference.pattern.n_entries)
+    start, stop = reference.pattern.chunk_boundaries[[reference.pattern.onsite[0], reference.pattern.onsite[0] + 1]]
+    error[start + 1] = error[start + 4] = 0.01
+    reference.matrices['hamiltonian'] = reference.h0 + delta - error
+    reference.write(tmp_path / 'reference.h5')
+    found = evaluate(predictor, [tmp_path / 'reference.h5'], bands=False)
+    assert found['mae_meV'] == pytest.approx(20.0 / reference.pattern.n_entries, rel=1e-6)
+    assert found['mae_onsite_meV'] == pytest.approx(20.0 / (16 + 49), rel=1e-6)
+    assert 'gap_error_meV' not in found
+
+
+def test_without_files_there_is_nothing_to_evaluate(predictor):
+    with pytest.raises(ValueError, match='no Hamiltonian files'):
+        evaluate(predictor, [])

@@ -1,0 +1,183 @@
+"""Training: it learns, resumes exactly, and stops in order."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.module import TrainingModule
+from aiida_hamlr.model.training import train
+
+MODEL = {
+    'variant': 'sr',
+    'scalar_channels': 8,
+    'natural_channels': 6,
+    'unnatural_channels': 4,
+    'hidden_channels': 24,
+    'pair_channels': 24,
+    'radial_hidden': 16,
+    'radial_basis': 8,
+    'message_cutoff': 4.5,
+}
+
+
+def config(files, model=None, **training):
+    settings = {'max_epochs': 4, 'seed': 1, 'device': 'cpu', 'warmup_steps': 5, **training}
+    return {
+        'data': {'train': files[:4], 'validation': files[4:5], 'test': files[5:]},
+        'model': {**MODEL, **(model or {})},
+        'training': settings,
+    }
+
+
+def rows(folder):
+    with (folder / 'metrics.csv').open(newline='') as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_learns_and_leaves_a_model_that_predicts(training_files, tmp_path, capsys):
+    summary = train(config(training_files, max_epochs=20), tmp_path / 'run')
+    assert json.loads((tmp_path / 'run' / 'summary.json').read_text()) == summary
+    history = rows(tmp_path / 'run')
+    assert len(history) == 20
+    assert float(history[-1]['train_mae_meV']) < 0.9 * float(history[0]['train_mae_meV'])
+    assert 'epoch 20' in capsys.readouterr().out
+    predictor = load_model(tmp_path / 'run')
+    found = evaluate(predictor, training_files[5:])
+    reference = Hamiltonian.read(training_files[5])
+    untrained = 1e3 * np.abs(reference.hamiltonian - reference.h0).mean()
+    assert found['mae_meV'] < 0.1 * untrained
+    assert found['n_structures'] == 1
+
+
+def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rattled, make_model):
+    """H - H0 of known charges: order 0 finds them again."""
+    files = []
+    for seed in range(4):
+        atoms = rattled(seed, 0.0).repeat((2, 1, 1))
+        atoms.rattle(0.25, seed=seed)
+        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        teacher = make_model({'Al': [0, 1], 'As': [0, 1, 1]}, variant='lr', multipole_order=0)
+        with torch.no_grad():
+            for parameter in teacher.parameters():
+                parameter.zero_()
+            teacher.long_range.species_charge += torch.tensor([0.3, -0.3])
+        teacher.normalisation.onsite_scale.zero_()
+        teacher.normalisation.pair_scale.zero_()
+        teacher.normalisation.two_body.zero_()
+        predictor = Predictor(teacher, {}, hamiltonian.basis, {})
+        delta, charges = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        assert np.allclose(charges, [0.3, -0.3, 0.3, -0.3])
+        hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
+        path = tmp_path / f'{seed}.h5'
+        hamiltonian.write(path)
+        files.append(path)
+    settings = config(files, {'variant': 'lr', 'multipole_order': 0}, max_epochs=40, learning_rate=1e-2)
+    settings['data'] = {'train': files}
+    charges = train(settings, tmp_path / 'run')['species_charges']
+    assert charges['Al'] > 0.1 and charges['As'] == pytest.approx(-charges['Al'])
+
+
+class InterruptedTrainingError(Exception):
+    pass
+
+
+@pytest.mark.parametrize('variant', ['sr', 'lr'])
+def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant):
+    settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1)
+    train(settings, tmp_path / 'whole')
+    monkeypatch.setattr('aiida_hamlr.model.loop.INTERVAL', 0.0)
+    step = TrainingModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.current_epoch == 2 and batch_idx == 1:
+            raise InterruptedTrainingError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, 'training_step', interrupted)
+        with pytest.raises(InterruptedTrainingError):
+            train(settings, tmp_path / 'parts')
+    train(settings, tmp_path / 'parts')
+    whole, parts = rows(tmp_path / 'whole'), rows(tmp_path / 'parts')
+    assert len(whole) == len(parts) == 5
+    for one, other in zip(whole, parts, strict=True):
+        for key in ('step', 'learning_rate', 'train_mae_meV', 'validation_mae_meV'):
+            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-10), (one['epoch'], key)
+    weights = [load_model(tmp_path / name).model.state_dict() for name in ('whole', 'parts')]
+    assert all(torch.allclose(weights[0][key], weights[1][key], rtol=1e-10, atol=1e-13) for key in weights[0])
+
+
+def test_walltime_leaves_a_checkpoint_to_go_on_from(training_files, tmp_path, monkeypatch):
+    monkeypatch.setattr('aiida_hamlr.model.loop.WALLTIME_MARGIN', 1e6)
+    settings = config(training_files, walltime=10.0)
+    with pytest.raises(WalltimeReached, match='inside an epoch'):
+        train(settings, tmp_path / 'run')
+    monkeypatch.setattr('aiida_hamlr.model.loop.WALLTIME_MARGIN', 0.0)
+    monkeypatch.setattr('aiida_hamlr.model.loop.EPOCHS_TO_FIT', 1e6)
+    settings['training']['walltime'] = 1000.0
+    with pytest.raises(WalltimeReached, match='after epoch 1'):
+        train(settings, tmp_path / 'run')
+    assert (tmp_path / 'run' / 'checkpoints' / 'last.ckpt').exists()
+    assert not (tmp_path / 'run' / 'model').exists()
+    del settings['training']['walltime']
+    assert train(settings, tmp_path / 'run')['epochs'] == 4
+
+
+def test_checkpoint_holds_no_code_and_belongs_to_its_training(training_files, tmp_path):
+    settings = config(training_files, max_epochs=1)
+    train(settings, tmp_path / 'run')
+    stored = torch.load(tmp_path / 'run' / 'checkpoints' / 'last.ckpt', weights_only=True)
+    assert stored['epoch'] == 0
+    settings['model'] = {**MODEL, 'natural_channels': 8}
+    with pytest.raises(ValueError, match='another training: its model differs'):
+        train(settings, tmp_path / 'run')
+
+
+def test_divergence_is_a_numerical_failure(training_files, tmp_path, monkeypatch):
+    forward = TrainingModule.training_step
+
+    def poisoned(self, batch, batch_idx):
+        with torch.no_grad():
+            self.model.network.embedding.weight.fill_(float('nan'))
+        return forward(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, 'training_step', poisoned)
+    with pytest.raises(NumericalError, match='training diverged'):
+        train(config(training_files), tmp_path / 'run')
+
+
+def test_time_budget_ends_the_training(training_files, tmp_path):
+    summary = train(config(training_files, max_epochs=100000, max_time_s=3.0), tmp_path / 'run')
+    assert 2.5 < summary['training_s'] < 10.0
+    last = rows(tmp_path / 'run')[-1]
+    assert float(last['learning_rate']) < 0.1 * 4e-3
+
+
+def test_batches_learn_too(training_files, tmp_path):
+    train(config(training_files, {'variant': 'lr'}, max_epochs=2, batch_size=3), tmp_path / 'run')
+    assert rows(tmp_path / 'run')[-1]['step'] == '4'
+
+
+def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
+    settings = config(training_files)
+    settings['data']['test'] = training_files[:1]
+    with pytest.raises(ValueError, match=r'in data\.train and in data\.test'):
+        train(settings, tmp_path / 'run')
+
+
+def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_hamiltonian, rattled):
+    atoms = rattled(9)
+    atoms.symbols[0] = 'Ga'
+    path = tmp_path / 'gallium.h5'
+    make_hamiltonian(atoms, {'Ga': [0, 1], 'As': [0, 1, 1]}).write(path)
+    settings = config(training_files)
+    settings['data']['validation'] = [path]
+    with pytest.raises(ValueError, match='Ga: in data.validation or data.test, but in no file of data.train'):
+        train(settings, tmp_path / 'run')
