@@ -265,17 +265,21 @@ class ReferenceProgress:
     """How many references are done, and how long the whole demo still takes at this pace."""
 
     #: What the 48-atom reference costs in units of a small one, and the seconds that all after the references takes.
-    LARGE, AFTER = 8, 1.5 * TRAINING_TIME + 60
+    LARGE, AFTER = 6, 1.5 * TRAINING_TIME + 60
 
     def __init__(self, pipeline, total: int):
         self.pipeline, self.total, self.started = pipeline, total, time.monotonic()
+        self.done, self.pace = 0, 0.0
 
     def __call__(self) -> str:
-        done = sum(node.is_finished_ok for node in self.pipeline.called if node.process_label == 'ReferenceWorkChain')
+        called = [node for node in self.pipeline.called if node.process_label == 'ReferenceWorkChain']
+        done = sum(node.is_finished_ok for node in called)
+        elapsed = time.monotonic() - self.started
+        if done > self.done:
+            self.done, self.pace = done, elapsed / done
         text = f'{done} of {self.total}'
         if done:
-            pace = (time.monotonic() - self.started) / done
-            left = pace * (self.total - 1 - done + self.LARGE) + self.AFTER
+            left = max(self.pace * (self.total - 1 + self.LARGE) - elapsed, 0) + self.AFTER
             text += f', about {left / 60:.0f} min to the end of the demo'
         return text
 
