@@ -239,6 +239,28 @@ def test_basis_without_an_element(make_inputs, pseudos):
     assert 'no orbitals of Si' in problem('hamlr.reconstruct', {**valid, 'pseudos': pseudos})
 
 
+def test_seed_is_an_input(make_inputs, instantiate):
+    """For the cache, a training with the same inputs is the same, and one with another seed is not."""
+    inputs = make_inputs('hamlr.train')
+
+    def get_hash(seed):
+        builder = CalculationFactory('hamlr.train').get_builder()
+        builder._update(**{**inputs, 'seed': orm.Int(seed)})
+        return instantiate(builder).node.base.caching.compute_hash()
+
+    assert get_hash(1) == get_hash(1) != get_hash(2)
+
+
+def test_cleaned_potential_is_no_cache(make_finished, localhost):
+    """A job whose product was cleaned away cannot stand in for a new one."""
+    folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
+    calculation = CalculationFactory('hamlr.potential')
+    node = make_finished('calculations', 'hamlr.potential', outputs={'remote_folder': folder})
+    assert calculation.is_valid_cache(node)
+    folder.base.extras.set(orm.RemoteData.KEY_EXTRA_CLEANED, True)
+    assert not calculation.is_valid_cache(node)
+
+
 def test_slurm_script(make_inputs, hamlr_code, monkeypatch, tmp_path):
     """The lines that ask for a GPU come to the head of the job script."""
     from aiida.engine import run
