@@ -24,6 +24,9 @@ COMPACT_ELEMENTS = frozenset({'C', 'N', 'O', 'F'})
 #: A shell of the free atom below this level is semicore and gets one function, eV.
 SEMICORE_LEVEL = -30.0
 
+#: A level of the free atom that lies further from the one that the file gives belongs to a ghost state, eV.
+LEVEL_TOLERANCE = 1.0
+
 #: Highest angular momentum of a polarisation shell.
 LARGEST_POLARISATION = 2
 
@@ -67,7 +70,8 @@ def generate_basis(
     Raises
     ------
     ValueError
-        If the size is not known, the radius is not possible, or the occupied shells cannot be told.
+        If the size is not known, the radius is not possible, the occupied shells cannot be told, or the levels are not
+        those that the pseudopotential's file gives.
     """
     if size not in SIZES:
         raise ValueError(f'basis size {size!r} is not known; known are {", ".join(SIZES)}')
@@ -75,6 +79,7 @@ def generate_basis(
     confinement = confinement or SoftConfinement()
     atom = PseudoAtom(pseudo)
     levels = free_levels(atom, occupied_shells(pseudo))
+    _check_levels(pseudo, levels)
     n_zeta, n_polarisation = SIZES[size]
     plan = defaultdict(list)
     for shell, level in levels.items():
@@ -101,6 +106,18 @@ def generate_basis(
         'code': f'aiida-hamlr {__version__}',
     }
     return SpeciesBasis(pseudo.element, STEP, tuple(shells), metadata)
+
+
+def _check_levels(pseudo: Pseudopotential, levels: dict[OccupiedShell, float]):
+    given = {orbital.label.lower(): orbital.energy for orbital in pseudo.wavefunctions}
+    for shell, level in levels.items():
+        expected = given.get(shell.label)
+        if expected is not None and abs(level - expected) > LEVEL_TOLERANCE:
+            raise ValueError(
+                f'pseudopotential of {pseudo.element} ({pseudo.functional}, z = {pseudo.z_valence:g}): its free atom has '
+                f'{shell.label} at {level:.2f} eV, its file says {expected:.2f} eV; it has a ghost state or is damaged, '
+                'use another one'
+            )
 
 
 def free_levels(atom: PseudoAtom, shells: list[OccupiedShell]) -> dict[OccupiedShell, float]:

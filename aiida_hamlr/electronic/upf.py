@@ -151,6 +151,10 @@ def _check_numbers(content: UpfContent, name: str):
     l = np.array([projector.angular_momentum for projector in content.projectors])
     if np.any(content.dij[l[:, None] != l[None, :]] if len(l) else False):
         raise ValueError(f'{name}: PP_DIJ couples projectors of different angular momenta')
+    for i, projector in enumerate(content.projectors):
+        if content.dij[i, i] and not projector.values.any():
+            # Six files of PseudoDojo 0.5 are so: their s levels are off by electronvolts.
+            raise ValueError(f'{name}: PP_BETA.{i + 1} is zero everywhere; the file has lost a projector')
     momenta = [*l, *(wavefunction.angular_momentum for wavefunction in content.wavefunctions)]
     if any(not 0 <= momentum <= 4 for momentum in momenta):
         raise ValueError(f'{name}: angular momentum out of range in {sorted(set(momenta))}')

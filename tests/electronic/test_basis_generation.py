@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,9 @@ def test_bad_requests_are_refused(silicon):
         generate_basis(silicon, 'qzp')
     with pytest.raises(ValueError, match='cutoff radius 8.005 bohr'):
         generate_basis(silicon, 'dzp', 8.005)
+
+
+def test_pseudopotential_with_another_level_than_its_file_gives_is_refused(silicon):
+    shifted = [replace(w, energy=w.energy + (2.0 if w.angular_momentum == 0 else 0.0)) for w in silicon.wavefunctions]
+    with pytest.raises(ValueError, match=r'pseudopotential of Si .* its free atom has 3s at .* ghost state'):
+        generate_basis(replace(silicon, wavefunctions=tuple(shifted)))

@@ -244,6 +244,12 @@ def test_bad_files_are_refused_by_name(text, old, new, message):
     assert message in str(caught.value)
 
 
+def test_file_that_lost_a_projector_is_refused(content):
+    lost = (content.projectors[0], replace(content.projectors[1], values=np.zeros(len(content.r))))
+    with pytest.raises(ValueError, match=r'^Si\.upf: PP_BETA\.2 is zero everywhere'):
+        Pseudopotential.from_text(format_upf(replace(content, projectors=lost), '', 'test'), 'Si.upf')
+
+
 def test_a_file_cut_anywhere_is_refused(text):
     for length in range(0, len(text) - 8, len(text) // 40):
         with pytest.raises(ValueError, match='^cut.upf: '):
