@@ -8,6 +8,7 @@ from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
 @pytest.mark.qe
 @pytest.mark.daemon
+@pytest.mark.slow
 def test_reference(reachable_daemon, submit_and_await, pw_code, pp_code, hamlr_code, structure, pseudo_family):
     """The daemon takes a structure to its Hamiltonian; its occupied bands agree with pw.x within the basis' error."""
     builder = ReferenceWorkChain.get_builder_from_protocol(

@@ -78,6 +78,7 @@ def run_documentation(name, names):
 
 @pytest.mark.qe
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_pipeline(aiida_profile_clean, builder, tmp_path, monkeypatch, aiida_config, aiida_profile_factory):
     """The outputs are there, lead back to pw.x, and go into an archive and out of it."""
     result, node = run_get_node(builder)
