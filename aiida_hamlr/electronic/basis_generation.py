@@ -114,9 +114,9 @@ def _check_levels(pseudo: Pseudopotential, levels: dict[OccupiedShell, float]):
         expected = given.get(shell.label)
         if expected is not None and abs(level - expected) > LEVEL_TOLERANCE:
             raise ValueError(
-                f'pseudopotential of {pseudo.element} ({pseudo.functional}, z = {pseudo.z_valence:g}): its free atom has '
-                f'{shell.label} at {level:.2f} eV, its file says {expected:.2f} eV; it has a ghost state or is damaged, '
-                'use another one'
+                f'pseudopotential of {pseudo.element} ({pseudo.functional}, z = {pseudo.z_valence:g}): its free atom '
+                f'has {shell.label} at {level:.2f} eV, its file says {expected:.2f} eV; it has a ghost state or is '
+                'damaged, use another one'
             )
 
 
