@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 
 from aiida_hamlr.electronic.blocks import BlockPattern
+
+#: Images are numbered by three digits of this base, so that differences of images are differences of numbers.
+IMAGE_BASE = 1024
+
+#: Atoms whose rows are multiplied at once: small enough to skip most of the lower triangle, large enough for BLAS.
+CHUNK = 8
+
+
+@lru_cache(maxsize=256)
+def _upper_triangle(n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.triu_indices(n)
+
+
+def _image_numbers(images: np.ndarray) -> np.ndarray:
+    return (images[:, 0] * IMAGE_BASE + images[:, 1]) * IMAGE_BASE + images[:, 2]
 
 
 class BlockAccumulator:
     """Sums symmetric matrices, each between the orbitals of a few atoms and images, into a pattern's entries.
 
     Only one block of every pair ``(A, B), (B, A)`` is added, the other follows by transposition at the end: the
-    work is halved and the result is symmetric to the last bit. Blocks outside the pattern are dropped.
+    work is halved and the result is symmetric to the last bit. Blocks outside the pattern are dropped. Which block
+    goes where is found on the CPU, the numbers stay on the device.
 
     Parameters
     ----------
@@ -27,81 +45,86 @@ class BlockAccumulator:
 
     def __init__(self, pattern: BlockPattern, kinds: np.ndarray, n_operators: int = 1, device: str = 'cpu'):
         self.pattern = pattern
-        self.n_orbitals = [int(pattern.n_orbitals[kinds == kind][0]) for kind in range(kinds.max() + 1)]
-        self._low = torch.from_numpy(pattern.images.min(axis=0)).to(device)
-        self._extent = torch.from_numpy(np.ptp(pattern.images, axis=0) + 1).to(device)
-        self._n_atoms = len(pattern.n_orbitals)
-        kind_i, kind_j = kinds[pattern.first], kinds[pattern.second]
-        keys = self._keys(
-            *(torch.from_numpy(a.copy()).to(device) for a in (pattern.first, pattern.second, pattern.images))
-        )
-        self._keys_sorted, order = torch.sort(keys)
+        self.kinds = kinds
+        self.n_orbitals = np.array([pattern.n_orbitals[kinds == kind][0] for kind in range(kinds.max() + 1)])
+        self._device = device
+        keys = self._row_keys(pattern.first, np.zeros_like(pattern.images))
+        keys = keys + self._column_keys(pattern.second, pattern.images)
+        order = np.argsort(keys)
+        self._sorted_keys = keys[order]
         # position of every block within the sums of its pair of kinds, in the order of the sorted keys
         within = np.zeros(len(pattern), dtype=np.int64)
         self._members, self._sums = {}, {}
         for a, n_a in enumerate(self.n_orbitals):
             for b, n_b in enumerate(self.n_orbitals[a:], a):
-                members = np.flatnonzero((kind_i == a) & (kind_j == b))
+                members = np.flatnonzero((kinds[pattern.first] == a) & (kinds[pattern.second] == b))
                 within[members] = np.arange(len(members))
                 self._members[a, b] = members
-                shape = n_operators, len(members), n_a * n_b
-                self._sums[a, b] = torch.zeros(shape, dtype=torch.float64, device=device)
-        self._within = torch.from_numpy(within).to(device)[order]
+                self._sums[a, b] = [
+                    torch.zeros(len(members), int(n_a * n_b), dtype=torch.float64, device=device)
+                    for _ in range(n_operators)
+                ]
+        self._within = within[order]
 
-    def _keys(self, first, second, images):
-        shifted = images - self._low
-        cell = (shifted[..., 0] * self._extent[1] + shifted[..., 1]) * self._extent[2] + shifted[..., 2]
-        return (first * self._n_atoms + second) * self._extent.prod() + cell
+    def _row_keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return atoms * (len(self.kinds) * IMAGE_BASE**3) - _image_numbers(images)
 
-    def add(
-        self, segments: list[tuple[int, torch.Tensor, torch.Tensor]], lefts: list[torch.Tensor], right: torch.Tensor
-    ):
+    def _column_keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
+        return atoms * IMAGE_BASE**3 + _image_numbers(images) + IMAGE_BASE**3 // 2
+
+    def add(self, atoms: np.ndarray, images: np.ndarray, lefts: list[torch.Tensor], right: torch.Tensor):
         """Add ``left @ right.T``, which must be symmetric, for the ``left`` of every operator.
 
         Parameters
         ----------
-        segments : list of (kind, atoms, images)
-            Atoms (n,) and images (n, 3) of one kind each, in the order of the rows of ``left`` and ``right``; kinds
-            ascending.
+        atoms, images : (n,), (n, 3) int arrays
+            In the order of the rows of ``left`` and ``right``; kinds ascending.
         lefts : list of (orbitals, contracted) tensors
         right : (orbitals, contracted) tensor
         """
-        starts = np.concatenate([[0], np.cumsum([self.n_orbitals[kind] * len(atoms) for kind, atoms, _ in segments])])
-        for p, (kind, atoms, images) in enumerate(segments):
-            rows = slice(int(starts[p]), int(starts[p + 1]))
-            products = [left[rows] @ right[rows.start :].T for left in lefts]
-            for q in range(p, len(segments)):
-                other, other_atoms, other_images = segments[q]
-                columns = slice(int(starts[q]) - rows.start, int(starts[q + 1]) - rows.start)
-                i, j, slots = self._locate(atoms, images, other_atoms, other_images, p == q)
-                shape = (len(atoms), self.n_orbitals[kind]), (len(other_atoms), self.n_orbitals[other])
-                for sums, product in zip(self._sums[kind, other], products, strict=True):
-                    blocks = product[:, columns].unflatten(1, shape[1]).unflatten(0, shape[0]).permute(0, 2, 1, 3)
-                    chosen = blocks[i, j].flatten(1)
-                    if p == q:
-                        chosen[i == j] *= 0.5
-                    sums.index_add_(0, slots, chosen)
+        kinds = self.kinds[atoms]
+        i, j = _upper_triangle(len(atoms))
+        keys = self._row_keys(atoms, images)[i] + self._column_keys(atoms, images)[j]
+        slots = np.searchsorted(self._sorted_keys, keys)
+        slots[slots == len(self._sorted_keys)] = 0
+        found = np.flatnonzero(self._sorted_keys[slots] == keys)
+        i, j, slots = i[found], j[found], self._within[slots[found]]
+        starts = np.searchsorted(kinds, np.arange(len(self.n_orbitals) + 1))
+        offsets = np.concatenate([[0], np.cumsum(self.n_orbitals * np.diff(starts))])
+        present = np.unique(kinds)
+        for a in present:
+            rows, n_a = slice(int(offsets[a]), int(offsets[a + 1])), int(self.n_orbitals[a])
+            products = [self._upper_product(left, right, rows, n_a) for left in lefts]
+            for b in present[present >= a]:
+                columns, n_b = slice(int(offsets[b]) - rows.start, int(offsets[b + 1]) - rows.start), self.n_orbitals[b]
+                chosen = np.flatnonzero((kinds[i] == a) & (kinds[j] == b))
+                first, second = i[chosen] - starts[a], j[chosen] - starts[b]
+                diagonal = np.flatnonzero(i[chosen] == j[chosen])
+                indices = (first, second, slots[chosen], diagonal)
+                first, second, target, diagonal = (torch.from_numpy(index).to(self._device) for index in indices)
+                for sums, product in zip(self._sums[a, b], products, strict=True):
+                    blocks = product[:, columns].unflatten(1, (-1, int(n_b))).unflatten(0, (-1, n_a))
+                    values = blocks.permute(0, 2, 1, 3)[first, second].flatten(1)
+                    if len(diagonal):
+                        values[diagonal] *= 0.5
+                    sums.index_add_(0, target, values)
 
-    def _locate(self, atoms, images, other_atoms, other_images, same: bool):
-        """Pairs of the two lists that are in the pattern, and which sums they belong to."""
-        n_a, n_b, device = len(atoms), len(other_atoms), atoms.device
-        if same:
-            i, j = torch.triu_indices(n_a, n_b, device=device)
-        else:
-            i = torch.arange(n_a, device=device).repeat_interleave(n_b)
-            j = torch.arange(n_b, device=device).repeat(n_a)
-        difference = other_images[j] - images[i]
-        keys = self._keys(atoms[i], other_atoms[j], difference)
-        inside = ((difference >= self._low) & (difference < self._low + self._extent)).all(dim=1)
-        position = torch.searchsorted(self._keys_sorted, keys).clamp_(max=len(self._keys_sorted) - 1)
-        found = torch.nonzero(inside & (self._keys_sorted[position] == keys)).squeeze(1)
-        return i[found], j[found], self._within[position[found]]
+    @staticmethod
+    def _upper_product(left: torch.Tensor, right: torch.Tensor, rows: slice, n_orbitals: int) -> torch.Tensor:
+        """``left[rows] @ right[rows.start:].T``, of its blocks below the diagonal only some."""
+        result = left.new_empty(rows.stop - rows.start, len(right) - rows.start)
+        step = CHUNK * n_orbitals
+        for start in range(rows.start, rows.stop, step):
+            chunk = slice(start, min(start + step, rows.stop))
+            target = result[start - rows.start : chunk.stop - rows.start, start - rows.start :]
+            torch.mm(left[chunk], right[start:].T, out=target)
+        return result
 
     def entries(self) -> np.ndarray:
         """(n_operators, M) the sums as entries of the pattern."""
         n_operators = len(next(iter(self._sums.values())))
         half = np.zeros((n_operators, self.pattern.n_entries))
         for key, members in self._members.items():
-            sums = self._sums[key].cpu().numpy()
-            half[:, self.pattern.chunk_boundaries[members, None] + np.arange(sums.shape[2])] = sums
+            for row, sums in zip(half, self._sums[key], strict=True):
+                row[self.pattern.chunk_boundaries[members, None] + np.arange(sums.shape[1])] = sums.cpu().numpy()
         return half + half[:, self.pattern.transpose_indices]

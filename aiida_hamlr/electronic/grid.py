@@ -8,6 +8,8 @@ grow with it beyond the result. The work is done by torch, on the CPU or a GPU.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from itertools import combinations_with_replacement
 
 import numpy as np
 import spglib
@@ -19,12 +21,15 @@ from scipy.spatial import cKDTree
 from aiida_hamlr.electronic.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.harmonics import solid_harmonics
+from aiida_hamlr.electronic.harmonics import real_harmonics
 from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
 #: overhead for each product.
-BLOCK_EDGE = 2.0
+BLOCK_EDGE = 2.5
+
+#: Of the functions ``Y_1m``, which are this times a component of the direction.
+NORMALISATION = np.sqrt(3 / (4 * np.pi))
 
 
 def fft_grid(cell: np.ndarray, ecutrho: float, factors: tuple[int, int, int] = (1, 1, 1)) -> tuple[int, int, int]:
@@ -100,6 +105,27 @@ def _good_fft_order(n: int, factor: int) -> int:
         n += 1
 
 
+@cache
+def _monomials(l: int) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
+    """How solid harmonics of degree l > 0 follow from products of components.
+
+    Returns
+    -------
+    factors : tuple of (lower, component)
+        Every monomial of degree l as one of degree l - 1 times a component.
+    coefficients : (2l + 1, n) array
+        ``r^l Y_lm`` in terms of the monomials, but for ``sqrt(3 / 4 pi)``.
+    """
+    monomials = list(combinations_with_replacement(range(3), l))
+    lower = list(combinations_with_replacement(range(3), l - 1))
+    points = np.random.default_rng(0).normal(size=(8 * len(monomials), 3))
+    products = np.stack([points[:, list(monomial)].prod(axis=1) for monomial in monomials], axis=1)
+    values = real_harmonics(l, points) * np.linalg.norm(points, axis=1, keepdims=True) ** l / NORMALISATION
+    coefficients = np.linalg.lstsq(products, values, rcond=None)[0].T
+    coefficients[np.abs(coefficients) < 1e-13] = 0.0
+    return tuple((lower.index(monomial[:-1]), monomial[-1]) for monomial in monomials), coefficients
+
+
 class OrbitalEvaluator:
     """Values of the orbitals of one element at points.
 
@@ -115,7 +141,8 @@ class OrbitalEvaluator:
         self.radius = species.cutoff_radius
         self.n_orbitals = species.n_orbitals
         self._momenta = species.angular_momenta
-        self._step = species.step
+        self._slices = species.shell_slices
+        self._inverse_step = 1.0 / species.step
         self._last = int(np.ceil(self.radius / species.step))
         r = species.step * np.arange(self._last + 1)
         tables = []
@@ -127,28 +154,49 @@ class OrbitalEvaluator:
             reduced[1:] = values[1:] / r[1:] ** shell.angular_momentum
             # even in r: a parabola through the next two points gives the limit at the origin
             reduced[0] = values[0] if shell.angular_momentum == 0 else (4.0 * reduced[1] - reduced[2]) / 3.0
-            coefficients = CubicSpline(r, reduced, bc_type=((1, 0.0), 'not-a-knot')).c
-            # a last interval of zeros takes all points outside
-            tables.append(np.concatenate([coefficients, np.zeros((4, 1))], axis=1))
-        self._tables = torch.from_numpy(np.ascontiguousarray(np.stack(tables))).to(device)
+            spline = CubicSpline(r, reduced, bc_type=((1, 0.0), 'not-a-knot')).c
+            # in steps of the mesh; a last interval of zeros takes all points outside
+            spline = spline * species.step ** np.array([[3.0], [2.0], [1.0], [0.0]])
+            tables.append(np.concatenate([spline, np.zeros((4, 1))], axis=1))
+        table = np.stack(tables, axis=1).reshape(-1, self._last + 1)
+        self._table = torch.from_numpy(table * NORMALISATION).to(device)
+        self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
 
-    def __call__(self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, squared: torch.Tensor) -> torch.Tensor:
-        """(n, n_orbitals, points) values at (n, points) displacements from n atoms, bohr; ``squared = r^2``."""
-        scaled = squared.sqrt() / self._step
-        index = scaled.to(torch.int32).clamp_(max=self._last)
-        remainder = (scaled - index) * self._step
-        flat_index = index.flatten()
-        harmonics = solid_harmonics(max(self._momenta), x, y, z)
-        values = torch.empty(len(x), self.n_orbitals, x.shape[1], dtype=x.dtype, device=x.device)
-        row = 0
-        for l, table in zip(self._momenta, self._tables, strict=True):
-            radial = table[0].index_select(0, flat_index).view_as(x)
-            for coefficient in table[1:]:
-                radial.mul_(remainder).add_(coefficient.index_select(0, flat_index).view_as(x))
-            for harmonic in harmonics[l]:
-                torch.mul(radial, harmonic, out=values[:, row])
-                row += 1
+    def __call__(self, displacements: torch.Tensor) -> torch.Tensor:
+        """(n, n_orbitals, points) values at displacements (n, 3, points) from n atoms, bohr."""
+        n_atoms, _, n_points = displacements.shape
+        x, y, z = displacements.unbind(1)
+        scaled = torch.addcmul(torch.addcmul(x * x, y, y), z, z).sqrt_().mul_(self._inverse_step)
+        scaled.clamp_(max=self._last)
+        index = scaled.to(torch.int32)
+        remainder = scaled.sub_(index).view(-1)
+        # coefficients of one power of all shells: (shells, points of all atoms)
+        gathered = displacements.new_empty(len(self._table), index.numel())
+        for row, coefficient in zip(gathered, self._table, strict=True):
+            torch.index_select(coefficient, 0, index.view(-1), out=row)
+        cubic, square, linear, constant = gathered.unflatten(0, (4, len(self._momenta)))
+        radial = torch.addcmul(square, cubic, remainder)
+        radial = torch.addcmul(linear, radial, remainder)
+        radial = torch.addcmul(constant, radial, remainder).view(-1, n_atoms, 1, n_points)
+        harmonics = self._harmonics(displacements)
+        values = displacements.new_empty(n_atoms, self.n_orbitals, n_points)
+        for l, rows, factor in zip(self._momenta, self._slices, radial, strict=True):
+            torch.mul(factor, harmonics[l], out=values[:, rows])
         return values
+
+    def _harmonics(self, displacements: torch.Tensor) -> list:
+        """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (n, 2l + 1, points); those of l = 1 are x, y, z."""
+        result = [torch.full((1,), 1 / np.sqrt(3), dtype=displacements.dtype, device=displacements.device)]
+        result.append(displacements)
+        lower = displacements
+        for l, coefficients in enumerate(self._coefficients, 2):
+            factors, _ = _monomials(l)
+            monomials = displacements.new_empty(len(displacements), len(factors), displacements.shape[2])
+            for index, (a, b) in enumerate(factors):
+                torch.mul(lower[:, a], displacements[:, b], out=monomials[:, index])
+            result.append(torch.matmul(coefficients, monomials))
+            lower = monomials
+        return result
 
 
 def _images_near_cell(positions: np.ndarray, cell: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
@@ -221,45 +269,41 @@ def local_matrix(
     cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
     reach = max(evaluator.radius for evaluator in evaluators)
     image_atoms, images = _images_near_cell(positions, cell, reach)
+    order = np.argsort(kinds[image_atoms], kind='stable')
+    image_atoms, images = image_atoms[order], images[order]
     centres = positions[image_atoms] + images @ cell
-    tree = cKDTree(centres)
     image_kinds = kinds[image_atoms]
     radii = np.array([evaluator.radius for evaluator in evaluators])[image_kinds]
-    on_device = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in (centres, image_atoms, images)]
+    tree = cKDTree(centres)
     accumulator = BlockAccumulator(pattern, kinds, len(several), device)
     volume = abs(np.linalg.det(cell)) / np.prod(shape)
     axes = [np.arange(n)[:, None] / n * vector for n, vector in zip(shape, cell, strict=True)]
     for block in _grid_blocks(shape, cell, BLOCK_EDGE):
         x, y, z = (axis[part] for axis, part in zip(axes, block, strict=True))
-        points = (x[:, None, None] + y[None, :, None] + z[None, None, :]).reshape(-1, 3)
-        middle = points.mean(axis=0)
-        half = np.linalg.norm(points - middle, axis=1).max()
-        near = np.array(tree.query_ball_point(middle, reach + half), dtype=np.int64)
-        near = near[np.linalg.norm(centres[near] - middle, axis=1) < radii[near] + half]
-        points_t = torch.from_numpy(np.ascontiguousarray(points.T)).to(device)
-        segments, values = [], []
-        for kind in np.unique(image_kinds[near]):
-            chosen = torch.from_numpy(np.sort(near[image_kinds[near] == kind])).to(device)
-            evaluated = _evaluate(evaluators[kind], points_t, on_device[0][chosen])
-            if evaluated is not None:
-                kept, orbitals = evaluated
-                segments.append((int(kind), on_device[1][chosen[kept]], on_device[2][chosen[kept]]))
-                values.append(orbitals)
-        if segments:
-            orbitals = torch.cat(values)
-            weights = torch.from_numpy(several[(slice(None), *block)].reshape(len(several), -1) * volume).to(device)
-            accumulator.add(segments, [orbitals * weight for weight in weights], orbitals)
+        points = (x.T[:, :, None, None] + y.T[:, None, :, None] + z.T[:, None, None, :]).reshape(3, -1)
+        near = _atoms_within_reach(tree, radii, reach, points)
+        if not len(near):
+            continue
+        displacements = torch.from_numpy(points - centres[near, :, None]).to(device)
+        bounds = np.searchsorted(image_kinds[near], np.arange(len(elements) + 1))
+        values = [
+            evaluator(displacements[start:stop]).flatten(0, 1)
+            for evaluator, start, stop in zip(evaluators, bounds[:-1], bounds[1:], strict=True)
+            if stop > start
+        ]
+        orbitals = torch.cat(values) if len(values) > 1 else values[0]
+        weights = torch.from_numpy(several[(slice(None), *block)].reshape(len(several), -1) * volume).to(device)
+        accumulator.add(image_atoms[near], images[near], [orbitals * weight for weight in weights], orbitals)
     entries = accumulator.entries()
     return entries if potential.ndim == 4 else entries[0]
 
 
-def _evaluate(evaluator: OrbitalEvaluator, points: torch.Tensor, centres: torch.Tensor):
-    """Which of the centres reach the points, and (orbitals, points) values of theirs; None if none does."""
-    x, y, z = (points[axis] - centres[:, axis, None] for axis in range(3))
-    squared = x * x + y * y + z * z
-    kept = torch.nonzero(squared.amin(dim=1) < evaluator.radius**2).squeeze(1)
-    if not len(kept):
-        return None
-    if len(kept) < len(centres):
-        x, y, z, squared = (array[kept] for array in (x, y, z, squared))
-    return kept, evaluator(x, y, z, squared).flatten(0, 1)
+def _atoms_within_reach(tree: cKDTree, radii: np.ndarray, reach: float, points: np.ndarray) -> np.ndarray:
+    """Indices, ascending, of the tree's atoms whose orbitals are not zero at all of the points."""
+    middle = points.mean(axis=1)
+    relative = points - middle[:, None]
+    distances = (relative**2).sum(axis=0)
+    near = np.array(sorted(tree.query_ball_point(middle, reach + np.sqrt(distances.max()))), dtype=np.int64)
+    offsets = tree.data[near] - middle
+    squared = distances - 2 * offsets @ relative + (offsets**2).sum(axis=1)[:, None]
+    return near[squared.min(axis=1, initial=np.inf) < radii[near] ** 2]

@@ -241,11 +241,8 @@ class TwoCentreTables:
         for atom, neighbours, blocks in self.projections(atoms):
             by_atom.setdefault(atom, []).append((neighbours, blocks))
         for atom, parts in by_atom.items():
-            segments = [
-                (int(kinds[n[0, 3]]), torch.from_numpy(n[:, 3].copy()), torch.from_numpy(n[:, :3].copy()))
-                for n, _ in parts
-            ]
+            neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
             left = torch.from_numpy(projections @ couplings[symbols[atom]])
-            accumulator.add(segments, [left], torch.from_numpy(projections))
+            accumulator.add(neighbours[:, 3], neighbours[:, :3], [left], torch.from_numpy(projections))
         return accumulator.entries()[0] * RYDBERG
