@@ -22,6 +22,7 @@ from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
+from aiida_hamlr.model.initial_charges import fit_charges
 from aiida_hamlr.model.long_range import add_coulomb
 
 #: H that is nowhere further from H0 is H0, eV.
@@ -234,27 +235,46 @@ def make_example(model, reference: Reference, tables: TwoCentreTables) -> Exampl
     return Example(graph, selection, reference.path)
 
 
-def fit_normalisation(model, examples: Sequence[Example]):
-    """Fill a model's tables from the training set."""
-    n_species = len(model.slots.species)
-    kinds, species = [], []
+def prepare(model, examples: Sequence[Example]):
+    """Set a model's tables, and its charges to begin with, from the training set; complete the graphs with the tables.
+
+    The tables are those of H - H0 less the part of the initial charges, which is what the network has to give at first.
+    """
     for example in examples:
-        elements = example.graph[keys.SPECIES].numpy()
-        first, second = example.graph[keys.PAIR_INDEX].numpy()
+        model.normalise_pairs(example.graph)
+    if model.long_range is not None:
+        charges = fit_charges(
+            [example.graph for example in examples],
+            len(model.slots.species),
+            model.config.message_cutoff,
+            model.slots.onsite.multiplicity,
+        )
+        with torch.no_grad():
+            model.long_range.species_charge.copy_(torch.as_tensor(charges))
+    _fit_normalisation(model, examples)
+    for example in examples:
+        model.normalise_pairs(example.graph)
+
+
+def _fit_normalisation(model, examples: Sequence[Example]):
+    n_species = len(model.slots.species)
+    kinds, lengths, pairs, species, onsite = [], [], [], [], []
+    for example in examples:
+        graph = example.graph
+        elements = graph[keys.SPECIES].numpy()
+        first, second = graph[keys.PAIR_INDEX].numpy()
         kinds.append(n_species * elements[first] + elements[second])
+        lengths.append(graph[keys.PAIR_LENGTH].double().numpy())
         species.append(elements)
-
-    def stacked(name):
-        return np.concatenate([example.graph[name].double().numpy() for example in examples])
-
-    model.normalisation.fit(
-        model.slots,
-        np.concatenate(kinds),
-        stacked(keys.PAIR_LENGTH),
-        stacked(keys.PAIR_TARGET),
-        np.concatenate(species),
-        stacked(keys.ONSITE_TARGET),
-    )
+        onsite_target, pair_target = graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET]
+        if model.long_range is not None:
+            with torch.no_grad():
+                onsite_part, pair_part = model.long_range.of_species(graph)
+            onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
+        pairs.append(pair_target.double().numpy())
+        onsite.append(onsite_target.double().numpy())
+    arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
+    model.normalisation.fit(model.slots, *arrays)
 
 
 class ExampleDataset(Dataset):

@@ -13,7 +13,7 @@ from aiida_hamlr.model.graph import GraphBuilder
 from aiida_hamlr.model.irreps import ShellSlots
 from aiida_hamlr.model.long_range import LongRangeChannel
 from aiida_hamlr.model.network import ShortRangeNetwork
-from aiida_hamlr.model.normalisation import Normalisation
+from aiida_hamlr.model.normalisation import Normalisation, switch
 
 
 @dataclass
@@ -74,11 +74,13 @@ class HamiltonianModel(nn.Module):
         )
 
     def normalise_pairs(self, graph):
-        """Store the two-body part and the scales of the pairs in a graph."""
+        """Store the two-body part, the scales and the switch of the pairs in a graph."""
         species = graph[keys.SPECIES].numpy()
         first, second = graph[keys.PAIR_INDEX].numpy()
         kinds = len(self.slots.species) * species[first] + species[second]
-        baseline, scale = self.normalisation.pairs(kinds, graph[keys.PAIR_LENGTH].double().numpy())
+        lengths = graph[keys.PAIR_LENGTH].double().numpy()
+        baseline, scale = self.normalisation.pairs(kinds, lengths)
+        graph[keys.PAIR_SWITCH] = torch.as_tensor(switch(lengths, self.pair_cutoff), dtype=self.dtype)
         graph[keys.PAIR_BASELINE] = torch.as_tensor(baseline, dtype=self.dtype)
         graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
 
@@ -104,6 +106,5 @@ class HamiltonianModel(nn.Module):
         if self.long_range is None:
             return components
         charges, factors = self.long_range.charges(invariants, graph, structure)
-        potential, field = self.long_range.potentials(charges, graph)
-        onsite, pairs = self.long_range.blocks(potential, field, factors, graph)
+        onsite, pairs = self.long_range(charges, factors, graph)
         return Components(components.onsite + onsite, components.pairs + pairs, charges, factors)

@@ -21,6 +21,7 @@ from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.files import read_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.long_range import coulomb_sum, long_range_entries
+from aiida_hamlr.model.normalisation import switch
 
 
 class Predictor:
@@ -130,8 +131,10 @@ class Predictor:
                 if model.long_range.multipole_order:
                     dipole = self._tables.dipole(atoms, pattern)
                     terms = {'field': field, 'factor': factor, 'dipole': dipole, 'vectors': frames.vectors}
+                entries = long_range_entries(pattern, overlap, potential, **terms)
+                damping = switch(np.linalg.norm(frames.vectors, axis=1), model.pair_cutoff)
                 # The tables of the dipole integrals are symmetric to their interpolation error only.
-                delta += pattern.symmetrize(long_range_entries(pattern, overlap, potential, **terms))
+                delta += pattern.symmetrize(np.repeat(damping, pattern.chunk_shapes.prod(axis=1)) * entries)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')
         return delta, charges

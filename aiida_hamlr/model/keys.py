@@ -20,6 +20,8 @@ PAIR_WIGNER = 'pair_wigner'
 PAIR_BASELINE = 'pair_baseline'
 #: (P, n_columns) scale of what the network adds to it, eV.
 PAIR_SCALE = 'pair_scale'
+#: (P,) factor that takes blocks to zero at the pair cutoff.
+PAIR_SWITCH = 'pair_switch'
 #: (P, n_columns) the block of H - H0 in the bond frame, eV.
 PAIR_TARGET = 'pair_target'
 #: (P, n_columns) the overlap block in the bond frame.

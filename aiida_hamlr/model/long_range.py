@@ -153,6 +153,12 @@ class LongRangeChannel(nn.Module):
         count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
         return charge - (total / count)[structure], factor
 
+    def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Blocks of one structure if every atom had the constants of its element."""
+        species = graph[keys.SPECIES]
+        charge = self.species_charge.double()[species]
+        return self(charge - charge.mean(), self.species_factor.double()[species], graph)
+
     @staticmethod
     def potentials(charge: torch.Tensor, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) from the matrices stored in a graph."""
@@ -162,19 +168,25 @@ class LongRangeChannel(nn.Module):
         field = charge.new_zeros(len(charge), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
         return potential, field
 
-    def blocks(self, potential, field, factor, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision."""
+    def forward(self, charge, factor, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
+
+        The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
+        the place far from both where their orbitals meet, and there is no network to mend it.
+        """
+        potential, field = self.potentials(charge, graph)
         overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
         first, second = graph[keys.PAIR_INDEX]
         potential = potential.to(overlap.dtype)
         scale = -0.5 * (potential[first] + potential[second])
         onsite = -potential[:, None] * onsite_overlap
         if not self.multipole_order:
-            return onsite, scale[:, None] * overlap
+            return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
         force = (factor[:, None] * field).to(overlap.dtype)
         # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
         scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
-        both = 0.5 * (force[first] + force[second])
+        both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])
+        scale = graph[keys.PAIR_SWITCH] * scale
         pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
         return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
 

@@ -25,9 +25,9 @@ from aiida_hamlr.model.data import (
     ExampleDataset,
     Reference,
     block_means,
-    fit_normalisation,
     identify,
     make_example,
+    prepare,
 )
 from aiida_hamlr.model.files import describe, write_model
 from aiida_hamlr.model.graph import batch_graphs, message_edges
@@ -83,8 +83,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         if name != 'test'
     }
     del references
-    fit_normalisation(model, examples['train'])
-    for example in (*examples['train'], *examples['validation']):
+    prepare(model, examples['train'])
+    for example in examples['validation']:
         model.normalise_pairs(example.graph)
     module = _fit(model, settings, common, examples, output, started)
     return _finish(module, common, files, output, started)

@@ -12,9 +12,9 @@ from aiida_hamlr.model.data import (
     EpochSampler,
     Reference,
     block_means,
-    fit_normalisation,
     identify,
     make_example,
+    prepare,
 )
 from aiida_hamlr.model.graph import batch_graphs
 from aiida_hamlr.model.losses import ComponentErrors
@@ -103,8 +103,7 @@ def example(reference, make_model):
     model = make_model(SHELLS, pair_cutoff=4.5)
     one = reference(0)
     made = make_example(model, one, TwoCentreTables(one.basis))
-    fit_normalisation(model, [made])
-    model.normalise_pairs(made.graph)
+    prepare(model, [made])
     return model, one, made
 
 
@@ -145,9 +144,7 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
     references = [reference(0), reference(1)]
     tables = TwoCentreTables(references[0].basis)
     examples = [make_example(model, one, tables) for one in references]
-    fit_normalisation(model, examples)
-    for one in examples:
-        model.normalise_pairs(one.graph)
+    prepare(model, examples)
     errors = ComponentErrors(model.slots.onsite.multiplicity).double()
     graphs = [one.drawn(np.random.default_rng(n)) for n, one in enumerate(examples)]
     with torch.no_grad():

@@ -78,10 +78,10 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rat
         path = tmp_path / f'{seed}.h5'
         hamiltonian.write(path)
         files.append(path)
-    settings = config(files, {'variant': 'lr', 'multipole_order': 0}, max_epochs=40, learning_rate=1e-2)
+    settings = config(files, {'variant': 'lr', 'multipole_order': 0}, max_epochs=8)
     settings['data'] = {'train': files}
     charges = train(settings, tmp_path / 'run')['species_charges']
-    assert charges['Al'] > 0.1 and charges['As'] == pytest.approx(-charges['Al'])
+    assert charges['Al'] == pytest.approx(0.3, abs=0.03) and charges['As'] == pytest.approx(-charges['Al'])
 
 
 class InterruptedTrainingError(Exception):

@@ -1,0 +1,87 @@
+"""First guess of the long-range charges: a linear fit of the atoms' levels in the training set.
+
+Training would find the charges as well, but slowly: a bulk potential that comes with them must be cancelled by the
+short-range part at every step. Starting from the fit, that part learns what the charges leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.layers import bessel_basis, envelope
+
+#: Radial functions per element of the neighbours that stand for all that is local.
+N_LOCAL = 8
+
+#: Ridge on the charges, which keeps them at zero where the data do not tell them, and on the coefficients of what is
+#: local, which leaves to the charges what both could explain; relative to the largest diagonal of the normal equations.
+RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+
+
+def atom_levels(graph, multiplicity: np.ndarray) -> np.ndarray:
+    """(N,) mean level of every atom in H - H0: the multiple of the on-site overlap nearest to the block, eV."""
+    target, overlap = graph[keys.ONSITE_TARGET].double().numpy(), graph[keys.ONSITE_OVERLAP].double().numpy()
+    return (multiplicity * target * overlap).sum(1) / (multiplicity * overlap**2).sum(1)
+
+
+def local_descriptors(graph, n_species: int, cutoff: float) -> np.ndarray:
+    """(N, n) sums of radial functions over the neighbours of each element, apart for every element of the atom."""
+    species, lengths = graph[keys.SPECIES].numpy(), graph[keys.EDGE_LENGTH].double()
+    receiver, sender = graph[keys.EDGE_INDEX].numpy()
+    radial = (bessel_basis(lengths, cutoff, N_LOCAL) * envelope(lengths, cutoff)[:, None]).numpy()
+    result = np.zeros((len(species), n_species, 1 + n_species * N_LOCAL))
+    sums = np.zeros((len(species), n_species, N_LOCAL))
+    np.add.at(sums, (receiver, species[sender]), radial)
+    atoms = np.arange(len(species))
+    result[atoms, species, 0] = 1.0
+    result[atoms, species, 1:] = sums.reshape(len(species), -1)
+    return result.reshape(len(species), -1)
+
+
+def unit_potentials(graph, n_species: int) -> np.ndarray:
+    """(N, n_species) potentials at the atoms of unit charges on all atoms of an element, made neutral, V."""
+    species = graph[keys.SPECIES].numpy()
+    n_atoms = len(species)
+    matrix = graph[keys.COULOMB_POTENTIAL].numpy().reshape(n_atoms, n_atoms)
+    charges = np.eye(n_species)[species]
+    return matrix @ (charges - charges.mean(axis=0))
+
+
+def fit_charges(graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray) -> np.ndarray:
+    """Charges of the elements that explain the levels of the atoms best beside all that is local.
+
+    Parameters
+    ----------
+    graphs : sequence of Graph
+        With on-site targets and Coulomb matrices.
+    n_species : int
+    cutoff : float
+        Reach of what is local, Å.
+    multiplicity : (n_onsite,) array
+        How often a component occurs in an on-site block.
+
+    Returns
+    -------
+    (n_species,) array
+        Of zero sum, e; zero where the data do not tell them.
+    """
+    rows, levels = [], []
+    for number, graph in enumerate(graphs):
+        level = atom_levels(graph, multiplicity)
+        gauge = np.zeros((len(level), len(graphs)))
+        gauge[:, number] = 1.0
+        local = local_descriptors(graph, n_species, cutoff)
+        rows.append(np.concatenate([gauge, local, -unit_potentials(graph, n_species)], axis=1))
+        levels.append(level)
+    design, level = np.concatenate(rows), np.concatenate(levels)
+    normal = design.T @ design
+    diagonal = np.diag(normal).copy()
+    ridge = np.zeros(len(normal))
+    ridge[len(graphs) : -n_species] = RIDGE_LOCAL * diagonal[len(graphs) : -n_species].max()
+    ridge[-n_species:] = RIDGE_CHARGES * max(diagonal[-n_species:].max(), 1e-12)
+    normal += np.diag(ridge)
+    charges = np.linalg.solve(normal, design.T @ level)[-n_species:]
+    return charges - charges.mean()
