@@ -159,4 +159,4 @@ def gan_run(upf_pseudos, tmp_path_factory) -> FinishedRun:
     """Zincblende GaN with Ga 3d."""
     if not {'Ga', 'N'} <= set(upf_pseudos):
         pytest.skip('the ONCV files of Ga and N are not installed')
-    return run_pw(tmp_path_factory.mktemp('gan'), bulk('GaN', 'zincblende', a=4.5), upf_pseudos, 100, (2, 2, 2), 13)
+    return run_pw(tmp_path_factory.mktemp('gan'), bulk('GaN', 'zincblende', a=4.5), upf_pseudos, 80, (2, 2, 2), 13)

@@ -161,9 +161,8 @@ def common_functional(symbols, pseudos: Mapping[str, Pseudopotential]) -> str:
 def gauge_shift(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
     """What to add, times S, to a plane-wave code's H for the neutral-atom gauge, eV.
 
-    The plane-wave code sets the average electrostatic potential of electrons and ion cores to a finite part that
-    knows nothing of the atoms' extent; superposed neutral atoms differ from it by
-    ``-(2 pi e^2 / 3 Omega) sum_a <r^2>_a``.
+    The plane-wave code leaves out the ``G = 0`` term of the Hartree potential; that of superposed neutral atoms is
+    ``-(2 pi e^2 / 3 Omega) sum_a <r^2>_a``, with the mean square radius of their electrons.
 
     Parameters
     ----------

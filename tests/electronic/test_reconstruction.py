@@ -15,7 +15,7 @@ from aiida_hamlr.io.qe import read_potential
 pytestmark = pytest.mark.qe
 
 
-def reconstruct_run(finished, upf_pseudos, plain_basis, size='dzp', mesh=(3, 3, 3)) -> Hamiltonian:
+def reconstruct_run(finished, upf_pseudos, plain_basis, size='dzp', mesh=(2, 2, 2)) -> Hamiltonian:
     run = finished.read()
     basis = plain_basis(sorted(set(run.atoms.get_chemical_symbols())), size)
     potential = read_potential(finished.potential, run.atoms)

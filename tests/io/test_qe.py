@@ -6,7 +6,9 @@ import re
 import numpy as np
 import pytest
 from ase.build import bulk
+from qe_fixtures import pw_input, run_executable
 
+from aiida_hamlr.electronic.grid import fft_grid, symmetry_factors
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.qe import (
     check_same_structure,
@@ -119,6 +121,7 @@ def test_other_quantities_and_other_structures_are_refused(rattled_alas_run):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
+        ({'calculation': 'bands'}, "type 'bands' .* give the scf run"),
         ({'converged': False}, 'did not converge'),
         ({'n_spin': 2}, 'spin-polarised'),
         ({'noncollinear': True}, 'noncollinear'),
@@ -158,6 +161,50 @@ def test_what_the_xml_file_says_is_refused(rattled_alas_run, tmp_path, old, new,
     path.write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=message):
         check_supported(read_scf_xml(path))
+
+
+def test_unconverged_run_is_refused_though_pw_x_ends_well(upf_pseudos, tmp_path):
+    atoms = bulk('Si', 'diamond', a=5.43)
+    (tmp_path / 'Si.upf').write_text(upf_pseudos['Si'].text)
+    text = pw_input(atoms, 10, (1, 1, 1), 4).replace('&electrons', '&electrons electron_maxstep=2')
+    assert 'JOB DONE' in run_executable('pw.x', text, tmp_path)
+    with pytest.raises(ValueError, match='did not converge'):
+        check_supported(read_scf_xml(tmp_path / 'out/aiida.save/data-file-schema.xml'))
+
+
+@pytest.mark.parametrize(
+    ('system', 'message'),
+    [
+        ("nspin=2 starting_magnetization(1)=0.2 occupations='smearing' degauss=0.01", 'spin-polarised'),
+        ("tot_charge=1.0 occupations='smearing' degauss=0.01", 'charged'),
+        ("input_dft='PBE0' nqx1=1 nqx2=1 nqx3=1", 'hybrid'),
+    ],
+)
+def test_real_runs_of_unsupported_kinds_are_refused(upf_pseudos, tmp_path, system, message):
+    atoms = bulk('Si', 'diamond', a=5.43)
+    (tmp_path / 'Si.upf').write_text(upf_pseudos['Si'].text)
+    assert 'JOB DONE' in run_executable('pw.x', pw_input(atoms, 8, (1, 1, 1), 6, system), tmp_path)
+    with pytest.raises(ValueError, match=message):
+        check_supported(read_scf_xml(tmp_path / 'out/aiida.save/data-file-schema.xml'))
+
+
+def test_bravais_lattices_by_number_are_understood(upf_pseudos, tmp_path):
+    """The header of a filplot then holds no lattice vectors."""
+    (tmp_path / 'Si.upf').write_text(upf_pseudos['Si'].text)
+    for ibrav, parameters in ((2, 'celldm(1)=10.2'), (4, 'celldm(1)=7.3 celldm(3)=1.63')):
+        text = pw_input(bulk('Si', 'diamond', a=5.43), 8, (1, 1, 1), 6)
+        text = text.replace('ibrav=0', f'ibrav={ibrav} {parameters}').replace(
+            '_POSITIONS angstrom', '_POSITIONS crystal'
+        )
+        lines = text.split('\n')
+        start = lines.index('CELL_PARAMETERS angstrom')
+        text = '\n'.join(lines[:start] + lines[start + 4 :]).replace('1.357500000000', '0.25')
+        assert 'JOB DONE' in run_executable('pw.x', text, tmp_path)
+        pp_input = "&inputpp prefix='aiida' outdir='./out' filplot='v.filplot' plot_num=1 /\n"
+        assert 'JOB DONE' in run_executable('pp.x', pp_input, tmp_path)
+        run = read_scf_xml(tmp_path / 'out/aiida.save/data-file-schema.xml')
+        assert read_potential(tmp_path / 'v.filplot', run.atoms).shape == run.fft_grid
+        assert fft_grid(run.atoms.cell[:], run.ecutrho, symmetry_factors(run.atoms)) == run.fft_grid
 
 
 def test_files_that_are_no_runs_are_refused_by_name(rattled_alas_run, tmp_path):

@@ -35,6 +35,8 @@ class QeRun:
     ----------
     source : str
         Name of the file.
+    calculation : str
+        'scf', 'nscf', 'bands', 'relax', ...
     atoms : ase.Atoms
         Å, periodic in three directions.
     n_electrons, total_charge : float
@@ -63,6 +65,7 @@ class QeRun:
     """
 
     source: str
+    calculation: str
     atoms: Atoms
     n_electrons: float
     n_spin: int
@@ -160,6 +163,7 @@ def _parse_run(root, output, source: str) -> QeRun:
     creator = root.find('general_info/creator')
     return QeRun(
         source=source,
+        calculation=_text(root, 'input/control_variables/calculation', 'scf'),
         atoms=atoms,
         n_electrons=float(bands.find('nelec').text),
         n_spin=n_spin,
@@ -193,10 +197,14 @@ def check_supported(run: QeRun):
     Raises
     ------
     ValueError
-        If the scf did not converge; if the run is magnetic, noncollinear, charged, ultrasoft, PAW, or uses a functional
-        or an extension of it that is not supported; if it holds no eigenvalues. The message names the file.
+        If the run is no scf run, or did not converge; if it is magnetic, noncollinear, charged, ultrasoft, PAW, or
+        uses a functional or an extension of it that is not supported; if it holds no eigenvalues. The message names
+        the file.
     """
     reasons = {
+        f'a run of type {run.calculation!r} does not tell whether the scf cycle converged; give the scf run': (
+            run.calculation in ('nscf', 'bands')
+        ),
         'the scf cycle did not converge (pw.x says JOB DONE all the same); converge it first': not run.converged,
         'noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
         'spin-polarised runs (nspin = 2) are not supported yet; use nspin = 1': run.n_spin == 2,
