@@ -12,10 +12,18 @@ import h5py
 import numpy as np
 from ase.data import atomic_numbers
 
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
+from aiida_hamlr.electronic.files import (
+    atomic_hdf5,
+    check_digest,
+    check_format,
+    content_digest,
+    damage_as_value_error,
+    open_hdf5,
+    read_array,
+)
 
 FORMAT = 'hamlr-basis'
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ class SpeciesBasis:
         if not self.shells:
             raise ValueError(f'basis of {self.element} has no shells')
         object.__setattr__(self, 'shells', tuple(self.shells))
+        if len({len(shell.radial) for shell in self.shells}) > 1:
+            raise ValueError(f'basis of {self.element}: its radial tables differ in length')
 
     @property
     def angular_momenta(self) -> tuple[int, ...]:
@@ -108,11 +118,22 @@ class SpeciesBasis:
         group['cutoff_radius_bohr'] = np.array([shell.cutoff_radius for shell in self.shells])
         group['occupation'] = np.array([shell.occupation for shell in self.shells])
         group['label'] = [shell.label for shell in self.shells]
-        length = max(len(shell.radial) for shell in self.shells)
-        table = np.zeros((len(self.shells), length))
-        for row, shell in zip(table, self.shells, strict=True):
-            row[: len(shell.radial)] = shell.radial
-        group['radial'] = table
+        group['radial'] = np.array([shell.radial for shell in self.shells], dtype=np.float64)
+        group.attrs['sha256'] = content_digest(self._content)
+
+    @property
+    def _content(self) -> dict[str, str | np.ndarray]:
+        """Everything that is stored, for its digest."""
+        return {
+            'element': self.element,
+            'step': np.float64(self.step),
+            'angular_momentum': np.array(self.angular_momenta, dtype=np.int64),
+            'cutoff_radius': np.array([shell.cutoff_radius for shell in self.shells], dtype=np.float64),
+            'occupation': np.array([shell.occupation for shell in self.shells], dtype=np.float64),
+            'label': json.dumps([shell.label for shell in self.shells]),
+            'radial': np.array([shell.radial for shell in self.shells], dtype=np.float64),
+            'metadata': json.dumps(self.metadata),
+        }
 
     @classmethod
     def read_group(cls, group: h5py.Group) -> SpeciesBasis:
@@ -124,27 +145,27 @@ class SpeciesBasis:
             If arrays are missing, disagree in length, are not finite, or do not have the recorded hash.
         """
         where = f'{group.file.filename}: basis {group.name}'
-        try:
+        with damage_as_value_error(where):
             momenta = read_array(group, 'angular_momentum')
             radii = read_array(group, 'cutoff_radius_bohr')
             occupations = read_array(group, 'occupation')
-            labels = [label.decode() for label in group['label'][:]]
+            labels = [label.decode() for label in read_array(group, 'label')]
             table = read_array(group, 'radial')
             element, step = str(group.attrs['element']), float(group.attrs['step_bohr'])
-            recorded, metadata = group.attrs['content_hash'], json.loads(group.attrs['metadata'])
-        except (KeyError, AttributeError, TypeError, OSError, json.JSONDecodeError) as error:
-            raise ValueError(f'{where} is incomplete: {error}') from error
-        if not len(momenta) == len(radii) == len(occupations) == len(labels) == len(table):
+            recorded, metadata = str(group.attrs['content_hash']), json.loads(group.attrs['metadata'])
+        if not table.ndim == 2 or not len(momenta) == len(radii) == len(occupations) == len(labels) == len(table):
             raise ValueError(f'{where}: its arrays disagree in the number of shells')
-        if not (np.isfinite(table).all() and np.isfinite(radii).all()) or step <= 0:
+        if not (np.isfinite(table).all() and np.isfinite(radii).all()) or not 0 < step < np.inf:
             raise ValueError(f'{where}: radial tables are not finite')
         shells = tuple(
             Shell(int(l), float(radius), row, label, float(occupation))
             for l, radius, row, label, occupation in zip(momenta, radii, table, labels, occupations, strict=True)
         )
-        basis = cls(element, step, shells, metadata)
-        if basis.content_hash != recorded:
-            raise ValueError(f'{where}: content does not have the recorded hash {recorded[:12]}; the file is damaged')
+        with damage_as_value_error(where):
+            basis = cls(element, step, shells, metadata)
+            if basis.content_hash != recorded:
+                raise ValueError(f'content does not have the recorded hash {recorded[:12]}; the file is damaged')
+            check_digest(group, basis._content)
         return basis
 
     def write(self, path: str | Path):
@@ -163,9 +184,8 @@ class SpeciesBasis:
         """
         with open_hdf5(path) as handle:
             check_format(handle, FORMAT, VERSION)
-            if 'basis' not in handle:
-                raise ValueError(f'{path}: no basis in the file')
-            return cls.read_group(handle['basis'])
+            with damage_as_value_error(path):
+                return cls.read_group(handle['basis'])
 
 
 class Basis(Mapping[str, SpeciesBasis]):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
-
 
 #: Deflate cannot shrink data by more than this factor.
 _MAX_COMPRESSION = 1032
@@ -65,14 +65,57 @@ def open_hdf5(source) -> Iterator[h5py.File]:
 
 def check_format(handle: h5py.File, file_format: str, version: int):
     """Raise ``ValueError`` unless the file has the format and a version that this program knows."""
-    found, found_version = handle.attrs.get('format'), handle.attrs.get('version')
-    if found != file_format:
+    with damage_as_value_error(handle.filename):
+        found, found_version = handle.attrs.get('format'), handle.attrs.get('version')
+    if not isinstance(found, str) or found != file_format:
         raise ValueError(f'{handle.filename}: not a {file_format} file (format {found!r})')
-    if found_version is None or int(found_version) > version:
+    if not isinstance(found_version, (int, np.integer)) or found_version < 1:
+        raise ValueError(f'{handle.filename}: {file_format} version {found_version!r} does not exist')
+    if found_version > version:
         raise ValueError(
             f'{handle.filename}: {file_format} version {found_version} is newer than version {version}, '
             'the newest that this program reads; update aiida-hamlr'
         )
+
+
+@contextmanager
+def damage_as_value_error(name) -> Iterator[None]:
+    """Turn what the HDF5 library and damaged content raise into a ``ValueError`` that begins with the file's name."""
+    try:
+        yield
+    except ValueError as error:
+        message = ' '.join(str(error).split())
+        raise ValueError(message if str(name) in message else f'{name}: {message}') from error
+    except KeyError as error:
+        raise ValueError(f'{name}: incomplete file: {" ".join(str(error).split())}') from error
+    except (OSError, RuntimeError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise ValueError(f'{name}: damaged file: {" ".join(str(error).split())}') from error
+
+
+def content_digest(content: Mapping[str, str | np.ndarray]) -> str:
+    """sha256 of named arrays and texts."""
+    digest = hashlib.sha256()
+    for name, value in sorted(content.items()):
+        if isinstance(value, str):
+            data = value.encode()
+            digest.update(f'{name} text {len(data)}\n'.encode())
+        else:
+            data = np.ascontiguousarray(value)
+            digest.update(f'{name} {data.dtype.str} {data.shape}\n'.encode())
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def check_digest(item: h5py.Group | h5py.Dataset, content: Mapping[str, str | np.ndarray]):
+    """Raise ``ValueError`` unless the content has the digest that was recorded with it.
+
+    Files of version 1 have no digests and are not checked.
+    """
+    recorded = item.attrs.get('sha256')
+    if recorded is None and item.file.attrs['version'] == 1:
+        return
+    if not isinstance(recorded, str) or recorded != content_digest(content):
+        raise ValueError(f'{item.file.filename}: {item.name} does not have its recorded sha256; the file is damaged')
 
 
 def read_array(group: h5py.Group, name: str) -> np.ndarray:

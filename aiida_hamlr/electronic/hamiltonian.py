@@ -13,10 +13,18 @@ from ase import Atoms
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
+from aiida_hamlr.electronic.files import (
+    atomic_hdf5,
+    check_digest,
+    check_format,
+    content_digest,
+    damage_as_value_error,
+    open_hdf5,
+    read_array,
+)
 
 FORMAT = 'hamlr-hamiltonian'
-VERSION = 1
+VERSION = 2
 
 #: The matrices that the file may hold, by name; all but the overlap and H0 may have a spin axis.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
@@ -46,7 +54,8 @@ class Hamiltonian:
         Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
         ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S), ``fermi_level_eV``,
         ``gap_eV``, ``n_electrons``, ``n_spin``, ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
-        (mesh of the density matrix), ``scf_kpoints``, ``code`` (what made the numbers) and ``verification``.
+        (mesh of the density matrix), ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
+        ``code`` (what made the numbers) and ``verification``.
 
     Raises
     ------
@@ -91,6 +100,8 @@ class Hamiltonian:
             handle.attrs['orbital_order'] = ORBITAL_ORDER
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
             handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle.attrs['matrices'] = json.dumps(list(self.matrices))
+            handle.attrs['sha256'] = content_digest(self._content)
             for key in ('gauge', 'gauge_shift_eV', 'fermi_level_eV', 'n_electrons', 'origin', 'code'):
                 if self.attributes.get(key) is not None:
                     handle.attrs[key] = self.attributes[key]
@@ -112,7 +123,23 @@ class Hamiltonian:
             blocks['chunk_shapes'] = self.pattern.chunk_shapes
             blocks['chunk_boundaries'] = self.pattern.chunk_boundaries
             for name, entries in self.matrices.items():
-                handle.create_group(name)['entries'] = entries
+                dataset = handle.create_group(name).create_dataset('entries', data=entries)
+                dataset.attrs['sha256'] = content_digest({name: entries})
+
+    @property
+    def _content(self) -> dict[str, str | np.ndarray]:
+        """What is stored apart from the matrices, for its digest; bases and matrices have their own."""
+        return {
+            'attributes': json.dumps(self.attributes),
+            'matrices': json.dumps(list(self.matrices)),
+            'cell': np.array(self.atoms.cell, dtype=np.float64),
+            'positions': np.array(self.atoms.positions, dtype=np.float64),
+            'atomic_numbers': np.array(self.atoms.numbers, dtype=np.int64),
+            'pbc': np.array(self.atoms.pbc, dtype=np.int64),
+            'atom_pairs': self.pattern.atom_pairs,
+            'basis': json.dumps({element: basis.content_hash for element, basis in self.basis.items()}),
+            'pseudopotentials': json.dumps(dict(self.pseudopotentials), sort_keys=True),
+        }
 
     @classmethod
     def read(cls, source, matrices=MATRICES) -> Hamiltonian:
@@ -125,15 +152,8 @@ class Hamiltonian:
         """
         with open_hdf5(source) as handle:
             check_format(handle, FORMAT, VERSION)
-            name = str(getattr(source, 'name', source))
-            try:
+            with damage_as_value_error(getattr(source, 'name', source)):
                 return cls._read(handle, matrices)
-            except KeyError as error:
-                raise ValueError(f'{name}: incomplete Hamiltonian file: {error}') from error
-            except (OSError, TypeError, OverflowError, MemoryError, UnicodeDecodeError) as error:
-                raise ValueError(f'{name}: damaged Hamiltonian file: {error}') from error
-            except ValueError as error:
-                raise ValueError(f'{name}: {error}' if name not in str(error) else str(error)) from error
 
     @classmethod
     def _read(cls, handle, wanted) -> Hamiltonian:
@@ -156,18 +176,27 @@ class Hamiltonian:
             pattern.chunk_shapes, read_array(blocks, 'chunk_shapes')
         ):
             raise ValueError('blocks do not agree with the basis')
-        matrices = {}
-        for name in wanted:
-            if name not in handle:
-                continue
-            dataset = handle[name]['entries']
-            if dataset.shape[-1:] != (pattern.n_entries,) or dataset.ndim > 2 or dataset.dtype.kind != 'f':
-                raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
-            matrices[name] = read_array(handle[name], 'entries')
-            if not np.isfinite(matrices[name]).all():
-                raise ValueError(f'{name} has entries that are not finite')
         pseudos = {
             element: read_array(handle['pseudopotentials'], element).tobytes().decode()
             for element in handle['pseudopotentials']
         }
-        return cls(atoms, basis, pattern, matrices, pseudos, json.loads(handle.attrs['attributes']))
+        # Files of version 1 do not name their matrices.
+        names = json.loads(handle.attrs.get('matrices', json.dumps([name for name in MATRICES if name in handle])))
+        attributes = json.loads(handle.attrs['attributes'])
+        # The digest is checked before the matrices, which may be large, are read.
+        placeholder = np.broadcast_to(0.0, pattern.n_entries)
+        result = cls(atoms, basis, pattern, dict.fromkeys(names, placeholder), pseudos, attributes)
+        check_digest(handle, result._content)
+        result.matrices = {name: _read_matrix(handle, name, pattern) for name in names if name in wanted}
+        return result
+
+
+def _read_matrix(handle, name: str, pattern: BlockPattern) -> np.ndarray:
+    dataset = handle[name]['entries']
+    if dataset.shape[-1:] != (pattern.n_entries,) or dataset.ndim > 2 or dataset.dtype.kind != 'f':
+        raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
+    entries = read_array(handle[name], 'entries')
+    if not np.isfinite(entries).all():
+        raise ValueError(f'{name} has entries that are not finite')
+    check_digest(dataset, {name: entries})
+    return entries

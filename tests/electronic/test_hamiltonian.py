@@ -121,7 +121,7 @@ def test_newer_version_is_refused_with_both_numbers(tmp_path, hamiltonian):
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         handle.attrs['version'] = 99
-    with pytest.raises(ValueError, match='version 99 is newer than version 1'):
+    with pytest.raises(ValueError, match='version 99 is newer than version 2'):
         Hamiltonian.read(path)
 
 
@@ -162,4 +162,39 @@ def test_header_that_lies_about_its_size_is_refused_before_allocation(tmp_path, 
         del handle['blocks/atom_pairs']
         handle['blocks'].create_dataset('atom_pairs', shape=(10**12, 5), dtype='i8')
     with pytest.raises(ValueError, match='atom_pairs claims 40000000000000 bytes'):
+        Hamiltonian.read(path)
+
+
+def test_files_of_version_1_have_no_digests_and_are_read(tmp_path, hamiltonian):
+    path = tmp_path / 'old.h5'
+    hamiltonian.write(path)
+    with h5py.File(path, 'r+') as handle:
+        for item in (handle, *handle['basis'].values(), *(handle[name]['entries'] for name in hamiltonian.matrices)):
+            del item.attrs['sha256']
+        del handle.attrs['matrices']
+    with pytest.raises(ValueError, match=r'old\.h5.*recorded sha256'):
+        Hamiltonian.read(path)
+    with h5py.File(path, 'r+') as handle:
+        handle.attrs['version'] = 1
+    assert set(Hamiltonian.read(path).matrices) == set(hamiltonian.matrices)
+    assert set(Hamiltonian.read(path, ['overlap']).matrices) == {'overlap'}
+
+
+def test_changed_content_is_refused(tmp_path, hamiltonian):
+    path = tmp_path / 'changed.h5'
+    changes = {
+        'hamiltonian/entries': lambda entries: entries + 1e-9,
+        'structure/positions': lambda positions: positions[::-1],
+        'basis/As/occupation': lambda occupations: occupations + 1,
+    }
+    for name, change in changes.items():
+        hamiltonian.write(path)
+        with h5py.File(path, 'r+') as handle:
+            handle[name][...] = change(handle[name][...])
+        with pytest.raises(ValueError, match=r'changed\.h5.*the file is damaged'):
+            Hamiltonian.read(path)
+    hamiltonian.write(path)
+    with h5py.File(path, 'r+') as handle:
+        del handle['overlap']
+    with pytest.raises(ValueError, match=r'changed\.h5: incomplete file: .*overlap'):
         Hamiltonian.read(path)
