@@ -37,6 +37,7 @@ class PlaneWaveRun(Protocol):
     fft_grid: tuple[int, int, int]
     functional: str
     kpoints: np.ndarray
+    kpoint_mesh: tuple[int, int, int] | None
     weights: np.ndarray
     eigenvalues: np.ndarray
     version: str
@@ -122,7 +123,7 @@ def reconstruct(
     )
     if run is not None:
         hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
-        hamiltonian.attributes['scf_kpoints'] = len(run.kpoints)
+        hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
         hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix

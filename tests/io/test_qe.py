@@ -33,6 +33,7 @@ def test_run_is_read_in_ev_and_angstrom(rattled_alas_run):
     assert run.pseudo_files == {'Al': 'Al.upf', 'As': 'As.upf'}
     assert run.weights.sum() == pytest.approx(1.0)
     assert np.allclose(2 * run.kpoints, np.round(2 * run.kpoints))
+    assert run.kpoint_mesh == (2, 2, 2)
     printed = (rattled_alas_run.folder / 'out/aiida.save/data-file-schema.xml').read_text()
     assert f'<creator NAME="PWSCF" VERSION="{run.version}"' in printed
     assert run.eigenvalues.shape == run.occupations.shape == (len(run.kpoints), 8)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchpme
 import vesin
 from ase import Atoms
 from ase.build import bulk, make_supercell
@@ -68,7 +69,6 @@ def test_madelung_constants(crystal, expected):
 
 
 def test_agrees_with_torchpme(ions):
-    torchpme = pytest.importorskip('torchpme')
     atoms, charges = ions
     width = 0.8
     i, j, d = vesin.NeighborList(cutoff=8.0, full_list=True).compute(

@@ -54,6 +54,8 @@ class QeRun:
         Fractional.
     weights : (nk,) array
         Normalised to a sum of 1.
+    kpoint_mesh : tuple of three int, or None
+        Divisions of the automatic mesh; None if the points were listed.
     eigenvalues, occupations : (nk, nb) or (2, nk, nb) arrays
         eV; occupations 0 to 1.
     fermi_level : float or None
@@ -76,6 +78,7 @@ class QeRun:
     ultrasoft: bool
     paw: bool
     extensions: tuple[str, ...]
+    kpoint_mesh: tuple[int, int, int] | None
     fft_grid: tuple[int, int, int]
     ecutwfc: float
     ecutrho: float
@@ -130,6 +133,10 @@ def _text(element, path: str, default: str = '') -> str:
     return default if found is None or found.text is None else found.text.strip()
 
 
+def _mesh(element) -> tuple[int, int, int] | None:
+    return None if element is None else tuple(int(element.get(f'nk{axis}')) for axis in (1, 2, 3))
+
+
 def _parse_run(root, output, source: str) -> QeRun:
     structure, bands, basis_set = (output.find(tag) for tag in ('atomic_structure', 'band_structure', 'basis_set'))
     cell = np.array([_floats(structure.find(f'cell/a{axis}')) for axis in (1, 2, 3)])
@@ -174,6 +181,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         ultrasoft=_flag(output, 'algorithmic_info/uspp'),
         paw=_flag(output, 'algorithmic_info/paw'),
         extensions=tuple(name for name, found in extensions.items() if found is not None),
+        kpoint_mesh=_mesh(root.find('input/k_points_IBZ/monkhorst_pack')),
         fft_grid=tuple(int(grid.get(f'nr{axis}')) for axis in (1, 2, 3)),
         ecutwfc=2 * float(basis_set.find('ecutwfc').text),
         ecutrho=2 * float(basis_set.find('ecutrho').text),
