@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 # The first import of AiiDA makes a configuration folder: not in the home of who builds this.
 os.environ.setdefault('AIIDA_PATH', tempfile.mkdtemp())
-(Path(os.environ['AIIDA_PATH']) / '.aiida').mkdir(exist_ok=True)
+(Path(os.environ['AIIDA_PATH']) / '.aiida').mkdir(parents=True, exist_ok=True)
 
 from aiida.common.warnings import AiidaDeprecationWarning
 from aiida.manage.configuration import get_config
