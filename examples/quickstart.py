@@ -246,7 +246,7 @@ def submit_plane_wave_bands(scf: orm.CalcJobNode, path: BandPath):
     builder = scf.get_builder_restart()
     parameters = scf.inputs.parameters.get_dict()
     parameters['CONTROL']['calculation'] = 'bands'
-    parameters['ELECTRONS']['diago_thr_init'] = 1e-6  # Ry; the default would cost twice the time for nothing to be seen.
+    parameters['ELECTRONS']['diago_thr_init'] = 1e-6  # Ry; the default takes twice the time.
     builder.parameters = orm.Dict(parameters)
     builder.kpoints = orm.KpointsData()
     builder.kpoints.set_kpoints(path.kpoints)
