@@ -12,6 +12,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+#: What stands between the HDF5 content of a file and the sha256 of its bytes.
+_SUM_MARK = b'\nhamlr-sha256 '
+
+#: Bytes read at a time.
+_READ_BYTES = 2**22
+
 #: Deflate cannot shrink data by more than this factor.
 _MAX_COMPRESSION = 1032
 
@@ -36,11 +42,47 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5py.File]:
-    """Write an HDF5 file with its format and version; nothing is left at ``path`` when the block fails."""
-    with atomic_path(path) as temporary, h5py.File(temporary, 'w') as handle:
-        handle.attrs['format'] = file_format
-        handle.attrs['version'] = version
-        yield handle
+    """Write an HDF5 file with its format and version; nothing is left at ``path`` when the block fails.
+
+    Behind the HDF5 content, where its readers do not look, the sha256 of all bytes is appended.
+    """
+    with atomic_path(path) as temporary:
+        with h5py.File(temporary, 'w') as handle:
+            handle.attrs['format'] = file_format
+            handle.attrs['version'] = version
+            yield handle
+        with open(temporary, 'r+b') as stream:
+            found = _sum_of_bytes(stream, os.path.getsize(temporary))
+            stream.write(_SUM_MARK + found)
+
+
+def _sum_of_bytes(stream, length: int) -> bytes:
+    """sha256 in hexadecimal digits of the first ``length`` bytes; the stream stands behind them then."""
+    digest = hashlib.sha256()
+    stream.seek(0)
+    while length > 0:
+        data = stream.read(min(length, _READ_BYTES))
+        if not data:
+            break
+        digest.update(data)
+        length -= len(data)
+    return digest.hexdigest().encode()
+
+
+def _check_sum_of_bytes(stream, name):
+    """Compare the sum at the end of a file with its bytes; a file that another tool has changed in place has none.
+
+    The HDF5 library itself does not survive every damaged file: it may hang.
+    """
+    content = stream.seek(0, os.SEEK_END) - len(_SUM_MARK) - 64
+    if content >= 0:
+        stream.seek(content)
+        end = stream.read()
+        # A damaged mark does not make the sum disappear.
+        if end.startswith(_SUM_MARK) or not end[-64:].strip(b'0123456789abcdef'):
+            if end != _SUM_MARK + _sum_of_bytes(stream, content):
+                raise ValueError(f'{name}: does not have its recorded sha256; the file is damaged')
+    stream.seek(0)
 
 
 @contextmanager
@@ -50,10 +92,15 @@ def open_hdf5(source) -> Iterator[h5py.File]:
     Raises
     ------
     ValueError
-        If there is no such file, or it is not HDF5, or it is truncated.
+        If there is no such file, or it is not HDF5, or it is truncated, or its bytes have changed.
     """
     name = getattr(source, 'name', source)
     try:
+        if isinstance(source, (str, os.PathLike)):
+            with open(source, 'rb') as stream:
+                _check_sum_of_bytes(stream, name)
+        else:
+            _check_sum_of_bytes(source, name)
         handle = h5py.File(source, 'r')
     except FileNotFoundError as error:
         raise ValueError(f'{name}: no such file') from error
