@@ -6,7 +6,7 @@ export PATH := $(VENV)/bin:$(PATH)
 # The linear algebra of pw.x and torch slows down when more threads than cores compete.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help demo test install lint plugins docs pytest format clean
+.PHONY: help demo test install lint docs pytest format clean
 
 help:
 	@echo 'make demo      quickstart: references, training, prediction of a 48-atom wave (at most 12 minutes on 2 cores)'
@@ -19,7 +19,7 @@ help:
 demo: install
 	python examples/quickstart.py
 
-test: install lint plugins docs pytest
+test: install lint docs pytest
 
 install: $(STAMP)
 	@.ci/install programs
@@ -32,14 +32,11 @@ lint: install
 	ruff check .
 	ruff format --check .
 
-plugins: install
-	AIIDA_PATH=$(VENV) verdi devel validate-plugins
-
 docs: install
 	sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 pytest: install
-	AIIDA_PATH=$(VENV) pytest --durations=15
+	pytest --durations=15
 
 format: install
 	ruff check --fix .
