@@ -74,15 +74,25 @@ def pseudo(elements, output, charge):
 
 
 @main.command()
-@click.option('--upf', type=_FILE, required=True, help='Norm-conserving pseudopotential.')
-@click.option('--size', default='dzp', help='Number of shells: sz, szp, dzp, dzdp, tzp, tzdp.')
+@click.option('--upf', type=_FILE, help='Norm-conserving pseudopotential to generate orbitals from.')
+@click.option('--from', 'imported', type=_FILE, help='Orbitals of another code: .ion.xml, .orb or .pao.')
+@click.option(
+    '--size', help='Number of shells: sz, szp, dzp, dzdp, tzp, tzdp; of a .pao file as s2p2d1.  [default: dzp]'
+)
 @click.option('--cutoff-radius', type=float, help='Where the orbitals end, bohr.  [default: 8, first row 7]')
 @click.option('-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5.')
-def basis(upf, size, cutoff_radius, output):
-    """Generate the orbitals of one element from its pseudopotential."""
-    from aiida_hamlr.jobs.basis import make_basis
+def basis(upf, imported, size, cutoff_radius, output):
+    """Generate the orbitals of one element from its pseudopotential, or import those of another code."""
+    from aiida_hamlr.jobs.basis import import_basis, make_basis
 
-    make_basis(upf, size, cutoff_radius, output)
+    if (upf is None) == (imported is None):
+        raise ValueError('give either --upf, to generate orbitals, or --from, to import them')
+    if upf is not None:
+        make_basis(upf, size or 'dzp', cutoff_radius, output)
+    elif cutoff_radius is not None:
+        raise ValueError('--cutoff-radius is of generated orbitals; imported ones have their own')
+    else:
+        import_basis(imported, size, output)
 
 
 @main.command()

@@ -9,9 +9,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.basis_generation import generate_basis
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import BasisConfig, BasisRecipe
 
@@ -77,7 +78,7 @@ def check_structure(atoms: Atoms, name: str):
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:
-    """Orbitals by element, from one basis file each.
+    """Orbitals by element, from one file each, of this package or of another code.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
     """
     species = {}
     for element, path in files.items():
-        species[element] = SpeciesBasis.read(path)
+        species[element] = read_basis(path)
         if species[element].element != element:
             raise ValueError(f'{path}: given for {element}, but a basis of {species[element].element}')
     return Basis(species)

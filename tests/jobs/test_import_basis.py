@@ -1,0 +1,60 @@
+"""Orbitals of other codes on the command line and in configurations."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.jobs.inputs import read_basis_files
+
+
+@pytest.fixture
+def orb(tmp_path):
+    """An .orb file of ABACUS with one s function."""
+    r = 0.01 * np.arange(601)
+    values = np.exp(-0.5 * r**2) * np.cos(np.pi * r / 12) ** 2
+    values /= np.sqrt(np.sum((r * values) ** 2) * 0.01)
+    path = tmp_path / 'H_gga_6au.orb'
+    path.write_text(
+        'Element                     H\nRadius Cutoff(a.u.)         6\nLmax                        0\n'
+        'Number of Sorbital-->       1\nSUMMARY  END\n\n'
+        'Mesh                        601\ndr                          0.01\n'
+        '                Type                   L                   N\n                   0      0      0\n'
+        + '\n'.join(f'{value:.12e}' for value in values)
+    )
+    return path
+
+
+def test_import_on_the_command_line(hamlr, orb, tmp_path):
+    result = hamlr('basis', '--from', orb, '-o', 'H.basis.h5')
+    assert result.exit_code == 0, result.stderr
+    basis = SpeciesBasis.read(tmp_path / 'H.basis.h5')
+    assert (basis.element, basis.n_orbitals, basis.cutoff_radius) == ('H', 1, 6.0)
+    assert basis.metadata['format'] == 'ABACUS .orb'
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['content_hash'] == basis.content_hash and summary['imported_from'] == str(orb)
+
+
+def test_files_of_other_codes_in_a_configuration(orb):
+    assert read_basis_files({'H': orb})['H'].angular_momenta == (0,)
+    with pytest.raises(ValueError, match='given for He, but a basis of H'):
+        read_basis_files({'He': orb})
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ((), 'give either --upf, to generate orbitals, or --from, to import them'),
+        (('--upf', 'H.upf', '--from', 'H.orb'), 'give either --upf'),
+        (('--from', 'H.orb', '--cutoff-radius', 5), '--cutoff-radius is of generated orbitals'),
+        (('--from', 'H.orb', '--size', 's1'), 'H.orb: only of .pao files can orbitals be selected'),
+        (('--from', 'H.orb'), 'H.orb: cannot be read'),
+        (('--from', 'H.gto'), 'H.gto: not a known format of orbitals'),
+    ],
+)
+def test_wrong_combinations_are_refused_in_one_line(hamlr, arguments, message):
+    result = hamlr('basis', *arguments, '-o', 'H.basis.h5')
+    assert result.exit_code == 2
+    assert result.stderr.startswith('hamlr: ') and result.stderr.count('\n') == 1
+    assert message in result.stderr
