@@ -3,7 +3,7 @@
 Run it with `make demo`, or with `python examples/quickstart.py` in an environment that has the package, pw.x and pp.x.
 It takes up to twelve minutes on two cores, keeps everything in the folder .demo of the clone, and needs no service.
 
-Two cutoffs are lower than a real study would have them (plane waves 16 Ry, k-points 0.55 1/Å): this is a demonstration.
+Two cutoffs are lower than a real study would have them (plane waves 20 Ry, k-points 0.55 1/Å): this is a demonstration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import ase
 import numpy as np
 from aiida import load_profile, orm
 from aiida.engine import submit
-from aiida.engine.daemon.client import get_daemon_client
+from aiida.engine.daemon.client import DaemonException, get_daemon_client
 from aiida.engine.processes.control import get_active_processes, kill_processes
 from aiida.manage import get_manager
 from aiida.manage.configuration import create_profile, get_config
@@ -51,7 +51,7 @@ from aiida_hamlr.tools.setup import create_codes, create_localhost, create_pseud
 
 LATTICE_CONSTANT = 5.66  # Å
 FAMILY = 'GTH-LDA'
-CUTOFF = 16.0  # Ry
+CUTOFF = 20.0  # Ry
 TRAINING_TIME = 90.0  # s
 JOB_OPTIONS = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'withmpi': False}
 SEED = 0
@@ -69,7 +69,7 @@ def set_up_profile():
         say('removing the earlier demo in .demo')
         daemon = get_daemon_client('demo')
         if daemon.is_daemon_running:
-            daemon.stop_daemon()
+            daemon.stop_daemon(timeout=60)
         config.delete_profile('demo', delete_storage=True)
         for folder in (RESULTS, PSEUDOS, DEMO / '.aiida' / 'scratch'):
             shutil.rmtree(folder, ignore_errors=True)
@@ -449,7 +449,11 @@ def stop(daemon):
     running = [node for node in get_active_processes() if node.caller is None]
     if running:
         kill_processes(running, timeout=20)
-    daemon.stop_daemon()
+    try:
+        daemon.stop_daemon(timeout=60)
+    except DaemonException as error:
+        say(f'the daemon does not answer ({error}); it is terminated')
+        os.kill(daemon.get_daemon_pid(), signal.SIGTERM)
 
 
 if __name__ == '__main__':

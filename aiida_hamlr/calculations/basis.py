@@ -11,7 +11,7 @@ from aiida_hamlr.data.basis import BasisData
 
 __all__ = ('BasisCalculation',)
 
-KNOWN_PARAMETERS = ('size', 'cutoff_radius')
+KNOWN_PARAMETERS = ('size', 'cutoff_radius', 'contract')
 
 
 def validate_parameters(value, _) -> str | None:
@@ -26,6 +26,7 @@ class BasisCalculation(HamlrCalculation):
     """Generate numerical atomic orbitals of every element from its pseudopotential."""
 
     _COMMAND = 'basis'
+    FOLDER = 'basis'
 
     @classmethod
     def define(cls, spec):
@@ -44,25 +45,53 @@ class BasisCalculation(HamlrCalculation):
             default=lambda: orm.Dict({'size': 'dzp'}),
             validator=validate_parameters,
             help='`size` (sz, szp, dzp, dzdp, tzp, tzdp) and `cutoff_radius` (bohr), one for all elements or a mapping '
-            'by chemical symbol.',
+            'by chemical symbol; `contract`: whether to contract the orbitals on the bands of small crystals.',
+        )
+        spec.input_namespace(
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            required=False,
+            help='Crystals of a few atoms on which the orbitals are contracted; by default zincblende cells of all '
+            'pairs of the elements.',
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The orbitals of all elements.')
 
+    @classmethod
+    def validate_inputs(cls, inputs, namespace) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        parameters = inputs['parameters'].get_dict() if 'parameters' in inputs else {}
+        if inputs.get('structures') and not parameters.get('contract'):
+            return '`structures` are for the contraction; set `contract` in the parameters'
+        return super().validate_inputs(inputs, namespace)
+
     def prepare_for_submission(self, folder):
-        """Run the executable once for each element."""
+        """Run the executable once for all elements."""
         parameters = self.inputs.parameters.get_dict()
-        commands = []
+        command = [self._COMMAND]
         copies = []
         for element, pseudo in sorted(self.inputs.pseudos.items()):
-            command = [self._COMMAND, '--upf', f'{element}.upf', '-o', BasisData.filename(element)]
-            for key, option in (('size', '--size'), ('cutoff_radius', '--cutoff-radius')):
-                value = parameters.get(key)
-                value = value.get(element) if isinstance(value, dict) else value
-                if value is not None:
-                    command += [option, str(value)]
-            commands.append(command)
+            command += ['--upf', f'{element}.upf']
             copies.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
-        calc_info = self.get_calc_info(commands)
+        for key, option in (('size', '--size'), ('cutoff_radius', '--cutoff-radius')):
+            value = parameters.get(key)
+            values = [f'{e}={v}' for e, v in sorted(value.items())] if isinstance(value, dict) else [value]
+            command += [word for entry in values if entry is not None for word in (option, str(entry))]
+        if parameters.get('contract'):
+            command.append('--contract')
+        for index, (_, structure) in enumerate(sorted(self.inputs.get('structures', {}).items())):
+            name = f'structure_{index}.extxyz'
+            with folder.open(name, 'w') as stream:
+                structure.get_ase().write(stream, format='extxyz')
+            command += ['--structure', name]
+        # A single element would be written as a file of this name: the folder keeps one way for any number.
+        single = len(copies) == 1
+        output = f'{self.FOLDER}/{self.filenames()[0]}' if single else self.FOLDER
+        calc_info = self.get_calc_info([[*command, '-o', output]])
         calc_info.local_copy_list = copies
-        calc_info.retrieve_temporary_list = [BasisData.filename(element) for element in self.inputs.pseudos]
+        calc_info.retrieve_temporary_list = [(f'{self.FOLDER}/{name}', '.', 0) for name in self.filenames()]
         return calc_info
+
+    def filenames(self) -> list[str]:
+        """Return the names of the basis files of the elements."""
+        return [BasisData.filename(element) for element in sorted(self.inputs.pseudos)]

@@ -190,7 +190,7 @@ class _ReferenceBands:
 
 def contract_bases(
     pseudos: Mapping[str, Pseudopotential],
-    size: str = 'dzp',
+    size: str | Mapping[str, str] = 'dzp',
     cutoff_radius: Mapping[str, float] | None = None,
     structures: Sequence[Atoms] | None = None,
     ecutwfc: float | None = None,
@@ -202,7 +202,7 @@ def contract_bases(
     Parameters
     ----------
     pseudos : mapping of str to Pseudopotential
-    size : str
+    size : str or mapping of str to str
         As for `generate_basis`, which also says how many shells of every angular momentum there are.
     cutoff_radius : mapping of str to float, optional
         bohr; elements that are left out have their default.
@@ -236,7 +236,8 @@ def contract_bases(
         )
     confinement = confinement or SoftConfinement()
     radii = {element: (cutoff_radius or {}).get(element, default_cutoff_radius(element)) for element in elements}
-    plain = {element: generate_basis(pseudos[element], size, radii[element], confinement) for element in elements}
+    sizes = dict.fromkeys(elements, size) if isinstance(size, str) else size
+    plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement) for e in elements}
     primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in elements})
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudo) for pseudo in pseudos.values())
     references = [_ReferenceBands(atoms, primitives, pseudos, ecutwfc) for atoms in crystals]

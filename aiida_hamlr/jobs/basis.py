@@ -1,38 +1,81 @@
-"""`hamlr basis`: the orbitals of one element."""
+"""`hamlr basis`: the orbitals of some elements."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.electronic.basis import SpeciesBasis
-from aiida_hamlr.electronic.basis_generation import generate_basis
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.contraction import contract_bases
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
+from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
 from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.schemas import BasisConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 
-def make_basis(upf: Path, size: str, cutoff_radius: float | None, output: Path) -> SpeciesBasis:
-    """Generate a basis and write its file and ``summary.json`` beside it.
+def make_bases(
+    upfs: Sequence[Path],
+    output: Path,
+    config: BasisConfig,
+    crystals: Sequence[Path] | None = None,
+) -> Basis:
+    """Generate bases and write their files, with ``summary.json`` beside them.
 
     Parameters
     ----------
-    upf : path
-    size : str
-        As in 'dzp'.
-    cutoff_radius : float, optional
-        bohr.
+    upfs : list of path
+        Pseudopotentials of different elements.
     output : path
+        The file of a single element; of several, the folder that gets ``El.basis.h5`` of each.
+    config : BasisConfig
+        Size and cutoff radius of all elements or of single ones.
+    crystals : list of path, optional
+        Structures on which the orbitals are contracted, all elements together; an empty list: simple crystals of the
+        elements. None: plain orbitals.
 
     Raises
     ------
     ValueError
-        If the pseudopotential is not supported, or size or radius are not possible.
+        If a pseudopotential is not supported, two are of one element, or a recipe or crystal does not fit.
     """
     summary = JobSummary('basis')
-    pseudo = Pseudopotential.read(upf)
-    basis = generate_basis(pseudo, size, cutoff_radius)
-    _write(basis, output, summary, size=size, functional=pseudo.functional)
+    pseudos = {}
+    for upf in upfs:
+        pseudo = Pseudopotential.read(upf)
+        if pseudo.element in pseudos:
+            raise ValueError(f'{upf}: a second pseudopotential of {pseudo.element}')
+        pseudos[pseudo.element] = pseudo
+    unknown = sorted({*config.recipes, *config.files} - set(pseudos))
+    if unknown:
+        raise ValueError(f'there is no pseudopotential of {unknown[0]}, for which a basis is asked')
+    recipes = {element: config.recipe(element) for element in pseudos}
+    sizes = {element: recipe.size for element, recipe in recipes.items()}
+    if crystals is None:
+        basis = basis_of_config(config, pseudos, 'hamlr basis')
+    else:
+        structures = [read_structure(path) for path in crystals]
+        radii = {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius}
+        basis = contract_bases(pseudos, sizes, radii, structures)
+        summary['band_error_plain_eV'], summary['band_error_eV'] = (
+            next(iter(basis.values())).metadata[key] for key in ('band_error_plain_eV', 'band_error_eV')
+        )
+    if len(upfs) == 1:
+        species = next(iter(basis.values()))
+        _write(species, output, summary, size=sizes[species.element], functional=pseudos[species.element].functional)
+        return basis
+    for element, species in basis.items():
+        species.write(output / f'{element}.basis.h5')
+        log(_describe(species, output / f'{element}.basis.h5'))
+    summary |= {
+        'elements': list(basis),
+        'sizes': sizes,
+        'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
+        'content_hash': basis.content_hash,
+        'output': str(output),
+    }
+    summary.write(output / 'summary.json')
     return basis
 
 
@@ -69,5 +112,9 @@ def _write(basis: SpeciesBasis, output: Path, summary: JobSummary, **origin):
         'output': str(output),
     }
     summary.write(summary_path(output))
+    log(_describe(basis, output))
+
+
+def _describe(basis: SpeciesBasis, output: Path) -> str:
     shells = ', '.join(shell.label for shell in basis.shells)
-    log(f'{basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}')
+    return f'{basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}'

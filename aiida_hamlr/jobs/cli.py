@@ -73,26 +73,67 @@ def pseudo(elements, output, charge):
     make_pseudopotentials(elements, output, charge)
 
 
+def _recipes(**options) -> dict:
+    """The key ``basis`` of a configuration from repeatable options, ``V`` for all elements or ``El=V`` for one."""
+    content: dict = {}
+    for key, values in options.items():
+        for value in values:
+            element, separator, rest = value.partition('=')
+            target = content.setdefault(element, {}) if separator else content
+            if key in target:
+                raise ValueError(f'{key} {value}: given twice; give one for all elements, or El=VALUE for each')
+            target[key] = rest if separator else value
+    return content
+
+
 @main.command()
-@click.option('--upf', type=_FILE, help='Norm-conserving pseudopotential to generate orbitals from.')
+@click.option(
+    '--upf', 'upfs', type=_FILE, multiple=True, help='Norm-conserving pseudopotential to generate orbitals from.'
+)
 @click.option('--from', 'imported', type=_FILE, help='Orbitals of another code: .ion.xml, .orb or .pao.')
 @click.option(
-    '--size', help='Number of shells: sz, szp, dzp, dzdp, tzp, tzdp; of a .pao file as s2p2d1.  [default: dzp]'
+    '--size',
+    'sizes',
+    multiple=True,
+    metavar='SIZE',
+    help='Number of shells: sz, szp, dzp, dzdp, tzp, tzdp, for all elements or as Al=tzdp for one; of a .pao file as '
+    's2p2d1.  [default: dzp]',
 )
-@click.option('--cutoff-radius', type=float, help='Where the orbitals end, bohr.  [default: 8, first row 7]')
-@click.option('-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5.')
-def basis(upf, imported, size, cutoff_radius, output):
-    """Generate the orbitals of one element from its pseudopotential, or import those of another code."""
-    from aiida_hamlr.jobs.basis import import_basis, make_basis
+@click.option(
+    '--cutoff-radius',
+    'radii',
+    multiple=True,
+    metavar='BOHR',
+    help='Where the orbitals end, for all elements or as Al=8.0 for one.  [default: 8, first row 7]',
+)
+@click.option('--contract', is_flag=True, help='Contract the orbitals on the bands of small crystals; no DFT run.')
+@click.option(
+    '--structure',
+    'structures',
+    type=_FILE,
+    multiple=True,
+    help='Crystal of a few atoms for --contract.  [default: zincblende cells of all pairs of elements]',
+)
+@click.option(
+    '-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5; for several elements a folder.'
+)
+def basis(upfs, imported, sizes, radii, contract, structures, output):
+    """Generate the orbitals of elements from their pseudopotentials, or import those of another code."""
+    from aiida_hamlr.jobs.basis import import_basis, make_bases
+    from aiida_hamlr.jobs.config import validate
+    from aiida_hamlr.jobs.schemas import BasisConfig
 
-    if (upf is None) == (imported is None):
+    if bool(upfs) == (imported is not None):
         raise ValueError('give either --upf, to generate orbitals, or --from, to import them')
-    if upf is not None:
-        make_basis(upf, size or 'dzp', cutoff_radius, output)
-    elif cutoff_radius is not None:
-        raise ValueError('--cutoff-radius is of generated orbitals; imported ones have their own')
-    else:
-        import_basis(imported, size, output)
+    if imported is not None:
+        if radii or contract:
+            raise ValueError('--cutoff-radius and --contract are for generated orbitals; imported ones are as they are')
+        import_basis(imported, sizes[0] if sizes else None, output)
+        return
+    if structures and not contract:
+        raise ValueError('--structure is for --contract; add it')
+    config = validate(BasisConfig, {'size': 'dzp'} | _recipes(size=sizes, cutoff_radius=radii), 'hamlr basis')
+    make_bases(upfs, output, config, list(structures) if contract else None)
 
 
 @main.command()

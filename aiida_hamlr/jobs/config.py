@@ -66,13 +66,34 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
         raise ValueError(f'{where}: not valid YAML: {getattr(error, "problem", None) or error}') from error
     if not isinstance(content, dict):
         raise ValueError(f'{path}: expected "key: value" lines')
+    return validate(model, content, str(path), path.parent)
+
+
+def validate(model: type[Model], content: dict, source: str, folder: Path = Path()) -> Model:
+    """Check the content of a configuration.
+
+    Parameters
+    ----------
+    model : type
+        Subclass of `Config`.
+    content : dict
+    source : str
+        What errors call the configuration.
+    folder : path
+        What relative paths are relative to.
+
+    Raises
+    ------
+    ValueError
+        If the content does not fit the model; one line that names source and key.
+    """
     try:
-        return model.model_validate(content, context={'folder': path.parent})
+        return model.model_validate(content, context={'folder': folder})
     except ValidationError as error:
         # A misspelt key is also a missing one: the unknown name says more.
         first, *others = sorted(error.errors(), key=lambda entry: entry['type'] != 'extra_forbidden')
         more = f' (and {len(others)} more)' if others else ''
-        raise ValueError(f'{path}: {describe(first, model)}{more}') from error
+        raise ValueError(f'{source}: {describe(first, model)}{more}') from error
 
 
 def describe(error: dict[str, Any], model: type[BaseModel]) -> str:

@@ -14,7 +14,7 @@ from aiida_hamlr.electronic.basis_generation import generate_basis
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.schemas import BasisConfig, BasisRecipe
+from aiida_hamlr.jobs.schemas import BasisConfig
 
 #: Atoms closer than this are a mistake in the file, Å.
 _SHORTEST_DISTANCE = 0.4
@@ -101,17 +101,14 @@ def basis_of_config(config: BasisConfig, pseudos: Mapping[str, Pseudopotential],
     ValueError
         If an element has neither a file nor a recipe, or a file does not fit; ``source`` names the configuration.
     """
-    plans = {}
-    for element in pseudos:
-        recipe = config.recipes.get(element, BasisRecipe())
-        plans[element] = recipe.size or config.size, recipe.cutoff_radius or config.cutoff_radius
-        if element not in config.files and plans[element][0] is None:
+    recipes = {element: config.recipe(element) for element in pseudos if element not in config.files}
+    for element, recipe in recipes.items():
+        if recipe.size is None:
             raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
     basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
-    for element, (size, radius) in plans.items():
-        if element not in basis:
-            log(f'generating the {size} basis of {element}')
-            basis[element] = generate_basis(pseudos[element], size, radius)
+    for element, recipe in recipes.items():
+        log(f'generating the {recipe.size} basis of {element}')
+        basis[element] = generate_basis(pseudos[element], recipe.size, recipe.cutoff_radius)
     return Basis(basis)
 
 

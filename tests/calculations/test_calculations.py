@@ -83,15 +83,25 @@ def test_valid_inputs(make_inputs, name):
 
 
 def test_basis(prepare, make_inputs):
-    """One run for each element, on its own pseudopotential."""
+    """One run for all elements, each on its own pseudopotential."""
     parameters = {'size': 'dzp', 'cutoff_radius': {'Al': 7.5}}
     calc_info, _ = prepare('hamlr.basis', {**make_inputs('hamlr.basis'), 'parameters': orm.Dict(parameters)})
-    assert [code.cmdline_params for code in calc_info.codes_info] == [
-        ['basis', '--upf', 'Al.upf', '-o', 'Al.basis.h5', '--size', 'dzp', '--cutoff-radius', '7.5'],
-        ['basis', '--upf', 'As.upf', '-o', 'As.basis.h5', '--size', 'dzp'],
-    ]
+    expected = ['basis', '--upf', 'Al.upf', '--upf', 'As.upf', '--size', 'dzp', '--cutoff-radius', 'Al=7.5']
+    assert [code.cmdline_params for code in calc_info.codes_info] == [[*expected, '-o', 'basis']]
     assert [entry[2] for entry in calc_info.local_copy_list] == ['Al.upf', 'As.upf']
+    assert [entry[0] for entry in calc_info.retrieve_temporary_list] == ['basis/Al.basis.h5', 'basis/As.basis.h5']
     assert 'size' in problem('hamlr.basis', {**make_inputs('hamlr.basis'), 'parameters': orm.Dict({'sizes': 'dzp'})})
+
+
+def test_contracted_basis(prepare, make_inputs, structure):
+    """The crystals travel as files, and only with a contraction."""
+    inputs = {**make_inputs('hamlr.basis'), 'structures': {'bulk': structure}}
+    assert 'contract' in problem('hamlr.basis', inputs)
+    inputs['parameters'] = orm.Dict({'size': 'szp', 'contract': True})
+    calc_info, folder = prepare('hamlr.basis', inputs)
+    command = calc_info.codes_info[0].cmdline_params
+    assert command[-5:] == ['--contract', '--structure', 'structure_0.extxyz', '-o', 'basis']
+    assert 'structure_0.extxyz' in folder.get_content_list()
 
 
 def test_potential(prepare, make_inputs):
