@@ -62,6 +62,11 @@ class BasisConfig(Config):
         recipes = {key: value for key, value in elements.items() if isinstance(value, dict)}
         return {**rest, 'files': files, 'recipes': recipes}
 
+    def recipe(self, element: str) -> BasisRecipe:
+        """How to generate the orbitals of an element; its size is None if none is given."""
+        own = self.recipes.get(element, BasisRecipe())
+        return BasisRecipe(size=own.size or self.size, cutoff_radius=own.cutoff_radius or self.cutoff_radius)
+
 
 class ReconstructConfig(Config):
     """reconstruct.yaml."""
