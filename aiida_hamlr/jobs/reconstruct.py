@@ -1,12 +1,23 @@
-"""`hamlr reconstruct`: from the potential of a pw.x run to a Hamiltonian in an orbital basis."""
+"""`hamlr reconstruct`: from the potential or the density of a pw.x run to a Hamiltonian in an orbital basis."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
+from aiida_hamlr.electronic.density import potential_from_density
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
-from aiida_hamlr.io.qe import QeRun, check_same_structure, check_supported, read_filplot, read_potential, read_scf_xml
+from aiida_hamlr.io.qe import (
+    QeRun,
+    check_same_structure,
+    check_supported,
+    read_charge_density,
+    read_filplot,
+    read_potential,
+    read_scf_xml,
+)
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import basis_of_config, read_pseudo_files, read_structure
 from aiida_hamlr.jobs.progress import log
@@ -48,8 +59,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         raise ValueError(f'{config_file}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
     basis = basis_of_config(config.basis, pseudos, str(config_file))
-    potential = read_potential(config.potential, atoms)
-    ecutrho = read_filplot(config.potential).ecutrho if run is None else run.ecutrho
+    potential, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
     hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run)
     hamiltonian.write(config.output)
@@ -70,6 +80,20 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
             log(f'{key}: {verification[key]:.4g}')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
+
+
+def _read_potential(config: ReconstructConfig, run: QeRun | None, atoms, pseudos) -> tuple[np.ndarray, float]:
+    """The total local potential, eV, and the cutoff of its grid, Ry: from the filplot, or made from the density."""
+    if config.density is None:
+        potential = read_potential(config.potential, atoms)
+        return potential, read_filplot(config.potential).ecutrho if run is None else run.ecutrho
+    if run is None:
+        raise ValueError(f'{config.density}: needs the XML file of its run; give it as plane_wave_bands or structure')
+    density = read_charge_density(config.density, run.fft_grid, atoms)
+    try:
+        return potential_from_density(atoms, density, pseudos, run.ecutrho), run.ecutrho
+    except ValueError as error:
+        raise ValueError(f'{config.density}: {error}') from error
 
 
 def _read_run(config: ReconstructConfig) -> QeRun | None:

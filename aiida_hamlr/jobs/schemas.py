@@ -25,6 +25,12 @@ def _auto_or_existing(path: Path, info: ValidationInfo) -> Path:
     return path if str(path) == 'auto' else existing(beside_config(path, info))
 
 
+def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | None:
+    if 'potential' in info.data and (path is None) == (info.data['potential'] is None):
+        raise ValueError('give either potential (filplot of pp.x) or density (charge-density.dat or .hdf5 of pw.x)')
+    return path
+
+
 Element = Annotated[str, AfterValidator(_element)]
 
 
@@ -73,22 +79,17 @@ class ReconstructConfig(Config):
 
     #: data-file-schema.xml of the run, or anything that ASE reads
     structure: InputPath
-    #: filplot of pp.x, plot_num = 1
-    potential: InputPath
+    #: filplot of pp.x, plot_num = 1; this or ``density``
+    potential: InputPath | None = None
+    #: charge-density.dat or .hdf5 of the run, from which the potential is made; needs the XML file of the run
+    density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig
     #: mesh for the density matrix and the Fermi level
     kpoints: Mesh
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
-    density: Path | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
-
-    @model_validator(mode='after')
-    def _refuse_density(self):
-        if self.density is not None:
-            raise ValueError('density: charges from the electron density are not available yet; remove the key')
-        return self
 
 
 class DataConfig(Config):

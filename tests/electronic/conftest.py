@@ -1,4 +1,4 @@
-"""Rotations of structures and of their matrices."""
+"""Rotations of structures and of their matrices; densities of neutral atoms."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.harmonics import real_harmonics
+from aiida_hamlr.electronic.neutral_atom import ReciprocalGrid
+from aiida_hamlr.electronic.units import BOHR
 
 
 def wigner_matrix(l: int, rotation: np.ndarray) -> np.ndarray:
@@ -44,3 +46,18 @@ class Turn:
 @pytest.fixture
 def turn() -> Turn:
     return Turn(Rotation.from_rotvec([0.4, -1.1, 0.7]).as_matrix())
+
+
+@pytest.fixture(scope='session')
+def superposition():
+    """Function: the density of neutral atoms on an FFT grid, bohr^-3."""
+
+    def superpose(atoms, pseudos, grid, ecutrho):
+        vectors = ReciprocalGrid(atoms.cell[:], grid, ecutrho)
+        coefficients = sum(
+            vectors.structure_factor(atoms.positions[[i]] / BOHR) * pseudos[symbol].density_form_factor(vectors.lengths)
+            for i, symbol in enumerate(atoms.symbols)
+        )
+        return vectors.to_real(coefficients / vectors.volume)
+
+    return superpose

@@ -3,10 +3,12 @@
 import dataclasses
 import re
 
+import h5py
 import numpy as np
 import pytest
 from ase.build import bulk
 from qe_fixtures import pw_input, run_executable
+from scipy.io import FortranFile
 
 from aiida_hamlr.electronic.grid import fft_grid, symmetry_factors
 from aiida_hamlr.electronic.units import BOHR
@@ -234,6 +236,61 @@ def test_truncated_charge_density_is_refused(rattled_alas_run, tmp_path):
         read_charge_density(path, rattled_alas_run.read().fft_grid)
     with pytest.raises(ValueError, match='does not fit the FFT grid'):
         read_charge_density(rattled_alas_run.charge_density, (8, 8, 8))
+    strained = rattled_alas_run.read().atoms
+    strained.set_cell(strained.cell[:] * 1.01, scale_atoms=True)
+    with pytest.raises(ValueError, match='another structure'):
+        read_charge_density(rattled_alas_run.charge_density, rattled_alas_run.read().fft_grid, strained)
+
+
+def write_hdf5_density(source, path, gamma_only):
+    """Write what charge-density.dat holds as Quantum ESPRESSO with HDF5 does; with ``gamma_only`` half of it."""
+    with FortranFile(source) as handle:
+        handle.read_ints(np.int32)
+        reciprocal = handle.read_reals().reshape(3, 3)
+        miller = handle.read_ints(np.int32).reshape(-1, 3)
+        coefficients = handle.read_record(np.complex128)
+    if gamma_only:
+        half = [tuple(vector) >= (0, 0, 0) for vector in miller]
+        miller, coefficients = miller[half], coefficients[half]
+    with h5py.File(path, 'w') as handle:
+        handle.attrs['gamma_only'] = np.bytes_(b'.TRUE.' if gamma_only else b'.FALSE.')
+        handle.attrs['ngm_g'] = np.int32(len(miller))
+        handle.attrs['nspin'] = np.int32(1)
+        handle['MillerIndices'] = miller
+        handle['rhotot_g'] = coefficients.view(float)
+        for axis in range(3):
+            handle['MillerIndices'].attrs[f'bg{axis + 1}'] = reciprocal[axis]
+
+
+@pytest.mark.parametrize('gamma_only', [False, True])
+def test_hdf5_density_is_that_of_the_binary_file(rattled_alas_run, tmp_path, gamma_only):
+    run = rattled_alas_run.read()
+    path = tmp_path / 'charge-density.hdf5'
+    write_hdf5_density(rattled_alas_run.charge_density, path, gamma_only)
+    expected = read_charge_density(rattled_alas_run.charge_density, run.fft_grid)
+    assert np.abs(read_charge_density(path, run.fft_grid, run.atoms) - expected).max() < 1e-12
+
+
+def test_damaged_hdf5_density_is_refused(rattled_alas_run, tmp_path):
+    run = rattled_alas_run.read()
+    path = tmp_path / 'charge-density.hdf5'
+    damages = {
+        'rhotot_g': lambda handle: handle.pop('rhotot_g'),
+        'gamma_only': lambda handle: handle.attrs.pop('gamma_only'),
+        'spin components': lambda handle: handle.attrs.modify('nspin', np.int32(2)),
+        'does not fit': lambda handle: handle.attrs.modify('ngm_g', np.int32(5)),
+        'not finite': lambda handle: handle['rhotot_g'].write_direct(np.full(handle['rhotot_g'].shape, np.nan)),
+    }
+    for message, damage in damages.items():
+        write_hdf5_density(rattled_alas_run.charge_density, path, False)
+        with h5py.File(path, 'r+') as handle:
+            damage(handle)
+        with pytest.raises(ValueError, match=message) as caught:
+            read_charge_density(path, run.fft_grid, run.atoms)
+        assert 'charge-density.hdf5: ' in str(caught.value)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ValueError, match=r'charge-density\.hdf5: '):
+        read_charge_density(path, run.fft_grid)
 
 
 @pytest.mark.parametrize(('label', 'element'), [('As', 'As'), ('Fe1', 'Fe'), ('H_cap', 'H'), ('o-2', 'O'), ('C1', 'C')])

@@ -6,8 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from ase.io import write
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.io.qe import read_scf_xml
 
 pytestmark = pytest.mark.qe
 
@@ -63,7 +65,7 @@ def finished_run(study, tmp_path_factory):
 @pytest.fixture
 def workspace(study, finished_run, tmp_path):
     """A folder with all inputs of its own, to be spoilt."""
-    for name in ('scf.xml', 'aiida.filplot'):
+    for name in ('scf.xml', 'aiida.filplot', 'out/aiida.save/charge-density.dat'):
         shutil.copy(finished_run / name, tmp_path)
     (tmp_path / 'reconstruct.yaml').write_text(CONFIG.format(study=study))
     return tmp_path
@@ -87,6 +89,26 @@ def test_hamiltonian_of_a_run(workspace, hamlr):
     assert summary['band_error_conduction_meV'] > 0
     assert summary['variational_violation_meV'] < 1
     assert summary['n_pairs'] == len(hamiltonian.pattern)
+
+
+def test_density_instead_of_the_potential(workspace, hamlr):
+    """pp.x can be left out."""
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    expected = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot', 'density: charge-density.dat')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    found = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    assert np.abs(found.hamiltonian - expected.hamiltonian).max() < 1e-5
+    assert np.array_equal(found.h0, expected.h0)
+
+
+def test_density_without_its_run(workspace, hamlr, finished_run):
+    write(workspace / 'alas.xyz', read_scf_xml(finished_run / 'scf.xml').atoms)
+    config = workspace / 'reconstruct.yaml'
+    edit(config, 'potential: aiida.filplot', 'density: charge-density.dat')
+    edit(config, 'plane_wave_bands: scf.xml\n', '')
+    edit(config, 'structure: scf.xml', 'structure: alas.xyz')
+    refused(hamlr, workspace, 'charge-density.dat', 'XML file of its run')
 
 
 def test_recipe_instead_of_files(workspace, hamlr, study):

@@ -1,4 +1,4 @@
-"""Reading what Quantum ESPRESSO writes: data-file-schema.xml, pp.x's filplot and charge-density.dat."""
+"""Reading what Quantum ESPRESSO writes: data-file-schema.xml, pp.x's filplot and charge-density.dat or .hdf5."""
 
 from aiida_hamlr.io.qe.grid_files import (
     GridFile,

@@ -1,4 +1,4 @@
-"""What Quantum ESPRESSO writes on its FFT grid: pp.x's filplot and charge-density.dat."""
+"""What Quantum ESPRESSO writes on its FFT grid: pp.x's filplot and charge-density.dat or .hdf5."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from scipy.io import FortranFile
 
+from aiida_hamlr.electronic.files import damage_as_value_error, open_hdf5, read_array
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
 
@@ -187,15 +188,17 @@ def _read_plot(path, plot_num: int, atoms: Atoms | None) -> GridFile:
     return grid
 
 
-def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int]) -> np.ndarray:
-    """The electron density of charge-density.dat on the FFT grid.
+def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms: Atoms | None = None) -> np.ndarray:
+    """The electron density of charge-density.dat or charge-density.hdf5 on the FFT grid.
 
     Parameters
     ----------
     path : path
-        Quantum ESPRESSO's binary file, of a run without spin.
+        Quantum ESPRESSO's file, of a run without spin; HDF5 if its name ends with '.hdf5'.
     fft_grid : three int
         Of the run; see `QeRun`.
+    atoms : ase.Atoms, optional
+        Structure whose cell it must belong to. (The file does not tell where the atoms are.)
 
     Returns
     -------
@@ -205,24 +208,49 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int]) -> np.
     Raises
     ------
     ValueError
-        If the file cannot be read, is truncated, or does not fit the grid.
+        If the file cannot be read, is truncated, is that of another cell, or does not fit the grid.
     """
+    read = _read_hdf5_coefficients if Path(path).suffix == '.hdf5' else _read_binary_coefficients
+    gamma_only, n_vectors, n_spin, reciprocal, miller, coefficients = read(path)
+    if n_spin != 1:
+        raise ValueError(f'{path}: holds {n_spin} spin components; only runs without spin are supported')
+    if not np.isfinite(coefficients).all():
+        raise ValueError(f'{path}: damaged charge density: coefficients are not finite')
+    if not 0 < len(miller) == len(coefficients) == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
+        raise ValueError(f'{path}: does not fit the FFT grid {fft_grid}')
+    if atoms is not None:
+        product = atoms.cell[:] / BOHR @ reciprocal.T / (2 * np.pi)
+        if not np.abs(product - np.eye(3)).max() < 1e-5:
+            raise ValueError(f'{path}: belongs to another structure: its lattice vectors differ')
+    full = np.zeros(fft_grid, dtype=complex)
+    full[tuple(miller.T)] = coefficients
+    if gamma_only:
+        full[tuple(-miller.T)] = coefficients.conj()
+    return np.fft.ifftn(full).real * full.size
+
+
+def _read_binary_coefficients(path):
     try:
         with FortranFile(path) as handle:
             gamma_only, n_vectors, n_spin = handle.read_ints(np.int32)
-            handle.read_reals()
+            reciprocal = handle.read_reals().reshape(3, 3)
             miller = handle.read_ints(np.int32).reshape(-1, 3)
             coefficients = handle.read_record(np.complex128)
     except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error})') from error
     except (TypeError, ValueError, MemoryError) as error:
         raise ValueError(f'{path}: not a charge density of Quantum ESPRESSO, or truncated ({error})') from error
-    if n_spin != 1:
-        raise ValueError(f'{path}: holds {n_spin} spin components; only runs without spin are supported')
-    if not len(miller) == len(coefficients) == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
-        raise ValueError(f'{path}: does not fit the FFT grid {fft_grid}')
-    full = np.zeros(fft_grid, dtype=complex)
-    full[tuple(miller.T)] = coefficients
-    if gamma_only:
-        full[tuple(-miller.T)] = coefficients.conj()
-    return np.fft.ifftn(full).real * full.size
+    return bool(gamma_only), n_vectors, n_spin, reciprocal, miller, coefficients
+
+
+def _read_hdf5_coefficients(path):
+    with open_hdf5(path) as handle, damage_as_value_error(path):
+        attributes = handle.attrs
+        miller = read_array(handle, 'MillerIndices').reshape(-1, 3).astype(np.int64)
+        # Complex numbers stand as pairs of real ones.
+        coefficients = read_array(handle, 'rhotot_g').astype(np.float64).reshape(-1, 2) @ [1.0, 1.0j]
+        reciprocal = np.array([handle['MillerIndices'].attrs[f'bg{axis}'] for axis in (1, 2, 3)], dtype=float)
+        if reciprocal.shape != (3, 3):
+            raise ValueError('the reciprocal lattice vectors are not three')
+        gamma_only = 'TRUE' in str(attributes['gamma_only']).upper()
+        return gamma_only, int(attributes['ngm_g']), int(attributes['nspin']), reciprocal, miller, coefficients
