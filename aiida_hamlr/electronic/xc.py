@@ -100,7 +100,9 @@ def xc_potential_grid(functional: str, density, cell, ecutrho: float | None = No
     if functional not in GRADIENT:
         return potential
     wave_vectors = _wave_vectors(density.shape, np.asarray(cell, dtype=float))
-    inside = 1.0 if ecutrho is None else sum(g**2 for g in wave_vectors) <= ecutrho
+    inside = 1.0
+    if ecutrho is not None:
+        inside = sum(g**2 for g in _wave_vectors(density.shape, np.asarray(cell, dtype=float), 1.0)) <= ecutrho
     spectrum = fft.rfftn(density) * inside
     gradient = [fft.irfftn(1j * g * spectrum, density.shape) for g in wave_vectors]
     squared = sum(component**2 for component in gradient)
@@ -152,14 +154,15 @@ def _evaluate(code: str, variables: np.ndarray) -> np.ndarray:
     return libxc.eval_xc1(code, variables, spin=0, deriv=1)
 
 
-def _wave_vectors(shape, cell) -> list[np.ndarray]:
+def _wave_vectors(shape, cell, highest: float = 0.0) -> list[np.ndarray]:
     """Cartesian components of the wave vectors of a real FFT, bohr^-1.
 
-    The highest frequency of an even dimension stands for itself and its negative: its derivative vanishes.
+    The highest frequency of an even dimension stands for itself and its negative, so that its derivative vanishes; it
+    is multiplied by ``highest``, 0 for derivatives and 1 for lengths.
     """
     frequencies = [np.fft.fftfreq(n, 1.0 / n) for n in shape[:2]] + [np.fft.rfftfreq(shape[2], 1.0 / shape[2])]
     for n, values in zip(shape, frequencies, strict=True):
-        values[np.isclose(np.abs(values), n / 2)] = 0.0
+        values[np.isclose(np.abs(values), n / 2)] *= highest
     reciprocal = 2.0 * np.pi * np.linalg.inv(cell).T
     grids = np.meshgrid(*frequencies, indexing='ij', sparse=True)
     return [sum(grids[i] * reciprocal[i, axis] for i in range(3)) for axis in range(3)]

@@ -32,14 +32,19 @@ def test_potential_is_that_of_pp(request, upf_pseudos, plain_basis, name):
 
 
 @pytest.mark.qe
-def test_potential_is_that_of_pp_with_core_correction(tmp_path):
-    pseudos = {'Mg': Pseudopotential.read(DEBIAN_PSEUDOS / 'Mg.pz-n-vbc.UPF')}
+@pytest.mark.parametrize('functional', ['SLA  PZ   NOGX NOGC', 'SLA  PW   PBX  PBC'])
+def test_potential_is_that_of_pp_with_core_correction(tmp_path, functional):
+    """Magnesium in LDA, and as if its pseudopotential were made for PBE."""
+    text = (DEBIAN_PSEUDOS / 'Mg.pz-n-vbc.UPF').read_text()
+    assert 'SLA  PZ   NOGX NOGC' in text
+    pseudos = {'Mg': Pseudopotential.from_text(text.replace('SLA  PZ   NOGX NOGC', functional), 'Mg.UPF')}
     assert pseudos['Mg'].core_density is not None
     atoms = bulk('Mg', 'fcc', a=4.5)
     finished = run_pw(tmp_path, atoms, pseudos, 20, (2, 2, 2), 6, "occupations='smearing' degauss=0.02")
     run = finished.read()
     density = read_charge_density(finished.charge_density, run.fft_grid, run.atoms)
     found = potential_from_density(run.atoms, density, pseudos, run.ecutrho)
+    assert run.functional == pseudos['Mg'].functional
     assert np.abs(found - read_potential(finished.potential, run.atoms)).max() < 1e-5
 
 
