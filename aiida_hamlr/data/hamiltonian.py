@@ -14,6 +14,14 @@ from aiida_hamlr.electronic.hamiltonian import MATRICES, Hamiltonian
 
 __all__ = ('HamiltonianData',)
 
+#: What the node says of the verification of a reconstructed Hamiltonian.
+VERIFICATION = (
+    'band_mae_occupied_meV',
+    'band_mae_conduction_meV',
+    'variational_violation_meV',
+    'overlap_condition_number',
+)
+
 
 class HamiltonianData(Data):
     """Hamiltonian, overlap and what belongs to them of one structure in a basis of atomic orbitals."""
@@ -32,6 +40,18 @@ class HamiltonianData(Data):
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
         gap: float | None = OrmMetadataField(None, description='Band gap in eV on the k-points of the calculation')
         fermi_level: float | None = OrmMetadataField(None, description='Fermi level in eV, in the stored gauge')
+        band_mae_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
+            None, description='Mean error in meV of the occupied bands against those of the plane-wave run'
+        )
+        band_mae_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='Mean error in meV of the lowest conduction bands against those of the plane-wave run'
+        )
+        variational_violation_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='How far in meV an eigenvalue lies below that of the plane-wave run at most'
+        )
+        overlap_condition_number: float | None = OrmMetadataField(
+            None, description='Condition number of the overlap, the largest of some k-points'
+        )
         gauge: str = OrmMetadataField('', description='What fixes the zero of energy, as in `neutral_atom`')
         origin: str = OrmMetadataField('', description='Where the numbers come from: reference, predicted or h0')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
@@ -87,6 +107,7 @@ class HamiltonianData(Data):
     @staticmethod
     def _describe(hamiltonian: Hamiltonian) -> dict:
         attributes = hamiltonian.attributes
+        verification = attributes.get('verification') or {}
         return {
             'formula': hamiltonian.atoms.get_chemical_formula(mode='hill'),
             'elements': sorted(set(hamiltonian.symbols)),
@@ -97,6 +118,7 @@ class HamiltonianData(Data):
             'n_electrons': attributes.get('n_electrons'),
             'gap': attributes.get('gap_eV'),
             'fermi_level': attributes.get('fermi_level_eV'),
+            **{key: verification.get(key) for key in VERIFICATION},
             'gauge': attributes.get('gauge', ''),
             'origin': attributes.get('origin', ''),
             'functional': attributes.get('functional', ''),

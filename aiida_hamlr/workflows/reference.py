@@ -29,6 +29,13 @@ PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
 
 
+def validate_band_tolerance(value, _) -> str | None:
+    """Return what is wrong with the tolerance, or nothing."""
+    if value is not None and not value.value > 0:
+        return f'`band_tolerance` must be positive, in meV, not {value.value:g}'
+    return None
+
+
 def validate_inputs(inputs, _) -> str | None:
     """Return why the inputs do not fit together, or nothing; nothing has run yet."""
     basis, generate = inputs.get('basis'), inputs.get('generate_basis', {})
@@ -87,6 +94,13 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
             help='So many empty bands pw.x computes, for the check of the Hamiltonian; `SYSTEM.nbnd` overrides it.',
         )
         spec.input(
+            'band_tolerance',
+            valid_type=orm.Float,
+            required=False,
+            validator=validate_band_tolerance,
+            help='Mean error of the occupied bands against those of pw.x, in meV, beyond which the work chain fails.',
+        )
+        spec.input(
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
@@ -131,6 +145,7 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
             cls.inspect_potential,
             cls.run_reconstruct,
             cls.inspect_reconstruct,
+            if_(cls.should_inspect_bands)(cls.inspect_bands),
         )
         spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
         spec.output('output_parameters', valid_type=orm.Dict, help='Summary of the reconstruction and its checks.')
@@ -146,6 +161,12 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')
         spec.exit_code(410, 'ERROR_SCF_NOT_CONVERGED', message='pw.x ended, but did not reach self-consistency.')
         spec.exit_code(411, 'ERROR_SCF_FOLDER_GONE', message='The files of the finished pw.x run are gone.')
+        spec.exit_code(
+            412,
+            'ERROR_BAND_TOLERANCE_EXCEEDED',
+            message='The occupied bands in the basis are {error} meV from those of pw.x, more than `band_tolerance`; '
+            'the outputs are attached. Take a larger basis.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -207,6 +228,8 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
         builder.scf = scf
         builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
         builder.reconstruct = {'code': hamlr_code, 'metadata': {'options': job_options('reconstruct', hamlr_code)}}
+        if inputs.get('band_tolerance') is not None:
+            builder.band_tolerance = orm.Float(inputs['band_tolerance'])
         if basis is not None:
             builder.basis = basis
         else:
@@ -341,6 +364,19 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
         if 'output_band' in self.ctx.scf[-1].outputs:
             self.out('bands', self.ctx.scf[-1].outputs.output_band)
         return None
+
+    def should_inspect_bands(self) -> bool:
+        """Return whether there is a tolerance."""
+        return 'band_tolerance' in self.inputs
+
+    def inspect_bands(self):
+        """Compare the error of the bands with the tolerance."""
+        error = self.ctx.reconstruct.outputs.hamiltonian.base.attributes.get('band_mae_occupied_meV', None)
+        if error is not None and error <= self.inputs.band_tolerance.value:
+            return None
+        return self.exit_codes.ERROR_BAND_TOLERANCE_EXCEEDED.format(
+            error='an unknown number of' if error is None else f'{error:.1f}'
+        )
 
     def on_terminated(self):
         """Clean the remote folders, if that was asked for."""

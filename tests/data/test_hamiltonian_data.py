@@ -55,6 +55,23 @@ def test_fields(aiida_profile_clean, make_hamiltonian_node):
     assert query.all() == [[node.pk, 'AlAs', ['Al', 'As']]]
 
 
+def test_verification_fields(aiida_profile_clean, make_hamiltonian_node):
+    """References can be chosen by the quality of their bands; what was not compared has no number."""
+    checks = {'band_mae_occupied_meV': 12.5, 'band_mae_conduction_meV': 60.0, 'overlap_condition_number': 2e4}
+    node = make_hamiltonian_node(verification={**checks, 'variational_violation_meV': 0.0, 'hermiticity_eV': 1e-15})
+    make_hamiltonian_node(seed=1, verification={**checks, 'band_mae_occupied_meV': 40.0})
+    plain = make_hamiltonian_node(seed=2, origin='predicted')
+    fields = HamiltonianData.fields
+    names = ['band_mae_occupied_meV', 'band_mae_conduction_meV', 'variational_violation_meV']
+    query = orm.QueryBuilder().append(
+        HamiltonianData,
+        filters=(fields.band_mae_occupied_meV < 20.0) & (fields.overlap_condition_number < 1e5),
+        project=[fields.pk, *(getattr(fields, name) for name in names)],
+    )
+    assert query.all() == [[node.pk, 12.5, 60.0, 0.0]]
+    assert all(plain.base.attributes.get(name) is None for name in names)
+
+
 def test_same_content_same_hash(make_hamiltonian_node):
     """Nodes of the same file are the same for the cache."""
     first, second = make_hamiltonian_node(seed=3), make_hamiltonian_node(seed=3)

@@ -212,6 +212,58 @@ def test_cleaned_parent(builder, instantiate, make_scf):
     assert process.inspect_scf() == CODES.ERROR_SCF_FOLDER_GONE
 
 
+@pytest.fixture
+def make_reconstruct(make_finished, make_hamiltonian_node):
+    """Return a factory of finished reconstructions with an error of the occupied bands in meV."""
+
+    def make(error):
+        verification = {} if error is None else {'band_mae_occupied_meV': error}
+        hamiltonian = make_hamiltonian_node(verification=verification)
+        outputs = {'hamiltonian': hamiltonian, 'output_parameters': orm.Dict(verification)}
+        return make_finished('calculations', 'hamlr.reconstruct', 0, outputs)
+
+    return make
+
+
+@pytest.mark.parametrize(('error', 'words'), [(14.9, None), (15.1, '15.1 meV'), (None, 'unknown')])
+def test_band_tolerance(builder, instantiate, make_scf, make_reconstruct, error, words):
+    """Bands that are too far from those of pw.x have an exit code of their own; the outputs are there all the same."""
+    builder.band_tolerance = orm.Float(15.0)
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf()]
+    process.ctx.reconstruct = make_reconstruct(error)
+    assert process.inspect_reconstruct() is None
+    assert {'hamiltonian', 'output_parameters', 'remote_folder'} <= set(process.outputs)
+    assert process.should_inspect_bands()
+    exit_code = process.inspect_bands()
+    if words is None:
+        assert exit_code is None
+    else:
+        assert exit_code.status == CODES.ERROR_BAND_TOLERANCE_EXCEEDED.status == 412
+        assert words in exit_code.message
+
+
+def test_no_band_tolerance(builder, instantiate):
+    """Without a tolerance nothing is compared; a senseless one is refused."""
+    assert not instantiate(builder).should_inspect_bands()
+    with pytest.raises(ValueError, match='must be positive'):
+        builder.band_tolerance = orm.Float(-1.0)
+
+
+def test_band_tolerance_of_the_overrides(pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node):
+    """The tolerance can stand in a file of overrides."""
+    builder = ReferenceWorkChain.get_builder_from_protocol(
+        pw_code,
+        pp_code,
+        hamlr_code,
+        structure,
+        overrides={'scf': {'pseudo_family': pseudo_family}, 'band_tolerance': 20},
+        basis=basis_node,
+    )
+    assert builder.band_tolerance.value == 20.0
+
+
 def test_failed_steps(builder, instantiate, make_finished):
     """Every step has its exit code."""
     process = instantiate(builder)
