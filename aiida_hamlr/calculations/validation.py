@@ -49,18 +49,32 @@ def find_structure_problem(structure) -> str | None:
 def find_pw_problem(pw) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing."""
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
-    control, system = parameters.get('CONTROL', {}), parameters.get('SYSTEM', {})
-    if control.get('calculation', 'scf') != 'scf':
-        return f'`CONTROL.calculation` is {control["calculation"]!r}; a reference needs the potential of an `scf` run'
-    if system.get('nspin', 1) != 1 or 'starting_magnetization' in system or 'tot_magnetization' in system:
-        return 'magnetic runs (`SYSTEM.nspin` other than 1) are not supported yet'
-    if system.get('noncolin', False) or system.get('lspinorb', False):
-        return 'noncollinear and spin-orbit runs are not supported yet'
-    if system.get('tot_charge', 0) != 0:
-        return f'charged cells (`SYSTEM.tot_charge` {system["tot_charge"]}) are not supported'
-    if 'input_dft' in system:
-        return '`SYSTEM.input_dft` is not supported: the functional must be that of the pseudopotentials'
-    return None
+    # aiida-quantumespresso takes names in any case.
+    namelists = {
+        name.upper(): {key.lower(): value for key, value in content.items()} for name, content in parameters.items()
+    }
+    control, system = namelists.get('CONTROL', {}), namelists.get('SYSTEM', {})
+    calculation, charge = control.get('calculation', 'scf'), system.get('tot_charge', 0)
+    reasons = {
+        f'`CONTROL.calculation` is {calculation!r}; a reference needs the potential of an `scf` run': (
+            calculation != 'scf'
+        ),
+        'magnetic runs (`SYSTEM.nspin` other than 1) are not supported yet': (
+            system.get('nspin', 1) != 1 or 'starting_magnetization' in system or 'tot_magnetization' in system
+        ),
+        'noncollinear and spin-orbit runs are not supported yet': (
+            system.get('noncolin', False) or system.get('lspinorb', False)
+        ),
+        f'charged cells (`SYSTEM.tot_charge` {charge}) are not supported': charge != 0,
+        '`SYSTEM.input_dft` is not supported: the functional must be that of the pseudopotentials': (
+            'input_dft' in system
+        ),
+        'Hubbard corrections (`SYSTEM.lda_plus_u`) are not supported': system.get('lda_plus_u', False),
+        'electric fields (`CONTROL.tefield`, `CONTROL.lelfield`) are not supported': (
+            control.get('tefield', False) or control.get('lelfield', False)
+        ),
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)
 
 
 def find_computer_problem(codes: dict) -> str | None:
