@@ -1,5 +1,7 @@
 """`aiida-hamlr launch`: start work chains."""
 
+import warnings
+
 import click
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators, echo
@@ -173,9 +175,12 @@ def _with_family(overrides: dict, family: str | None) -> dict:
 def _build(process_class, *args, **kwargs):
     """Return the builder; what is wrong with the arguments becomes one line."""
     try:
-        return process_class.get_builder_from_protocol(*args, **kwargs)
-    except ValueError as error:
-        echo.echo_critical(str(error))
+        with warnings.catch_warnings():
+            # A misspelt key would change nothing, and long work would start without it.
+            warnings.filterwarnings('error', message='Found unrecognised key in overrides')
+            return process_class.get_builder_from_protocol(*args, **kwargs)
+    except (ValueError, UserWarning) as error:
+        echo.echo_critical(' '.join(str(error).split()))
 
 
 def _launch(builder, daemon: bool):

@@ -92,15 +92,18 @@ def load_overrides(path: Path | None) -> dict:
 
 def load_structures(arguments) -> dict:
     """Return structure nodes by label, of identifiers of nodes and of groups, and of files that ASE reads."""
-    import ase.io
     from aiida import orm
     from aiida.common.exceptions import NotExistent
+
+    from aiida_hamlr.jobs.inputs import check_structure, read_frames
 
     structures = []
     for argument in arguments:
         try:
             if Path(argument).is_file():
-                structures += [orm.StructureData(ase=atoms) for atoms in ase.io.read(argument, index=':')]
+                for atoms in read_frames(Path(argument)):
+                    check_structure(atoms, argument)
+                    structures.append(orm.StructureData(ase=atoms))
                 continue
             try:
                 node = orm.load_node(argument)
@@ -111,8 +114,8 @@ def load_structures(arguments) -> dict:
                 f'{argument}: neither a file of structures nor a node nor a group of them ({error})'
             ) from error
         nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
-        if not all(isinstance(entry, orm.StructureData) for entry in nodes):
-            raise click.BadParameter(f'{argument}: not a structure')
+        if not nodes or not all(isinstance(entry, orm.StructureData) for entry in nodes):
+            raise click.BadParameter(f'{argument}: {"not a structure" if nodes else "an empty group"}')
         structures += nodes
     width = len(str(max(len(structures) - 1, 0)))
     return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}

@@ -79,6 +79,13 @@ def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
         load_structures(['nothing_here'])
     with pytest.raises(click.BadParameter, match='not a structure'):
         load_structures([str(orm.Int(1).store().pk)])
+    orm.Group(label='nothing').store()
+    with pytest.raises(click.BadParameter, match='nothing: an empty group'):
+        load_structures(['nothing'])
+    for content, reason in (('2\n\nAl 0 0 0\n', 'cannot be read as a structure'), ('1\n\nAl 0 0 0\n', 'cell')):
+        (tmp_path / 'bad.xyz').write_text(content)
+        with pytest.raises(click.BadParameter, match=reason):
+            load_structures([str(tmp_path / 'bad.xyz')])
 
 
 def test_launch_refuses(invoke, pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
@@ -93,6 +100,10 @@ def test_launch_refuses(invoke, pw_code, pp_code, hamlr_code, structure, pseudo_
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
     assert 'magnetic runs' in result.output
+    overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
+    result = invoke(cmd_root, 'launch', 'reference', *arguments)
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'unrecognised key in overrides: scf.kpoints_distanze' in result.output
     assert orm.QueryBuilder().append(orm.CalcJobNode).count() == 0
 
 
