@@ -12,7 +12,12 @@ from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.functions.dataset import create_dataset
-from aiida_hamlr.calculations.validation import find_pw_problem, find_structure_problem, validate_pseudos
+from aiida_hamlr.calculations.validation import (
+    find_computer_problem,
+    find_pw_problem,
+    find_structure_problem,
+    validate_pseudos,
+)
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
@@ -56,7 +61,10 @@ def validate_inputs(inputs, _) -> str | None:
         return 'give either `basis` or `generate_basis.code`'
     if basis is not None and elements - set(basis.elements):
         return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
-    return find_pw_problem(inputs.get('reference', {}).get('scf', {}).get('pw', {}))
+    reference = inputs.get('reference', {})
+    pw = reference.get('scf', {}).get('pw', {})
+    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
+    return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
 
 
 class PipelineWorkChain(ProtocolMixin, WorkChain):

@@ -55,9 +55,14 @@ def problem(builder):
     return None if error is None else error.message
 
 
-def test_refused(builder, pseudos, zincblende):
+def test_refused(builder, pseudos, zincblende, other_computer):
     """What could only fail later is refused at the start."""
     assert problem(builder) is None
+    code = builder.reference.potential.code
+    elsewhere = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/pp.x', label='pp').store()
+    builder.reference.potential.code = elsewhere
+    assert '`reference.potential.code` on elsewhere' in problem(builder)
+    builder.reference.potential.code = code
     from ase.build import bulk
 
     structures = dict(builder.structures)
