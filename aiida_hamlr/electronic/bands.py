@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kpoints import BandPath
 from aiida_hamlr.electronic.kspace import eigenvalues
@@ -105,17 +105,14 @@ class Bands:
         ValueError
             If the file is truncated, foreign, newer than this program or damaged; the message names the file.
         """
-        name = str(getattr(source, 'name', source))
         with open_hdf5(source) as handle:
             check_format(handle, FORMAT, VERSION)
-            try:
+            with damage_as_value_error(getattr(source, 'name', source)):
                 kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
                 optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
                 labels = tuple(label.decode() for label in handle['labels'][:])
                 attributes = json.loads(handle.attrs['attributes'])
                 return cls(kpoints, energies, labels, attributes=attributes, **optional)
-            except (KeyError, OSError, TypeError, AttributeError, ValueError, MemoryError) as error:
-                raise ValueError(f'{name}: damaged bands file: {error}') from error
 
 
 def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, matrix: str) -> dict:

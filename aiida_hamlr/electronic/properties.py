@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, open_hdf5, read_array
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
 
 FORMAT = 'hamlr-properties'
 VERSION = 1
@@ -61,12 +61,9 @@ class Properties:
         ValueError
             If the file is truncated, foreign, newer than this program or damaged; the message names the file.
         """
-        name = str(getattr(source, 'name', source))
         with open_hdf5(source) as handle:
             check_format(handle, FORMAT, VERSION)
-            try:
+            with damage_as_value_error(getattr(source, 'name', source)):
                 arrays = {key: read_array(handle, key) for key in _ARRAYS if key in handle}
                 symbols = [symbol.decode() for symbol in handle['symbols'][:]]
                 return cls(symbols, read_array(handle, 'positions'), **arrays)
-            except (KeyError, OSError, TypeError, AttributeError, ValueError) as error:
-                raise ValueError(f'{name}: damaged properties file: {error}') from error

@@ -58,7 +58,7 @@ def test_damaged_files_are_refused_by_name(bands, tmp_path):
         file.write_bytes(whole)
         with h5py.File(file, 'a') as handle:
             del handle[damage]
-        with pytest.raises(ValueError, match=r'bands\.h5: damaged'):
+        with pytest.raises(ValueError, match=r'bands\.h5: incomplete'):
             Bands.read(file)
     file.write_bytes(whole)
     with h5py.File(file, 'a') as handle:
