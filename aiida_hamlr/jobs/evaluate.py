@@ -44,7 +44,8 @@ def run_evaluate(model: Path, data: Sequence[Path], json_file: Path | None = Non
         if key in errors:
             log(f'  {name:28s}{errors[key]:10.3f}')
     for entry in errors['mae_by_distance']:
-        log(f'  pairs {entry["from"]:.1f} to {entry["to"]:.1f} Å'.ljust(30) + f'{entry["mae_meV"]:10.3f}')
+        reach = f'{entry["from_angstrom"]:.1f} to {entry["to_angstrom"]:.1f} Å'
+        log(f'  pairs {reach}'.ljust(30) + f'{entry["mae_meV"]:10.3f}')
     summary |= errors
     summary['model'] = str(model)
     if json_file is not None:

@@ -40,8 +40,8 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
     -------
     dict
         ``mae_meV``, ``mae_onsite_meV``, ``mae_onsite_diagonal_meV``, ``mae_overlapping_meV`` (elements with
-        ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from`` and ``to`` (Å), ``mae_meV`` and
-        ``n_elements``.
+        ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from_angstrom``, ``to_angstrom``,
+        ``mae_meV`` and ``n_elements``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
     error = 1e3 * np.abs(error + fitted_shift(error, overlap) * overlap)
@@ -54,8 +54,8 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
     bins = np.where(onsite, -1, np.repeat(np.digitize(lengths, DISTANCES) - 1, sizes))
     by_distance = [
         {
-            'from': float(DISTANCES[n]),
-            'to': float(min(DISTANCES[n + 1], lengths.max())),
+            'from_angstrom': float(DISTANCES[n]),
+            'to_angstrom': float(min(DISTANCES[n + 1], lengths.max())),
             'mae_meV': float(error[bins == n].mean()),
             'n_elements': int((bins == n).sum()),
         }
@@ -148,8 +148,8 @@ def _mean_by_distance(structures: Sequence[dict]) -> list[dict]:
     merged: dict[float, dict] = {}
     for one in structures:
         for entry in one['mae_by_distance']:
-            total = merged.setdefault(entry['from'], {**entry, 'mae_meV': 0.0, 'n_elements': 0})
-            total['to'] = max(total['to'], entry['to'])
+            total = merged.setdefault(entry['from_angstrom'], {**entry, 'mae_meV': 0.0, 'n_elements': 0})
+            total['to_angstrom'] = max(total['to_angstrom'], entry['to_angstrom'])
             total['mae_meV'] += entry['mae_meV'] * entry['n_elements']
             total['n_elements'] += entry['n_elements']
     for total in merged.values():
