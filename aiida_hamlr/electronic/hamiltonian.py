@@ -52,8 +52,10 @@ class Hamiltonian:
         The UPF text of every element: with the basis, all that H0 of another structure needs.
     attributes : dict
         Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
-        ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S), ``fermi_level_eV``,
-        ``gap_eV``, ``n_electrons``, ``n_spin``, ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
+        ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S),
+        ``vacuum_level_eV`` (electrostatic, in the gauge of H; None without a vacuum, or if only the potential of the
+        run was given, from which exchange and correlation cannot be subtracted), ``fermi_level_eV``, ``gap_eV``,
+        ``n_electrons``, ``n_spin``, ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
         (mesh of the density matrix), ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
         ``code`` (what made the numbers) and ``verification``.
 

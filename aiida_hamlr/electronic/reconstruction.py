@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, 
 from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.vacuum import vacuum_level
 
 #: Conduction bands that the verification looks at.
 CONDUCTION_BANDS = 4
@@ -52,6 +53,7 @@ def reconstruct(
     kpoints: tuple[int, int, int] = (6, 6, 6),
     *,
     run: PlaneWaveRun | None = None,
+    density: np.ndarray | None = None,
     tables: TwoCentreTables | None = None,
     device: str = 'cpu',
 ) -> Hamiltonian:
@@ -74,6 +76,8 @@ def reconstruct(
         Mesh for the density matrix and the Fermi level.
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
+    density : (n1, n2, n3) array, optional
+        Valence electrons on the FFT grid, bohr^-3, for the vacuum level of slabs; see `vacuum_level`.
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
@@ -113,6 +117,7 @@ def reconstruct(
             'functional': functional,
             'gauge': 'neutral_atom',
             'gauge_shift_eV': shift,
+            'vacuum_level_eV': None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
             'n_electrons': n_electrons,
             'n_spin': 1,
             'grid': [int(n) for n in np.shape(potential)],

@@ -24,6 +24,9 @@ from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
+#: Attributes of the Hamiltonian that the summary repeats.
+_SUMMARISED = ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
     """Write ``hamiltonian.h5`` and ``summary.json`` beside it, as a configuration says.
@@ -59,9 +62,9 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         raise ValueError(f'{config_file}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
     basis = basis_of_config(config.basis, pseudos, str(config_file))
-    potential, ecutrho = _read_potential(config, run, atoms, pseudos)
+    potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run)
+    hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, density=density)
     hamiltonian.write(config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
@@ -70,7 +73,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
-        **{key: hamiltonian.attributes.get(key) for key in ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV')},
+        **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
         **verification,
         'output': str(config.output),
     }
@@ -82,16 +85,18 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     return hamiltonian
 
 
-def _read_potential(config: ReconstructConfig, run: QeRun | None, atoms, pseudos) -> tuple[np.ndarray, float]:
-    """The total local potential, eV, and the cutoff of its grid, Ry: from the filplot, or made from the density."""
+def _read_potential(
+    config: ReconstructConfig, run: QeRun | None, atoms, pseudos
+) -> tuple[np.ndarray, np.ndarray | None, float]:
+    """The total local potential, eV, the density that it was made from, bohr^-3, if so, and the grid's cutoff, Ry."""
     if config.density is None:
         potential = read_potential(config.potential, atoms)
-        return potential, read_filplot(config.potential).ecutrho if run is None else run.ecutrho
+        return potential, None, read_filplot(config.potential).ecutrho if run is None else run.ecutrho
     if run is None:
         raise ValueError(f'{config.density}: needs the XML file of its run; give it as plane_wave_bands or structure')
     density = read_charge_density(config.density, run.fft_grid, atoms)
     try:
-        return potential_from_density(atoms, density, pseudos, run.ecutrho), run.ecutrho
+        return potential_from_density(atoms, density, pseudos, run.ecutrho), density, run.ecutrho
     except ValueError as error:
         raise ValueError(f'{config.density}: {error}') from error
 
