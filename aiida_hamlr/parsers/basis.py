@@ -11,7 +11,7 @@ __all__ = ('BasisParser',)
 class BasisParser(HamlrParser):
     """Make a basis node of the files."""
 
-    # The command writes no summary: the node's attributes are it.
+    # The summary is not retrieved: the attributes of the node say the same.
     _HAS_SUMMARY = False
 
     def parse_outputs(self, folder, summary, exit_code):
