@@ -53,7 +53,7 @@ def make_bases(
     recipes = {element: config.recipe(element) for element in pseudos}
     sizes = {element: recipe.size for element, recipe in recipes.items()}
     if crystals is None:
-        basis = basis_of_config(config, pseudos, 'hamlr basis')
+        basis = basis_of_config(config, pseudos, 'options')
     else:
         structures = [read_structure(path) for path in crystals]
         radii = {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius}

@@ -132,7 +132,7 @@ def basis(upfs, imported, sizes, radii, contract, structures, output):
         return
     if structures and not contract:
         raise ValueError('--structure is for --contract; add it')
-    config = validate(BasisConfig, {'size': 'dzp'} | _recipes(size=sizes, cutoff_radius=radii), 'hamlr basis')
+    config = validate(BasisConfig, {'size': 'dzp'} | _recipes(size=sizes, cutoff_radius=radii), 'options')
     make_bases(upfs, output, config, list(structures) if contract else None)
 
 
