@@ -21,6 +21,7 @@ from aiida_hamlr.calculations.validation import (
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
@@ -56,18 +57,16 @@ def validate_inputs(inputs, _) -> str | None:
     unseen = sorted(elements - symbols['train'])
     if unseen:
         return f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it'
-    basis = inputs.get('basis')
-    if basis is None and 'code' not in inputs.get('generate_basis', {}):
-        return 'give either `basis` or `generate_basis.code`'
-    if basis is not None and elements - set(basis.elements):
-        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    problem = find_basis_problem(inputs, elements)
+    if problem is not None:
+        return problem
     reference = inputs.get('reference', {})
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
     return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
 
 
-class PipelineWorkChain(ProtocolMixin, WorkChain):
+class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
     """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
 
     @classmethod
@@ -275,28 +274,10 @@ class PipelineWorkChain(ProtocolMixin, WorkChain):
         self.ctx.references = {}
         self.ctx.failed = []
 
-    def should_generate_basis(self) -> bool:
-        """Return whether there is no basis yet."""
-        return self.ctx.basis is None
-
-    def run_basis(self):
-        """Generate the orbitals of all elements once."""
-        inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
-        inputs.pseudos = dict(self.inputs.pseudos)
-        inputs.metadata.call_link_label = 'basis'
-        node = self.submit(BasisCalculation, **inputs)
-        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
-        return ToContext(basis_job=node)
-
-    def inspect_basis(self):
-        """Check that there are orbitals."""
-        node = self.ctx.basis_job
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
-        self.ctx.basis = node.outputs.basis
-        self.out('basis', node.outputs.basis)
-        return None
+    @property
+    def pseudos(self) -> dict:
+        """Return the pseudopotentials of all elements."""
+        return dict(self.inputs.pseudos)
 
     def should_run_references(self) -> bool:
         """Return whether references are left to make."""

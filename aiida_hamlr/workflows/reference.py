@@ -21,6 +21,7 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path, is_usable, recursive_options
 
 __all__ = ('ReferenceWorkChain',)
@@ -38,17 +39,15 @@ def validate_band_tolerance(value, _) -> str | None:
 
 def validate_inputs(inputs, _) -> str | None:
     """Return why the inputs do not fit together, or nothing; nothing has run yet."""
-    basis, generate = inputs.get('basis'), inputs.get('generate_basis', {})
     if 'structure' not in inputs or 'pseudos' not in inputs:
         return None
     elements = set(inputs['structure'].get_symbols_set())
     missing = sorted(elements - set(inputs['pseudos']))
     if missing:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
-    if basis is None and 'code' not in generate:
-        return 'give either `basis` or `generate_basis.code`'
-    if basis is not None and elements - set(basis.elements):
-        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    problem = find_basis_problem(inputs, elements)
+    if problem is not None:
+        return problem
     return find_pw_problem(inputs.get('scf', {}).get('pw', {})) or find_computer_problem(
         {
             'scf.pw.code': inputs.get('scf', {}).get('pw', {}).get('code'),
@@ -58,7 +57,7 @@ def validate_inputs(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(ProtocolMixin, WorkChain):
+class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
     """Run pw.x, take its potential with pp.x, and represent the Hamiltonian in atomic orbitals."""
 
     #: A finished pw.x run whose files are gone is repeated so many times.
@@ -250,29 +249,6 @@ class ReferenceWorkChain(ProtocolMixin, WorkChain):
     def pseudos(self) -> dict:
         """Return the pseudopotentials of the elements of the structure."""
         return {symbol: self.inputs.pseudos[symbol] for symbol in sorted(self.inputs.structure.get_symbols_set())}
-
-    def should_generate_basis(self) -> bool:
-        """Return whether there is no basis yet."""
-        return self.ctx.basis is None
-
-    def run_basis(self):
-        """Generate the orbitals."""
-        inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
-        inputs.pseudos = self.pseudos
-        inputs.metadata.call_link_label = 'basis'
-        node = self.submit(BasisCalculation, **inputs)
-        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
-        return ToContext(basis_job=node)
-
-    def inspect_basis(self):
-        """Check that there are orbitals."""
-        node = self.ctx.basis_job
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
-        self.ctx.basis = node.outputs.basis
-        self.out('basis', node.outputs.basis)
-        return None
 
     def should_run_scf(self) -> bool:
         """Return whether there is no usable pw.x run yet."""

@@ -1,0 +1,49 @@
+"""The steps of a work chain that generate orbitals unless it is given some."""
+
+from __future__ import annotations
+
+from aiida.common import AttributeDict
+from aiida.engine import ToContext
+
+from aiida_hamlr.calculations.basis import BasisCalculation
+
+
+def find_basis_problem(inputs, elements: set[str]) -> str | None:
+    """Return why `basis` or `generate_basis` do not give orbitals of the elements, or nothing."""
+    basis = inputs.get('basis')
+    if basis is None and 'code' not in inputs.get('generate_basis', {}):
+        return 'give either `basis` or `generate_basis.code`'
+    if basis is not None and elements - set(basis.elements):
+        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    return None
+
+
+class BasisStepsMixin:
+    """Outline steps for a work chain with the input `basis` and the exposed inputs `generate_basis`.
+
+    The work chain sets ``ctx.basis``, has the property ``pseudos``, the output `basis` and the exit code
+    `ERROR_SUB_PROCESS_FAILED_BASIS`.
+    """
+
+    def should_generate_basis(self) -> bool:
+        """Return whether there is no basis yet."""
+        return self.ctx.basis is None
+
+    def run_basis(self):
+        """Generate the orbitals of all elements once."""
+        inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
+        inputs.pseudos = self.pseudos
+        inputs.metadata.call_link_label = 'basis'
+        node = self.submit(BasisCalculation, **inputs)
+        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
+        return ToContext(basis_job=node)
+
+    def inspect_basis(self):
+        """Check that there are orbitals."""
+        node = self.ctx.basis_job
+        if not node.is_finished_ok:
+            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
+        self.ctx.basis = node.outputs.basis
+        self.out('basis', node.outputs.basis)
+        return None
