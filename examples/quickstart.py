@@ -1,6 +1,6 @@
 """Quickstart: learn the Hamiltonian of AlAs from small cells, predict a wave of 48 atoms, compare with DFT.
 
-Run it with `make demo`, or with `python examples/quickstart.py` in an environment that has the package, pw.x and pp.x.
+Run it with `make demo`, or with `python examples/quickstart.py` in an environment that has the package and pw.x.
 It takes up to twelve minutes on two cores, keeps everything in the folder .demo of the clone, and needs no service.
 
 Two cutoffs are lower than a real study would have them (plane waves 20 Ry, k-points 0.55 1/Å): this is a demonstration.
@@ -100,7 +100,7 @@ def wait_until_reachable(broker, timeout: float = 60.0):
 
 
 def set_up_codes() -> dict[str, orm.InstalledCode]:
-    """Register this machine with pw.x, pp.x and hamlr, and install pseudopotentials made from published parameters."""
+    """Register this machine with pw.x and hamlr, and install pseudopotentials made from published parameters."""
     codes = create_codes(create_localhost(), prepend_text='export OMP_NUM_THREADS=1')
     subprocess.run([BIN / 'hamlr', 'pseudo', 'Al', 'As', '-o', PSEUDOS], check=True, capture_output=True)
     (PSEUDOS / 'summary.json').unlink()  # A family is a folder with nothing but pseudopotentials.
@@ -186,7 +186,6 @@ def submit_reference(codes, structure, basis):
     return submit(
         WorkflowFactory('hamlr.reference').get_builder_from_protocol(
             codes['pw'],
-            codes['pp'],
             codes['hamlr'],
             structure,
             overrides=REFERENCE,
@@ -200,7 +199,6 @@ def submit_pipeline(codes, structures, basis):
     """Make references of the small structures, train on them with the long-range channel, predict the wave."""
     builder = WorkflowFactory('hamlr.pipeline').get_builder_from_protocol(
         codes['pw'],
-        codes['pp'],
         codes['hamlr'],
         structures,
         overrides={

@@ -32,6 +32,8 @@ class ReconstructCalculation(HamlrCalculation):
     _CONFIG_FILENAME = 'reconstruct.yaml'
     _REMOTE_FOLDERS = ('parent_folder', 'potential_folder')
     _RUN_FILENAME = 'scf.xml'
+    #: Folder for the link to charge-density.dat, or .hdf5 if Quantum ESPRESSO was built with HDF5.
+    _SAVE_FOLDER = 'scf.save'
 
     @classmethod
     def define(cls, spec):
@@ -39,7 +41,11 @@ class ReconstructCalculation(HamlrCalculation):
         super().define(spec)
         spec.input('parent_folder', valid_type=orm.RemoteData, help='Remote folder of the finished `PwCalculation`.')
         spec.input(
-            'potential_folder', valid_type=orm.RemoteData, help='Remote folder of the finished `PotentialCalculation`.'
+            'potential_folder',
+            valid_type=orm.RemoteData,
+            required=False,
+            help='Remote folder of a finished `PotentialCalculation`; if not given, the potential is made from the '
+            'charge density of the run.',
         )
         spec.input('basis', valid_type=BasisData, help='Orbitals of all elements of the structure.')
         spec.input_namespace(
@@ -70,15 +76,27 @@ class ReconstructCalculation(HamlrCalculation):
         return problem
 
     def prepare_for_submission(self, folder):
-        """Write the configuration and list the links to the files of pw.x and pp.x."""
+        """Write the configuration and list the links to the files of pw.x, and of pp.x if it ran."""
         elements = sorted(self.inputs.pseudos)
-        basis, parent, potential = self.inputs.basis, self.inputs.parent_folder, self.inputs.potential_folder
+        basis, parent = self.inputs.basis, self.inputs.parent_folder
+        save = f'{parent.get_remote_path()}/{PpCalculation._OUTPUT_SUBFOLDER}{PpCalculation._PREFIX}.save'
+        links = [(parent.computer.uuid, f'{save}/data-file-schema.xml', self._RUN_FILENAME)]
+        if 'potential_folder' in self.inputs:
+            potential = self.inputs.potential_folder
+            path = f'{potential.get_remote_path()}/{PpCalculation._FILPLOT}'
+            links.append((potential.computer.uuid, path, PpCalculation._FILPLOT))
+            source = {'potential': PpCalculation._FILPLOT}
+        else:
+            # A link that is a pattern goes into a folder, which must be there.
+            folder.get_subfolder(self._SAVE_FOLDER, create=True)
+            links.append((parent.computer.uuid, f'{save}/charge-density.*', self._SAVE_FOLDER))
+            source = {'density': self._SAVE_FOLDER}
         mesh, _ = self.inputs.kpoints.get_kpoints_mesh()
         self.write_config(
             folder,
             {
                 'structure': self._RUN_FILENAME,
-                'potential': PpCalculation._FILPLOT,
+                **source,
                 'pseudos': {element: f'{element}.upf' for element in elements},
                 'basis': {element: basis.filename(element) for element in elements},
                 'kpoints': [int(n) for n in mesh],
@@ -91,15 +109,7 @@ class ReconstructCalculation(HamlrCalculation):
             pseudo = self.inputs.pseudos[element]
             calc_info.local_copy_list.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
             calc_info.local_copy_list.append((basis.uuid, basis.filename(element), basis.filename(element)))
-        save = f'{parent.get_remote_path()}/{PpCalculation._OUTPUT_SUBFOLDER}{PpCalculation._PREFIX}.save'
-        calc_info.remote_symlink_list = [
-            (parent.computer.uuid, f'{save}/data-file-schema.xml', self._RUN_FILENAME),
-            (
-                potential.computer.uuid,
-                f'{potential.get_remote_path()}/{PpCalculation._FILPLOT}',
-                PpCalculation._FILPLOT,
-            ),
-        ]
+        calc_info.remote_symlink_list = links
         calc_info.retrieve_list.append(self._SUMMARY_FILENAME)
         calc_info.retrieve_temporary_list = [HamiltonianData.FILENAME]
         return calc_info

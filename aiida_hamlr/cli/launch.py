@@ -39,13 +39,13 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
         builder = _build(
             ReferenceWorkChain,
             pw,
-            pp,
             hamlr,
             structure,
             protocol=protocol,
             overrides=_with_family(options.load_overrides(overrides), pseudo_family),
             options=options.job_options(**job),
             basis=basis,
+            pp_code=pp,
         )
         builder.clean_workdir = _bool(clean_workdir)
         _launch(builder, daemon)
@@ -146,13 +146,13 @@ def launch_pipeline(
     builder = _build(
         PipelineWorkChain,
         pw,
-        pp,
         hamlr,
         {name: options.load_structures(part) for name, part in parts.items() if part},
         protocol=protocol,
         overrides=content,
         options=options.job_options(**job),
         basis=basis,
+        pp_code=pp,
     )
     builder.compare = _bool(compare)
     builder.seed = orm.Int(seed)

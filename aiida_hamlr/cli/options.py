@@ -11,7 +11,9 @@ from aiida.cmdline.params.options import OverridableOption
 __all__ = ('combine', 'job_options', 'load_overrides', 'load_structures')
 
 PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
-PP = OverridableOption('-Y', '--pp', type=types.CodeParamType(), default='pp@localhost', help='Code of pp.x.')
+PP = OverridableOption(
+    '-Y', '--pp', type=types.CodeParamType(), help='Code of pp.x, to let it make the potential from the density.'
+)
 HAMLR = OverridableOption(
     '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
 )

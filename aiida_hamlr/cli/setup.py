@@ -21,7 +21,7 @@ def cmd_setup():
 @click.option('--prepend-text', default='', help='Commands before every run, as "module load".')
 @decorators.with_dbenv()
 def setup_codes(computer, pw, pp, hamlr, prepend_text):
-    """Make the codes pw, pp and hamlr on COMPUTER.
+    """Make the codes pw, pp (which no work chain needs) and hamlr on COMPUTER.
 
     Executables that are not given are looked for on this machine; a computer `localhost` is made if there is none.
     """

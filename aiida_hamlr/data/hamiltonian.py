@@ -40,6 +40,9 @@ class HamiltonianData(Data):
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
         gap: float | None = OrmMetadataField(None, description='Band gap in eV on the k-points of the calculation')
         fermi_level: float | None = OrmMetadataField(None, description='Fermi level in eV, in the stored gauge')
+        vacuum_level: float | None = OrmMetadataField(
+            None, description='Electrostatic vacuum level of a slab in eV, in the stored gauge'
+        )
         band_mae_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
             None, description='Mean error in meV of the occupied bands against those of the plane-wave run'
         )
@@ -118,6 +121,7 @@ class HamiltonianData(Data):
             'n_electrons': attributes.get('n_electrons'),
             'gap': attributes.get('gap_eV'),
             'fermi_level': attributes.get('fermi_level_eV'),
+            'vacuum_level': attributes.get('vacuum_level_eV'),
             **{key: verification.get(key) for key in VERIFICATION},
             'gauge': attributes.get('gauge', ''),
             'origin': attributes.get('origin', ''),

@@ -81,7 +81,8 @@ class ReconstructConfig(Config):
     structure: InputPath
     #: filplot of pp.x, plot_num = 1; this or ``density``
     potential: InputPath | None = None
-    #: charge-density.dat or .hdf5 of the run, from which the potential is made; needs the XML file of the run
+    #: charge-density.dat or .hdf5 of the run, or the folder that holds it, from which the potential is made; needs the
+    #: XML file of the run
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig

@@ -12,16 +12,18 @@ from aiida.common.exceptions import NotExistent
 
 __all__ = ('EXECUTABLES', 'create_codes', 'create_localhost', 'create_pseudo_family', 'find_executable')
 
-#: What we need by the label of its code: the executable and the calculation that it is for.
+#: What there is to run by the label of its code: the executable and the calculation that it is for.
 EXECUTABLES = {
     'pw': ('pw.x', 'quantumespresso.pw'),
     'pp': ('pp.x', 'quantumespresso.pp'),
     'hamlr': ('hamlr', 'hamlr.train'),
 }
 
+#: Labels of the codes that can be left out.
+OPTIONAL = ('pp',)
+
 HOW_TO_INSTALL = {
     'pw.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
-    'pp.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
     'hamlr': 'it comes with this package: pip install aiida-hamlr',
 }
 
@@ -70,7 +72,7 @@ def find_executable(name: str) -> Path:
 def create_codes(
     computer: orm.Computer, paths: Mapping[str, str | Path] | None = None, prepend_text: str = ''
 ) -> dict[str, orm.InstalledCode]:
-    """Return the codes pw, pp and hamlr of a computer, and make those that are missing.
+    """Return the codes pw, pp and hamlr of a computer, and make those that are missing; pp only if there is pp.x.
 
     :param paths: paths of executables on the computer by ``pw``, ``pp`` and ``hamlr``; those that are not given are
         looked for on this machine, which makes sense for the local computer only.
@@ -88,12 +90,19 @@ def create_codes(
             continue
         except NotExistent:
             pass
-        if label not in paths and computer.transport_type != 'core.local':
-            raise ValueError(f'give the path of {name} on {computer.label}')
+        path = paths.get(label)
+        try:
+            if path is None and computer.transport_type != 'core.local':
+                raise ValueError(f'give the path of {name} on {computer.label}')
+            path = path or find_executable(name)
+        except ValueError:
+            if label in OPTIONAL:
+                continue
+            raise
         codes[label] = orm.InstalledCode(
             label=label,
             computer=computer,
-            filepath_executable=str(paths.get(label) or find_executable(name)),
+            filepath_executable=str(path),
             default_calc_job_plugin=plugin,
             prepend_text=prepend_text,
         ).store()

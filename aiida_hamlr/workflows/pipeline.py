@@ -191,7 +191,6 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
     def get_builder_from_protocol(
         cls,
         pw_code,
-        pp_code,
         hamlr_code,
         structures,
         *,
@@ -199,18 +198,20 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         overrides=None,
         options=None,
         basis=None,
+        pp_code=None,
         electronic_type=ElectronicType.INSULATOR,
         **_,
     ):
         """Return a builder with the inputs of a protocol.
 
-        :param pw_code: code of pw.x, or its label; the same for ``pp_code`` and ``hamlr_code``.
+        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
         :param structures: structures by label, of each of ``train``, ``validation``, ``test`` and ``predict``.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``reference``, ``train`` and ``predict`` hold
             the overrides of the parts.
         :param options: ``metadata.options`` of all jobs.
         :param basis: orbitals; if not given, they are generated first.
+        :param pp_code: if given, pp.x makes the potentials of the references.
         :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
         """
         hamlr_code = orm.load_code(hamlr_code) if isinstance(hamlr_code, str) else hamlr_code
@@ -223,13 +224,13 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         references = {
             node.uuid: ReferenceWorkChain.get_builder_from_protocol(
                 pw_code,
-                pp_code,
                 hamlr_code,
                 node,
                 protocol=protocol,
                 overrides=parts['reference'],
                 options=options,
                 basis=basis,
+                pp_code=pp_code,
                 electronic_type=electronic_type,
             )
             for node in kinds.values()
@@ -244,7 +245,8 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             builder.basis = basis
         else:
             builder.generate_basis = first.generate_basis
-        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'):
+        unused = () if pp_code is not None else ('potential',)
+        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
             first.pop(name, None)
         builder.reference = first
         train = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, protocol, parts['train'], options, None)

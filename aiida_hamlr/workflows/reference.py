@@ -58,7 +58,7 @@ def validate_inputs(inputs, _) -> str | None:
 
 
 class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
-    """Run pw.x, take its potential with pp.x, and represent the Hamiltonian in atomic orbitals."""
+    """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
 
     #: A finished pw.x run whose files are gone is repeated so many times.
     _MAX_REPEATS = 1
@@ -125,7 +125,11 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             PotentialCalculation,
             namespace='potential',
             exclude=('parent_folder',),
-            namespace_options={'help': 'Inputs of the pp.x run.'},
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'Inputs of a pp.x run for the potential; without it the potential is made from the density.',
+            },
         )
         spec.expose_inputs(
             ReconstructCalculation,
@@ -140,8 +144,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             cls.setup,
             if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
             while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
-            cls.run_potential,
-            cls.inspect_potential,
+            if_(cls.should_run_potential)(cls.run_potential, cls.inspect_potential),
             cls.run_reconstruct,
             cls.inspect_reconstruct,
             if_(cls.should_inspect_bands)(cls.inspect_bands),
@@ -176,7 +179,6 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
     def get_builder_from_protocol(
         cls,
         pw_code,
-        pp_code,
         hamlr_code,
         structure,
         *,
@@ -184,21 +186,23 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         overrides=None,
         options=None,
         basis=None,
+        pp_code=None,
         electronic_type=ElectronicType.INSULATOR,
         **_,
     ):
         """Return a builder with the inputs of a protocol.
 
-        :param pw_code: code of pw.x, or its label; the same for ``pp_code`` and ``hamlr_code``.
+        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
         :param structure: the structure.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``scf.pseudo_family`` names the pseudopotentials.
         :param options: ``metadata.options`` of all jobs.
         :param basis: orbitals; if not given, they are generated first.
+        :param pp_code: if given, pp.x makes the potential from the density of pw.x instead of `hamlr`.
         :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
         """
-        pw_code, pp_code, hamlr_code = (
-            orm.load_code(code) if isinstance(code, str) else code for code in (pw_code, pp_code, hamlr_code)
+        pw_code, hamlr_code, pp_code = (
+            orm.load_code(code) if isinstance(code, str) else code for code in (pw_code, hamlr_code, pp_code)
         )
         inputs = cls.get_protocol_inputs(protocol, overrides)
         scf = PwBaseWorkChain.get_builder_from_protocol(
@@ -225,7 +229,8 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.conduction_bands = orm.Int(inputs['conduction_bands'])
         builder.scf = scf
-        builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
+        if pp_code is not None:
+            builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
         builder.reconstruct = {'code': hamlr_code, 'metadata': {'options': job_options('reconstruct', hamlr_code)}}
         if inputs.get('band_tolerance') is not None:
             builder.band_tolerance = orm.Float(inputs['band_tolerance'])
@@ -296,6 +301,10 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
         return None
 
+    def should_run_potential(self) -> bool:
+        """Return whether pp.x makes the potential."""
+        return 'potential' in self.inputs
+
     def run_potential(self):
         """Run pp.x for the total local potential."""
         inputs = AttributeDict(self.exposed_inputs(PotentialCalculation, 'potential'))
@@ -318,7 +327,8 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         inputs = AttributeDict(self.exposed_inputs(ReconstructCalculation, 'reconstruct'))
         folder = self.ctx.scf[-1].outputs.remote_folder
         inputs.parent_folder = folder
-        inputs.potential_folder = self.ctx.potential.outputs.remote_folder
+        if self.should_run_potential():
+            inputs.potential_folder = self.ctx.potential.outputs.remote_folder
         inputs.basis = self.ctx.basis
         inputs.pseudos = self.pseudos
         if 'kpoints' not in inputs:

@@ -135,6 +135,20 @@ def test_reconstruct(prepare, make_inputs, file_regression):
     assert 'hamiltonian.h5' not in calc_info.retrieve_list
 
 
+def test_reconstruct_from_density(prepare, make_inputs):
+    """Without the folder of pp.x the potential comes from the charge density, whatever its format."""
+    inputs = make_inputs('hamlr.reconstruct')
+    del inputs['potential_folder']
+    calc_info, folder = prepare('hamlr.reconstruct', inputs)
+    config = read(folder, 'reconstruct.yaml')
+    assert 'potential' not in config
+    assert [entry[1:] for entry in calc_info.remote_symlink_list] == [
+        ('/scratch/pw/./out/aiida.save/data-file-schema.xml', 'scf.xml'),
+        ('/scratch/pw/./out/aiida.save/charge-density.*', config['density']),
+    ]
+    assert config['density'] in folder.get_content_list()
+
+
 def test_train(prepare, make_inputs, make_remote, file_regression):
     """Hamiltonians come from their nodes and are not stored a second time; the wall-time has a margin."""
     parameters = orm.Dict({'model': {'variant': 'sr'}, 'training': {'max_epochs': 3}})

@@ -88,9 +88,9 @@ def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
             load_structures([str(tmp_path / 'bad.xyz')])
 
 
-def test_launch_refuses(invoke, pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
+def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
     """What is wrong with the inputs is one line, and nothing has run."""
-    codes = ('-X', pw_code.pk, '-Y', pp_code.pk, '-Z', hamlr_code.pk)
+    codes = ('-X', pw_code.pk, '-Z', hamlr_code.pk)
     result = invoke(cmd_root, 'launch', 'reference', structure.pk, *codes, '-F', 'no_such_family')
     assert result.exit_code == ExitCode.CRITICAL
     assert 'no_such_family' in result.output

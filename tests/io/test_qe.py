@@ -48,6 +48,10 @@ def test_filplot_of_the_density_is_that_of_the_binary_file(rattled_alas_run):
     density = read_density(rattled_alas_run.density, run.atoms)
     assert density.shape == run.fft_grid
     assert np.abs(density - read_charge_density(rattled_alas_run.charge_density, run.fft_grid)).max() < 1e-9
+    folder = rattled_alas_run.charge_density.parent
+    assert np.abs(density - read_charge_density(folder, run.fft_grid)).max() < 1e-9
+    with pytest.raises(ValueError, match='has neither charge-density.dat nor charge-density.hdf5'):
+        read_charge_density(rattled_alas_run.folder, run.fft_grid)
     assert density.mean() * run.atoms.get_volume() / BOHR**3 == pytest.approx(8.0, abs=1e-6)
 
 

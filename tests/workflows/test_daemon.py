@@ -1,7 +1,9 @@
 """A reference through a real daemon, whose broker needs no service."""
 
+import numpy as np
 import pytest
 from aiida import orm
+from aiida.manage.caching import enable_caching
 
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
@@ -13,7 +15,6 @@ def test_reference(reachable_daemon, submit_and_await, pw_code, pp_code, hamlr_c
     """The daemon takes a structure to its Hamiltonian; its occupied bands agree with pw.x within the basis' error."""
     builder = ReferenceWorkChain.get_builder_from_protocol(
         pw_code,
-        pp_code,
         hamlr_code,
         structure,
         protocol='fast',
@@ -33,6 +34,19 @@ def test_reference(reachable_daemon, submit_and_await, pw_code, pp_code, hamlr_c
             assert not any(
                 name.endswith(('.h5', '.filplot', '.UPF')) for name in job.base.repository.list_object_names()
             )
-    potential = next(job for job in node.called if job.process_label == 'PotentialCalculation')
+    assert [job.process_label for job in node.called] == [
+        'BasisCalculation',
+        'PwBaseWorkChain',
+        'ReconstructCalculation',
+    ]
+    # The potential that pp.x makes of the same density gives the same.
+    builder.potential = {'code': pp_code, 'metadata': {'options': builder.reconstruct.metadata.options}}
+    builder.basis = node.outputs.basis
+    with enable_caching(identifier='aiida.calculations:quantumespresso.pw'):
+        other = submit_and_await(builder, timeout=400)
+    assert other.is_finished_ok, other.exit_message
+    potential = next(job for job in other.called if job.process_label == 'PotentialCalculation')
     assert 'aiida.filplot' in potential.outputs.remote_folder.listdir()
     assert 'aiida.fileout' not in potential.outputs.remote_folder.listdir()
+    first, second = (process.outputs.hamiltonian.open() for process in (node, other))
+    assert np.allclose(first.hamiltonian, second.hamiltonian, rtol=0, atol=1e-5)

@@ -23,11 +23,10 @@ def rattled(zincblende, seed, n_cells=1):
 
 
 @pytest.fixture
-def builder(pw_code, pp_code, hamlr_code, pseudo_family, zincblende):
+def builder(pw_code, hamlr_code, pseudo_family, zincblende):
     """Return the inputs of a very small study."""
     return PipelineWorkChain.get_builder_from_protocol(
         pw_code,
-        pp_code,
         hamlr_code,
         {
             'train': {'a': rattled(zincblende, 1), 'b': rattled(zincblende, 2)},
@@ -58,11 +57,11 @@ def problem(builder):
 def test_refused(builder, pseudos, zincblende, other_computer):
     """What could only fail later is refused at the start."""
     assert problem(builder) is None
-    code = builder.reference.potential.code
-    elsewhere = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/pp.x', label='pp').store()
-    builder.reference.potential.code = elsewhere
-    assert '`reference.potential.code` on elsewhere' in problem(builder)
-    builder.reference.potential.code = code
+    code = builder.reference.reconstruct.code
+    elsewhere = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/hamlr', label='hamlr').store()
+    builder.reference.reconstruct.code = elsewhere
+    assert '`reference.reconstruct.code` on elsewhere' in problem(builder)
+    builder.reference.reconstruct.code = code
     from ase.build import bulk
 
     structures = dict(builder.structures)

@@ -10,11 +10,10 @@ CODES = ReferenceWorkChain.exit_codes
 
 
 @pytest.fixture
-def builder(pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node):
+def builder(pw_code, hamlr_code, structure, pseudo_family, basis_node):
     """Return a builder with a basis."""
     return ReferenceWorkChain.get_builder_from_protocol(
         pw_code,
-        pp_code,
         hamlr_code,
         structure,
         protocol='fast',
@@ -38,11 +37,10 @@ def with_system(builder, **system):
 
 
 @pytest.mark.parametrize('protocol', ['fast', 'balanced', 'stringent'])
-def test_protocols(pw_code, pp_code, hamlr_code, structure, pseudo_family, protocol, data_regression):
+def test_protocols(pw_code, hamlr_code, structure, pseudo_family, protocol, data_regression):
     """The inputs of each protocol."""
     builder = ReferenceWorkChain.get_builder_from_protocol(
         pw_code,
-        pp_code,
         hamlr_code,
         structure,
         protocol=protocol,
@@ -72,12 +70,11 @@ def serialize(builder):
     return plain(builder._inputs(prune=True))
 
 
-def test_unknown_override(pw_code, pp_code, hamlr_code, structure, pseudo_family):
+def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family):
     """A key that no input has is named."""
     with pytest.warns(UserWarning, match='unrecognised key in overrides: scff'):
         ReferenceWorkChain.get_builder_from_protocol(
             pw_code,
-            pp_code,
             hamlr_code,
             structure,
             overrides={'scf': {'pseudo_family': pseudo_family}, 'scff': {}},
@@ -126,10 +123,10 @@ def test_no_basis(builder):
 
 def test_computers(builder, other_computer):
     """Jobs that read each other's files must be on one computer."""
-    code = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/pp.x', label='pp').store()
-    builder.potential.code = code
+    code = orm.InstalledCode(computer=other_computer, filepath_executable='/bin/hamlr', label='hamlr').store()
+    builder.reconstruct.code = code
     message = problem(builder)
-    assert '`potential.code` on elsewhere' in message
+    assert '`reconstruct.code` on elsewhere' in message
 
 
 def test_ultrasoft(builder, al_as_pseudos, tmp_path):
@@ -251,11 +248,10 @@ def test_no_band_tolerance(builder, instantiate):
         builder.band_tolerance = orm.Float(-1.0)
 
 
-def test_band_tolerance_of_the_overrides(pw_code, pp_code, hamlr_code, structure, pseudo_family, basis_node):
+def test_band_tolerance_of_the_overrides(pw_code, hamlr_code, structure, pseudo_family, basis_node):
     """The tolerance can stand in a file of overrides."""
     builder = ReferenceWorkChain.get_builder_from_protocol(
         pw_code,
-        pp_code,
         hamlr_code,
         structure,
         overrides={'scf': {'pseudo_family': pseudo_family}, 'band_tolerance': 20},

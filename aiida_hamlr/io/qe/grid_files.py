@@ -194,7 +194,8 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
     Parameters
     ----------
     path : path
-        Quantum ESPRESSO's file, of a run without spin; HDF5 if its name ends with '.hdf5'.
+        Quantum ESPRESSO's file, of a run without spin, or the folder that it lies in; HDF5 if its name ends with
+        '.hdf5'.
     fft_grid : three int
         Of the run; see `QeRun`.
     atoms : ase.Atoms, optional
@@ -210,7 +211,8 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
     ValueError
         If the file cannot be read, is truncated, is that of another cell, or does not fit the grid.
     """
-    read = _read_hdf5_coefficients if Path(path).suffix == '.hdf5' else _read_binary_coefficients
+    path = find_charge_density(path)
+    read = _read_hdf5_coefficients if path.suffix == '.hdf5' else _read_binary_coefficients
     gamma_only, n_vectors, n_spin, reciprocal, miller, coefficients = read(path)
     if n_spin != 1:
         raise ValueError(f'{path}: holds {n_spin} spin components; only runs without spin are supported')
@@ -227,6 +229,23 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
     if gamma_only:
         full[tuple(-miller.T)] = coefficients.conj()
     return np.fft.ifftn(full).real * full.size
+
+
+def find_charge_density(path: str | Path) -> Path:
+    """The charge density in a folder of Quantum ESPRESSO ('prefix.save'); a path of anything else is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If the folder has none.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    for name in ('charge-density.dat', 'charge-density.hdf5'):
+        if (path / name).is_file():
+            return path / name
+    raise ValueError(f'{path}: has neither charge-density.dat nor charge-density.hdf5; give the folder prefix.save')
 
 
 def _read_binary_coefficients(path):
