@@ -43,7 +43,7 @@ class BasisStepsMixin:
         node = self.ctx.basis_job
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS.format(reason=node.exit_message)
         self.ctx.basis = node.outputs.basis
         self.out('basis', node.outputs.basis)
         return None

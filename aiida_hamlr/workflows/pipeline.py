@@ -177,10 +177,10 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             required=False,
             help='Errors of the predictions in meV, by label.',
         )
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}.')
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed.')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed.')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed: {reason}')
+        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed: {reason}')
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -350,7 +350,7 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.training
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN.format(reason=node.exit_message)
         self.out_many(self.exposed_outputs(node, TrainBaseWorkChain, namespace='train'))
         return None
 
@@ -373,7 +373,7 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.prediction
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_PREDICT
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_PREDICT.format(reason=node.exit_message)
         self.out_many(self.exposed_outputs(node, PredictBaseWorkChain, namespace='predict'))
         predicted = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
         for label in sorted(self.inputs.structures.predict):

@@ -157,9 +157,9 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed.')
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed.')
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed: {reason}')
+        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed: {reason}')
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')
         spec.exit_code(410, 'ERROR_SCF_NOT_CONVERGED', message='pw.x ended, but did not reach self-consistency.')
         spec.exit_code(411, 'ERROR_SCF_FOLDER_GONE', message='The files of the finished pw.x run are gone.')
@@ -288,7 +288,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.scf[-1]
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SCF
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SCF.format(reason=node.exit_message)
         convergence = node.outputs.output_parameters.get_dict().get('convergence_info', {})
         if not convergence.get('scf_conv', {}).get('convergence_achieved', False):
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED
@@ -319,7 +319,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.potential
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
         return None
 
     def run_reconstruct(self):

@@ -185,7 +185,7 @@ def test_scf_checks(builder, instantiate, make_scf):
     process = instantiate(builder)
     process.setup()
     process.ctx.scf = [make_scf(exit_status=401)]
-    assert process.inspect_scf() == CODES.ERROR_SUB_PROCESS_FAILED_SCF
+    assert process.inspect_scf().status == CODES.ERROR_SUB_PROCESS_FAILED_SCF.status
     process.ctx.scf = [make_scf(converged=False)]
     assert process.inspect_scf() == CODES.ERROR_SCF_NOT_CONVERGED
     process.ctx.scf = [make_scf()]
@@ -264,8 +264,10 @@ def test_failed_steps(builder, instantiate, make_finished):
     """Every step has its exit code."""
     process = instantiate(builder)
     process.setup()
-    process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320)
-    assert process.inspect_potential() == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL
+    process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320, message='no potential')
+    exit_code = process.inspect_potential()
+    assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL.status
+    assert exit_code.message == 'The pp.x job failed: no potential'
     process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='hamlr: Al: ultrasoft')
     exit_code = process.inspect_reconstruct()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status
