@@ -1,6 +1,7 @@
 """`aiida-hamlr launch`: start work chains."""
 
 import warnings
+from pathlib import Path
 
 import click
 from aiida.cmdline.params import types
@@ -49,6 +50,72 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
         )
         builder.clean_workdir = _bool(clean_workdir)
         _launch(builder, daemon)
+
+
+@cmd_launch.command('dataset')
+@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.option(
+    '-R',
+    '--recipes',
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help='YAML file with structures to make of the given ones.',
+)
+@click.option('-G', '--group', help='Label of a group for the results, made if there is none.')
+@click.option('-n', '--max-concurrent', type=click.IntRange(min=1), help='So many references run at a time.')
+@click.option('--max-failures', type=click.IntRange(min=0), help='So many references may fail.')
+@options.combine(
+    options.PW,
+    options.PP,
+    options.HAMLR,
+    options.FAMILY,
+    options.BASIS,
+    options.PROTOCOL,
+    options.OVERRIDES,
+    options.SEED,
+)
+@decorators.with_dbenv()
+def launch_dataset(
+    structures,
+    recipes,
+    group,
+    max_concurrent,
+    max_failures,
+    pw,
+    pp,
+    hamlr,
+    pseudo_family,
+    basis,
+    protocol,
+    overrides,
+    seed,
+    **job,
+):
+    """Make the references of STRUCTURES (files that ASE reads, nodes or groups) and a dataset of them."""
+    from aiida import orm
+
+    from aiida_hamlr.workflows.dataset import DatasetWorkChain
+
+    daemon = job.pop('daemon')
+    content = options.load_overrides(overrides)
+    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    builder = _build(
+        DatasetWorkChain,
+        pw,
+        hamlr,
+        options.load_structures(structures),
+        recipes=options.load_overrides(recipes),
+        group=group,
+        protocol=protocol,
+        overrides=content,
+        options=options.job_options(**job),
+        basis=basis,
+        pp_code=pp,
+    )
+    builder.seed = orm.Int(seed)
+    for name, value in (('max_concurrent', max_concurrent), ('max_failures', max_failures)):
+        if value is not None:
+            builder[name] = orm.Int(value)
+    _launch(builder, daemon)
 
 
 @cmd_launch.command('train')

@@ -37,6 +37,9 @@ class DatasetData(Data):
         n_validation: int = OrmMetadataField(0, description='Number of Hamiltonians for validation')
         n_test: int = OrmMetadataField(0, description='Number of Hamiltonians for the test')
         seed: int | None = OrmMetadataField(None, description='Seed of the random split, if it was random')
+        failures: dict = OrmMetadataField(
+            default_factory=dict, description='Why structures of the study have no Hamiltonian, by label'
+        )
         elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols that occur')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals of all elements')
@@ -46,10 +49,16 @@ class DatasetData(Data):
     _hash_ignored_attributes = SPLITS
 
     @classmethod
-    def from_nodes(cls, split: Mapping[str, Sequence[HamiltonianData]], seed: int | None = None) -> DatasetData:
+    def from_nodes(
+        cls,
+        split: Mapping[str, Sequence[HamiltonianData]],
+        seed: int | None = None,
+        failures: Mapping[str, str] | None = None,
+    ) -> DatasetData:
         """Return a new node that names stored Hamiltonians; call it through ``create_dataset`` to have the links.
 
         :param split: the Hamiltonians of ``train``, ``validation`` and ``test``; the latter two may be empty.
+        :param failures: why structures of the study have no Hamiltonian, by label.
         :raises ValueError: if there is nothing to train on, a Hamiltonian occurs twice, or they do not fit together.
         """
         unknown = sorted(set(split) - set(SPLITS))
@@ -87,6 +96,7 @@ class DatasetData(Data):
                 **{name: [node.uuid for node in part] for name, part in parts.items()},
                 **{f'n_{name}': len(part) for name, part in parts.items()},
                 'seed': seed,
+                'failures': dict(failures or {}),
                 'elements': sorted({element for elements in bases for element in elements}),
                 'functional': functionals[0],
                 'basis_hash': _joint_basis_hash([next(iter(found.values())) for found in bases.values()]),

@@ -1,1 +1,1 @@
-"""Helpers to set up computers, codes and pseudopotentials."""
+"""Helpers to set up computers, codes and pseudopotentials, and to make structures."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ToContext, WorkChain, append_, if_, while_
+from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
-from aiida_hamlr.calculations.functions.dataset import create_dataset
+from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import (
     find_computer_problem,
     find_pw_problem,
@@ -20,10 +20,9 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
-from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
-from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.references import ReferencesMixin
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
 
@@ -66,7 +65,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
 
 
-class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
+class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
     """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
 
     @classmethod
@@ -105,18 +104,6 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             help='Whether to make references also of the structures to predict, and compare.',
         )
         spec.input(
-            'max_concurrent',
-            valid_type=orm.Int,
-            default=lambda: orm.Int(4),
-            help='So many references run at a time.',
-        )
-        spec.input(
-            'max_failures',
-            valid_type=orm.Int,
-            default=lambda: orm.Int(0),
-            help='With so many failed references the dataset is made without them.',
-        )
-        spec.input(
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
@@ -128,12 +115,7 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             exclude=('pseudos',),
             namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
         )
-        spec.expose_inputs(
-            ReferenceWorkChain,
-            namespace='reference',
-            exclude=('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'),
-            namespace_options={'help': 'Inputs of the references.'},
-        )
+        cls.define_references(spec)
         spec.expose_inputs(
             TrainBaseWorkChain,
             namespace='train',
@@ -154,19 +136,15 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         spec.outline(
             cls.setup,
             if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
-            while_(cls.should_run_references)(cls.run_references, cls.inspect_references),
+            cls.setup_references,
+            while_(cls.should_run_references)(cls.run_references),
+            cls.inspect_references,
             cls.make_dataset,
             cls.run_train,
             cls.inspect_train,
             if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
-        spec.output_namespace(
-            'references',
-            valid_type=HamiltonianData,
-            dynamic=True,
-            help='The reference Hamiltonians; a label is the part and the label of the structure.',
-        )
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.expose_outputs(TrainBaseWorkChain, namespace='train')
         spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
@@ -178,9 +156,9 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             help='Errors of the predictions in meV, by label.',
         )
         spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}.')
         spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed: {reason}')
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed: {reason}')
+        spec.exit_code(405, 'ERROR_DATASET', message='The references give no dataset: {reason}')
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -218,37 +196,20 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         overrides = dict(overrides or {})
         parts = {name: overrides.pop(name, None) for name in ('reference', 'train', 'predict')}
         inputs = cls.get_protocol_inputs(protocol, overrides)
-        nodes = [node for part in structures.values() for node in part.values()]
-        # One structure with every element names all pseudopotentials.
-        kinds = {kind.symbol: node for node in nodes for kind in node.kinds}
-        references = {
-            node.uuid: ReferenceWorkChain.get_builder_from_protocol(
-                pw_code,
-                hamlr_code,
-                node,
-                protocol=protocol,
-                overrides=parts['reference'],
-                options=options,
-                basis=basis,
-                pp_code=pp_code,
-                electronic_type=electronic_type,
-            )
-            for node in kinds.values()
-        }
-        first = next(iter(references.values()))
         builder = cls.get_builder()
         builder.structures = structures
-        builder.pseudos = {
-            symbol: pseudo for reference in references.values() for symbol, pseudo in reference.pseudos.items()
-        }
-        if basis is not None:
-            builder.basis = basis
-        else:
-            builder.generate_basis = first.generate_basis
-        unused = () if pp_code is not None else ('potential',)
-        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
-            first.pop(name, None)
-        builder.reference = first
+        cls.fill_reference_inputs(
+            builder,
+            [node for part in structures.values() for node in part.values()],
+            pw_code=pw_code,
+            hamlr_code=hamlr_code,
+            pp_code=pp_code,
+            protocol=protocol,
+            overrides=parts['reference'],
+            options=options,
+            basis=basis,
+            electronic_type=electronic_type,
+        )
         train = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, protocol, parts['train'], options, None)
         train.pop('clean_workdir')
         train.train.pop('seed')
@@ -264,71 +225,41 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         builder.compare = orm.Bool(inputs['compare'])
         builder.max_concurrent = orm.Int(inputs['max_concurrent'])
         builder.max_failures = orm.Int(inputs['max_failures'])
+        builder.reuse = orm.Bool(inputs['reuse'])
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 
     def setup(self):
-        """List the references to make."""
+        """Start from the given orbitals, if there are some."""
         self.ctx.basis = self.inputs.get('basis')
+
+    def get_reference_structures(self):
+        """Return the structures of all parts; those to predict only if there is to be a comparison."""
         parts = PARTS if self.inputs.compare.value else SPLITS
-        self.ctx.queue = [f'{part}.{label}' for part in parts for label in sorted(self.inputs.structures.get(part, {}))]
-        self.ctx.batch = []
-        self.ctx.references = {}
-        self.ctx.failed = []
+        return {
+            f'{part}_{label}': structure
+            for part in parts
+            for label, structure in sorted(self.inputs.structures.get(part, {}).items())
+        }
 
     @property
     def pseudos(self) -> dict:
         """Return the pseudopotentials of all elements."""
         return dict(self.inputs.pseudos)
 
-    def should_run_references(self) -> bool:
-        """Return whether references are left to make."""
-        return bool(self.ctx.queue)
-
-    def run_references(self):
-        """Submit the next few references."""
-        size = max(1, self.inputs.max_concurrent.value)
-        self.ctx.batch, self.ctx.queue = self.ctx.queue[:size], self.ctx.queue[size:]
-        for name in self.ctx.batch:
-            part, label = name.split('.')
-            inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
-            structure = self.inputs.structures[part][label]
-            inputs.structure = structure
-            inputs.basis = self.ctx.basis
-            inputs.pseudos = {symbol: self.inputs.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
-            inputs.metadata.call_link_label = f'reference_{part}_{label}'
-            node = self.submit(ReferenceWorkChain, **inputs)
-            self.report(f'launching {ReferenceWorkChain.__name__}<{node.pk}> for {name}')
-            self.to_context(runs=append_(node))
-
-    def inspect_references(self):
-        """Collect the Hamiltonians; go on without those that failed, if they are few."""
-        for name, node in zip(self.ctx.batch, self.ctx.runs[-len(self.ctx.batch) :], strict=True):
-            if node.is_finished_ok:
-                self.ctx.references[name] = node.outputs.hamiltonian
-                self.out(f'references.{name.replace(".", "_")}', node.outputs.hamiltonian)
-            else:
-                self.ctx.failed.append(name)
-                self.report(f'{node.process_label}<{node.pk}> for {name} failed: {node.exit_message}')
-        if len(self.ctx.failed) > self.inputs.max_failures.value:
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=', '.join(self.ctx.failed))
-        return None
-
     def make_dataset(self):
         """Make the dataset node."""
-        split = {part: [] for part in SPLITS}
-        hamiltonians = {}
-        for name, node in self.ctx.references.items():
-            part, label = name.split('.')
-            if part in split:
-                key = f'{part}_{label}'
-                split[part].append(key)
-                hamiltonians[key] = node
-        if not split['train']:
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=', '.join(self.ctx.failed))
+        split = {part: [f'{part}_{label}' for label in sorted(self.inputs.structures.get(part, {}))] for part in SPLITS}
+        split = {part: [name for name in names if name in self.ctx.references] for part, names in split.items()}
+        hamiltonians = {name: self.ctx.references[name] for names in split.values() for name in names}
+        try:
+            assemble_dataset(split, self.inputs.seed.value, hamiltonians)
+        except ValueError as error:
+            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
         self.ctx.dataset = create_dataset(
             split=orm.Dict(split),
             seed=self.inputs.seed,
+            failures=orm.Dict(dict(self.ctx.failures)),
             **hamiltonians,
             metadata={'call_link_label': 'create_dataset'},
         )
@@ -377,7 +308,7 @@ class PipelineWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         self.out_many(self.exposed_outputs(node, PredictBaseWorkChain, namespace='predict'))
         predicted = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
         for label in sorted(self.inputs.structures.predict):
-            reference = self.ctx.references.get(f'predict.{label}')
+            reference = self.ctx.references.get(f'predict_{label}')
             if reference is None or label not in predicted:
                 continue
             errors, process = compare_hamiltonians.run_get_node(

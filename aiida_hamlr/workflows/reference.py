@@ -367,7 +367,8 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
     def on_terminated(self):
         """Clean the remote folders, if that was asked for."""
         super().on_terminated()
-        if self.inputs.clean_workdir.value:
+        # Scratch that nothing came of is left to be looked at.
+        if self.inputs.clean_workdir.value and 'hamiltonian' in self.outputs:
             cleaned = clean_called_folders(self.node)
             if cleaned:
                 self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

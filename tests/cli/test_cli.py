@@ -24,7 +24,7 @@ def invoke(aiida_profile):
     return run
 
 
-LAUNCH = ('reference', 'train', 'predict', 'pipeline')
+LAUNCH = ('reference', 'dataset', 'train', 'predict', 'pipeline')
 
 
 @pytest.mark.parametrize('command', [(), ('launch',), ('setup', 'codes'), *(('launch', name) for name in LAUNCH)])

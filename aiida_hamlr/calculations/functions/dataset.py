@@ -10,26 +10,40 @@ from aiida.orm import Dict, Int
 from aiida_hamlr.data.dataset import DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 
-__all__ = ('create_dataset', 'random_split')
+__all__ = ('assemble_dataset', 'create_dataset', 'random_split')
 
 
 @calcfunction
-def create_dataset(split: Dict, seed: Int, **hamiltonians: HamiltonianData) -> DatasetData:
+def create_dataset(
+    split: Dict, seed: Int, failures: Dict | None = None, **hamiltonians: HamiltonianData
+) -> DatasetData:
     """Return the dataset of the given Hamiltonians.
 
     :param split: the labels of the Hamiltonians in each of ``train``, ``validation`` and ``test``, or, for a random
         split, the fractions of ``validation`` and ``test``.
     :param seed: seed of a random split; recorded in any case.
+    :param failures: why structures of the study have no Hamiltonian, by label.
     :param hamiltonians: the Hamiltonians by label.
     """
-    parts = split.get_dict()
+    reasons = {} if failures is None else failures.get_dict()
+    return assemble_dataset(split.get_dict(), seed.value, hamiltonians, reasons)
+
+
+def assemble_dataset(
+    split: dict, seed: int, hamiltonians: dict[str, HamiltonianData], failures: dict[str, str] | None = None
+) -> DatasetData:
+    """Return the dataset as a node without links; see `create_dataset`, which makes the links.
+
+    :raises ValueError: if the split leaves nothing to train on, or the Hamiltonians do not fit together.
+    """
+    parts = split
     if all(isinstance(part, int | float) for part in parts.values()):
-        parts = random_split(sorted(hamiltonians), parts.get('validation', 0.0), parts.get('test', 0.0), seed.value)
+        parts = random_split(sorted(hamiltonians), parts.get('validation', 0.0), parts.get('test', 0.0), seed)
     unknown = sorted(set().union(*parts.values()) - set(hamiltonians))
     if unknown:
         raise ValueError(f'the split names {unknown[0]!r}, but there is no Hamiltonian of that label')
     nodes = {name: [hamiltonians[label] for label in labels] for name, labels in parts.items()}
-    return DatasetData.from_nodes(nodes, seed=seed.value)
+    return DatasetData.from_nodes(nodes, seed=seed, failures=failures)
 
 
 def random_split(labels: list[str], validation: float, test: float, seed: int) -> dict[str, list[str]]:

@@ -1,0 +1,28 @@
+"""Make structures of structures, with their history."""
+
+from __future__ import annotations
+
+from aiida.engine import calcfunction
+from aiida.orm import Dict, Int, StructureData, TrajectoryData
+
+from aiida_hamlr.tools.structures import make_structures
+
+__all__ = ('create_structures', 'extract_frames')
+
+
+@calcfunction
+def create_structures(recipe: Dict, seed: Int, **sources: StructureData) -> dict[str, StructureData]:
+    """Return structures that a recipe makes of the given ones, by a number as the label.
+
+    :param recipe: see :func:`~aiida_hamlr.tools.structures.make_structures`.
+    :param seed: of what is random.
+    :param sources: the structures that they are made of; their labels give the order.
+    """
+    made = make_structures([sources[label].get_ase() for label in sorted(sources)], recipe.get_dict(), seed.value)
+    return {f'n{index:04d}': StructureData(ase=atoms) for index, atoms in enumerate(made)}
+
+
+@calcfunction
+def extract_frames(trajectory: TrajectoryData) -> dict[str, StructureData]:
+    """Return the structures of a trajectory by a number as the label."""
+    return {f'n{index:04d}': trajectory.get_step_structure(index) for index in range(trajectory.numsteps)}

@@ -1,0 +1,287 @@
+"""References of many structures, and a dataset of them."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.engine import WorkChain, if_, while_
+from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.common.types import ElectronicType
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+
+from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
+from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
+from aiida_hamlr.calculations.validation import (
+    find_computer_problem,
+    find_pw_problem,
+    find_structure_problem,
+    validate_pseudos,
+)
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.tools.structures import make_structures, parse_recipe
+from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.references import ReferencesMixin
+from aiida_hamlr.workflows.utils import get_protocol_path
+
+__all__ = ('DatasetWorkChain',)
+
+
+def validate_recipes(value, _) -> str | None:
+    """Return what is wrong with the recipes for structures, or nothing."""
+    for label, recipe in (value.get_dict() if value is not None else {}).items():
+        content = dict(recipe) if isinstance(recipe, dict) else {}
+        sources = content.pop('of', None)
+        if not isinstance(sources, list) or not sources:
+            return f'`recipes`: {label} needs the key `of`, a list of labels of structures'
+        try:
+            parse_recipe(content, len(sources))
+        except ValueError as error:
+            return f'`recipes`: {label}: {error}'
+    return None
+
+
+def validate_inputs(inputs, _) -> str | None:
+    """Return why the inputs do not fit together, or nothing; nothing has run yet."""
+    structures = inputs.get('structures', {})
+    if not structures and 'trajectory' not in inputs:
+        return 'give `structures` or a `trajectory`'
+    for label, structure in structures.items():
+        problem = find_structure_problem(structure)
+        if problem is not None:
+            return f'structures.{label}: {problem}'
+    for label, recipe in (inputs['recipes'].get_dict() if 'recipes' in inputs else {}).items():
+        missing = sorted(set(recipe['of']) - set(structures))
+        if missing:
+            return f'`recipes`: {label} is made of {missing[0]!r}, but `structures` has no such label'
+    symbols = set().union(*(structure.get_symbols_set() for structure in structures.values()))
+    if 'trajectory' in inputs:
+        symbols |= set(inputs['trajectory'].symbols)
+    missing = sorted(symbols - set(inputs.get('pseudos', {})))
+    if missing:
+        return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
+    problem = find_basis_problem(inputs, symbols)
+    if problem is not None:
+        return problem
+    reference = inputs.get('reference', {})
+    pw = reference.get('scf', {}).get('pw', {})
+    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
+    return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
+
+
+class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+    """Make the references of many structures, some at a time, and a dataset of them."""
+
+    @classmethod
+    def define(cls, spec):
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace(
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            required=False,
+            help='Structures by label, to compute or to make others of.',
+        )
+        spec.input(
+            'trajectory', valid_type=orm.TrajectoryData, required=False, help='A trajectory, to compute all its frames.'
+        )
+        spec.input(
+            'recipes',
+            valid_type=orm.Dict,
+            required=False,
+            validator=validate_recipes,
+            help='Structures to make of those in `structures`, by label: the key `of` lists what they are made of, '
+            '`kind` is rattle, strain, wave, slab or superlattice, the other keys are those of the kind. Structures '
+            'that others are made of are not computed themselves.',
+        )
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='Norm-conserving pseudopotentials by chemical symbol.',
+        )
+        spec.input(
+            'basis',
+            valid_type=BasisData,
+            required=False,
+            help='Orbitals of the elements; if not given, they are generated first.',
+        )
+        spec.input(
+            'split',
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({'validation': 0.1, 'test': 0.1}),
+            help='Fractions for validation and test, drawn at random with the seed; or lists of labels of all parts.',
+        )
+        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the recipes and the split.')
+        spec.input(
+            'group',
+            valid_type=orm.Str,
+            required=False,
+            help='Label of a group, made if there is none, that gets the Hamiltonians and the dataset.',
+        )
+        spec.input(
+            'clean_workdir',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(True),
+            help='Whether to clean the remote folders of a reference as soon as its Hamiltonian is in the repository.',
+        )
+        spec.expose_inputs(
+            BasisCalculation,
+            namespace='generate_basis',
+            exclude=('pseudos',),
+            namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
+        )
+        cls.define_references(spec)
+        spec.inputs.validator = validate_inputs
+        spec.outline(
+            cls.setup,
+            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
+            cls.setup_references,
+            while_(cls.should_run_references)(cls.run_references),
+            cls.inspect_references,
+            cls.make_dataset,
+        )
+        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
+        spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
+        spec.default_output_node = 'dataset'
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
+        spec.exit_code(403, 'ERROR_STRUCTURES', message='No structures could be made: {reason}')
+        spec.exit_code(404, 'ERROR_DATASET', message='The references give no dataset: {reason}')
+
+    @classmethod
+    def get_protocol_filepath(cls):
+        """Return the path of the protocols."""
+        return get_protocol_path('dataset.yaml')
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        pw_code,
+        hamlr_code,
+        structures=None,
+        *,
+        trajectory=None,
+        recipes=None,
+        group=None,
+        protocol=None,
+        overrides=None,
+        options=None,
+        basis=None,
+        pp_code=None,
+        electronic_type=ElectronicType.INSULATOR,
+        **_,
+    ):
+        """Return a builder with the inputs of a protocol.
+
+        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
+        :param structures: structures by label, or a group of them.
+        :param trajectory: a trajectory whose frames to compute.
+        :param recipes: structures to make of those given; see the input of that name.
+        :param group: label of a group for the results.
+        :param protocol: ``fast``, ``balanced`` or ``stringent``.
+        :param overrides: inputs that override those of the protocol; ``reference`` holds those of the references.
+        :param options: ``metadata.options`` of all jobs.
+        :param basis: orbitals; if not given, they are generated first.
+        :param pp_code: if given, pp.x makes the potentials.
+        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        """
+        overrides = dict(overrides or {})
+        reference_overrides = overrides.pop('reference', None)
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        if isinstance(structures, orm.Group):
+            structures = {f's{node.pk}': node for node in structures.nodes if isinstance(node, orm.StructureData)}
+        nodes = list((structures or {}).values())
+        if trajectory is not None:
+            nodes.append(trajectory.get_step_structure(0))
+        builder = cls.get_builder()
+        cls.fill_reference_inputs(
+            builder,
+            nodes,
+            pw_code=pw_code,
+            hamlr_code=hamlr_code,
+            pp_code=pp_code,
+            protocol=protocol,
+            overrides=reference_overrides,
+            options=options,
+            basis=basis,
+            electronic_type=electronic_type,
+        )
+        if structures:
+            builder.structures = structures
+        if trajectory is not None:
+            builder.trajectory = trajectory
+        if recipes:
+            builder.recipes = orm.Dict(recipes)
+        if group:
+            builder.group = orm.Str(group)
+        builder.split = orm.Dict(inputs['split'])
+        builder.seed = orm.Int(inputs['seed'])
+        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
+        builder.max_failures = orm.Int(inputs['max_failures'])
+        builder.reuse = orm.Bool(inputs['reuse'])
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        return builder
+
+    def setup(self):
+        """Make the structures."""
+        self.ctx.basis = self.inputs.get('basis')
+        structures = dict(self.inputs.get('structures', {}))
+        recipes = self.inputs.recipes.get_dict() if 'recipes' in self.inputs else {}
+        used = {name for recipe in recipes.values() for name in recipe['of']}
+        made = {}
+        for label, recipe in sorted(recipes.items()):
+            sources = {f's{index}': structures[name] for index, name in enumerate(recipe.pop('of'))}
+            try:
+                make_structures([node.get_ase() for node in sources.values()], recipe, self.inputs.seed.value)
+            except ValueError as error:
+                return self.exit_codes.ERROR_STRUCTURES.format(reason=f'{label}: {error}')
+            result = create_structures(
+                recipe=orm.Dict(recipe),
+                seed=self.inputs.seed,
+                **sources,
+                metadata={'call_link_label': f'structures_{label}'},
+            )
+            made |= {f'{label}_{name}': structure for name, structure in result.items()}
+        made |= {label: structure for label, structure in structures.items() if label not in used}
+        if 'trajectory' in self.inputs:
+            frames = extract_frames(self.inputs.trajectory, metadata={'call_link_label': 'frames'})
+            made |= {f'frame_{name}': structure for name, structure in frames.items()}
+        self.ctx.structures = made
+        self.report(f'{len(made)} structures')
+        return None
+
+    def get_reference_structures(self):
+        """Return all structures to compute."""
+        return dict(sorted(self.ctx.structures.items()))
+
+    @property
+    def pseudos(self) -> dict:
+        """Return the pseudopotentials of all elements."""
+        return dict(self.inputs.pseudos)
+
+    def make_dataset(self):
+        """Make the dataset node, and put the results into the group."""
+        if not self.ctx.references:
+            return self.exit_codes.ERROR_DATASET.format(reason='there is none')
+        split = self.inputs.split.get_dict()
+        if any(isinstance(part, list) for part in split.values()):
+            # Those that failed are left out.
+            split = {name: [label for label in part if label in self.ctx.references] for name, part in split.items()}
+        try:
+            assemble_dataset(split, self.inputs.seed.value, self.ctx.references)
+        except ValueError as error:
+            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
+        dataset = create_dataset(
+            split=orm.Dict(split),
+            seed=self.inputs.seed,
+            failures=orm.Dict(dict(self.ctx.failures)),
+            **self.ctx.references,
+            metadata={'call_link_label': 'create_dataset'},
+        )
+        self.out('dataset', dataset)
+        if 'group' in self.inputs:
+            group, _ = orm.Group.collection.get_or_create(label=self.inputs.group.value)
+            group.add_nodes([*self.ctx.references.values(), dataset])
+        return None

@@ -1,0 +1,206 @@
+"""The steps of a work chain that makes many references: in a sliding window, failures tolerated, nothing done twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ProcessState
+
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.workflows.reference import ReferenceWorkChain
+
+__all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'hash_inputs')
+
+#: Extra of a reference that says what it was made of.
+INPUTS_HASH = 'hamlr_inputs_hash'
+
+#: Inputs that change nothing of a Hamiltonian.
+_IRRELEVANT = ('metadata', 'clean_workdir', 'max_iterations', 'handler_overrides', 'on_unhandled_failure')
+
+
+def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]:
+    for key, value in inputs.items():
+        if key in _IRRELEVANT:
+            continue
+        if isinstance(value, orm.Node):
+            yield prefix + key, value
+        elif isinstance(value, Mapping):
+            yield from _leaves(value, f'{prefix}{key}.')
+
+
+def hash_inputs(inputs: Mapping) -> str:
+    """Return a hash of the content of all input nodes that a Hamiltonian depends on.
+
+    :param inputs: inputs of a `ReferenceWorkChain`.
+    """
+    digest = hashlib.sha256()
+    for path, node in sorted(_leaves(inputs)):
+        digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
+    return digest.hexdigest()
+
+
+def find_reference(inputs_hash: str) -> HamiltonianData | None:
+    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing."""
+    query = orm.QueryBuilder()
+    query.append(
+        orm.WorkChainNode,
+        filters={
+            'process_type': 'aiida.workflows:hamlr.reference',
+            f'extras.{INPUTS_HASH}': inputs_hash,
+            'attributes.exit_status': 0,
+        },
+        tag='reference',
+    )
+    query.append(HamiltonianData, with_incoming='reference', edge_filters={'label': 'hamiltonian'})
+    return query.first(flat=True)
+
+
+class ReferencesMixin:
+    """Outline steps that make the references of `self.get_reference_structures()`, a mapping of names to structures.
+
+    ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
+    `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
+    The work chain has the inputs of `define_references` and the property ``pseudos``, and sets ``ctx.basis``.
+    """
+
+    @classmethod
+    def define_references(cls, spec):
+        """Define the inputs and the output of the references."""
+        spec.input(
+            'max_concurrent',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(4),
+            validator=lambda value, _: None if value.value > 0 else '`max_concurrent` must be positive',
+            help='So many references run at a time; when one ends the next begins.',
+        )
+        spec.input(
+            'max_failures',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(0),
+            help='With so many failed references the dataset is made without them.',
+        )
+        spec.input(
+            'reuse',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(True),
+            help='Whether finished references in the database, made of the same inputs, are taken instead of new ones.',
+        )
+        spec.expose_inputs(
+            ReferenceWorkChain,
+            namespace='reference',
+            exclude=('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'),
+            namespace_options={'help': 'Inputs of the references.'},
+        )
+        spec.output_namespace(
+            'references', valid_type=HamiltonianData, dynamic=True, help='The reference Hamiltonians by label.'
+        )
+        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}')
+
+    @staticmethod
+    def fill_reference_inputs(builder, structures, *, basis, pp_code, **arguments):
+        """Put the inputs `pseudos`, `reference`, and `basis` or `generate_basis`, of some structures into a builder.
+
+        :param builder: of a work chain with these steps.
+        :param structures: structures that together have all elements.
+        :param basis: orbitals, or nothing.
+        :param arguments: of the builder of the references.
+        """
+        # One structure with every element names all pseudopotentials.
+        kinds = {kind.symbol: node for node in structures for kind in node.kinds}
+        builders = {
+            node.uuid: ReferenceWorkChain.get_builder_from_protocol(
+                structure=node, basis=basis, pp_code=pp_code, **arguments
+            )
+            for node in kinds.values()
+        }
+        first = next(iter(builders.values()))
+        builder.pseudos = {symbol: node for entry in builders.values() for symbol, node in entry.pseudos.items()}
+        if basis is not None:
+            builder.basis = basis
+        else:
+            builder.generate_basis = first.generate_basis
+        unused = () if pp_code is not None else ('potential',)
+        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
+            first.pop(name, None)
+        builder.reference = first
+
+    def setup_references(self):
+        """List what there is to do."""
+        self.ctx.queue = list(self.get_reference_structures())
+        self.ctx.running = {}
+        self.ctx.references = {}
+        self.ctx.failures = {}
+
+    def get_reference_structures(self) -> dict[str, orm.StructureData]:
+        """Return the structures by name, in the order in which to compute them."""
+        raise NotImplementedError
+
+    def should_run_references(self) -> bool:
+        """Return whether references are to be made or waited for."""
+        return bool(self.ctx.queue or self.ctx.running)
+
+    def run_references(self):
+        """Collect the references that ended, and submit the next ones."""
+        for name, pk in list(self.ctx.running.items()):
+            node = orm.load_node(pk)
+            if node.is_terminated:
+                del self.ctx.running[name]
+                self.ctx.pop(f'window_{pk}', None)
+                self._collect(name, node)
+        if len(self.ctx.failures) > self.inputs.max_failures.value:
+            self.ctx.queue = []
+        structures = self.get_reference_structures() if self.ctx.queue else {}
+        while self.ctx.queue and len(self.ctx.running) < self.inputs.max_concurrent.value:
+            name, *self.ctx.queue = self.ctx.queue
+            self._submit_reference(name, structures[name])
+        # Waiting for those that were waited for before, too.
+        self.to_context(**{f'window_{pk}': orm.load_node(pk) for pk in self.ctx.running.values()})
+
+    def _submit_reference(self, name: str, structure: orm.StructureData):
+        inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
+        inputs.structure = structure
+        inputs.basis = self.ctx.basis
+        inputs.pseudos = {symbol: self.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
+        inputs_hash = hash_inputs(inputs)
+        known = find_reference(inputs_hash) if self.inputs.reuse.value else None
+        if known is not None:
+            self.report(f'{name} is there already: HamiltonianData<{known.pk}>')
+            self._keep(name, known)
+            return
+        inputs.clean_workdir = self.inputs.clean_workdir
+        inputs.metadata.call_link_label = f'reference_{name}'
+        node = self.submit(ReferenceWorkChain, **inputs)
+        node.base.extras.set(INPUTS_HASH, inputs_hash)
+        self.report(f'launching {ReferenceWorkChain.__name__}<{node.pk}> for {name}')
+        self.ctx.running[name] = node.pk
+
+    def _collect(self, name: str, node: orm.WorkChainNode):
+        if node.is_finished_ok:
+            self._keep(name, node.outputs.hamiltonian)
+            return
+        reason = node.exit_message or (node.process_state.value if node.process_state else 'gone')
+        self.ctx.failures[name] = ' '.join(str(reason).split())
+        self.report(f'{node.process_label}<{node.pk}> for {name} failed: {reason}')
+
+    def _keep(self, name: str, hamiltonian: HamiltonianData):
+        self.ctx.references[name] = hamiltonian
+        self.out(f'references.{name}', hamiltonian)
+
+    def inspect_references(self):
+        """Go on without the references that failed, if they are few."""
+        if len(self.ctx.failures) > self.inputs.max_failures.value:
+            labels = '; '.join(f'{name} ({reason})' for name, reason in self.ctx.failures.items())
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=labels)
+        return None
+
+    def _on_awaitable_finished(self, awaitable):
+        """Go on as soon as one reference has ended; the engine itself waits for all."""
+        if awaitable not in self._awaitables:
+            # It was collected with another one, or registered again since.
+            return
+        super()._on_awaitable_finished(awaitable)
+        if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:
+            self.resume()

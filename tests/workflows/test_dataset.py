@@ -1,0 +1,133 @@
+"""Tests of the work chain that makes datasets."""
+
+import pytest
+from aiida import orm
+
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
+
+OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600}
+RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
+
+
+@pytest.fixture
+def builder(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
+    """Return the inputs of a very small study: four structures, and one with an odd number of electrons."""
+    odd = zincblende()
+    odd += odd[0:1]
+    odd.positions[2] = odd.cell.sum(axis=0) / 2
+    return DatasetWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        {'alas': orm.StructureData(ase=zincblende()), 'odd': orm.StructureData(ase=odd)},
+        recipes=RATTLE,
+        group='study',
+        protocol='fast',
+        overrides={
+            'max_concurrent': 2,
+            'max_failures': 1,
+            'split': {'validation': 0.25, 'test': 0.0},
+            'reference': {'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8}},
+        },
+        options=OPTIONS,
+        basis=basis_node,
+    )
+
+
+def problem(builder):
+    """Return what the input specification says about a builder."""
+    error = DatasetWorkChain.spec().inputs.validate(builder._inputs(prune=True))
+    return None if error is None else error.message
+
+
+@pytest.mark.parametrize(
+    ('recipes', 'words'),
+    [
+        ({'x': {'kind': 'rattle'}}, 'x needs the key `of`'),
+        ({'x': {'of': ['gaas'], 'kind': 'rattle'}}, "x is made of 'gaas'"),
+        ({'x': {'of': ['alas'], 'kind': 'rattle', 'cuont': 2}}, 'x: recipe for structures: cuont'),
+    ],
+)
+def test_refused_recipes(builder, recipes, words):
+    """A recipe that could only fail later is refused at the start."""
+    assert problem(builder) is None
+    if 'gaas' in str(recipes):
+        builder.recipes = orm.Dict(recipes)
+        assert words in problem(builder)
+    else:
+        with pytest.raises(ValueError, match=words):
+            builder.recipes = orm.Dict(recipes)
+
+
+def test_nothing_to_do(builder):
+    """There must be structures."""
+    builder.pop('recipes')
+    builder.pop('structures')
+    assert '`structures` or a `trajectory`' in problem(builder)
+
+
+def test_impossible_structures(builder, instantiate):
+    """What the check of the inputs cannot see ends with an exit code, before anything runs."""
+    builder.recipes = orm.Dict(
+        {'x': {'of': ['alas'], 'kind': 'wave', 'element': 'Si', 'amplitudes': [0.1], 'cells': 2}}
+    )
+    exit_code = instantiate(builder).setup()
+    assert exit_code.status == DatasetWorkChain.exit_codes.ERROR_STRUCTURES.status
+    assert 'a wave of Si' in exit_code.message
+
+
+def test_trajectory(builder, instantiate, zincblende):
+    """All frames are computed, with their history."""
+    frames = [orm.StructureData(ase=zincblende()) for _ in range(3)]
+    builder.pop('recipes')
+    builder.pop('structures')
+    builder.trajectory = orm.TrajectoryData(structurelist=frames)
+    process = instantiate(builder)
+    assert process.setup() is None
+    structures = process.get_reference_structures()
+    assert list(structures) == ['frame_n0000', 'frame_n0001', 'frame_n0002']
+    assert all(node.creator.process_label == 'extract_frames' for node in structures.values())
+
+
+def most_at_once(nodes):
+    """Return how many processes overlapped at most, by the times of their first and last change."""
+    events = sorted([(node.ctime, 1) for node in nodes] + [(node.mtime, -1) for node in nodes])
+    running = most = 0
+    for _, change in events:
+        running += change
+        most = max(most, running)
+    return most
+
+
+@pytest.mark.qe
+@pytest.mark.daemon
+@pytest.mark.slow
+def test_dataset(reachable_daemon, submit_and_await, builder):
+    """Two at a time; one that fails is named; a second run finds everything there."""
+    node = submit_and_await(builder, timeout=500)
+    assert node.is_finished_ok, node.exit_message
+    dataset = node.outputs.dataset
+    assert [dataset.base.attributes.get(f'n_{part}') for part in ('train', 'validation', 'test')] == [3, 1, 0]
+    failures = dataset.base.attributes.get('failures')
+    assert list(failures) == ['odd']
+    assert 'pw.x' in failures['odd']
+    references = [called for called in node.called if called.process_label == 'ReferenceWorkChain']
+    assert len(references) == 5
+    assert most_at_once(references) == 2
+    # Scratch is gone where there is a Hamiltonian, and there to be looked at where there is none.
+    for reference in references:
+        jobs = [job for job in reference.called_descendants if isinstance(job, orm.CalcJobNode)]
+        assert all(job.outputs.remote_folder.is_cleaned == reference.is_finished_ok for job in jobs)
+    group = orm.load_group('study')
+    assert {entry.uuid for entry in group.nodes} == {
+        dataset.uuid,
+        *(entry.uuid for entry in dataset.get_hamiltonians('train')),
+        *(entry.uuid for entry in dataset.get_hamiltonians('validation')),
+    }
+
+    structures = dict(builder.structures)
+    del structures['odd']
+    builder.structures = structures
+    again = submit_and_await(builder, timeout=200)
+    assert again.is_finished_ok, again.exit_message
+    assert not [called for called in again.called if called.process_label == 'ReferenceWorkChain']
+    assert again.outputs.dataset.base.attributes.get('fingerprint') == dataset.base.attributes.get('fingerprint')
