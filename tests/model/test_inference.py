@@ -16,7 +16,7 @@ from aiida_hamlr.model.inference import Predictor, load_model
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
 
-@pytest.fixture(params=['sr', 'lr'])
+@pytest.fixture(params=['sr', 'ea', 'lr', 'lr+ea'])
 def predictor(request, make_model, make_basis):
     model = make_model(SHELLS, variant=request.param, pair_cutoff=4.5)
     return Predictor(model, {}, make_basis(SHELLS), {})

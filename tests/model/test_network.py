@@ -42,9 +42,9 @@ def largest_difference(pattern, one, other, symbols, rotations):
     return worst
 
 
-@pytest.fixture
-def case(make_basis, make_model, mixed_atoms, predict_short_range):
-    basis, model = make_basis(MIXED), make_model(MIXED)
+@pytest.fixture(params=['sr', 'ea'])
+def case(request, make_basis, make_model, mixed_atoms, predict_short_range):
+    basis, model = make_basis(MIXED), make_model(MIXED, variant=request.param)
     pattern = overlap_pattern(mixed_atoms, basis)
     return model, mixed_atoms, basis, pattern, predict_short_range(model, mixed_atoms, pattern)
 
