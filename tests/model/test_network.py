@@ -139,6 +139,15 @@ def test_any_shells_will_do(make_basis, make_model, predict_short_range, mixed_a
     assert np.isfinite(matrix).all() and np.abs(matrix).max() > 1e-3
 
 
+def test_closed_gates_of_the_attention_leave_the_short_range(case, make_model, predict_short_range):
+    model, atoms, _, pattern, matrix = case
+    plain = predict_short_range(make_model(MIXED), atoms, pattern)
+    assert (np.abs(matrix - plain).max() > 0.01) == bool(model.network.attention)
+    for attention in model.network.attention:
+        torch.nn.init.zeros_(attention.strength)
+    assert np.array_equal(predict_short_range(model, atoms, pattern), plain)
+
+
 def test_declared_irreps():
     widths = Widths(2, 8, 4, 3)
     assert o3.Irreps(widths.irreps).dim == 8 + 4 * 9 + 3 * 3
