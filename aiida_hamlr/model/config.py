@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 #: Variants that this version has.
-VARIANTS = ('sr', 'lr')
+VARIANTS = ('sr', 'ea', 'lr', 'lr+ea')
 
 
 class _Strict(BaseModel):
@@ -20,7 +20,7 @@ class ModelConfig(_Strict):
     Lengths in Å. The defaults were measured on AlAs with a double-zeta polarised basis.
     """
 
-    #: sr: short range only; lr: with learned charges.
+    #: sr: short range only; ea: with attention in reciprocal space; lr: with learned charges; lr+ea: with both.
     variant: str = 'lr'
     #: Self-consistent polarisable atoms; not available yet.
     response: bool = False
@@ -41,6 +41,13 @@ class ModelConfig(_Strict):
     pair_channels: int = Field(160, ge=8)
     radial_basis: int = Field(16, ge=2)
     radial_hidden: int = Field(64, ge=4)
+    #: Attention is between plane waves below this wave number, 1/Å.
+    attention_cutoff: float = Field(2.0, gt=0.0, le=10.0)
+    attention_heads: int = Field(4, ge=1)
+    #: Channels of the queries, keys and values of one head.
+    attention_channels: int = Field(8, ge=1)
+    #: Gaussians of the wave number in the filters.
+    attention_basis: int = Field(8, ge=2)
 
     @field_validator('variant')
     @classmethod
@@ -60,6 +67,11 @@ class ModelConfig(_Strict):
     def has_long_range(self) -> bool:
         """Whether the long-range channel is on."""
         return 'lr' in self.variant.split('+')
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether atoms attend to each other in reciprocal space."""
+        return 'ea' in self.variant.split('+')
 
 
 class TrainingConfig(_Strict):

@@ -12,6 +12,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.attention import add_waves
 from aiida_hamlr.model.wigner import bond_frame_wigner, flatten
 
 #: Atoms closer than this are a mistake in the structure, Å.
@@ -149,6 +150,8 @@ class GraphBuilder:
         Å.
     dtype : torch.dtype
         Of the tensors; the geometry is float64 until then.
+    wave_cutoff : float or None
+        Largest wave number of the attention, 1/Å; None without attention.
     """
 
     species: tuple[str, ...]
@@ -156,6 +159,7 @@ class GraphBuilder:
     message_cutoff: float
     pair_cutoff: float
     dtype: torch.dtype = torch.float32
+    wave_cutoff: float | None = None
 
     def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[Graph, PairSelection]:
         """Graph of a structure, and which blocks of the pattern its pairs are."""
@@ -178,4 +182,6 @@ class GraphBuilder:
             (keys.PAIR_WIGNER, flatten(bond_frame_wigner(vectors[pairs], self.max_degree))),
         ):
             graph[name] = torch.as_tensor(values, dtype=self.dtype)
+        if self.wave_cutoff is not None:
+            add_waves(graph, np.asarray(atoms.cell), atoms.positions, self.wave_cutoff)
         return graph, selection

@@ -71,6 +71,7 @@ class HamiltonianModel(nn.Module):
             self.config.message_cutoff,
             self.pair_cutoff,
             self.dtype,
+            self.config.attention_cutoff if self.config.has_attention else None,
         )
 
     def normalise_pairs(self, graph):

@@ -8,6 +8,14 @@ EDGE_INDEX = 'edge_index'
 EDGE_LENGTH = 'edge_length'
 #: (E, n_wigner) Wigner matrices of all l of the edges' bond frames, one after the other.
 EDGE_WIGNER = 'edge_wigner'
+#: (N, 3) positions of the atoms, Å, float64; with attention only, like the next four.
+POSITION = 'position'
+#: (K, 3) wave vectors, one of k and -k, 1/Å, float64.
+WAVE_VECTOR = 'wave_vector'
+#: (K,) their weights in a sum over k and -k, float64.
+WAVE_WEIGHT = 'wave_weight'
+#: (1,) numbers of atoms and of wave vectors of the structure.
+N_ATOMS, N_WAVES = 'n_atoms', 'n_waves'
 #: (2, P) atoms i (rows) and j (columns) of the orbital pairs whose block the network predicts.
 PAIR_INDEX = 'pair_index'
 #: (P,) length of the pairs, Å.

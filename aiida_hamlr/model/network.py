@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.attention import ReciprocalAttention, Waves
 from aiida_hamlr.model.irreps import ShellSlots
 from aiida_hamlr.model.layers import (
     AtomLinear,
@@ -176,6 +177,12 @@ class ShortRangeNetwork(nn.Module):
             n_radial,
             config.radial_hidden,
         )
+        # After every layer, so that the next one joins what comes from afar with the directions of the bonds.
+        self.wave_cutoff, self.n_wave_basis = config.attention_cutoff, config.attention_basis
+        self.attention = nn.ModuleList(
+            ReciprocalAttention(self.widths, config.attention_heads, config.attention_channels, config.attention_basis)
+            for _ in range(config.layers if config.has_attention else 0)
+        )
 
     @property
     def n_invariants(self) -> int:
@@ -223,6 +230,9 @@ class ShortRangeNetwork(nn.Module):
             scalars.new_zeros(len(species), len(self.widths.natural_degrees), self.widths.natural),
             scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural),
         )
-        for layer in self.layers:
+        waves = Waves.of(graph, self.wave_cutoff, self.n_wave_basis, scalars.dtype) if self.attention else None
+        for n, layer in enumerate(self.layers):
             features = layer(features, graph, wigner, radial, weight)
+            if waves is not None:
+                features = self.attention[n](features, waves)
         return self.norm(features)

@@ -83,6 +83,9 @@ def make_model():
                     tables.two_body[kind][:, columns] = 0.1 * values * torch.tensor(slots.pairs.is_two_body[columns])
             columns, _ = slots.onsite.transform(first)
             tables.onsite_scale[a, columns] = 1.0
+        with torch.no_grad():
+            for attention in model.network.attention:
+                attention.strength += torch.randn(attention.strength.shape, generator=generator)
         if model.long_range is not None:
             parameters = (model.long_range.species_charge, *model.long_range.environment[2].parameters())
             with torch.no_grad():

@@ -14,7 +14,7 @@ def test_unknown_keys_are_refused():
 
 
 def test_unknown_variants_are_refused_with_those_that_exist():
-    with pytest.raises(ValidationError, match='choose one of sr, lr'):
+    with pytest.raises(ValidationError, match=r'choose one of sr, ea, lr, lr\+ea'):
         ModelConfig(variant='gnn')
 
 
@@ -23,5 +23,10 @@ def test_response_is_refused_in_words():
         ModelConfig(response=True)
 
 
-def test_only_the_long_range_variants_have_charges():
-    assert ModelConfig(variant='lr').has_long_range and not ModelConfig(variant='sr').has_long_range
+@pytest.mark.parametrize(
+    ('variant', 'charges', 'attention'),
+    [('sr', False, False), ('ea', False, True), ('lr', True, False), ('lr+ea', True, True)],
+)
+def test_variants_have_charges_and_attention(variant, charges, attention):
+    config = ModelConfig(variant=variant)
+    assert (config.has_long_range, config.has_attention) == (charges, attention)

@@ -16,7 +16,7 @@ from aiida_hamlr.model.inference import Predictor, load_model
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
 
-@pytest.fixture(params=['sr', 'lr'])
+@pytest.fixture(params=['sr', 'ea', 'lr', 'lr+ea'])
 def predictor(request, make_model, make_basis):
     model = make_model(SHELLS, variant=request.param, pair_cutoff=4.5)
     return Predictor(model, {}, make_basis(SHELLS), {})
@@ -72,6 +72,19 @@ def test_stored_model_predicts_the_same(predictor, folder, make_hamiltonian, rat
     assert again.basis.content_hash == predictor.basis.content_hash
     described = json.loads((folder / 'model.json').read_text())
     assert described['species'] == ['Al', 'As'] and '1o' in described['architecture']['irreps']
+
+
+def test_models_from_before_the_attention_load(tmp_path, make_model, make_basis, make_hamiltonian, rattled):
+    predictor = Predictor(make_model(SHELLS, variant='lr', pair_cutoff=4.5), {}, make_basis(SHELLS), {})
+    write_model(tmp_path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {})
+    described = json.loads((tmp_path / 'model.json').read_text())
+    config = described['architecture']['config']
+    described['architecture']['config'] = {k: v for k, v in config.items() if not k.startswith('attention_')}
+    assert len(described['architecture']['config']) < len(config)
+    (tmp_path / 'model.json').write_text(json.dumps(described))
+    reference = make_hamiltonian(rattled(0))
+    found = load_model(tmp_path).predict_from(reference)
+    assert np.array_equal(found.hamiltonian, predictor.predict_from(reference).hamiltonian)
 
 
 def test_unknown_elements_are_refused(predictor, make_hamiltonian, rattled):

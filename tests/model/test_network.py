@@ -42,9 +42,9 @@ def largest_difference(pattern, one, other, symbols, rotations):
     return worst
 
 
-@pytest.fixture
-def case(make_basis, make_model, mixed_atoms, predict_short_range):
-    basis, model = make_basis(MIXED), make_model(MIXED)
+@pytest.fixture(params=['sr', 'ea'])
+def case(request, make_basis, make_model, mixed_atoms, predict_short_range):
+    basis, model = make_basis(MIXED), make_model(MIXED, variant=request.param)
     pattern = overlap_pattern(mixed_atoms, basis)
     return model, mixed_atoms, basis, pattern, predict_short_range(model, mixed_atoms, pattern)
 
@@ -137,6 +137,15 @@ def test_any_shells_will_do(make_basis, make_model, predict_short_range, mixed_a
     pattern = overlap_pattern(atoms, make_basis(shells))
     matrix = predict_short_range(make_model(shells), atoms, pattern)
     assert np.isfinite(matrix).all() and np.abs(matrix).max() > 1e-3
+
+
+def test_closed_gates_of_the_attention_leave_the_short_range(case, make_model, predict_short_range):
+    model, atoms, _, pattern, matrix = case
+    plain = predict_short_range(make_model(MIXED), atoms, pattern)
+    assert (np.abs(matrix - plain).max() > 0.01) == bool(model.network.attention)
+    for attention in model.network.attention:
+        torch.nn.init.zeros_(attention.strength)
+    assert np.array_equal(predict_short_range(model, atoms, pattern), plain)
 
 
 def test_declared_irreps():

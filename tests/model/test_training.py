@@ -56,6 +56,20 @@ def test_learns_and_leaves_a_model_that_predicts(training_files, tmp_path, capsy
     assert found['n_structures'] == 1
 
 
+@pytest.mark.parametrize('variant', ['ea', 'lr+ea'])
+def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, variant):
+    settings = config(training_files, {'variant': variant, 'attention_heads': 2}, max_epochs=12, batch_size=2)
+    train(settings, tmp_path / 'run')
+    history = rows(tmp_path / 'run')
+    assert float(history[-1]['train_mae_meV']) < 0.9 * float(history[0]['train_mae_meV'])
+    predictor = load_model(tmp_path / 'run')
+    assert predictor.model.config.variant == variant
+    assert all(float(layer.strength.detach().abs().max()) > 1e-3 for layer in predictor.model.network.attention)
+    reference = Hamiltonian.read(training_files[5])
+    untrained = 1e3 * np.abs(reference.hamiltonian - reference.h0).mean()
+    assert evaluate(predictor, training_files[5:], bands=False)['mae_meV'] < 0.5 * untrained
+
+
 def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rattled, make_model):
     """H - H0 of known charges: order 0 finds them again."""
     files = []
@@ -88,7 +102,7 @@ class InterruptedTrainingError(Exception):
     pass
 
 
-@pytest.mark.parametrize('variant', ['sr', 'lr'])
+@pytest.mark.parametrize('variant', ['sr', 'lr+ea'])
 def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant):
     settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1)
     train(settings, tmp_path / 'whole')
