@@ -18,7 +18,10 @@ __all__ = ('HamiltonianData',)
 VERIFICATION = (
     'band_mae_occupied_meV',
     'band_mae_conduction_meV',
+    'band_mae_window_meV',
     'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'cutoff_error_meV',
     'overlap_condition_number',
 )
 
@@ -46,8 +49,17 @@ class HamiltonianData(Data):
         band_mae_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
             None, description='Mean error in meV of the lowest conduction bands against those of the plane-wave run'
         )
+        band_mae_window_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='Mean error in meV of the empty states up to 2 eV above the conduction-band minimum'
+        )
         variational_violation_meV: float | None = OrmMetadataField(  # noqa: N815
             None, description='How far in meV an eigenvalue lies below that of the plane-wave run at most'
+        )
+        variational_violation_truncated_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The same of the basis truncated at the cutoff of the run, where it was checked'
+        )
+        cutoff_error_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='How far in meV the truncation at the cutoff of the run moves an eigenvalue at most'
         )
         overlap_condition_number: float | None = OrmMetadataField(
             None, description='Condition number of the overlap, the largest of some k-points'

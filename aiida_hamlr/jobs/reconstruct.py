@@ -27,6 +27,17 @@ from aiida_hamlr.jobs.summary import JobSummary, summary_path
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
 
+#: Checks that are logged.
+_LOGGED = (
+    'band_mae_occupied_meV',
+    'band_mae_conduction_meV',
+    'band_mae_window_meV',
+    'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'cutoff_error_meV',
+    'delta_ratio',
+)
+
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
     """Write ``hamiltonian.h5`` and ``summary.json`` beside it, as a configuration says.
@@ -64,7 +75,18 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, str(config_file))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, density=density)
+    hamiltonian = reconstruct(
+        atoms,
+        potential,
+        basis,
+        pseudos,
+        ecutrho,
+        config.kpoints,
+        run=run,
+        density=density,
+        truncate=config.quality_assurance,
+        source=str(config.potential or config.density),
+    )
     hamiltonian.write(config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
@@ -78,7 +100,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'output': str(config.output),
     }
     summary.write(summary_path(config.output))
-    for key in ('band_mae_occupied_meV', 'band_mae_conduction_meV', 'variational_violation_meV', 'delta_ratio'):
+    for key in _LOGGED:
         if key in verification:
             log(f'{key}: {verification[key]:.4g}')
     log(f'Hamiltonian written to {config.output}')

@@ -89,6 +89,8 @@ class ReconstructConfig(Config):
     kpoints: Mesh
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
+    #: whether to check with the basis truncated at the cutoff of the run; null: if it is cheap
+    quality_assurance: bool | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
 
 
