@@ -68,6 +68,9 @@ class HamiltonianData(Data):
         origin: str = OrmMetadataField('', description='Where the numbers come from: reference, predicted or h0')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
+        labels: list[str] = OrmMetadataField(
+            default_factory=list, description='What the file tells of every atom, as in `hirshfeld_charges`'
+        )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         storage: str = OrmMetadataField('repository', description='Where the file lies')
         size: int = OrmMetadataField(0, description='Size of the file in bytes')
@@ -135,6 +138,7 @@ class HamiltonianData(Data):
             'origin': attributes.get('origin', ''),
             'functional': attributes.get('functional', ''),
             'matrices': sorted(hamiltonian.matrices),
+            'labels': sorted(hamiltonian.labels),
             'basis_hash': hamiltonian.basis.content_hash,
         }
 

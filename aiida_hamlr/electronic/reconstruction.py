@@ -9,9 +9,11 @@ from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.density import check_electrons
 from aiida_hamlr.electronic.grid import local_matrix
 from aiida_hamlr.electronic.h0 import structure_matrices
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
 from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
@@ -58,7 +60,8 @@ def reconstruct(
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
-        Valence electrons on the FFT grid, bohr^-3, for the vacuum level of slabs; see `vacuum_level`.
+        Valence electrons on the FFT grid, bohr^-3, for the vacuum level of slabs, see `vacuum_level`, and the labels of
+        the atoms, see `hirshfeld_moments`.
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
@@ -71,7 +74,7 @@ def reconstruct(
     Returns
     -------
     Hamiltonian
-        With all four matrices; ``attributes['verification']`` says how good it is.
+        With all four matrices, and labels if the density is given; ``attributes['verification']`` says how good it is.
 
     Raises
     ------
@@ -87,6 +90,10 @@ def reconstruct(
     n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
     if run is not None:
         _check_against_run(run, np.shape(potential), n_electrons, functional, source)
+    if density is not None:
+        if np.shape(density) != np.shape(potential)[-3:]:
+            raise ValueError(f'the density has {np.shape(density)} grid points, the potential {np.shape(potential)}')
+        check_electrons(atoms, density, pseudos)
     pattern = overlap_pattern(atoms, basis)
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
     shift = gauge_shift(atoms, pseudos)
@@ -116,6 +123,9 @@ def reconstruct(
         hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
         hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
         hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
+    if density is not None:
+        charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
+        hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
     hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
