@@ -24,6 +24,9 @@ from aiida_hamlr.electronic.verification import PlaneWaveRun, check_plausible, v
 
 __all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
 
+#: Bonds, charges and fields change the potential of neutral atoms by less at every point, eV; by 2 to 8 as a rule.
+IMPLAUSIBLE_DIFFERENCE = 100.0
+
 
 def reconstruct(
     atoms: Atoms,
@@ -98,6 +101,7 @@ def reconstruct(
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
     shift = gauge_shift(atoms, pseudos)
     neutral = neutral_atom_potential(atoms, pseudos, np.shape(potential), ecutrho)
+    _check_against_neutral_atoms(potential, neutral, source)
     local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([potential, neutral]), device)
     hamiltonian = Hamiltonian(
         atoms.copy(),
@@ -135,6 +139,19 @@ def reconstruct(
     check_plausible(verification, source)
     hamiltonian.attributes['verification'] = verification
     return hamiltonian
+
+
+def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, source: str | None):
+    """Refuse a potential that is not that of atoms at these places: an exponent is damaged, or atoms are misplaced."""
+    difference = potential - neutral
+    largest = float(np.abs(difference - np.median(difference)).max())
+    # A potential that is not finite is refused where it is integrated.
+    if largest > IMPLAUSIBLE_DIFFERENCE:
+        where = f'{source}: ' if source else ''
+        raise ValueError(
+            f'{where}the potential differs by up to {largest:.3g} eV from that of neutral atoms; '
+            'it is damaged, or that of other atoms'
+        )
 
 
 def _check_against_run(run: PlaneWaveRun, shape, n_electrons: float, functional: str, source: str | None):

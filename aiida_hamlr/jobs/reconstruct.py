@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.density import check_potential, potential_from_density
+from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
 from aiida_hamlr.io.qe import (
@@ -135,10 +135,17 @@ def _read_potential(
 def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
     """Electrons on the FFT grid, bohr^-3, from a filplot or from the file of pw.x."""
     if path.suffix not in _CHARGE_DENSITY:
-        return read_density(path, atoms)
-    if run is None:
+        density = read_density(path, atoms)
+    elif run is None:
         raise ValueError(f'{path}: needs the XML file of its run; give it as plane_wave_bands or structure')
-    return read_charge_density(path, run.fft_grid, atoms)
+    else:
+        density = read_charge_density(path, run.fft_grid, atoms)
+    if run is not None and run.hartree_energy is not None:
+        try:
+            check_hartree_energy(atoms, density, run.hartree_energy)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+    return density
 
 
 def _read_run(config: ReconstructConfig) -> QeRun | None:
