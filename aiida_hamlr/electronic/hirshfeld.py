@@ -13,6 +13,7 @@ Inside: bohr and Ry; results: |e| and Å.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise, product
 
 import numpy as np
 from ase import Atoms
@@ -22,7 +23,7 @@ from aiida_hamlr.electronic.neutral_atom import ReciprocalGrid
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import BOHR
 
-#: Density at which a free atom ends, bohr^-3: a radius of 8 to 13 bohr. What a larger one changes is some 1e-5 |e|.
+#: Density at which a free atom ends, bohr^-3: a radius of 8 to 13 bohr. Larger ones change charges by 1e-5 |e|.
 SMALLEST_DENSITY = 1e-7
 
 #: No free atom is larger, bohr.
@@ -115,14 +116,17 @@ class FreeAtom:
         table[beyond] = values[-1] * np.exp(-decay * (distances[beyond] - r[-1]))
         # Two zeros, so that everything outside can be looked up at the end of the table.
         self._table = np.concatenate([table, [0.0, 0.0]])
+        self._steps = np.diff(self._table)
 
     def __call__(self, squared_distances: np.ndarray) -> np.ndarray:
         """Values at squared distances, bohr^2."""
-        place = np.minimum(squared_distances / TABLE_STEP, len(self._table) - 2)
-        index = place.astype(np.intp)
+        place = squared_distances * (1.0 / TABLE_STEP)
+        np.minimum(place, len(self._steps) - 1, out=place)
+        index = place.astype(np.int32)
         place -= index
-        lower = self._table[index]
-        return lower + place * (self._table[index + 1] - lower)
+        place *= np.take(self._steps, index)
+        place += np.take(self._table, index)
+        return place
 
 
 class GridBox:
@@ -154,19 +158,28 @@ class GridBox:
         plane = metric[0, 0] * a**2 + metric[1, 1] * b**2 + 2 * metric[0, 1] * a * b
         return np.maximum(plane + metric[2, 2] * c**2 + (2 * metric[0, 2] * a + 2 * metric[1, 2] * b) * c, 0.0)
 
+    @property
+    def _parts(self) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """Stretches of the grid, each inside the cell, and where in the box they come."""
+        axes = []
+        for index, n in zip(self._indices, self._shape, strict=True):
+            first, last = int(index[0]), int(index[-1]) + 1
+            edges = [first, *range((first // n + 1) * n, last, n), last]
+            axes.append([(slice(a % n, a % n + b - a), slice(a - first, b - first)) for a, b in pairwise(edges)])
+        for parts in product(*axes):
+            yield tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+
     def add(self, total: np.ndarray, values: np.ndarray):
         """Add values on the points of the box, (m1, m2, m3), to the grid; points that are images of one add up."""
-        for axis, (index, n) in enumerate(zip(self._indices, self._shape, strict=True)):
-            if len(index) > n:
-                padded = -(-len(index) // n) * n
-                widths = [(0, padded - len(index)) if other == axis else (0, 0) for other in range(3)]
-                folded = np.pad(values, widths)
-                values = folded.reshape(*values.shape[:axis], -1, n, *values.shape[axis + 1 :]).sum(axis=axis)
-        total[np.ix_(*((index[:n] % n) for index, n in zip(self._indices, self._shape, strict=True)))] += values
+        for in_grid, in_box in self._parts:
+            total[in_grid] += values[in_box]
 
     def take(self, values: np.ndarray) -> np.ndarray:
         """(m1, m2, m3) values of the grid on the points of the box."""
-        return values[np.ix_(*(index % n for index, n in zip(self._indices, self._shape, strict=True)))]
+        result = np.empty([len(index) for index in self._indices])
+        for in_grid, in_box in self._parts:
+            result[in_box] = values[in_grid]
+        return result
 
     def first_moment(self, values: np.ndarray) -> np.ndarray:
         """(3,) sum over the points of value times displacement from the centre, bohr."""

@@ -134,7 +134,7 @@ def _read_potential(
 
 def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
     """Electrons on the FFT grid, bohr^-3, from a filplot or from the file of pw.x."""
-    if path.suffix not in _CHARGE_DENSITY:
+    if path.suffix not in _CHARGE_DENSITY and not path.is_dir():
         density = read_density(path, atoms)
     elif run is None:
         raise ValueError(f'{path}: needs the XML file of its run; give it as plane_wave_bands or structure')

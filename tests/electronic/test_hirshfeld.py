@@ -41,8 +41,8 @@ def test_free_atoms_are_neutral_and_have_no_dipole(upf_pseudos, superposition, s
     if structure == 'slab':
         atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True)
         atoms.center(vacuum=6.0, axis=2)
-    density = superposition(atoms, upf_pseudos, fft_grid(atoms.cell[:], 60.0), 60.0)
-    charges, dipoles = hirshfeld_moments(atoms, density, upf_pseudos, 60.0)
+    density = superposition(atoms, upf_pseudos, fft_grid(atoms.cell[:], 30.0), 30.0)
+    charges, dipoles = hirshfeld_moments(atoms, density, upf_pseudos, 30.0)
     assert np.abs(charges).max() < 1e-8
     assert np.abs(dipoles).max() < 1e-8
 
