@@ -18,7 +18,10 @@ __all__ = ('HamiltonianData',)
 VERIFICATION = (
     'band_mae_occupied_meV',
     'band_mae_conduction_meV',
+    'band_mae_window_meV',
     'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'cutoff_error_meV',
     'overlap_condition_number',
 )
 
@@ -49,8 +52,17 @@ class HamiltonianData(Data):
         band_mae_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
             None, description='Mean error in meV of the lowest conduction bands against those of the plane-wave run'
         )
+        band_mae_window_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='Mean error in meV of the empty states up to 2 eV above the conduction-band minimum'
+        )
         variational_violation_meV: float | None = OrmMetadataField(  # noqa: N815
             None, description='How far in meV an eigenvalue lies below that of the plane-wave run at most'
+        )
+        variational_violation_truncated_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The same of the basis truncated at the cutoff of the run, where it was checked'
+        )
+        cutoff_error_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='How far in meV the truncation at the cutoff of the run moves an eigenvalue at most'
         )
         overlap_condition_number: float | None = OrmMetadataField(
             None, description='Condition number of the overlap, the largest of some k-points'
@@ -59,6 +71,9 @@ class HamiltonianData(Data):
         origin: str = OrmMetadataField('', description='Where the numbers come from: reference, predicted or h0')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
+        labels: list[str] = OrmMetadataField(
+            default_factory=list, description='What the file tells of every atom, as in `hirshfeld_charges`'
+        )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         storage: str = OrmMetadataField('repository', description='Where the file lies')
         size: int = OrmMetadataField(0, description='Size of the file in bytes')
@@ -127,6 +142,7 @@ class HamiltonianData(Data):
             'origin': attributes.get('origin', ''),
             'functional': attributes.get('functional', ''),
             'matrices': sorted(hamiltonian.matrices),
+            'labels': sorted(hamiltonian.labels),
             'basis_hash': hamiltonian.basis.content_hash,
         }
 

@@ -24,10 +24,13 @@ from aiida_hamlr.electronic.files import (
 )
 
 FORMAT = 'hamlr-hamiltonian'
-VERSION = 2
+VERSION = 3
 
 #: The matrices that the file may hold, by name; all but the overlap and H0 may have a spin axis.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
+
+#: What the file may tell of every atom besides, and its axes behind that of the atoms.
+LABELS = {'hirshfeld_charges': (), 'hirshfeld_dipoles': (3,)}
 
 #: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
 ORBITAL_ORDER = 'e3nn'
@@ -59,6 +62,10 @@ class Hamiltonian:
         (mesh of the density matrix), ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
         ``code`` (what made the numbers) and ``verification``.
 
+    labels : mapping of str to (N, ...) float arrays
+        Of every atom, by name (``LABELS``): ``hirshfeld_charges`` (N,) in |e|, ``hirshfeld_dipoles`` (N, 3) in |e| Å;
+        see `hirshfeld_moments`. Empty where the density of the run was not given.
+
     Raises
     ------
     ValueError
@@ -71,6 +78,7 @@ class Hamiltonian:
     matrices: dict[str, np.ndarray]
     pseudopotentials: Mapping[str, str] = field(default_factory=dict)
     attributes: dict = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         expected = self.basis.n_orbitals(self.atoms.get_chemical_symbols())
@@ -81,6 +89,8 @@ class Hamiltonian:
                 raise ValueError(f'unknown matrix {name!r}; known are {", ".join(MATRICES)}')
             if entries.shape[-1] != self.pattern.n_entries:
                 raise ValueError(f'{name} has {entries.shape[-1]} entries, the pattern {self.pattern.n_entries}')
+        for name, values in self.labels.items():
+            _check_label(name, np.shape(values), len(self.atoms))
 
     @property
     def symbols(self) -> list[str]:
@@ -103,6 +113,7 @@ class Hamiltonian:
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
             handle.attrs['attributes'] = json.dumps(self.attributes)
             handle.attrs['matrices'] = json.dumps(list(self.matrices))
+            handle.attrs['labels'] = json.dumps(list(self.labels))
             handle.attrs['sha256'] = content_digest(self._content)
             for key in ('gauge', 'gauge_shift_eV', 'fermi_level_eV', 'n_electrons', 'origin', 'code'):
                 if self.attributes.get(key) is not None:
@@ -127,11 +138,17 @@ class Hamiltonian:
             for name, entries in self.matrices.items():
                 dataset = handle.create_group(name).create_dataset('entries', data=entries)
                 dataset.attrs['sha256'] = content_digest({name: entries})
+            labels = handle.create_group('labels')
+            for name, values in self.labels.items():
+                dataset = labels.create_dataset(name, data=values)
+                dataset.attrs['sha256'] = content_digest({name: values})
 
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
-        """What is stored apart from the matrices, for its digest; bases and matrices have their own."""
-        return {
+        """What is stored apart from matrices and labels, for its digest; these and bases have their own."""
+        # Before version 3 there were no labels, and nothing of them in the digest.
+        labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
+        return labels | {
             'attributes': json.dumps(self.attributes),
             'matrices': json.dumps(list(self.matrices)),
             'cell': np.array(self.atoms.cell, dtype=np.float64),
@@ -188,7 +205,9 @@ class Hamiltonian:
         # The digest is checked before the matrices, which may be large, are read.
         placeholder = np.broadcast_to(0.0, pattern.n_entries)
         result = cls(atoms, basis, pattern, dict.fromkeys(names, placeholder), pseudos, attributes)
+        result.labels = dict.fromkeys(json.loads(handle.attrs.get('labels', '[]')))
         check_digest(handle, result._content)
+        result.labels = {name: _read_label(handle['labels'], name, len(atoms)) for name in result.labels}
         result.matrices = {name: _read_matrix(handle, name, pattern) for name in names if name in wanted}
         return result
 
@@ -202,3 +221,19 @@ def _read_matrix(handle, name: str, pattern: BlockPattern) -> np.ndarray:
         raise ValueError(f'{name} has entries that are not finite')
     check_digest(dataset, {name: entries})
     return entries
+
+
+def _check_label(name: str, shape: tuple[int, ...], n_atoms: int):
+    if name not in LABELS:
+        raise ValueError(f'unknown label {name!r}; known are {", ".join(LABELS)}')
+    if shape != (n_atoms, *LABELS[name]):
+        raise ValueError(f'{name} has shape {shape} instead of {(n_atoms, *LABELS[name])}')
+
+
+def _read_label(group, name: str, n_atoms: int) -> np.ndarray:
+    _check_label(name, group[name].shape, n_atoms)
+    values = read_array(group, name)
+    if values.dtype.kind != 'f' or not np.isfinite(values).all():
+        raise ValueError(f'{name} has values that are not finite numbers')
+    check_digest(group[name], {name: values})
+    return values

@@ -8,10 +8,12 @@ cells. Inside: bohr and Ry; results: eV.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
 from scipy import fft
+from scipy.interpolate import CubicSpline
 from scipy.linalg import block_diag, eigvalsh
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, lobpcg
@@ -19,6 +21,7 @@ from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.harmonics import real_harmonics
+from aiida_hamlr.electronic.neutral_atom import Q_STEP
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
@@ -75,8 +78,7 @@ class PlaneWaveHamiltonian:
         lengths = np.linalg.norm(vectors, axis=1)
         columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
         transforms = {
-            element: [self.pseudos[element].projector_form_factor(p, lengths) for p in range(len(projectors))]
-            for element, projectors in ((e, self.pseudos[e].projectors) for e in set(self.symbols))
+            element: [table(lengths) for table in tables] for element, tables in self._projector_tables.items()
         }
         for atom, element in enumerate(self.symbols):
             projectors = self.pseudos[element].projectors
@@ -165,20 +167,46 @@ class PlaneWaveHamiltonian:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""
         _, vectors = self.plane_waves(kpoint)
         lengths = np.linalg.norm(vectors, axis=1)
+        tables = self._orbital_tables(basis)
+        transforms = {element: [table(lengths) for table in tables[element]] for element in tables}
         columns = []
-        transforms = {}
-        for element in sorted(set(self.symbols)):
-            species = basis[element]
-            r = species.step * np.arange(len(species.shells[0].radial))
-            weights = simpson_weights(len(r), species.step) * r**2
-            transforms[element] = [
-                spherical_jn(shell.angular_momentum, lengths[:, None] * r) @ (weights * shell.radial)
-                for shell in species.shells
-            ]
         for atom, element in enumerate(self.symbols):
             for shell, transform in zip(basis[element].shells, transforms[element], strict=True):
                 columns.append(self._expand(vectors, atom, shell.angular_momentum, transform))
         return np.concatenate(columns, axis=1)
+
+    def _orbital_tables(self, basis: Basis) -> dict[str, list[CubicSpline]]:
+        """Bessel transform ``int r^2 R(r) j_l(q r) dr`` of every shell of the elements that occur, bohr^3/2."""
+        q, tables, bessel = self._lengths, {}, {}
+        for element in sorted(set(self.symbols)):
+            species = basis[element]
+            r = species.step * np.arange(len(species.shells[0].radial))
+            weights = simpson_weights(len(r), species.step) * r**2
+            tables[element] = []
+            for shell in species.shells:
+                # Elements share their mesh, as a rule.
+                mesh = shell.angular_momentum, species.step, len(r)
+                if mesh not in bessel:
+                    bessel[mesh] = spherical_jn(shell.angular_momentum, q[:, None] * r)
+                tables[element].append(CubicSpline(q, bessel[mesh] @ (weights * shell.radial)))
+        return tables
+
+    @cached_property
+    def _lengths(self) -> np.ndarray:
+        """Wave vectors' lengths up to the cutoff at which radial functions are tabulated, bohr^-1."""
+        return np.arange(0.0, np.sqrt(self.ecutwfc) + 2 * Q_STEP, Q_STEP)
+
+    @cached_property
+    def _projector_tables(self) -> dict[str, list[CubicSpline]]:
+        """Form factor of every projector of the elements that occur, bohr^3/2."""
+        pseudos = {element: self.pseudos[element] for element in sorted(set(self.symbols))}
+        return {
+            element: [
+                CubicSpline(self._lengths, pseudo.projector_form_factor(p, self._lengths))
+                for p in range(len(pseudo.projectors))
+            ]
+            for element, pseudo in pseudos.items()
+        }
 
     def project(self, basis: Basis, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hamiltonian (eV) and overlap between the Bloch sums of the orbitals, truncated at the cutoff.

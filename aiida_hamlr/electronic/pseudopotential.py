@@ -125,12 +125,17 @@ class Pseudopotential:
         weights = self._weights(len(self.r))
         return float(weights @ self.rho_atom[: len(weights)])
 
+    @property
+    def density_scale(self) -> float:
+        """What ``rho_atom`` has to be multiplied with for ``z_valence`` electrons."""
+        return self.z_valence / self._valence_charge
+
     @cached_property
     def r2_moment(self) -> float:
         """``<r^2> = int rho r^2 d^3r`` of the free pseudo-atom with its density scaled to ``z_valence``, bohr^2."""
         weights = self._weights(len(self.r))
         n = len(weights)
-        return float(weights @ (self.rho_atom[:n] * self.r[:n] ** 2)) * self.z_valence / self._valence_charge
+        return float(weights @ (self.rho_atom[:n] * self.r[:n] ** 2)) * self.density_scale
 
     def _transform(self, l: int, weighted: np.ndarray, q) -> np.ndarray:
         """``sum_r weighted(r) j_l(q r)`` for every q."""
@@ -184,8 +189,7 @@ class Pseudopotential:
             Wave vectors' lengths, bohr^-1.
         """
         weights = self._weights(len(self.r))
-        scale = self.z_valence / self._valence_charge
-        return self._transform(0, weights * self.rho_atom[: len(weights)] * scale, q)
+        return self._transform(0, weights * self.rho_atom[: len(weights)] * self.density_scale, q)
 
     def core_form_factor(self, q) -> np.ndarray:
         """Fourier transform of the core density, electrons; zero without a core correction.

@@ -66,7 +66,18 @@ def _describe_hamiltonian(path: Path) -> list[str]:
     lines += [f'orbitals of {species.element}: {_shells(species)}' for species in h.basis.values()]
     if h.pseudopotentials:
         lines.append(f'with the pseudopotentials of {", ".join(h.pseudopotentials)}')
-    return lines + [f'{key}: {_short(value)}' for key, value in attributes.items() if key != 'origin']
+    if 'hirshfeld_charges' in h.labels:
+        charges = _by_element(h.symbols, h.labels['hirshfeld_charges'])
+        largest = np.linalg.norm(h.labels['hirshfeld_dipoles'], axis=1).max()
+        lines.append(f'Hirshfeld charges: {charges}; dipoles up to {largest:.4f} e Å')
+    lines += [f'{key}: {_short(value)}' for key, value in attributes.items() if key not in ('origin', 'verification')]
+    return lines + [f'{key}: {_short(value)}' for key, value in (attributes.get('verification') or {}).items()]
+
+
+def _by_element(symbols: list[str], charges: np.ndarray) -> str:
+    """The mean charge of every element."""
+    means = {element: charges[np.array(symbols) == element].mean() for element in sorted(set(symbols))}
+    return ', '.join(f'{element} {mean:+.4f} e' for element, mean in means.items()) + ' on average'
 
 
 def _describe_basis(path: Path) -> list[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.density import potential_from_density
+from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
 from aiida_hamlr.io.qe import (
@@ -14,6 +14,7 @@ from aiida_hamlr.io.qe import (
     check_same_structure,
     check_supported,
     read_charge_density,
+    read_density,
     read_filplot,
     read_potential,
     read_scf_xml,
@@ -26,6 +27,20 @@ from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+
+#: Endings of the density that pw.x writes; any other is that of a filplot.
+_CHARGE_DENSITY = ('.dat', '.hdf5')
+
+#: Checks that are logged.
+_LOGGED = (
+    'band_mae_occupied_meV',
+    'band_mae_conduction_meV',
+    'band_mae_window_meV',
+    'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'cutoff_error_meV',
+    'delta_ratio',
+)
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
@@ -64,7 +79,18 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, str(config_file))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, density=density)
+    hamiltonian = reconstruct(
+        atoms,
+        potential,
+        basis,
+        pseudos,
+        ecutrho,
+        config.kpoints,
+        run=run,
+        density=density,
+        truncate=config.quality_assurance,
+        source=str(config.potential or config.density),
+    )
     hamiltonian.write(config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
@@ -75,10 +101,11 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'basis_hash': hamiltonian.basis.content_hash,
         **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
         **verification,
+        'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
     }
     summary.write(summary_path(config.output))
-    for key in ('band_mae_occupied_meV', 'band_mae_conduction_meV', 'variational_violation_meV', 'delta_ratio'):
+    for key in _LOGGED:
         if key in verification:
             log(f'{key}: {verification[key]:.4g}')
     log(f'Hamiltonian written to {config.output}')
@@ -88,17 +115,37 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
 def _read_potential(
     config: ReconstructConfig, run: QeRun | None, atoms, pseudos
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """The total local potential, eV, the density that it was made from, bohr^-3, if so, and the grid's cutoff, Ry."""
-    if config.density is None:
-        potential = read_potential(config.potential, atoms)
-        return potential, None, read_filplot(config.potential).ecutrho if run is None else run.ecutrho
-    if run is None:
-        raise ValueError(f'{config.density}: needs the XML file of its run; give it as plane_wave_bands or structure')
-    density = read_charge_density(config.density, run.fft_grid, atoms)
+    """The total local potential, eV, the density, bohr^-3, if it is given, and the cutoff of their grid, Ry."""
+    density = None if config.density is None else _read_density(config.density, run, atoms)
+    ecutrho = read_filplot(config.potential or config.density).ecutrho if run is None else run.ecutrho
+    if density is None:
+        return read_potential(config.potential, atoms), None, ecutrho
+    potential = None if config.potential is None else read_potential(config.potential, atoms)
     try:
-        return potential_from_density(atoms, density, pseudos, run.ecutrho), density, run.ecutrho
+        if potential is None:
+            potential = potential_from_density(atoms, density, pseudos, ecutrho)
+        else:
+            check_potential(atoms, potential, density, pseudos, ecutrho)
     except ValueError as error:
-        raise ValueError(f'{config.density}: {error}') from error
+        names = ' and '.join(str(path) for path in (config.potential, config.density) if path is not None)
+        raise ValueError(f'{names}: {error}') from error
+    return potential, density, ecutrho
+
+
+def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
+    """Electrons on the FFT grid, bohr^-3, from a filplot or from the file of pw.x."""
+    if path.suffix not in _CHARGE_DENSITY and not path.is_dir():
+        density = read_density(path, atoms)
+    elif run is None:
+        raise ValueError(f'{path}: needs the XML file of its run; give it as plane_wave_bands or structure')
+    else:
+        density = read_charge_density(path, run.fft_grid, atoms)
+    if run is not None and run.hartree_energy is not None:
+        try:
+            check_hartree_energy(atoms, density, run.hartree_energy)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}') from error
+    return density
 
 
 def _read_run(config: ReconstructConfig) -> QeRun | None:

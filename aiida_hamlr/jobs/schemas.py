@@ -26,8 +26,10 @@ def _auto_or_existing(path: Path, info: ValidationInfo) -> Path:
 
 
 def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | None:
-    if 'potential' in info.data and (path is None) == (info.data['potential'] is None):
-        raise ValueError('give either potential (filplot of pp.x) or density (charge-density.dat or .hdf5 of pw.x)')
+    if path is None and 'potential' in info.data and info.data['potential'] is None:
+        raise ValueError(
+            'give potential (filplot of pp.x), density (charge-density.dat or .hdf5 of pw.x, or a filplot), or both'
+        )
     return path
 
 
@@ -79,10 +81,10 @@ class ReconstructConfig(Config):
 
     #: data-file-schema.xml of the run, or anything that ASE reads
     structure: InputPath
-    #: filplot of pp.x, plot_num = 1; this or ``density``
+    #: filplot of pp.x, plot_num = 1; null: made from ``density``
     potential: InputPath | None = None
-    #: charge-density.dat or .hdf5 of the run, or the folder that holds it, from which the potential is made; needs the
-    #: XML file of the run
+    #: charge-density.dat or .hdf5 of the run, or the folder that holds it, which need its XML file; or a filplot of pp.x,
+    #: plot_num = 0: for the labels of the atoms and the vacuum level, and for the potential if that is not given
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig
@@ -90,6 +92,8 @@ class ReconstructConfig(Config):
     kpoints: Mesh
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
+    #: whether to check with the basis truncated at the cutoff of the run; null: if it is cheap
+    quality_assurance: bool | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
 
 

@@ -121,7 +121,7 @@ def test_newer_version_is_refused_with_both_numbers(tmp_path, hamiltonian):
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         handle.attrs['version'] = 99
-    with pytest.raises(ValueError, match='version 99 is newer than version 2'):
+    with pytest.raises(ValueError, match='version 99 is newer than version 3'):
         Hamiltonian.read(path)
 
 
@@ -198,3 +198,70 @@ def test_changed_content_is_refused(tmp_path, hamiltonian):
         del handle['overlap']
     with pytest.raises(ValueError, match=r'changed\.h5: incomplete file: .*overlap'):
         Hamiltonian.read(path)
+
+
+@pytest.fixture
+def labelled(hamiltonian):
+    n_atoms = len(hamiltonian.atoms)
+    hamiltonian.labels = {
+        'hirshfeld_charges': np.linspace(-0.2, 0.2, n_atoms),
+        'hirshfeld_dipoles': np.arange(3.0 * n_atoms).reshape(n_atoms, 3),
+    }
+    return hamiltonian
+
+
+def test_labels_of_the_atoms(tmp_path, labelled):
+    path = tmp_path / 'labelled.h5'
+    labelled.write(path)
+    read = Hamiltonian.read(path, matrices=())
+    assert set(read.labels) == {'hirshfeld_charges', 'hirshfeld_dipoles'}
+    for name, values in labelled.labels.items():
+        assert np.array_equal(read.labels[name], values)
+
+
+def test_files_of_version_2_have_no_labels_and_are_read(tmp_path, hamiltonian):
+    path = tmp_path / 'old.h5'
+    hamiltonian.write(path)
+    with h5py.File(path, 'r+') as handle:
+        handle.attrs['version'] = 2
+        del handle.attrs['labels']
+        del handle['labels']
+    read = Hamiltonian.read(path)
+    assert read.labels == {}
+    assert np.array_equal(read.hamiltonian, hamiltonian.hamiltonian)
+
+
+def test_changed_labels_are_refused(tmp_path, labelled):
+    path = tmp_path / 'changed.h5'
+
+    def dropped(handle):
+        handle.attrs['labels'] = '["hirshfeld_dipoles"]'
+
+    def reshaped(handle):
+        del handle['labels/hirshfeld_dipoles']
+        handle['labels/hirshfeld_dipoles'] = np.zeros((len(labelled.atoms), 2))
+
+    damages = {
+        'labels/hirshfeld_charges does not have its recorded sha256': lambda handle: handle['labels'][
+            'hirshfeld_charges'
+        ].write_direct(np.zeros(len(labelled.atoms))),
+        'hirshfeld_dipoles has shape': reshaped,
+        'recorded sha256': dropped,
+        'incomplete file': lambda handle: handle.pop('labels'),
+        'finite': lambda handle: handle['labels/hirshfeld_charges'].write_direct(np.full(len(labelled.atoms), np.nan)),
+    }
+    for message, damage in damages.items():
+        labelled.write(path)
+        with h5py.File(path, 'r+') as handle:
+            damage(handle)
+        with pytest.raises(ValueError, match=message) as caught:
+            Hamiltonian.read(path)
+        assert 'changed.h5' in str(caught.value)
+
+
+def test_labels_that_are_not_of_the_atoms(hamiltonian):
+    parts = (hamiltonian.atoms, hamiltonian.basis, hamiltonian.pattern, hamiltonian.matrices)
+    with pytest.raises(ValueError, match="unknown label 'bader'"):
+        Hamiltonian(*parts, labels={'bader': np.zeros(2)})
+    with pytest.raises(ValueError, match='hirshfeld_charges has shape'):
+        Hamiltonian(*parts, labels={'hirshfeld_charges': np.zeros(len(hamiltonian.atoms) + 1)})

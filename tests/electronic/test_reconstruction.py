@@ -38,6 +38,10 @@ def test_bands_agree_with_the_run(request, upf_pseudos, plain_basis, name, size,
     assert checks['delta_ratio'] < 0.05
     assert checks['electrons_from_density_matrix'] == pytest.approx(hamiltonian.attributes['n_electrons'], abs=1e-8)
     assert 1 < checks['overlap_condition_number'] < 1e6
+    assert checks['variational_violation_truncated_meV'] < 0.01
+    assert checks['cutoff_error_meV'] >= checks['variational_violation_meV']
+    assert checks['band_max_error_window_meV'] >= checks['band_mae_window_meV'] > 0
+    assert checks['band_max_error_meV'] >= checks['band_max_error_occupied_meV'] >= checks['band_mae_occupied_meV']
 
 
 def test_the_file_holds_everything(alas, upf_pseudos, tmp_path):

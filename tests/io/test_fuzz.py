@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from fuzzing import damage, fuzz, read_or_refuse
+from hypothesis import given
 
 from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
@@ -97,56 +97,6 @@ def written(tmp_path_factory, write, name):
     path = tmp_path_factory.mktemp('whole') / name
     write(path)
     return path.read_bytes()
-
-
-@st.composite
-def damage(draw):
-    """A function from bytes to bytes: cut, flip bits, drop, repeat or overwrite a stretch."""
-    kind = draw(st.sampled_from(['cut', 'flip', 'flip', 'drop', 'repeat', 'zero', 'noise']))
-    where = draw(st.floats(0, 1, exclude_max=True))
-    length = draw(st.integers(1, 200))
-    flips = draw(st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 7)), min_size=1, max_size=4))
-    noise = draw(st.binary(min_size=1, max_size=40))
-
-    def apply(data: bytes) -> bytes:
-        start = int(where * len(data))
-        if kind == 'cut':
-            return data[:start]
-        if kind == 'flip':
-            changed = bytearray(data)
-            for position, bit in flips:
-                changed[int(position * len(data))] ^= 1 << bit
-            return bytes(changed)
-        middle = {
-            'drop': b'',
-            'repeat': 2 * data[start : start + length],
-            'zero': bytes(len(data[start : start + length])),
-            'noise': noise,
-        }[kind]
-        return data[:start] + middle + data[start + (len(noise) if kind == 'noise' else length) :]
-
-    return apply
-
-
-def fuzz(cases):
-    return settings(
-        max_examples=cases,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    )
-
-
-def read_or_refuse(path, data, read):
-    """What ``read`` makes of the damaged file, None where it refuses it in one line that names it."""
-    path.write_bytes(data)
-    try:
-        return read(path)
-    except ValueError as error:
-        assert path.name in str(error)
-        assert '\n' not in str(error)
-        return None
 
 
 @pytest.fixture(scope='module')

@@ -50,14 +50,18 @@ output: out/hamiltonian.h5
 
 @pytest.fixture(scope='module')
 def finished_run(study, tmp_path_factory):
-    """Folder with scf.xml and aiida.filplot."""
+    """Folder with scf.xml, aiida.filplot and rho.filplot."""
     folder = tmp_path_factory.mktemp('qe')
     (folder / 'scf.in').write_text(SCF.format(study=study))
     (folder / 'pp.in').write_text(
         "&inputpp\n prefix = 'aiida', outdir = './out', plot_num = 1, filplot = 'aiida.filplot'\n/\n"
     )
     subprocess.run(['pw.x', '-in', 'scf.in'], cwd=folder, check=True, capture_output=True)
-    subprocess.run(['pp.x', '-in', 'pp.in'], cwd=folder, check=True, capture_output=True)
+    (folder / 'rho.in').write_text(
+        "&inputpp\n prefix = 'aiida', outdir = './out', plot_num = 0, filplot = 'rho.filplot'\n/\n"
+    )
+    for name in ('pp.in', 'rho.in'):
+        subprocess.run(['pp.x', '-in', name], cwd=folder, check=True, capture_output=True)
     shutil.copy(folder / 'out/aiida.save/data-file-schema.xml', folder / 'scf.xml')
     return folder
 
@@ -65,7 +69,7 @@ def finished_run(study, tmp_path_factory):
 @pytest.fixture
 def workspace(study, finished_run, tmp_path):
     """A folder with all inputs of its own, to be spoilt."""
-    for name in ('scf.xml', 'aiida.filplot', 'out/aiida.save/charge-density.dat'):
+    for name in ('scf.xml', 'aiida.filplot', 'rho.filplot', 'out/aiida.save/charge-density.dat'):
         shutil.copy(finished_run / name, tmp_path)
     (tmp_path / 'reconstruct.yaml').write_text(CONFIG.format(study=study))
     return tmp_path
@@ -100,6 +104,78 @@ def test_density_instead_of_the_potential(workspace, hamlr):
     found = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
     assert np.abs(found.hamiltonian - expected.hamiltonian).max() < 1e-5
     assert np.array_equal(found.h0, expected.h0)
+
+
+def hirshfeld(workspace):
+    labels = Hamiltonian.read(workspace / 'out/hamiltonian.h5', matrices=()).labels
+    return labels['hirshfeld_charges'], labels['hirshfeld_dipoles']
+
+
+def test_potential_and_density(workspace, hamlr):
+    """The potential is that of the filplot; the density serves the labels, from either of its files."""
+    config = workspace / 'reconstruct.yaml'
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    plain = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    assert plain.labels == {}
+    edit(config, 'potential: aiida.filplot', 'potential: aiida.filplot\ndensity: rho.filplot')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    both = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    assert np.array_equal(both.hamiltonian, plain.hamiltonian)
+    charges, dipoles = hirshfeld(workspace)
+    assert charges[0] > 0.05 > -0.05 > charges[1]
+    assert abs(charges.sum()) < 1e-6 and np.abs(dipoles).max() < 1e-6
+    assert json.loads((workspace / 'out/summary.json').read_text())['labels'] == [
+        'hirshfeld_charges',
+        'hirshfeld_dipoles',
+    ]
+    printed = hamlr('info', 'out/hamiltonian.h5').stdout
+    assert f'Hirshfeld charges: Al +{charges[0]:.4f} e, As -{charges[0]:.4f} e on average' in printed
+    assert 'cutoff_error_meV' in printed
+    edit(config, 'rho.filplot', 'charge-density.dat')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    assert np.abs(hirshfeld(workspace)[0] - charges).max() < 1e-6
+
+
+def test_density_from_pp_needs_no_run(workspace, hamlr, finished_run):
+    """Its header says what is needed of the run."""
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    expected = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    write(workspace / 'alas.xyz', read_scf_xml(finished_run / 'scf.xml').atoms)
+    config = workspace / 'reconstruct.yaml'
+    edit(config, 'potential: aiida.filplot', 'density: rho.filplot')
+    edit(config, 'plane_wave_bands: scf.xml\n', '')
+    edit(config, 'structure: scf.xml', 'structure: alas.xyz')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    found = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
+    assert np.abs(found.hamiltonian - expected.hamiltonian).max() < 1e-5
+
+
+def test_neither_potential_nor_density(workspace, hamlr):
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot\n', '')
+    refused(hamlr, workspace, 'reconstruct.yaml', 'density', 'potential', 'or both')
+
+
+def test_potential_and_density_of_different_runs(workspace, hamlr):
+    """One value of the potential differs by 0.01 Ry."""
+    file = workspace / 'aiida.filplot'
+    *lines, last = file.read_text().rstrip().split('\n')
+    first, *others = last.split()
+    file.write_text('\n'.join([*lines, ' '.join([f'{float(first) + 0.01:.9E}', *others])]) + '\n')
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot', 'potential: aiida.filplot\ndensity: rho.filplot')
+    refused(hamlr, workspace, 'aiida.filplot', 'rho.filplot', 'not that of the density')
+
+
+def test_quality_assurance_is_asked_for_or_not(workspace, hamlr):
+    config = workspace / 'reconstruct.yaml'
+    edit(config, 'kpoints:', 'quality_assurance: false\nkpoints:')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    summary = json.loads((workspace / 'out/summary.json').read_text())
+    assert summary['truncated_check_skipped'] == 'not asked for'
+    edit(config, 'quality_assurance: false', 'quality_assurance: true')
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    summary = json.loads((workspace / 'out/summary.json').read_text())
+    assert summary['variational_violation_truncated_meV'] < 0.1
+    assert summary['cutoff_error_meV'] > 0
 
 
 def test_density_without_its_run(workspace, hamlr, finished_run):

@@ -16,6 +16,12 @@ from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
 #: What pp.x's plot_num means, for those that are read here.
 PLOTS = {0: 'the charge density', 1: 'the total potential'}
 
+#: Points by which FFT libraries pad an axis at most.
+LARGEST_PADDING = 2
+
+#: Largest imaginary part of a density in real space, in terms of its maximum.
+IMAGINARY_TOLERANCE = 1e-10
+
 
 @dataclass(frozen=True)
 class GridFile:
@@ -64,15 +70,18 @@ def read_filplot(path: str | Path) -> GridFile:
     except (ValueError, IndexError, OverflowError) as error:
         raise ValueError(f'{path}: not a pp.x filplot, or truncated ({error})') from error
     padded, shape, atoms, valences, ecutwfc, ecutrho, plot_num = parsed
+    words = body.split()
+    expected = padded[0] * padded[1] * padded[2]
+    if len(words) != expected:
+        raise ValueError(f'{path}: truncated or damaged pp.x filplot: {len(words)} of {expected} grid values')
     try:
-        values = np.array(body.split(), dtype=float)
+        values = np.array(words, dtype=float)
     except ValueError as error:
         raise ValueError(f'{path}: damaged pp.x filplot ({error})') from error
-    expected = padded[0] * padded[1] * padded[2]
-    if len(values) != expected:
-        raise ValueError(f'{path}: truncated or damaged pp.x filplot: {len(values)} of {expected} grid values')
     if not np.isfinite(values).all():
         raise ValueError(f'{path}: damaged pp.x filplot: grid values are not finite')
+    if len({len(word) - word.startswith(b'-') for word in words}) > 1:
+        raise ValueError(f'{path}: damaged pp.x filplot: its numbers do not all have the same number of digits')
     values = values.reshape(padded[::-1]).transpose(2, 1, 0)[: shape[0], : shape[1], : shape[2]]
     return GridFile(str(path), np.ascontiguousarray(values), plot_num, atoms, valences, ecutwfc, ecutrho)
 
@@ -121,7 +130,7 @@ def _parse_filplot_header(lines: list[str]):
     positions = np.array([[float(word) for word in site[1:4]] for site in sites])
     atoms = Atoms([labels[kind - 1] for kind in kinds], positions=positions * alat * BOHR, pbc=True)
     atoms.set_cell(cell * alat * BOHR)
-    if min(sizes[3:6]) < 1 or any(n > padded for n, padded in zip(sizes[3:6], sizes[:3], strict=True)):
+    if any(not 0 <= padded - n <= LARGEST_PADDING for n, padded in zip(sizes[3:6], sizes[:3], strict=True)):
         raise ValueError('the grid dimensions are damaged')
     ecutrho = float(gcutm) * (2 * np.pi / alat) ** 2
     if not (np.isclose(ecutrho, float(dual) * float(ecutwfc), rtol=1e-4)):
@@ -209,7 +218,8 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
     Raises
     ------
     ValueError
-        If the file cannot be read, is truncated, is that of another cell, or does not fit the grid.
+        If the file cannot be read, is truncated, is that of another cell, does not fit the grid, or holds coefficients
+        of which those of G and -G are not conjugate: no density is complex.
     """
     path = find_charge_density(path)
     read = _read_hdf5_coefficients if path.suffix == '.hdf5' else _read_binary_coefficients
@@ -226,9 +236,16 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
             raise ValueError(f'{path}: belongs to another structure: its lattice vectors differ')
     full = np.zeros(fft_grid, dtype=complex)
     full[tuple(miller.T)] = coefficients
+    occupied = np.zeros(fft_grid, dtype=bool)
+    occupied[tuple(miller.T)] = True
+    if np.count_nonzero(occupied) < len(miller):
+        raise ValueError(f'{path}: damaged charge density: a reciprocal vector occurs twice')
     if gamma_only:
         full[tuple(-miller.T)] = coefficients.conj()
-    return np.fft.ifftn(full).real * full.size
+    density = np.fft.ifftn(full) * full.size
+    if not np.abs(density.imag).max() <= IMAGINARY_TOLERANCE * np.abs(density.real).max():
+        raise ValueError(f'{path}: damaged charge density: it is not real')
+    return density.real
 
 
 def find_charge_density(path: str | Path) -> Path:
@@ -253,7 +270,8 @@ def _read_binary_coefficients(path):
         with FortranFile(path) as handle:
             gamma_only, n_vectors, n_spin = handle.read_ints(np.int32)
             reciprocal = handle.read_reals().reshape(3, 3)
-            miller = handle.read_ints(np.int32).reshape(-1, 3)
+            # Wider than in the file: a damaged index must not overflow where it is compared.
+            miller = handle.read_ints(np.int32).reshape(-1, 3).astype(np.int64)
             coefficients = handle.read_record(np.complex128)
     except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error})') from error

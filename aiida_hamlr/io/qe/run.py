@@ -10,7 +10,13 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.units import BOHR, HARTREE
-from aiida_hamlr.io.qe.structure import element_of_label
+from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+
+#: Types of runs of pw.x.
+CALCULATIONS = ('scf', 'nscf', 'bands', 'relax', 'vc-relax', 'md', 'vc-md')
+
+#: Largest disagreement of the occupations and the number of electrons.
+ELECTRON_TOLERANCE = 1e-3
 
 #: Names that Quantum ESPRESSO gives to the functionals known here.
 FUNCTIONALS = {
@@ -64,6 +70,8 @@ class QeRun:
         Of Quantum ESPRESSO.
     pseudo_files : dict
         Name of the pseudopotential file of every element.
+    hartree_energy : float or None
+        Ry; of the density that the run ended with.
     """
 
     source: str
@@ -90,6 +98,7 @@ class QeRun:
     fermi_level: float | None
     version: str
     pseudo_files: dict[str, str] = field(default_factory=dict)
+    hartree_energy: float | None = None
 
 
 def read_scf_xml(path: str | Path) -> QeRun:
@@ -100,7 +109,8 @@ def read_scf_xml(path: str | Path) -> QeRun:
     Raises
     ------
     ValueError
-        If the file cannot be read, is truncated or is something else.
+        If the file cannot be read, is truncated or is something else, or if what it says twice does not agree: cell and
+        reciprocal cell, structure of input and output, cutoffs of input and output.
     """
     try:
         root = ElementTree.parse(path).getroot()  # noqa: S314 expat expands no external entities
@@ -137,15 +147,46 @@ def _mesh(element) -> tuple[int, int, int] | None:
     return None if element is None else tuple(int(element.get(f'nk{axis}')) for axis in (1, 2, 3))
 
 
-def _parse_run(root, output, source: str) -> QeRun:
-    structure, bands, basis_set = (output.find(tag) for tag in ('atomic_structure', 'band_structure', 'basis_set'))
+def _parse_structure(structure) -> Atoms:
     cell = np.array([_floats(structure.find(f'cell/a{axis}')) for axis in (1, 2, 3)])
     sites = structure.findall('atomic_positions/atom')
     positions = np.array([_floats(site) for site in sites]).reshape(-1, 3)
     if len(sites) != int(structure.get('nat')) or cell.shape != (3, 3):
-        raise ValueError(f'{source}: the atomic structure is incomplete')
+        raise ValueError('the atomic structure is incomplete')
     symbols = [element_of_label(site.get('name')) for site in sites]
-    atoms = Atoms(symbols, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+    return Atoms(symbols, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+
+
+def _check_consistency(root, output, atoms: Atoms, calculation: str):
+    """Compare what the file says twice, with ``ValueError``; a damaged digit is not noticed otherwise."""
+    if calculation not in CALCULATIONS:
+        raise ValueError(f'a run of unknown type {calculation!r}')
+    alat = float(output.find('atomic_structure').get('alat'))
+    reciprocal = np.array([_floats(output.find(f'basis_set/reciprocal_lattice/b{axis}')) for axis in (1, 2, 3)])
+    product = atoms.cell[:] / BOHR @ reciprocal.T / alat
+    if not np.abs(product - np.eye(3)).max() < 1e-6:
+        raise ValueError('cell and reciprocal cell contradict each other')
+    for name in ('ecutwfc', 'ecutrho'):
+        given, used = (
+            element.find(f'{path}/{name}') for element, path in ((root, 'input/basis'), (output, 'basis_set'))
+        )
+        if not float(used.text) > 0 or (given is not None and not np.isclose(float(given.text), float(used.text))):
+            raise ValueError(f'{name} of input and output contradict each other')
+    initial = root.find('input/atomic_structure')
+    # In other calculations the atoms move; a structure in crystal coordinates is left alone.
+    if calculation == 'scf' and initial is not None and initial.find('atomic_positions') is not None:
+        try:
+            check_same_structure(_parse_structure(initial), atoms, 1e-6)
+        except ValueError as error:
+            raise ValueError(f'the structures of input and output contradict each other: {error}') from error
+
+
+def _parse_run(root, output, source: str) -> QeRun:
+    structure, bands, basis_set = (output.find(tag) for tag in ('atomic_structure', 'band_structure', 'basis_set'))
+    atoms = _parse_structure(structure)
+    cell = atoms.cell[:] / BOHR
+    calculation = _text(root, 'input/control_variables/calculation', 'scf')
+    _check_consistency(root, output, atoms, calculation)
     n_spin = 2 if _flag(bands, 'lsda') else 1
     entries = bands.findall('ks_energies')
     alat = float(structure.get('alat'))
@@ -155,6 +196,11 @@ def _parse_run(root, output, source: str) -> QeRun:
     occupations = np.array([_floats(entry.find('occupations')) for entry in entries])
     if len(entries) and not (eigenvalues.shape == occupations.shape and eigenvalues.ndim == 2):
         raise ValueError(f'{source}: eigenvalues and occupations disagree in number')
+    for name, values in (('eigenvalues', eigenvalues), ('occupations', occupations), ('k-points', kpoints)):
+        if not np.isfinite(values).all():
+            raise ValueError(f'{source}: {name} are not finite')
+    if not (weights > 0).all() or len(entries) != int(_text(bands, 'nks', str(len(entries)))):
+        raise ValueError(f'{source}: the list of k-points is damaged')
     if n_spin == 2 and len(entries):
         eigenvalues, occupations = (
             np.moveaxis(array.reshape(len(entries), 2, -1), 1, 0) for array in (eigenvalues, occupations)
@@ -168,9 +214,10 @@ def _parse_run(root, output, source: str) -> QeRun:
     }
     functional = ' '.join(_text(output, 'dft/functional').upper().replace('-', ' ').replace('+', ' ').split())
     creator = root.find('general_info/creator')
+    hartree = output.find('total_energy/ehart')
     return QeRun(
         source=source,
-        calculation=_text(root, 'input/control_variables/calculation', 'scf'),
+        calculation=calculation,
         atoms=atoms,
         n_electrons=float(bands.find('nelec').text),
         n_spin=n_spin,
@@ -196,6 +243,7 @@ def _parse_run(root, output, source: str) -> QeRun:
             element_of_label(species.get('name')): _text(species, 'pseudo_file')
             for species in output.findall('atomic_species/species')
         },
+        hartree_energy=None if hartree is None else 2 * float(hartree.text),
     )
 
 
@@ -206,8 +254,8 @@ def check_supported(run: QeRun):
     ------
     ValueError
         If the run is no scf run, or did not converge; if it is magnetic, noncollinear, charged, ultrasoft, PAW, or
-        uses a functional or an extension of it that is not supported; if it holds no eigenvalues. The message names
-        the file.
+        uses a functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations
+        are not those of its electrons. The message names the file.
     """
     reasons = {
         f'a run of type {run.calculation!r} does not tell whether the scf cycle converged; give the scf run': (
@@ -229,3 +277,8 @@ def check_supported(run: QeRun):
     for reason, applies in reasons.items():
         if applies:
             raise ValueError(f'{run.source}: {reason}')
+    electrons = 2 / run.n_spin * float((run.weights[:, None] * run.occupations).sum())
+    if not abs(electrons - run.n_electrons) < ELECTRON_TOLERANCE:
+        raise ValueError(
+            f'{run.source}: damaged: its occupations hold {electrons:.6g} electrons instead of {run.n_electrons:.6g}'
+        )
