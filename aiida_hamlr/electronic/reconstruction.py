@@ -17,8 +17,9 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
-from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.occupations import band_gap, fixed_magnetization, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.spin import occupied_and_conduction, spin_attributes
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.vacuum import vacuum_level
 
@@ -41,6 +42,10 @@ class PlaneWaveRun(Protocol):
     kpoint_mesh: tuple[int, int, int] | None
     weights: np.ndarray
     eigenvalues: np.ndarray
+    occupations: np.ndarray
+    n_spin: int
+    magnetization: float | None
+    fixed_magnetization: float | None
     version: str
 
 
@@ -65,8 +70,9 @@ def reconstruct(
     Parameters
     ----------
     atoms : ase.Atoms
-    potential : (n1, n2, n3) array
-        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO.
+    potential : (n1, n2, n3) or (2, n1, n2, n3) array
+        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
+        with collinear spin those of spin up and spin down.
     basis : Basis
     pseudos : mapping of str to Pseudopotential
         Those of the run.
@@ -77,7 +83,7 @@ def reconstruct(
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
-        Valence electrons on the FFT grid, bohr^-3, for the vacuum level of slabs; see `vacuum_level`.
+        Valence electrons of both spins on the FFT grid, bohr^-3, for the vacuum level of slabs; see `vacuum_level`.
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
@@ -86,12 +92,14 @@ def reconstruct(
     Returns
     -------
     Hamiltonian
-        With all four matrices; ``attributes['verification']`` says how good it is.
+        With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin.
+        ``attributes['verification']`` says how good it is.
 
     Raises
     ------
     ValueError
-        If an element has no basis or pseudopotential, or if grid, electrons or functional are not those of the run.
+        If an element has no basis or pseudopotential, or if grid, electrons, spin or functional are not those of the
+        run.
     NumericalError
         If the overlap is not positive definite.
     """
@@ -99,13 +107,15 @@ def reconstruct(
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     if run is not None:
-        _check_against_run(run, np.shape(potential), n_electrons, functional)
+        _check_against_run(run, grid, len(spins), n_electrons, functional)
     pattern = overlap_pattern(atoms, basis)
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
     shift = gauge_shift(atoms, pseudos)
-    neutral = neutral_atom_potential(atoms, pseudos, np.shape(potential), ecutrho)
-    local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([potential, neutral]), device)
+    neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([*spins, neutral]), device)
+    local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
         basis,
@@ -119,8 +129,8 @@ def reconstruct(
             'gauge_shift_eV': shift,
             'vacuum_level_eV': None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
             'n_electrons': n_electrons,
-            'n_spin': 1,
-            'grid': [int(n) for n in np.shape(potential)],
+            'n_spin': len(spins),
+            'grid': [int(n) for n in grid],
             'ecutrho_Ry': float(ecutrho),
             'kpoints': [int(n) for n in kpoints],
             'code': f'aiida-hamlr {__version__}',
@@ -130,16 +140,22 @@ def reconstruct(
         hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
         hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
         hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
+        if len(spins) == 2:
+            hamiltonian.attributes['fixed_magnetization'] = run.fixed_magnetization
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
     hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
-    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied)
+    hamiltonian.attributes |= spin_attributes(hamiltonian, solution.filling)
+    fixed = fixed_magnetization(hamiltonian)
+    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied, fixed)
     hamiltonian.attributes['gap_eV'] = gap.gap if gap else None
     hamiltonian.attributes['verification'] = verify(hamiltonian, run)
     return hamiltonian
 
 
-def _check_against_run(run: PlaneWaveRun, shape, n_electrons: float, functional: str):
+def _check_against_run(run: PlaneWaveRun, shape, n_spin: int, n_electrons: float, functional: str):
+    if n_spin != run.n_spin:
+        raise ValueError(f'the potential is that of {n_spin} spin channels, the run has {run.n_spin}')
     if tuple(shape) != tuple(run.fft_grid):
         raise ValueError(f'the potential has {tuple(shape)} grid points, the run {tuple(run.fft_grid)}')
     if abs(run.n_electrons - n_electrons) > 1e-6:
@@ -170,30 +186,32 @@ def verify(hamiltonian: Hamiltonian, run: PlaneWaveRun | None = None) -> dict:
         finite cutoff of the run: mean over occupied and lowest conduction bands (``band_error_*_meV``); mean and
         largest magnitude after the one shift that makes the mean error of the occupied bands zero (``band_mae_*_meV``,
         ``band_max_error_meV``; ``band_shift_meV``); and how far an eigenvalue lies below its plane-wave one at most
-        (``variational_violation_meV``).
+        (``variational_violation_meV``). With spin, the bands of both count alike, and ``run_magnetization`` is that of
+        the run, to be compared with the attribute ``magnetization``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
     kpoints = np.zeros((1, 3)) if run is None else run.kpoints[:CONDITION_KPOINTS]
     spectra = [eigvalsh(matrix) for matrix in BlochSum(pattern).matrices(overlap, kpoints)]
     delta = np.abs(hamiltonian.hamiltonian - hamiltonian.h0).mean() / np.abs(hamiltonian.hamiltonian).mean()
     result = {
-        'electrons_from_density_matrix': float(hamiltonian.density_matrix @ overlap),
+        'electrons_from_density_matrix': float((hamiltonian.density_matrix * overlap).sum()),
         'hermiticity_eV': pattern.asymmetry(hamiltonian.hamiltonian),
         'overlap_condition_number': float(max(spectrum[-1] / spectrum[0] for spectrum in spectra)),
         'delta_ratio': float(delta),
     }
     if run is not None:
         result.update(_compare_bands(hamiltonian, run))
+        if hamiltonian.n_spin == 2:
+            result['run_magnetization'] = run.magnetization
     return result
 
 
 def _compare_bands(hamiltonian: Hamiltonian, run: PlaneWaveRun) -> dict:
     expected = run.eigenvalues + hamiltonian.attributes['gauge_shift_eV']
-    found = eigenvalues(hamiltonian, run.kpoints, n_bands=expected.shape[1])
-    n_bands = min(found.shape[1], expected.shape[1])
-    errors = 1000 * (found[:, :n_bands] - expected[:, :n_bands])
-    n_occupied = int(np.ceil(run.n_electrons / 2))
-    parts = {'occupied': errors[:, :n_occupied], 'conduction': errors[:, n_occupied : n_occupied + CONDUCTION_BANDS]}
+    found = eigenvalues(hamiltonian, run.kpoints, n_bands=expected.shape[-1])
+    n_bands = min(found.shape[-1], expected.shape[-1])
+    errors = 1000 * (found[..., :n_bands] - expected[..., :n_bands])
+    parts = occupied_and_conduction(errors, run, CONDUCTION_BANDS)
     means = {name: float(run.weights @ part.mean(axis=1)) for name, part in parts.items() if part.size}
     shift = means['occupied']
     compared = np.concatenate(list(parts.values()), axis=1)

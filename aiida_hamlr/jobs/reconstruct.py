@@ -25,7 +25,10 @@ from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 #: Attributes of the Hamiltonian that the summary repeats.
-_SUMMARISED = ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+_SUMMARISED = ('functional', 'n_electrons', 'n_spin', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+
+#: Those that only spin-polarised ones have.
+_SUMMARISED_WITH_SPIN = ('magnetization', 'fixed_magnetization', 'magnetic_moments', 'spin_fermi_levels_eV')
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
@@ -35,7 +38,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     ----------
     config_file : path
         See `ReconstructConfig`. If ``structure`` or ``plane_wave_bands`` is the XML file of the run, the run is checked
-        (converged, neutral, without spin, norm-conserving) and its eigenvalues verify the result.
+        (converged, neutral, collinear, norm-conserving) and its eigenvalues verify the result.
 
     Raises
     ------
@@ -74,6 +77,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
         **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
+        **{key: hamiltonian.attributes[key] for key in _SUMMARISED_WITH_SPIN if key in hamiltonian.attributes},
         **verification,
         'output': str(config.output),
     }
@@ -81,6 +85,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     for key in ('band_mae_occupied_meV', 'band_mae_conduction_meV', 'variational_violation_meV', 'delta_ratio'):
         if key in verification:
             log(f'{key}: {verification[key]:.4g}')
+    if hamiltonian.n_spin == 2:
+        log(f'magnetization: {hamiltonian.attributes["magnetization"]:.4f} Bohr magnetons per cell')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
 
@@ -88,15 +94,27 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
 def _read_potential(
     config: ReconstructConfig, run: QeRun | None, atoms, pseudos
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """The total local potential, eV, the density that it was made from, bohr^-3, if so, and the grid's cutoff, Ry."""
+    """The total local potential of every spin, eV, and the cutoff of its grid, Ry.
+
+    Between them the density of both spins, bohr^-3, if the potential is made from it.
+    """
     if config.density is None:
+        if run is not None and run.n_spin == 2:
+            raise ValueError(
+                f'{config.potential}: pp.x writes the potential of one spin only, and the run has two; '
+                'give its charge-density.dat or .hdf5 as density instead of potential'
+            )
         potential = read_potential(config.potential, atoms)
         return potential, None, read_filplot(config.potential).ecutrho if run is None else run.ecutrho
     if run is None:
         raise ValueError(f'{config.density}: needs the XML file of its run; give it as plane_wave_bands or structure')
     density = read_charge_density(config.density, run.fft_grid, atoms)
+    n_spin = 1 if density.ndim == 3 else 2
+    if n_spin != run.n_spin:
+        raise ValueError(f'{config.density}: the density of {n_spin} spin channels, but {run.source} has {run.n_spin}')
     try:
-        return potential_from_density(atoms, density, pseudos, run.ecutrho), density, run.ecutrho
+        potential = potential_from_density(atoms, density, pseudos, run.ecutrho)
+        return potential, density if n_spin == 1 else density.sum(axis=0), run.ecutrho
     except ValueError as error:
         raise ValueError(f'{config.density}: {error}') from error
 

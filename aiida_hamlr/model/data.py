@@ -59,7 +59,9 @@ class Reference:
         if missing:
             raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
         if hamiltonian.hamiltonian.ndim != 1 or hamiltonian.h0.ndim != 1:
-            raise ValueError(f'{path}: spin-polarised Hamiltonians cannot be learned yet')
+            raise ValueError(
+                f'{path}: spin-polarised (n_spin = 2), which the network does not learn; leave the file out'
+            )
         delta = hamiltonian.hamiltonian - hamiltonian.h0
         if np.abs(delta).max(initial=0.0) < SAME:
             raise ValueError(f'{path}: H equals H0, so there is nothing to learn; it is no reference calculation')
