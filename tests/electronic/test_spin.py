@@ -146,7 +146,7 @@ def test_bands_of_both_spins_agree_with_the_run(ferromagnet, ferromagnet_run):
     assert np.abs((found[1] - found[0])[:, :3] - splitting).max() < 0.05 * splitting.max()
     assert ferromagnet.attributes['verification']['run_magnetization'] == run.magnetization
     assert ferromagnet.attributes['magnetization'] == pytest.approx(run.magnetization, abs=0.1)
-    assert ferromagnet.attributes['verification']['band_mae_occupied_meV'] < 100
+    assert ferromagnet.attributes['verification']['band_mae_occupied_meV'] < 150
     assert 'spin_fermi_levels_eV' not in ferromagnet.attributes
 
 

@@ -176,7 +176,6 @@ def test_unconverged_run_is_refused_though_pw_x_ends_well(upf_pseudos, tmp_path)
 @pytest.mark.parametrize(
     ('system', 'message'),
     [
-        ("noncolin=.true. occupations='smearing' degauss=0.01", 'noncollinear'),
         ("tot_charge=1.0 occupations='smearing' degauss=0.01", 'charged'),
         ("input_dft='PBE0' nqx1=1 nqx2=1 nqx3=1", 'hybrid'),
     ],
