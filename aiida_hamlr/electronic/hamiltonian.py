@@ -92,8 +92,8 @@ class Hamiltonian:
     @property
     def n_spin(self) -> int:
         """2 with collinear spin, else 1."""
-        spin = [self.matrices[name].ndim for name in SPIN_MATRICES if name in self.matrices]
-        return max(spin, default=int(self.attributes.get('n_spin', 1)))
+        axes = [self.matrices[name].ndim for name in SPIN_MATRICES if name in self.matrices]
+        return max(axes, default=int(self.attributes.get('n_spin') or 1))
 
     @property
     def symbols(self) -> list[str]:

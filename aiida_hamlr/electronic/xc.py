@@ -125,6 +125,9 @@ def xc_potential_grid(functional: str, density, cell, ecutrho: float | None = No
 def spin_xc_potential_grid(functional: str, densities, cell, ecutrho: float | None = None) -> np.ndarray:
     """Exchange-correlation potentials of the two spins of a periodic density; see `xc_potential_grid`.
 
+    The correlation of Perdew and Zunger is interpolated between no and full polarisation as exchange is (von Barth and
+    Hedin, J. Phys. C 5, 1629), in libxc as in Quantum ESPRESSO.
+
     Parameters
     ----------
     functional : str
