@@ -15,7 +15,7 @@ from ase.build import bulk
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.basis_generation import generate_basis
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.io.qe import QeRun, read_scf_xml
+from aiida_hamlr.io.qe import QeRun, element_of_label, read_scf_xml
 
 DEBIAN_PSEUDOS = Path('/usr/share/espresso/pseudo')
 DEBIAN_GAN = Path('/usr/share/doc/quantum-espresso/examples/EPW/gan/pp')
@@ -56,19 +56,22 @@ class FinishedRun:
         return read_scf_xml(self.xml)
 
 
-def pw_input(atoms: Atoms, ecutwfc: float, kpoints, n_bands: int, system: str = '') -> str:
-    """Input of a converged scf run."""
-    species = sorted(set(atoms.get_chemical_symbols()))
+def pw_input(
+    atoms: Atoms, ecutwfc: float, kpoints, n_bands: int, system: str = '', electrons: str = '', labels=None
+) -> str:
+    """Input of a converged scf run; ``labels`` name the species of every atom, by default its element."""
+    labels = atoms.get_chemical_symbols() if labels is None else labels
+    species = sorted(set(labels))
     lines = [
         "&control calculation='scf' prefix='aiida' outdir='./out' pseudo_dir='.' disk_io='low' /",
         f'&system ibrav=0 nat={len(atoms)} ntyp={len(species)} ecutwfc={ecutwfc} nbnd={n_bands} {system} /',
-        '&electrons conv_thr=1e-13 diago_thr_init=1e-6 /',
+        f'&electrons conv_thr=1e-13 diago_thr_init=1e-6 {electrons} /',
         'ATOMIC_SPECIES',
-        *(f'{element} 1.0 {element}.upf' for element in species),
+        *(f'{label} 1.0 {element_of_label(label)}.upf' for label in species),
         'CELL_PARAMETERS angstrom',
         *(' '.join(f'{x:.12f}' for x in vector) for vector in atoms.cell[:]),
         'ATOMIC_POSITIONS angstrom',
-        *(f'{s} ' + ' '.join(f'{x:.12f}' for x in p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)),
+        *(f'{s} ' + ' '.join(f'{x:.12f}' for x in p) for s, p in zip(labels, atoms.positions, strict=True)),
         'K_POINTS automatic',
         ' '.join(str(k) for k in kpoints) + ' 0 0 0',
     ]
@@ -86,13 +89,15 @@ def run_executable(executable: str, text: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
-def run_pw(folder: Path, atoms: Atoms, pseudos, ecutwfc, kpoints, n_bands, system='') -> FinishedRun:
-    """Run pw.x and pp.x for potential and density."""
+def run_pw(
+    folder: Path, atoms: Atoms, pseudos, ecutwfc, kpoints, n_bands, system='', electrons='', labels=None
+) -> FinishedRun:
+    """Run pw.x and pp.x for potential (of a spin-polarised run the mean of both) and density."""
     if shutil.which('pw.x') is None or shutil.which('pp.x') is None:
         pytest.skip('pw.x and pp.x are not installed')
     for element in set(atoms.get_chemical_symbols()):
         (folder / f'{element}.upf').write_text(pseudos[element].text)
-    printed = run_executable('pw.x', pw_input(atoms, ecutwfc, kpoints, n_bands, system), folder)
+    printed = run_executable('pw.x', pw_input(atoms, ecutwfc, kpoints, n_bands, system, electrons, labels), folder)
     assert 'JOB DONE' in printed, printed[-2000:]
     for plot_num, name in ((1, 'potential.filplot'), (0, 'density.filplot')):
         text = f"&inputpp prefix='aiida' outdir='./out' filplot='{name}' plot_num={plot_num} /\n"
@@ -160,3 +165,45 @@ def gan_run(upf_pseudos, tmp_path_factory) -> FinishedRun:
     if not {'Ga', 'N'} <= set(upf_pseudos):
         pytest.skip('the ONCV files of Ga and N are not installed')
     return run_pw(tmp_path_factory.mktemp('gan'), bulk('GaN', 'zincblende', a=4.5), upf_pseudos, 80, (2, 2, 2), 13)
+
+
+#: Of spin-polarised runs also the empty bands are converged, since they are compared.
+SPIN_ELECTRONS = 'diago_full_acc=.true. mixing_beta=0.4'
+
+
+def debian_pseudo(name: str, old: str = '', new: str = '') -> Pseudopotential:
+    """One of Debian's pseudopotentials, with one text in its file replaced by another."""
+    path = DEBIAN_PSEUDOS / name
+    if not path.exists():
+        pytest.skip('Debian pseudopotentials are not installed')
+    text = path.read_text()
+    assert old in text
+    return Pseudopotential.from_text(text.replace(old, new), name)
+
+
+@pytest.fixture(scope='session')
+def antiferromagnet_run(tmp_path_factory) -> FinishedRun:
+    """Chains of hydrogen atoms far apart, up and down in turn: LDA (PZ), an insulator."""
+    atoms = Atoms('H2', positions=[[0, 0, 0], [2.7, 0, 0]], cell=np.diag([5.4, 3.6, 3.6]), pbc=True)
+    system = "nspin=2 starting_magnetization(1)=0.9 starting_magnetization(2)=-0.9 occupations='smearing' degauss=0.005"
+    pseudos = {'H': debian_pseudo('H.pz-vbc.UPF')}
+    folder = tmp_path_factory.mktemp('antiferromagnet')
+    return run_pw(folder, atoms, pseudos, 20, (2, 1, 1), 6, system, SPIN_ELECTRONS, ['H1', 'H2'])
+
+
+@pytest.fixture(scope='session')
+def ferromagnet_run(tmp_path_factory) -> FinishedRun:
+    """Chains of carbon atoms: PBE, a metal whose magnetization is free."""
+    atoms = Atoms('C', positions=[[1, 1.1, 1.2]], cell=[[2.2, 0, 0], [0.2, 3.5, 0], [0, 0.1, 3.6]], pbc=True)
+    system = "nspin=2 occupations='smearing' degauss=0.02 starting_magnetization(1)=0.6"
+    pseudos = {'C': debian_pseudo('C.pbe-mt_gipaw.UPF')}
+    return run_pw(tmp_path_factory.mktemp('ferromagnet'), atoms, pseudos, 30, (4, 1, 1), 6, system, SPIN_ELECTRONS)
+
+
+@pytest.fixture(scope='session')
+def open_shell_run(tmp_path_factory) -> FinishedRun:
+    """A carbon atom in a box whose total magnetization is held at 2: PBE, two Fermi levels."""
+    atoms = Atoms('C', positions=[[1, 1.1, 1.2]], cell=[[3.3, 0, 0], [0.2, 3.8, 0], [0, 0.1, 5.0]], pbc=True)
+    pseudos = {'C': debian_pseudo('C.pbe-mt_gipaw.UPF')}
+    system = 'nspin=2 tot_magnetization=2'
+    return run_pw(tmp_path_factory.mktemp('open_shell'), atoms, pseudos, 30, (1, 1, 1), 6, system, SPIN_ELECTRONS)

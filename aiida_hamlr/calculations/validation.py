@@ -46,8 +46,12 @@ def find_structure_problem(structure) -> str | None:
     return None
 
 
-def find_pw_problem(pw) -> str | None:
-    """Return what in the inputs of a pw.x run is not supported, or nothing."""
+def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
+    """Return what in the inputs of a pw.x run is not supported, or nothing.
+
+    :param with_pp: whether pp.x makes the potential.
+    :param to_learn: whether a network is trained on the Hamiltonian.
+    """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
     # aiida-quantumespresso takes names in any case.
     namelists = {
@@ -59,8 +63,15 @@ def find_pw_problem(pw) -> str | None:
         f'`CONTROL.calculation` is {calculation!r}; a reference needs the potential of an `scf` run': (
             calculation != 'scf'
         ),
-        'magnetic runs (`SYSTEM.nspin` other than 1) are not supported yet': (
-            system.get('nspin', 1) != 1 or 'starting_magnetization' in system or 'tot_magnetization' in system
+        '`SYSTEM.nspin` is neither 1 nor 2 (collinear spin)': system.get('nspin', 1) not in (1, 2),
+        'magnetizations in `SYSTEM` need `nspin` 2': (
+            system.get('nspin', 1) == 1 and ('starting_magnetization' in system or 'tot_magnetization' in system)
+        ),
+        'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
+            with_pp and system.get('nspin', 1) == 2
+        ),
+        'the network does not learn spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': (
+            to_learn and system.get('nspin', 1) == 2
         ),
         'noncollinear and spin-orbit runs are not supported yet': (
             system.get('noncolin', False) or system.get('lspinorb', False)

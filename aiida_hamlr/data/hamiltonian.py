@@ -40,6 +40,9 @@ class HamiltonianData(Data):
         n_orbitals: int = OrmMetadataField(0, description='Number of orbitals in the cell')
         n_pairs: int = OrmMetadataField(0, description='Number of stored blocks, both directions of a pair counted')
         n_spin: int = OrmMetadataField(1, description='Number of spin channels')
+        magnetization: float | None = OrmMetadataField(
+            None, description='Total magnetization in Bohr magnetons per cell; nothing without spin'
+        )
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
         gap: float | None = OrmMetadataField(None, description='Band gap in eV on the k-points of the calculation')
         fermi_level: float | None = OrmMetadataField(None, description='Fermi level in eV, in the stored gauge')
@@ -133,6 +136,7 @@ class HamiltonianData(Data):
             'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
             'n_pairs': len(hamiltonian.pattern),
             'n_spin': int(attributes.get('n_spin', 1)),
+            'magnetization': attributes.get('magnetization'),
             'n_electrons': attributes.get('n_electrons'),
             'gap': attributes.get('gap_eV'),
             'fermi_level': attributes.get('fermi_level_eV'),

@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_va
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kpoints import BandPath
 from aiida_hamlr.electronic.kspace import eigenvalues
-from aiida_hamlr.electronic.occupations import MeshSolution, band_gap, electron_number
+from aiida_hamlr.electronic.occupations import MeshSolution, band_gap, electron_number, fixed_magnetization
 
 FORMAT = 'hamlr-bands'
 VERSION = 1
@@ -36,7 +36,7 @@ class Bands:
         Weights of a mesh, sum 1; None for a path.
     attributes : dict
         Plain JSON values: ``formula``, ``matrix``, ``n_electrons``, ``fermi_level_eV``, ``vbm_eV``, ``cbm_eV``,
-        ``gap_eV``, ``direct_gap_eV``.
+        ``gap_eV``, ``direct_gap_eV`` (of both spins together); ``spin_fermi_levels_eV`` if the magnetization is fixed.
     """
 
     kpoints: np.ndarray
@@ -124,9 +124,11 @@ def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, m
         'n_electrons': n_electrons,
         'fermi_level_eV': mesh.filling.fermi_level,
     }
+    if mesh.filling.spin_fermi_levels is not None:
+        attributes['spin_fermi_levels_eV'] = list(mesh.filling.spin_fermi_levels)
     n_common = min(energies.shape[-1], mesh.eigenvalues.shape[-1])
     together = np.concatenate([mesh.eigenvalues[..., :n_common], energies[..., :n_common]], axis=-2)
-    edges = band_gap(together, n_electrons, mesh.filling.n_occupied)
+    edges = band_gap(together, n_electrons, mesh.filling.n_occupied, fixed_magnetization(hamiltonian))
     if edges is not None:
         attributes |= {'vbm_eV': edges.vbm, 'cbm_eV': edges.cbm, 'gap_eV': edges.gap}
         attributes |= {'direct_gap_eV': edges.direct_gap}

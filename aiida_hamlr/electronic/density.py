@@ -19,7 +19,7 @@ from aiida_hamlr.electronic.neutral_atom import (
 )
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
-from aiida_hamlr.electronic.xc import xc_potential_grid
+from aiida_hamlr.electronic.xc import spin_xc_potential_grid, xc_potential_grid
 
 #: Largest disagreement of the integral of a density and the number of electrons, per electron.
 ELECTRON_TOLERANCE = 1e-4
@@ -106,8 +106,8 @@ def potential_from_density(
     ----------
     atoms : ase.Atoms
         Of a neutral cell.
-    density : (n1, n2, n3) array
-        Valence electrons on the FFT grid, bohr^-3.
+    density : (n1, n2, n3) or (2, n1, n2, n3) array
+        Valence electrons on the FFT grid, bohr^-3; with spin those of spin up and of spin down.
     pseudos : mapping of str to Pseudopotential
         Those of the run.
     ecutrho : float
@@ -115,8 +115,9 @@ def potential_from_density(
 
     Returns
     -------
-    (n1, n2, n3) array
-        eV, in the gauge of Quantum ESPRESSO: the average of the Hartree potential is zero.
+    array, shape of the density
+        eV, in the gauge of Quantum ESPRESSO: the average of the Hartree potential is zero. With spin, that of spin up
+        and that of spin down; they differ by exchange and correlation, for which each has half of the core density.
 
     Raises
     ------
@@ -126,9 +127,11 @@ def potential_from_density(
     """
     symbols = np.array(atoms.get_chemical_symbols())
     functional = common_functional(symbols, pseudos)
-    vectors = ReciprocalGrid(atoms.cell[:], np.shape(density), ecutrho)
-    check_electrons(atoms, density, pseudos)
-    total = fft.rfftn(density)[vectors.inside] / np.size(density)
+    spins = np.reshape(density, (-1, *np.shape(density)[-3:]))
+    vectors = ReciprocalGrid(atoms.cell[:], spins.shape[1:], ecutrho)
+    check_electrons(atoms, spins.sum(axis=0), pseudos)
+    components = [fft.rfftn(spin)[vectors.inside] / spin.size for spin in spins]
+    total = sum(components)
     # The long-ranged parts of V_loc and V_H cancel in neutral atoms; what the density has beyond those is smooth.
     potential, core, deformation = np.zeros_like(total), np.zeros_like(total), total.copy()
     for element in sorted(set(symbols)):
@@ -139,5 +142,10 @@ def potential_from_density(
         core += phases * vectors.form_factor(pseudo.core_form_factor)
     finite = vectors.lengths > 1e-8
     potential[finite] += 8 * np.pi * deformation[finite] / vectors.lengths[finite] ** 2
-    exchange = xc_potential_grid(functional, vectors.to_real(total + core), vectors.cell, ecutrho)
-    return (vectors.to_real(potential) + exchange) * RYDBERG - gauge_shift(atoms, pseudos)
+    if len(spins) == 1:
+        exchange = xc_potential_grid(functional, vectors.to_real(total + core), vectors.cell, ecutrho)
+    else:
+        densities = np.stack([vectors.to_real(component + 0.5 * core) for component in components])
+        exchange = spin_xc_potential_grid(functional, densities, vectors.cell, ecutrho)
+    result = (vectors.to_real(potential) + exchange) * RYDBERG - gauge_shift(atoms, pseudos)
+    return result.reshape(np.shape(density))

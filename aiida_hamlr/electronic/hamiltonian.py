@@ -26,7 +26,7 @@ from aiida_hamlr.electronic.files import (
 FORMAT = 'hamlr-hamiltonian'
 VERSION = 3
 
-#: The matrices that the file may hold, by name; all but the overlap and H0 may have a spin axis.
+#: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
 
 #: What the file may tell of every atom besides, and its axes behind that of the atoms.
@@ -34,6 +34,9 @@ LABELS = {'hirshfeld_charges': (), 'hirshfeld_dipoles': (3,)}
 
 #: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
 ORBITAL_ORDER = 'e3nn'
+
+#: Those that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
+SPIN_MATRICES = ('hamiltonian', 'density_matrix')
 
 
 @dataclass
@@ -48,9 +51,10 @@ class Hamiltonian:
         Orbitals of every element of the structure.
     pattern : BlockPattern
         Which atom pairs are stored; the same for all matrices.
-    matrices : mapping of str to (M,) or (n_spin, M) float arrays
+    matrices : mapping of str to (M,) or (2, M) float arrays
         Entries by name (``MATRICES``): ``hamiltonian`` and ``h0`` in eV, ``overlap`` and ``density_matrix`` without
         unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
+        With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
     pseudopotentials : mapping of str to str
         The UPF text of every element: with the basis, all that H0 of another structure needs.
     attributes : dict
@@ -58,8 +62,10 @@ class Hamiltonian:
         ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S),
         ``vacuum_level_eV`` (electrostatic, in the gauge of H; None without a vacuum, or if only the potential of the
         run was given, from which exchange and correlation cannot be subtracted), ``fermi_level_eV``, ``gap_eV``,
-        ``n_electrons``, ``n_spin``, ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints``
-        (mesh of the density matrix), ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
+        ``n_electrons``, ``n_spin``, ``magnetization``, ``magnetic_moments`` (of the atoms), ``fixed_magnetization``
+        (at which the run held it, None if it was free; Bohr magnetons), ``spin_fermi_levels_eV`` (if it was fixed),
+        ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints`` (mesh of the density matrix),
+        ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
         ``code`` (what made the numbers) and ``verification``.
 
     labels : mapping of str to (N, ...) float arrays
@@ -69,7 +75,7 @@ class Hamiltonian:
     Raises
     ------
     ValueError
-        If an array does not have the length that the pattern asks for.
+        If an array does not have the shape that pattern and spin ask for.
     """
 
     atoms: Atoms
@@ -89,8 +95,15 @@ class Hamiltonian:
                 raise ValueError(f'unknown matrix {name!r}; known are {", ".join(MATRICES)}')
             if entries.shape[-1] != self.pattern.n_entries:
                 raise ValueError(f'{name} has {entries.shape[-1]} entries, the pattern {self.pattern.n_entries}')
+            _check_spin_axis(name, entries.shape, None)
         for name, values in self.labels.items():
             _check_label(name, np.shape(values), len(self.atoms))
+
+    @property
+    def n_spin(self) -> int:
+        """2 with collinear spin, else 1."""
+        axes = [self.matrices[name].ndim for name in SPIN_MATRICES if name in self.matrices]
+        return max(axes, default=int(self.attributes.get('n_spin') or 1))
 
     @property
     def symbols(self) -> list[str]:
@@ -208,14 +221,29 @@ class Hamiltonian:
         result.labels = dict.fromkeys(json.loads(handle.attrs.get('labels', '[]')))
         check_digest(handle, result._content)
         result.labels = {name: _read_label(handle['labels'], name, len(atoms)) for name in result.labels}
-        result.matrices = {name: _read_matrix(handle, name, pattern) for name in names if name in wanted}
+        n_spin = attributes.get('n_spin')
+        result.matrices = {name: _read_matrix(handle, name, pattern, n_spin) for name in names if name in wanted}
         return result
 
 
-def _read_matrix(handle, name: str, pattern: BlockPattern) -> np.ndarray:
+def _check_spin_axis(name: str, shape: tuple[int, ...], n_spin: int | None):
+    """Raise ``ValueError`` unless a matrix has the axes of its spin; ``n_spin`` is None if that is not known."""
+    allowed = [()] if n_spin in (1, None) or name not in SPIN_MATRICES else []
+    if n_spin in (2, None) and name in SPIN_MATRICES:
+        allowed.append((2,))
+    if shape[:-1] not in allowed:
+        spin = '' if n_spin is None else f' of a Hamiltonian with n_spin = {n_spin}'
+        raise ValueError(
+            f'{name}{spin} has shape {shape}; only {" and ".join(SPIN_MATRICES)} have a leading axis, of length 2 '
+            'for spin up and down'
+        )
+
+
+def _read_matrix(handle, name: str, pattern: BlockPattern, n_spin: int | None) -> np.ndarray:
     dataset = handle[name]['entries']
-    if dataset.shape[-1:] != (pattern.n_entries,) or dataset.ndim > 2 or dataset.dtype.kind != 'f':
+    if dataset.shape[-1:] != (pattern.n_entries,) or dataset.dtype.kind != 'f':
         raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
+    _check_spin_axis(name, dataset.shape, n_spin)
     entries = read_array(handle[name], 'entries')
     if not np.isfinite(entries).all():
         raise ValueError(f'{name} has entries that are not finite')

@@ -27,23 +27,34 @@ class Filling:
     Parameters
     ----------
     fermi_level : float
-        eV; the middle of the gap if there is one on the mesh.
+        eV; the middle of the gap if there is one on the mesh. If the magnetization is fixed and there is no gap over
+        both spins, the mean of their two levels.
     occupations : array, shape of the eigenvalues
         Electrons in every state: 0 to 2, with spin 0 to 1.
     n_occupied : tuple of int, or None
         Filled bands of every spin; None for a metal.
+    spin_fermi_levels : (float, float), or None
+        eV; those of spin up and spin down if the magnetization is fixed.
     """
 
     fermi_level: float
     occupations: np.ndarray
     n_occupied: tuple[int, ...] | None
+    spin_fermi_levels: tuple[float, float] | None = None
 
 
-def fill_bands(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float, smearing: float = SMEARING) -> Filling:
+def fill_bands(
+    eigenvalues: np.ndarray,
+    weights: np.ndarray,
+    n_electrons: float,
+    smearing: float = SMEARING,
+    magnetization: float | None = None,
+) -> Filling:
     """Occupy the lowest states.
 
     If the number of filled bands is the same at every k, the system is an insulator with whole occupations and the
-    Fermi level in mid-gap; otherwise a metal with Fermi-Dirac occupations of width ``smearing``.
+    Fermi level in mid-gap; otherwise a metal with Fermi-Dirac occupations of width ``smearing``. The two spins have one
+    Fermi level, unless the magnetization is fixed.
 
     Parameters
     ----------
@@ -55,6 +66,8 @@ def fill_bands(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float,
         Electrons per cell.
     smearing : float
         eV.
+    magnetization : float, optional
+        Electrons of spin up less those of spin down, Bohr magnetons per cell; each spin is filled on its own then.
 
     Raises
     ------
@@ -63,8 +76,25 @@ def fill_bands(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float,
     """
     energies = np.asarray(eigenvalues, dtype=float)
     weights = np.asarray(weights, dtype=float)
+    if magnetization is not None and energies.ndim == 3:
+        return _fill_spins(energies, weights, n_electrons, smearing, magnetization)
     spins = energies[None] if energies.ndim == 2 else energies
-    per_state = 2.0 / len(spins)
+    return _fill(spins, weights, n_electrons, smearing, 2.0 / len(spins), energies.shape)
+
+
+def _fill_spins(spins, weights, n_electrons, smearing, magnetization) -> Filling:
+    """Fill each spin with its own electrons."""
+    numbers = 0.5 * (n_electrons + magnetization), 0.5 * (n_electrons - magnetization)
+    parts = [_fill(spin[None], weights, n, smearing, 1.0, spin.shape) for spin, n in zip(spins, numbers, strict=True)]
+    levels = tuple(part.fermi_level for part in parts)
+    n_occupied = None if any(part.n_occupied is None for part in parts) else sum((p.n_occupied for p in parts), ())
+    gap = band_gap(spins, n_electrons, n_occupied) if n_occupied else None
+    level = 0.5 * (gap.vbm + gap.cbm) if gap is not None and gap.gap > 0 else 0.5 * sum(levels)
+    return Filling(level, np.stack([part.occupations for part in parts]), n_occupied, levels)
+
+
+def _fill(spins, weights, n_electrons, smearing, per_state, shape) -> Filling:
+    """Fill all states (n_spin, nk, nb) together, each with up to ``per_state`` electrons; occupations in ``shape``."""
     capacity = per_state * spins.shape[0] * spins.shape[2]
     if not 0 <= n_electrons <= capacity:
         raise ValueError(f'{n_electrons:g} electrons do not fit into bands that hold {capacity:g}')
@@ -85,14 +115,14 @@ def fill_bands(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float,
         counts = occupied.sum(axis=2)
         if (counts == counts[:, :1]).all() and (above > below or n_filled in (0, len(flat))):
             n_occupied = tuple(int(n) for n in counts[:, 0])
-            return Filling(float(level), (per_state * occupied).reshape(energies.shape), n_occupied)
+            return Filling(float(level), (per_state * occupied).reshape(shape), n_occupied)
 
     def excess(level):
         return per_state * np.sum(weights[None, :, None] * expit((level - spins) / smearing)) - n_electrons
 
     margin = _WIDTHS * smearing
     level = brentq(excess, flat.min() - margin, flat.max() + margin, xtol=1e-14, rtol=1e-15)
-    return Filling(float(level), per_state * expit((level - energies) / smearing), None)
+    return Filling(float(level), (per_state * expit((level - spins) / smearing)).reshape(shape), None)
 
 
 def fermi_level(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float, smearing: float = SMEARING) -> float:
@@ -135,6 +165,11 @@ def electron_number(hamiltonian: Hamiltonian) -> float:
     return float(number)
 
 
+def fixed_magnetization(hamiltonian: Hamiltonian) -> float | None:
+    """Bohr magnetons per cell at which the run held the total magnetization, None if it was free."""
+    return hamiltonian.attributes.get('fixed_magnetization')
+
+
 def solve_mesh(
     hamiltonian: Hamiltonian,
     mesh,
@@ -150,7 +185,8 @@ def solve_mesh(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With the attribute ``n_electrons``.
+        With the attribute ``n_electrons``; with spin, ``fixed_magnetization`` says whether each spin has a Fermi level
+        of its own.
     mesh : three int
     smearing : float
         eV.
@@ -165,7 +201,7 @@ def solve_mesh(
     occupied = ceil(n_electrons / 2) * n_spin
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands)
-    filling = fill_bands(energies, weights, n_electrons, smearing)
+    filling = fill_bands(energies, weights, n_electrons, smearing, fixed_magnetization(hamiltonian))
     pattern = hamiltonian.pattern
     sums = BlochSum(pattern)
     shape = (n_spin, len(kpoints))
@@ -236,7 +272,9 @@ class BandGap:
         return self.direct_gap - self.gap < 1e-6
 
 
-def band_gap(eigenvalues: np.ndarray, n_electrons: float, n_occupied=None) -> BandGap | None:
+def band_gap(
+    eigenvalues: np.ndarray, n_electrons: float, n_occupied=None, magnetization: float | None = None
+) -> BandGap | None:
     """Band edges, or None if the electrons cannot fill whole bands or no empty band is there.
 
     Parameters
@@ -246,18 +284,21 @@ def band_gap(eigenvalues: np.ndarray, n_electrons: float, n_occupied=None) -> Ba
     n_electrons : float
     n_occupied : tuple of int, optional
         Filled bands per spin; default: half of the electrons in each.
+    magnetization : float, optional
+        The fixed one, Bohr magnetons per cell, that sets the default of ``n_occupied``.
     """
     energies = np.asarray(eigenvalues, dtype=float)
     spins = energies[None] if energies.ndim == 2 else energies
-    half = n_electrons / 2
     if n_occupied is None:
-        if abs(half - round(half)) > 1e-6:
+        excess = 0.0 if magnetization is None or len(spins) == 1 else magnetization
+        numbers = [0.5 * (n_electrons + excess), 0.5 * (n_electrons - excess)][: len(spins)]
+        if any(abs(number - round(number)) > 1e-6 for number in numbers):
             return None
-        n_occupied = (round(half),) * len(spins)
-    if min(n_occupied) < 1 or max(n_occupied) >= spins.shape[2]:
+        n_occupied = tuple(round(number) for number in numbers)
+    if max(n_occupied) < 1 or max(n_occupied) >= spins.shape[2]:
         return None
     pairs = list(zip(spins, n_occupied, strict=True))
-    valence = np.max([spin[:, n - 1] for spin, n in pairs], axis=0)
+    valence = np.max([spin[:, n - 1] for spin, n in pairs if n], axis=0)
     conduction = np.min([spin[:, n] for spin, n in pairs], axis=0)
     i, j, direct = int(valence.argmax()), int(conduction.argmin()), int((conduction - valence).argmin())
     vbm, cbm = float(valence[i]), float(conduction[j])

@@ -16,8 +16,9 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
-from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.occupations import band_gap, fixed_magnetization, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.spin import spin_attributes
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.vacuum import vacuum_level
 from aiida_hamlr.electronic.verification import PlaneWaveRun, check_plausible, verify
@@ -51,8 +52,9 @@ def reconstruct(
     Parameters
     ----------
     atoms : ase.Atoms
-    potential : (n1, n2, n3) array
-        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO.
+    potential : (n1, n2, n3) or (2, n1, n2, n3) array
+        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
+        with collinear spin those of spin up and spin down.
     basis : Basis
     pseudos : mapping of str to Pseudopotential
         Those of the run.
@@ -63,8 +65,8 @@ def reconstruct(
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
-        Valence electrons on the FFT grid, bohr^-3, for the vacuum level of slabs, see `vacuum_level`, and the labels of
-        the atoms, see `hirshfeld_moments`.
+        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
+        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
@@ -77,13 +79,14 @@ def reconstruct(
     Returns
     -------
     Hamiltonian
-        With all four matrices, and labels if the density is given; ``attributes['verification']`` says how good it is.
+        With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin. With labels if
+        the density is given. ``attributes['verification']`` says how good it is.
 
     Raises
     ------
     ValueError
-        If an element has no basis or pseudopotential, if grid, electrons or functional are not those of the run, or if
-        the bands cannot be its bands; see `check_plausible`.
+        If an element has no basis or pseudopotential, if grid, electrons, spin or functional are not those of the run,
+        or if the bands cannot be its bands; see `check_plausible`.
     NumericalError
         If the overlap is not positive definite.
     """
@@ -91,18 +94,21 @@ def reconstruct(
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     if run is not None:
-        _check_against_run(run, np.shape(potential), n_electrons, functional, source)
+        _check_against_run(run, grid, len(spins), n_electrons, functional, source)
     if density is not None:
-        if np.shape(density) != np.shape(potential)[-3:]:
-            raise ValueError(f'the density has {np.shape(density)} grid points, the potential {np.shape(potential)}')
+        if np.shape(density) != grid:
+            raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
         check_electrons(atoms, density, pseudos)
     pattern = overlap_pattern(atoms, basis)
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
     shift = gauge_shift(atoms, pseudos)
-    neutral = neutral_atom_potential(atoms, pseudos, np.shape(potential), ecutrho)
-    _check_against_neutral_atoms(potential, neutral, source)
-    local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([potential, neutral]), device)
+    neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
+    for spin in spins:
+        _check_against_neutral_atoms(spin, neutral, source)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([*spins, neutral]), device)
+    local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
         basis,
@@ -116,8 +122,8 @@ def reconstruct(
             'gauge_shift_eV': shift,
             'vacuum_level_eV': None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
             'n_electrons': n_electrons,
-            'n_spin': 1,
-            'grid': [int(n) for n in np.shape(potential)],
+            'n_spin': len(spins),
+            'grid': [int(n) for n in grid],
             'ecutrho_Ry': float(ecutrho),
             'kpoints': [int(n) for n in kpoints],
             'code': f'aiida-hamlr {__version__}',
@@ -127,13 +133,17 @@ def reconstruct(
         hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
         hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
         hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
+        if len(spins) == 2:
+            hamiltonian.attributes['fixed_magnetization'] = run.fixed_magnetization
     if density is not None:
         charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
     hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
-    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied)
+    hamiltonian.attributes |= spin_attributes(hamiltonian, solution.filling)
+    fixed = fixed_magnetization(hamiltonian)
+    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied, fixed)
     hamiltonian.attributes['gap_eV'] = gap.gap if gap else None
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
     check_plausible(verification, source)
@@ -154,7 +164,9 @@ def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, sou
         )
 
 
-def _check_against_run(run: PlaneWaveRun, shape, n_electrons: float, functional: str, source: str | None):
+def _check_against_run(run: PlaneWaveRun, shape, n_spin: int, n_electrons: float, functional: str, source: str | None):
+    if n_spin != run.n_spin:
+        raise ValueError(f'the potential is that of {n_spin} spin channels, the run has {run.n_spin}')
     if tuple(shape) != tuple(run.fft_grid):
         where = f'{source}: ' if source else ''
         raise ValueError(f'{where}the potential has {tuple(shape)} grid points, the run {tuple(run.fft_grid)}')

@@ -57,6 +57,9 @@ class PlaneWaveRun(Protocol):
     weights: np.ndarray
     eigenvalues: np.ndarray
     occupations: np.ndarray
+    n_spin: int
+    magnetization: float | None
+    fixed_magnetization: float | None
     version: str
 
 
@@ -76,9 +79,9 @@ def verify(
         With all four matrices.
     run : QeRun, optional
         Its eigenvalues at its own k-points are compared with those in the basis.
-    potential : (n1, n2, n3) array, optional
-        Total local potential of the run, eV, in the gauge of Quantum ESPRESSO: with ``run`` and ``pseudos``, the basis
-        is truncated at the cutoff of the run at one or two of its k-points.
+    potential : (n1, n2, n3) or (2, n1, n2, n3) array, optional
+        Total local potential of the run, with spin that of each, eV, in the gauge of Quantum ESPRESSO: with ``run`` and
+        ``pseudos``, the basis is truncated at the cutoff of the run at one or two of its k-points.
     pseudos : mapping of str to Pseudopotential, optional
         Those of the run.
     truncate : bool, optional
@@ -103,6 +106,9 @@ def verify(
         With the truncated basis, for which the variational theorem is exact: ``variational_violation_truncated_meV`` of
         the occupied states, ``cutoff_error_meV`` (largest change of an eigenvalue, occupied or of the window, by the
         truncation) and ``n_kpoints_truncated``; if it was left out, ``truncated_check_skipped`` says why.
+
+        With spin, the bands of both count alike, and ``run_magnetization`` is that of the run, to be compared with the
+        attribute ``magnetization``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
     kpoints = np.zeros((1, 3)) if run is None else run.kpoints[:CONDITION_KPOINTS]
@@ -116,6 +122,8 @@ def verify(
     }
     if run is None:
         return result
+    if hamiltonian.n_spin == 2:
+        result['run_magnetization'] = run.magnetization
     # (n_spin, nk, nb) from here on
     expected = _with_spin(run.eigenvalues)
     found = _with_spin(eigenvalues(hamiltonian, run.kpoints, n_bands=expected.shape[2]))

@@ -80,7 +80,12 @@ def run_bands(
 
         plot_bands([result], plot)
     summary |= result.attributes
-    summary |= {'n_kpoints': len(result.kpoints), 'n_bands': result.eigenvalues.shape[2], 'output': str(output)}
+    summary |= {
+        'n_spin': len(result.eigenvalues),
+        'n_kpoints': len(result.kpoints),
+        'n_bands': result.eigenvalues.shape[2],
+        'output': str(output),
+    }
     summary.write(summary_path(output))
     log(edges_in_words(result.attributes))
     log(f'bands written to {output}')

@@ -60,7 +60,8 @@ def _describe_hamiltonian(path: Path) -> list[str]:
     lines = [
         f'Hamiltonian of {h.atoms.get_chemical_formula()}: {len(h.atoms)} atoms, {n_orbitals} orbitals, '
         f'{len(h.pattern)} blocks up to {reach:.2f} Å',
-        f'holds {", ".join(h.matrices)}; origin {attributes.get("origin", "not recorded")}',
+        f'holds {", ".join(h.matrices)}; origin {attributes.get("origin", "not recorded")}'
+        + ', two spins' * (h.n_spin == 2),
         'cell ' + '  '.join('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.atoms.cell) + ' Å',
     ]
     lines += [f'orbitals of {species.element}: {_shells(species)}' for species in h.basis.values()]

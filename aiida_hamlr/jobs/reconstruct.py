@@ -26,7 +26,10 @@ from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 #: Attributes of the Hamiltonian that the summary repeats.
-_SUMMARISED = ('functional', 'n_electrons', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+_SUMMARISED = ('functional', 'n_electrons', 'n_spin', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+
+#: Those that only spin-polarised ones have.
+_SUMMARISED_WITH_SPIN = ('magnetization', 'fixed_magnetization', 'magnetic_moments', 'spin_fermi_levels_eV')
 
 #: Endings of the density that pw.x writes; any other is that of a filplot.
 _CHARGE_DENSITY = ('.dat', '.hdf5')
@@ -50,7 +53,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     ----------
     config_file : path
         See `ReconstructConfig`. If ``structure`` or ``plane_wave_bands`` is the XML file of the run, the run is checked
-        (converged, neutral, without spin, norm-conserving) and its eigenvalues verify the result.
+        (converged, neutral, collinear, norm-conserving) and its eigenvalues verify the result.
 
     Raises
     ------
@@ -100,6 +103,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
         **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
+        **{key: hamiltonian.attributes[key] for key in _SUMMARISED_WITH_SPIN if key in hamiltonian.attributes},
         **verification,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
@@ -108,6 +112,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     for key in _LOGGED:
         if key in verification:
             log(f'{key}: {verification[key]:.4g}')
+    if hamiltonian.n_spin == 2:
+        log(f'magnetization: {hamiltonian.attributes["magnetization"]:.4f} Bohr magnetons per cell')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
 
@@ -115,34 +121,48 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
 def _read_potential(
     config: ReconstructConfig, run: QeRun | None, atoms, pseudos
 ) -> tuple[np.ndarray, np.ndarray | None, float]:
-    """The total local potential, eV, the density, bohr^-3, if it is given, and the cutoff of their grid, Ry."""
+    """The total local potential of every spin, eV, and the cutoff of its grid, Ry.
+
+    Between them the density of both spins together, bohr^-3, if it is given.
+    """
+    if config.potential is not None and run is not None and run.n_spin == 2:
+        raise ValueError(
+            f'{config.potential}: pp.x writes the potential of one spin only, and the run has two; '
+            'give its charge-density.dat or .hdf5 as density instead of potential'
+        )
     density = None if config.density is None else _read_density(config.density, run, atoms)
     ecutrho = read_filplot(config.potential or config.density).ecutrho if run is None else run.ecutrho
     if density is None:
         return read_potential(config.potential, atoms), None, ecutrho
-    potential = None if config.potential is None else read_potential(config.potential, atoms)
+    total = density if density.ndim == 3 else density.sum(axis=0)
     try:
-        if potential is None:
+        if config.potential is None:
             potential = potential_from_density(atoms, density, pseudos, ecutrho)
         else:
-            check_potential(atoms, potential, density, pseudos, ecutrho)
+            potential = read_potential(config.potential, atoms)
+            check_potential(atoms, potential, total, pseudos, ecutrho)
     except ValueError as error:
         names = ' and '.join(str(path) for path in (config.potential, config.density) if path is not None)
         raise ValueError(f'{names}: {error}') from error
-    return potential, density, ecutrho
+    return potential, total, ecutrho
 
 
 def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
-    """Electrons on the FFT grid, bohr^-3, from a filplot or from the file of pw.x."""
+    """Electrons of every spin on the FFT grid, bohr^-3, from a filplot or from the file of pw.x."""
     if path.suffix not in _CHARGE_DENSITY and not path.is_dir():
         density = read_density(path, atoms)
     elif run is None:
         raise ValueError(f'{path}: needs the XML file of its run; give it as plane_wave_bands or structure')
     else:
         density = read_charge_density(path, run.fft_grid, atoms)
-    if run is not None and run.hartree_energy is not None:
+    if run is None:
+        return density
+    n_spin = 1 if density.ndim == 3 else 2
+    if n_spin != run.n_spin:
+        raise ValueError(f'{path}: the density of {n_spin} spin channels, but {run.source} has {run.n_spin}')
+    if run.hartree_energy is not None:
         try:
-            check_hartree_energy(atoms, density, run.hartree_energy)
+            check_hartree_energy(atoms, density if n_spin == 1 else density.sum(axis=0), run.hartree_energy)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
     return density

@@ -83,8 +83,8 @@ class ReconstructConfig(Config):
     structure: InputPath
     #: filplot of pp.x, plot_num = 1; null: made from ``density``
     potential: InputPath | None = None
-    #: charge-density.dat or .hdf5 of the run, or the folder that holds it, which need its XML file; or a filplot of pp.x,
-    #: plot_num = 0: for the labels of the atoms and the vacuum level, and for the potential if that is not given
+    #: charge-density.dat or .hdf5 of the run, or the folder that holds it, which need its XML file; or a filplot of
+    #: pp.x, plot_num = 0: for the labels of the atoms and the vacuum level, and for the potential if that is not given
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig

@@ -32,6 +32,12 @@ SAME = 1e-6
 SPACING_RATIO = 1.2
 
 
+def refuse_spin(hamiltonian: Hamiltonian, path: str | Path):
+    """Raise ``ValueError`` if the Hamiltonian of a file is spin-polarised."""
+    if hamiltonian.n_spin != 1:
+        raise ValueError(f'{path}: spin-polarised (n_spin = 2), which the network does not learn; leave the file out')
+
+
 @dataclass
 class Reference:
     """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,), eV, and the overlap (M,)."""
@@ -58,8 +64,7 @@ class Reference:
         missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in hamiltonian.matrices]
         if missing:
             raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
-        if hamiltonian.hamiltonian.ndim != 1 or hamiltonian.h0.ndim != 1:
-            raise ValueError(f'{path}: spin-polarised Hamiltonians cannot be learned yet')
+        refuse_spin(hamiltonian, path)
         delta = hamiltonian.hamiltonian - hamiltonian.h0
         if np.abs(delta).max(initial=0.0) < SAME:
             raise ValueError(f'{path}: H equals H0, so there is nothing to learn; it is no reference calculation')

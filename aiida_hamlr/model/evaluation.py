@@ -9,6 +9,7 @@ import numpy as np
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kspace import eigenvalues
+from aiida_hamlr.model.data import refuse_spin
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
@@ -101,6 +102,7 @@ def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True) -> 
     missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in reference.matrices]
     if missing:
         raise ValueError(f'{path}: holds no {" and no ".join(missing)}; nothing to compare with')
+    refuse_spin(reference, path)
     predicted = predictor.predict_from(reference)
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)

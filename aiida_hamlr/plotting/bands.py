@@ -20,6 +20,9 @@ _STYLES = (
     {'linewidth': 1.2, 'linestyle': ':', 'color': COLOURS[3]},
 )
 
+#: Spin up and spin down; that of a single set is dashed, so that both show where they agree.
+_SPIN_STYLES = ({'color': COLOURS[0]}, {'color': COLOURS[1], 'linestyle': (0, (4, 2))})
+
 #: Bands in the window from which on they are drawn finer.
 _CROWD = 16
 
@@ -36,7 +39,8 @@ def plot_bands(
     Parameters
     ----------
     sets : sequence of Bands or of names of bands files
-        Along the same path. Two or more are drawn as broad line, dashes, dots, dotted line.
+        Along the same path. Two or more are drawn as broad line, dashes, dots, dotted line. Where one has two spins,
+        the colour is that of the spin.
     output : path
         PNG file.
     names : sequence of str, optional
@@ -65,19 +69,36 @@ def plot_bands(
         styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
         for item, zero, style in zip(sets, zeros, styles, strict=True):
             for start, stop in _segments(item.distances):
-                for spin in item.eigenvalues:
-                    axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style)
+                for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
+                    axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style_of_spin)
         _label_path(axes, sets[0])
         metal = not sets[0].attributes.get('gap_eV')
         axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
         axes.set_ylim(*window)
         axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
-        if names:
-            handles = [Line2D([], [], **style) for style in styles]
-            figure.legend(handles, names, loc='outside upper center', ncols=len(names))
+        entries = list(zip(styles, names, strict=True)) if names else []
+        if max(map(_n_spin, sets)) == 2:
+            entries = [(style | {'color': GREY}, name) for style, name in entries]
+            single = {'linewidth': 1.4}
+            entries += zip(_of_spins(single, max(sets, key=_n_spin), len(sets)), ('spin up', 'spin down'), strict=True)
+        if entries:
+            handles = [Line2D([], [], **style) for style, _ in entries]
+            labels = [name for _, name in entries]
+            figure.legend(handles, labels, loc='outside upper center', ncols=len(entries))
         if title:
             axes.set_title(title)
         return save(figure, output)
+
+
+def _n_spin(bands: Bands) -> int:
+    return len(bands.eigenvalues)
+
+
+def _of_spins(style: dict, bands: Bands, n_sets: int) -> list[dict]:
+    """Style of the bands of every spin; several sets keep their line styles."""
+    if _n_spin(bands) == 1:
+        return [style]
+    return [style | (spin if n_sets == 1 else {'color': spin['color']}) for spin in _SPIN_STYLES]
 
 
 def _zero(bands: Bands) -> float:

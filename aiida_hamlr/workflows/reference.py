@@ -22,7 +22,13 @@ from aiida_hamlr.calculations.validation import (
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
-from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path, is_usable, recursive_options
+from aiida_hamlr.workflows.utils import (
+    clean_called_folders,
+    count_bands,
+    get_protocol_path,
+    is_usable,
+    recursive_options,
+)
 
 __all__ = ('ReferenceWorkChain',)
 
@@ -48,7 +54,7 @@ def validate_inputs(inputs, _) -> str | None:
     problem = find_basis_problem(inputs, elements)
     if problem is not None:
         return problem
-    return find_pw_problem(inputs.get('scf', {}).get('pw', {})) or find_computer_problem(
+    return find_pw_problem(inputs.get('scf', {}).get('pw', {}), with_pp='potential' in inputs) or find_computer_problem(
         {
             'scf.pw.code': inputs.get('scf', {}).get('pw', {}).get('code'),
             'potential.code': inputs.get('potential', {}).get('code'),
@@ -270,8 +276,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         system = parameters.setdefault('SYSTEM', {})
         if 'nbnd' not in system:
             valence = {kind.name: self.inputs.pseudos[kind.symbol].z_valence for kind in structure.kinds}
-            n_electrons = sum(valence[site.kind_name] for site in structure.sites)
-            system['nbnd'] = (n_electrons + 1) // 2 + self.inputs.conduction_bands.value
+            system['nbnd'] = count_bands(structure, valence, system, self.inputs.conduction_bands.value)
         inputs.pw.parameters = orm.Dict(parameters)
         if inputs.pw.code.with_mpi is not None:
             # The port has a default, which would contradict a code that says otherwise.

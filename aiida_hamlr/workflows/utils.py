@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from importlib import resources
+from math import ceil
 from pathlib import Path
 
 from aiida import orm
 
-__all__ = ('clean_called_folders', 'get_protocol_path', 'is_usable', 'recursive_options')
+__all__ = ('clean_called_folders', 'count_bands', 'get_protocol_path', 'is_usable', 'recursive_options')
 
 
 def get_protocol_path(name: str) -> Path:
@@ -21,6 +22,27 @@ def recursive_options(inputs: dict, options: dict | None, scheduler_type: str, s
 
     merged = recursive_merge(inputs.get('metadata', {}).get('options', {}), options or {})
     return set_default_resources(merged, scheduler_type)
+
+
+def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:
+    """Return how many bands pw.x must compute; with spin, of each spin.
+
+    The majority spin fills half of the sum of electrons and magnetization: the total one if it is fixed, else at most
+    what the sites start with.
+
+    :param valences: valence electrons by name of the kind.
+    :param system: the namelist SYSTEM.
+    :param n_empty: empty bands above the occupied ones.
+    """
+    system = {key.lower(): value for key, value in system.items()}
+    electrons = [valences[site.kind_name] for site in structure.sites]
+    excess = 0.0
+    if system.get('nspin', 1) == 2:
+        starting = system.get('starting_magnetization', {})
+        moments = (abs(starting.get(site.kind_name, 0.0)) for site in structure.sites)
+        excess = sum(share * number for share, number in zip(moments, electrons, strict=True))
+        excess = abs(system.get('tot_magnetization', excess))
+    return ceil((sum(electrons) + excess) / 2 - 1e-6) + n_empty
 
 
 def is_usable(folder: orm.RemoteData) -> bool:

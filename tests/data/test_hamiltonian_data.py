@@ -55,6 +55,22 @@ def test_fields(aiida_profile_clean, make_hamiltonian_node):
     assert query.all() == [[node.pk, 'AlAs', ['Al', 'As']]]
 
 
+def test_magnetic_fields(aiida_profile_clean, make_hamiltonian_node, make_hamiltonian, zincblende):
+    """Magnetic Hamiltonians can be found; the others have no magnetization."""
+    hamiltonian = make_hamiltonian(zincblende())
+    hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian, hamiltonian.hamiltonian + 0.1])
+    hamiltonian.attributes.update(n_spin=2, magnetization=1.5)
+    node = HamiltonianData.from_hamiltonian(hamiltonian).store()
+    plain = make_hamiltonian_node(seed=1)
+    fields = HamiltonianData.fields
+    query = orm.QueryBuilder().append(
+        HamiltonianData, filters=fields.magnetization > 1.0, project=[fields.pk, fields.n_spin, fields.magnetization]
+    )
+    assert query.all() == [[node.pk, 2, 1.5]]
+    assert plain.base.attributes.get('magnetization') is None
+    assert node.open().n_spin == 2
+
+
 def test_verification_fields(aiida_profile_clean, make_hamiltonian_node):
     """References can be chosen by the quality of their bands; what was not compared has no number."""
     checks = {'band_mae_occupied_meV': 12.5, 'band_mae_conduction_meV': 60.0, 'overlap_condition_number': 2e4}

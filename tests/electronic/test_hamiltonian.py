@@ -99,6 +99,31 @@ def test_hamiltonian_file_has_the_documented_layout(tmp_path, hamiltonian):
         assert handle['density_matrix/entries'].shape == (2, hamiltonian.pattern.n_entries)
 
 
+@pytest.mark.parametrize(('name', 'axis'), [('hamiltonian', 3), ('density_matrix', 1), ('overlap', 2), ('h0', 2)])
+def test_other_leading_axes_than_that_of_spin_are_refused(tmp_path, hamiltonian, name, axis):
+    entries = np.zeros((axis, hamiltonian.pattern.n_entries))
+    with pytest.raises(ValueError, match=rf'{name} has shape \({axis}, .*axis, of length 2'):
+        Hamiltonian(hamiltonian.atoms, hamiltonian.basis, hamiltonian.pattern, {name: entries})
+    path = tmp_path / 'spin.h5'
+    hamiltonian.matrices['h0'] = hamiltonian.overlap
+    hamiltonian.write(path)
+    with h5py.File(path, 'r+') as handle:
+        del handle[f'{name}/entries']
+        handle[f'{name}/entries'] = entries
+    with pytest.raises(ValueError, match=rf'spin\.h5: {name} has shape \({axis}, '):
+        Hamiltonian.read(path)
+
+
+@pytest.mark.parametrize(('n_spin', 'axes'), [(1, (2,)), (2, ())])
+def test_number_of_spins_and_axes_must_agree(tmp_path, hamiltonian, n_spin, axes):
+    n = hamiltonian.pattern.n_entries
+    hamiltonian.attributes['n_spin'] = n_spin
+    hamiltonian.matrices = {'hamiltonian': np.zeros((*axes, n)), 'overlap': hamiltonian.overlap}
+    hamiltonian.write(tmp_path / 'spin.h5')
+    with pytest.raises(ValueError, match=rf'spin\.h5: hamiltonian of a Hamiltonian with n_spin = {n_spin} has shape'):
+        Hamiltonian.read(tmp_path / 'spin.h5')
+
+
 def test_failed_write_leaves_nothing(tmp_path, hamiltonian):
     hamiltonian.attributes['not json'] = object()
     with pytest.raises(TypeError):

@@ -60,6 +60,44 @@ def test_spin_channels_fill_separately():
     assert filling.fermi_level == pytest.approx(0.0)
 
 
+def test_fixed_magnetization_fills_each_spin_on_its_own():
+    bands = np.array([[[-2.0, -1.0, 3.0]], [[-1.5, 1.0, 4.0]]])
+    filling = fill_bands(bands, uniform(1), 3, magnetization=-1.0)
+    assert filling.n_occupied == (1, 2)
+    assert filling.spin_fermi_levels == (pytest.approx(-1.5), pytest.approx(2.5))
+    # The highest occupied level lies above the lowest empty one: no gap, and the mean of both levels.
+    assert band_gap(bands, 3, filling.n_occupied).gap == 0.0
+    assert filling.fermi_level == pytest.approx(0.5)
+    assert filling.occupations[:, 0].sum(axis=1) == pytest.approx([1, 2])
+    free = fill_bands(bands, uniform(1), 3)
+    held = fill_bands(bands, uniform(1), 3, magnetization=1.0)
+    assert held.fermi_level == pytest.approx(free.fermi_level)
+    assert held.n_occupied == free.n_occupied
+    assert free.spin_fermi_levels is None
+
+
+def test_fixed_magnetization_of_a_metal():
+    rng = np.random.default_rng(1)
+    bands = np.sort(rng.normal(size=(2, 12, 6)), axis=2)
+    filling = fill_bands(bands, uniform(12), 5.0, smearing=0.2, magnetization=1.3)
+    up, down = filling.occupations.sum(axis=2).mean(axis=1)
+    assert (up + down, up - down) == (pytest.approx(5.0, abs=1e-11), pytest.approx(1.3, abs=1e-11))
+    assert filling.n_occupied is None
+    assert filling.fermi_level == pytest.approx(np.mean(filling.spin_fermi_levels))
+
+
+def test_full_polarisation_leaves_a_spin_empty():
+    bands = np.array([[[-2.0, 3.0]], [[1.0, 4.0]]])
+    filling = fill_bands(bands, uniform(1), 1, magnetization=1.0)
+    assert filling.n_occupied == (1, 0)
+    gap = band_gap(bands, 1, filling.n_occupied)
+    assert (gap.vbm, gap.cbm) == (-2.0, 1.0)
+    assert filling.fermi_level == pytest.approx(-0.5)
+    assert band_gap(bands, 1, magnetization=1.0) == gap
+    with pytest.raises(ValueError, match='-1 electrons do not fit'):
+        fill_bands(bands, uniform(1), 1, magnetization=3.0)
+
+
 def test_too_many_electrons_are_refused():
     with pytest.raises(ValueError, match='5 electrons do not fit into bands that hold 4'):
         fill_bands(np.zeros((1, 2)), uniform(1), 5)

@@ -130,7 +130,6 @@ def test_other_quantities_and_other_structures_are_refused(rattled_alas_run):
     [
         ({'calculation': 'bands'}, "type 'bands' .* give the scf run"),
         ({'converged': False}, 'did not converge'),
-        ({'n_spin': 2}, 'spin-polarised'),
         ({'noncollinear': True}, 'noncollinear'),
         ({'spin_orbit': True}, 'spin-orbit'),
         ({'total_charge': 1.0}, 'charged'),
@@ -153,7 +152,6 @@ def test_unsupported_runs_are_refused_in_one_line(rattled_alas_run, changes, mes
     ('old', 'new', 'message'),
     [
         ('<convergence_achieved>true', '<convergence_achieved>false', 'did not converge'),
-        ('<lsda>false', '<lsda>true', 'spin-polarised'),
         ('<noncolin>false', '<noncolin>true', 'noncollinear'),
         ('<tot_charge>0.0', '<tot_charge>1.0', 'charged'),
         ('<uspp>false', '<uspp>true', 'ultrasoft'),
@@ -182,7 +180,6 @@ def test_unconverged_run_is_refused_though_pw_x_ends_well(upf_pseudos, tmp_path)
 @pytest.mark.parametrize(
     ('system', 'message'),
     [
-        ("nspin=2 starting_magnetization(1)=0.2 occupations='smearing' degauss=0.01", 'spin-polarised'),
         ("tot_charge=1.0 occupations='smearing' degauss=0.01", 'charged'),
         ("input_dft='PBE0' nqx1=1 nqx2=1 nqx3=1", 'hybrid'),
     ],
@@ -249,29 +246,32 @@ def test_truncated_charge_density_is_refused(rattled_alas_run, tmp_path):
 def write_hdf5_density(source, path, gamma_only):
     """Write what charge-density.dat holds as Quantum ESPRESSO with HDF5 does; with ``gamma_only`` half of it."""
     with FortranFile(source) as handle:
-        handle.read_ints(np.int32)
+        _, _, n_spin = handle.read_ints(np.int32)
         reciprocal = handle.read_reals().reshape(3, 3)
         miller = handle.read_ints(np.int32).reshape(-1, 3)
-        coefficients = handle.read_record(np.complex128)
+        components = [handle.read_record(np.complex128) for _ in range(n_spin)]
     if gamma_only:
         half = [tuple(vector) >= (0, 0, 0) for vector in miller]
-        miller, coefficients = miller[half], coefficients[half]
+        miller, components = miller[half], [component[half] for component in components]
     with h5py.File(path, 'w') as handle:
         handle.attrs['gamma_only'] = np.bytes_(b'.TRUE.' if gamma_only else b'.FALSE.')
         handle.attrs['ngm_g'] = np.int32(len(miller))
-        handle.attrs['nspin'] = np.int32(1)
+        handle.attrs['nspin'] = np.int32(n_spin)
         handle['MillerIndices'] = miller
-        handle['rhotot_g'] = coefficients.view(float)
+        for name, component in zip(('rhotot_g', 'rhodiff_g'), components, strict=False):
+            handle[name] = component.view(float)
         for axis in range(3):
             handle['MillerIndices'].attrs[f'bg{axis + 1}'] = reciprocal[axis]
 
 
 @pytest.mark.parametrize('gamma_only', [False, True])
-def test_hdf5_density_is_that_of_the_binary_file(rattled_alas_run, tmp_path, gamma_only):
-    run = rattled_alas_run.read()
+@pytest.mark.parametrize('name', ['rattled_alas_run', 'antiferromagnet_run'])
+def test_hdf5_density_is_that_of_the_binary_file(request, tmp_path, name, gamma_only):
+    finished = request.getfixturevalue(name)
+    run = finished.read()
     path = tmp_path / 'charge-density.hdf5'
-    write_hdf5_density(rattled_alas_run.charge_density, path, gamma_only)
-    expected = read_charge_density(rattled_alas_run.charge_density, run.fft_grid)
+    write_hdf5_density(finished.charge_density, path, gamma_only)
+    expected = read_charge_density(finished.charge_density, run.fft_grid)
     assert np.abs(read_charge_density(path, run.fft_grid, run.atoms) - expected).max() < 1e-12
 
 
@@ -281,7 +281,7 @@ def test_damaged_hdf5_density_is_refused(rattled_alas_run, tmp_path):
     damages = {
         'rhotot_g': lambda handle: handle.pop('rhotot_g'),
         'gamma_only': lambda handle: handle.attrs.pop('gamma_only'),
-        'spin components': lambda handle: handle.attrs.modify('nspin', np.int32(2)),
+        'spin components': lambda handle: handle.attrs.modify('nspin', np.int32(4)),
         'does not fit': lambda handle: handle.attrs.modify('ngm_g', np.int32(5)),
         'not finite': lambda handle: handle['rhotot_g'].write_direct(np.full(handle['rhotot_g'].shape, np.nan)),
     }
@@ -295,6 +295,46 @@ def test_damaged_hdf5_density_is_refused(rattled_alas_run, tmp_path):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=r'charge-density\.hdf5: '):
         read_charge_density(path, run.fft_grid)
+
+
+def integral(values, atoms):
+    return values.mean(axis=(-3, -2, -1)) * atoms.get_volume() / BOHR**3
+
+
+def test_spin_density_is_that_of_pp(ferromagnet_run):
+    """Spin up and spin down; pp.x writes their sum."""
+    run = ferromagnet_run.read()
+    density = read_charge_density(ferromagnet_run.charge_density, run.fft_grid, run.atoms)
+    assert density.shape == (2, *run.fft_grid)
+    assert np.abs(density.sum(axis=0) - read_density(ferromagnet_run.density, run.atoms)).max() < 1e-9
+    up, down = integral(density, run.atoms)
+    assert (up + down, up - down) == (pytest.approx(4.0, abs=1e-6), pytest.approx(run.magnetization, abs=1e-6))
+
+
+def test_spin_polarised_runs(antiferromagnet_run, ferromagnet_run, open_shell_run):
+    for finished, magnetization, fixed in (
+        (antiferromagnet_run, 0.0, None),
+        (ferromagnet_run, None, None),
+        (open_shell_run, 2.0, 2.0),
+    ):
+        run = finished.read()
+        check_supported(run)
+        assert run.n_spin == 2
+        assert run.eigenvalues.shape == run.occupations.shape == (2, len(run.kpoints), 6)
+        up, down = np.einsum('k,skn->s', run.weights, run.occupations)
+        assert up + down == pytest.approx(run.n_electrons, abs=1e-5)
+        assert up - down == pytest.approx(run.magnetization, abs=1e-5)
+        assert run.fixed_magnetization == fixed
+        if magnetization is not None:
+            assert run.magnetization == pytest.approx(magnetization, abs=1e-6)
+    assert 1.0 < ferromagnet_run.read().magnetization < 2.0
+
+
+def test_truncated_spin_density_is_refused(antiferromagnet_run, tmp_path):
+    path = tmp_path / 'charge-density.dat'
+    path.write_bytes(antiferromagnet_run.charge_density.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r'charge-density\.dat: '):
+        read_charge_density(path, antiferromagnet_run.read().fft_grid)
 
 
 @pytest.mark.parametrize(('label', 'element'), [('As', 'As'), ('Fe1', 'Fe'), ('H_cap', 'H'), ('o-2', 'O'), ('C1', 'C')])

@@ -196,7 +196,7 @@ def test_recipe_instead_of_files(workspace, hamlr, study):
 
 BAD_RUNS = {
     'unconverged': ('<convergence_achieved>true', '<convergence_achieved>false', ['did not converge']),
-    'magnetic': ('<lsda>false', '<lsda>true', ['not supported']),
+    'noncollinear': ('<noncolin>false', '<noncolin>true', ['noncollinear', 'not supported']),
     'spin-orbit': ('<spinorbit>false', '<spinorbit>true', ['spin-orbit', 'not supported']),
     'charged': ('<tot_charge>0.0', '<tot_charge>1.0', ['charged']),
     'ultrasoft': ('<uspp>false', '<uspp>true', ['ultrasoft']),

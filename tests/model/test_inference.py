@@ -171,6 +171,15 @@ def test_evaluation_measures_a_known_error(tmp_path, predictor, make_hamiltonian
     assert 'gap_error_meV' not in found
 
 
+def test_evaluation_on_spin_polarised_files_is_refused(tmp_path, predictor, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    reference.matrices['hamiltonian'] = np.stack([reference.hamiltonian] * 2)
+    reference.attributes['n_spin'] = 2
+    reference.write(tmp_path / 'spin.h5')
+    with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\)'):
+        evaluate(predictor, [tmp_path / 'spin.h5'])
+
+
 def test_without_files_there_is_nothing_to_evaluate(predictor):
     with pytest.raises(ValueError, match='no Hamiltonian files'):
         evaluate(predictor, [])

@@ -31,6 +31,19 @@ def test_bands_of_three_sources(bands, tmp_path):
     assert {(0xD5, 0x5E, 0x00), (0, 0, 0)} <= colours(tmp_path / 'bands.png')
 
 
+def test_bands_of_two_spins_have_two_colours(bands, tmp_path):
+    spins = np.concatenate([bands.eigenvalues, bands.eigenvalues + 0.3])
+    polarised = Bands(bands.kpoints, spins, bands.labels, distances=bands.distances, attributes=bands.attributes)
+    plot_bands([bands], tmp_path / 'plain.png')
+    plot_bands([polarised], tmp_path / 'spin.png')
+    up, down = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
+    assert up in colours(tmp_path / 'plain.png')
+    assert down not in colours(tmp_path / 'plain.png')
+    assert {up, down} <= colours(tmp_path / 'spin.png')
+    plot_bands([polarised, bands], tmp_path / 'both.png', names=['one', 'other'])
+    assert (tmp_path / 'both.png').stat().st_size > 10_000
+
+
 def test_bands_on_a_mesh_have_no_path(make_hamiltonian, zincblende, tmp_path):
     hamiltonian = make_hamiltonian(zincblende())
     mesh = Bands.on_mesh(hamiltonian, solve_mesh(hamiltonian, (2, 2, 2)))

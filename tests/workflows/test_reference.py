@@ -5,6 +5,7 @@ from aiida import orm
 from aiida.engine import ProcessState
 
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.utils import count_bands
 
 CODES = ReferenceWorkChain.exit_codes
 
@@ -84,8 +85,8 @@ def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family):
 @pytest.mark.parametrize(
     ('system', 'words'),
     [
-        ({'nspin': 2}, 'magnetic runs'),
-        ({'starting_magnetization': {'Al': 0.1}}, 'magnetic runs'),
+        ({'nspin': 4}, 'neither 1 nor 2'),
+        ({'starting_magnetization': {'Al': 0.1}}, 'need `nspin` 2'),
         ({'noncolin': True}, 'noncollinear'),
         ({'lspinorb': True}, 'spin-orbit'),
         ({'tot_charge': 1}, 'charged cells'),
@@ -153,6 +154,21 @@ def test_bands(builder, instantiate):
     submitted = capture(process)
     process.run_scf()
     assert submitted[0]['pw']['parameters'].get_dict()['SYSTEM']['nbnd'] == 5
+
+
+@pytest.mark.parametrize(
+    ('system', 'expected'),
+    [
+        ({}, 4 + 8),
+        ({'nspin': 2}, 4 + 8),
+        ({'nspin': 2, 'tot_magnetization': -3}, 6 + 8),
+        ({'nspin': 2, 'starting_magnetization': {'Al': 0.5, 'As': -0.5}}, 6 + 8),
+        ({'NSPIN': 2, 'tot_magnetization': 0, 'starting_magnetization': {'Al': 0.5}}, 4 + 8),
+    ],
+)
+def test_bands_of_the_majority_spin(structure, system, expected):
+    """Three electrons of Al and five of As: each spin has its bands, and the majority spin needs more."""
+    assert count_bands(structure, {'Al': 3.0, 'As': 5.0}, system, 8) == expected
 
 
 def capture(process):

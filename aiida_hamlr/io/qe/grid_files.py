@@ -203,8 +203,8 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
     Parameters
     ----------
     path : path
-        Quantum ESPRESSO's file, of a run without spin, or the folder that it lies in; HDF5 if its name ends with
-        '.hdf5'.
+        Quantum ESPRESSO's file, of a run without or with collinear spin, or the folder that it lies in; HDF5 if its
+        name ends with '.hdf5'.
     fft_grid : three int
         Of the run; see `QeRun`.
     atoms : ase.Atoms, optional
@@ -212,28 +212,37 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
 
     Returns
     -------
-    (n1, n2, n3) array
-        bohr^-3.
+    (n1, n2, n3) or, with spin, (2, n1, n2, n3) array
+        bohr^-3; with spin the electrons of spin up and those of spin down. (The file itself holds their sum and their
+        difference.)
 
     Raises
     ------
     ValueError
-        If the file cannot be read, is truncated, is that of another cell, does not fit the grid, or holds coefficients
-        of which those of G and -G are not conjugate: no density is complex.
+        If the file cannot be read, is truncated, is that of another cell or of a noncollinear run, does not fit the
+        grid, or holds coefficients of which those of G and -G are not conjugate: no density is complex.
     """
     path = find_charge_density(path)
     read = _read_hdf5_coefficients if path.suffix == '.hdf5' else _read_binary_coefficients
     gamma_only, n_vectors, n_spin, reciprocal, miller, coefficients = read(path)
-    if n_spin != 1:
-        raise ValueError(f'{path}: holds {n_spin} spin components; only runs without spin are supported')
+    if n_spin not in (1, 2):
+        raise ValueError(f'{path}: holds {n_spin} spin components; noncollinear runs are not supported')
     if not np.isfinite(coefficients).all():
         raise ValueError(f'{path}: damaged charge density: coefficients are not finite')
-    if not 0 < len(miller) == len(coefficients) == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
+    if not 0 < len(miller) == coefficients.shape[1] == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
         raise ValueError(f'{path}: does not fit the FFT grid {fft_grid}')
     if atoms is not None:
         product = atoms.cell[:] / BOHR @ reciprocal.T / (2 * np.pi)
         if not np.abs(product - np.eye(3)).max() < 1e-5:
             raise ValueError(f'{path}: belongs to another structure: its lattice vectors differ')
+    components = [_on_grid(path, fft_grid, miller, component, gamma_only) for component in coefficients]
+    if len(components) == 1:
+        return components[0]
+    total, magnetization = components
+    return 0.5 * np.stack([total + magnetization, total - magnetization])
+
+
+def _on_grid(path, fft_grid, miller: np.ndarray, coefficients: np.ndarray, gamma_only: bool) -> np.ndarray:
     full = np.zeros(fft_grid, dtype=complex)
     full[tuple(miller.T)] = coefficients
     occupied = np.zeros(fft_grid, dtype=bool)
@@ -272,7 +281,7 @@ def _read_binary_coefficients(path):
             reciprocal = handle.read_reals().reshape(3, 3)
             # Wider than in the file: a damaged index must not overflow where it is compared.
             miller = handle.read_ints(np.int32).reshape(-1, 3).astype(np.int64)
-            coefficients = handle.read_record(np.complex128)
+            coefficients = np.stack([handle.read_record(np.complex128) for _ in range(2 if n_spin == 2 else 1)])
     except OSError as error:
         raise ValueError(f'{path}: cannot be read ({error})') from error
     except (TypeError, ValueError, MemoryError) as error:
@@ -283,11 +292,15 @@ def _read_binary_coefficients(path):
 def _read_hdf5_coefficients(path):
     with open_hdf5(path) as handle, damage_as_value_error(path):
         attributes = handle.attrs
+        n_spin = int(attributes['nspin'])
+        names = ('rhotot_g', 'rhodiff_g') if n_spin == 2 else ('rhotot_g',)
         miller = read_array(handle, 'MillerIndices').reshape(-1, 3).astype(np.int64)
         # Complex numbers stand as pairs of real ones.
-        coefficients = read_array(handle, 'rhotot_g').astype(np.float64).reshape(-1, 2) @ [1.0, 1.0j]
+        coefficients = np.stack(
+            [read_array(handle, name).astype(np.float64).reshape(-1, 2) @ [1.0, 1.0j] for name in names]
+        )
         reciprocal = np.array([handle['MillerIndices'].attrs[f'bg{axis}'] for axis in (1, 2, 3)], dtype=float)
         if reciprocal.shape != (3, 3):
             raise ValueError('the reciprocal lattice vectors are not three')
         gamma_only = 'TRUE' in str(attributes['gamma_only']).upper()
-        return gamma_only, int(attributes['ngm_g']), int(attributes['nspin']), reciprocal, miller, coefficients
+        return gamma_only, int(attributes['ngm_g']), n_spin, reciprocal, miller, coefficients

@@ -72,6 +72,10 @@ class QeRun:
         Name of the pseudopotential file of every element.
     hartree_energy : float or None
         Ry; of the density that the run ended with.
+    magnetization : float or None
+        Electrons of spin up less those of spin down, Bohr magnetons per cell; None without spin.
+    fixed_magnetization : float or None
+        The value at which the run held it (``tot_magnetization``); every spin has a Fermi level of its own then.
     """
 
     source: str
@@ -99,6 +103,8 @@ class QeRun:
     version: str
     pseudo_files: dict[str, str] = field(default_factory=dict)
     hartree_energy: float | None = None
+    magnetization: float | None = None
+    fixed_magnetization: float | None = None
 
 
 def read_scf_xml(path: str | Path) -> QeRun:
@@ -205,6 +211,10 @@ def _parse_run(root, output, source: str) -> QeRun:
         eigenvalues, occupations = (
             np.moveaxis(array.reshape(len(entries), 2, -1), 1, 0) for array in (eigenvalues, occupations)
         )
+    magnetization = float(_text(output, 'magnetization/total', '0')) if n_spin == 2 else None
+    fixed_magnetization = None
+    if n_spin == 2 and bands.find('two_fermi_energies') is not None:
+        fixed_magnetization = float(_text(root, 'input/bands/tot_magnetization') or round(magnetization, 6))
     grid = basis_set.find('fft_grid')
     fermi = _text(bands, 'fermi_energy') or _text(bands, 'highestOccupiedLevel')
     extensions = {
@@ -244,6 +254,8 @@ def _parse_run(root, output, source: str) -> QeRun:
             for species in output.findall('atomic_species/species')
         },
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
+        magnetization=magnetization,
+        fixed_magnetization=fixed_magnetization,
     )
 
 
@@ -253,9 +265,9 @@ def check_supported(run: QeRun):
     Raises
     ------
     ValueError
-        If the run is no scf run, or did not converge; if it is magnetic, noncollinear, charged, ultrasoft, PAW, or
-        uses a functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations
-        are not those of its electrons. The message names the file.
+        If the run is no scf run, or did not converge; if it is noncollinear, charged, ultrasoft, PAW, or uses a
+        functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations are not
+        those of its electrons. The message names the file.
     """
     reasons = {
         f'a run of type {run.calculation!r} does not tell whether the scf cycle converged; give the scf run': (
@@ -263,7 +275,6 @@ def check_supported(run: QeRun):
         ),
         'the scf cycle did not converge (pw.x says JOB DONE all the same); converge it first': not run.converged,
         'noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
-        'spin-polarised runs (nspin = 2) are not supported yet; use nspin = 1': run.n_spin == 2,
         f'the cell is charged (tot_charge = {run.total_charge:g}); only neutral cells are supported': (
             abs(run.total_charge) > 1e-8
         ),

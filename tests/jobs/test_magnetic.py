@@ -1,0 +1,88 @@
+"""The commands on a spin-polarised run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+
+pytestmark = pytest.mark.qe
+
+CONFIG = """
+structure: scf.xml
+density: charge-density.dat
+pseudos: {H: H.upf}
+basis: {size: sz, cutoff_radius: 5}
+kpoints: [2, 1, 1]
+output: hamiltonian.h5
+"""
+
+
+@pytest.fixture
+def workspace(antiferromagnet_run, tmp_path):
+    """A folder with the files of the run and a configuration."""
+    shutil.copy(antiferromagnet_run.xml, tmp_path / 'scf.xml')
+    shutil.copy(antiferromagnet_run.charge_density, tmp_path)
+    shutil.copy(antiferromagnet_run.folder / 'H.upf', tmp_path)
+    shutil.copy(antiferromagnet_run.potential, tmp_path / 'aiida.filplot')
+    (tmp_path / 'reconstruct.yaml').write_text(CONFIG)
+    return tmp_path
+
+
+def edit(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+def refused(result, *words):
+    assert result.exit_code == 2, result.stdout
+    assert result.stderr.startswith('hamlr: ')
+    assert result.stderr.count('\n') == 1
+    for word in words:
+        assert word in result.stderr
+
+
+def test_from_the_run_to_the_bands(workspace, hamlr):
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 0, result.stderr
+    assert 'magnetization: ' in result.stderr + result.stdout
+    hamiltonian = Hamiltonian.read(workspace / 'hamiltonian.h5')
+    assert hamiltonian.hamiltonian.shape == (2, hamiltonian.pattern.n_entries)
+    summary = json.loads((workspace / 'summary.json').read_text())
+    assert summary['n_spin'] == 2
+    assert summary['magnetization'] == pytest.approx(summary['run_magnetization'], abs=1e-6)
+    first, second = summary['magnetic_moments']
+    assert first == pytest.approx(-second, abs=1e-6)
+    assert 'two spins' in hamlr('info', 'hamiltonian.h5').stdout
+    result = hamlr('bands', 'hamiltonian.h5', '--mesh', 2, 2, 2, '-o', 'bands/mesh.h5')
+    assert result.exit_code == 0, result.stderr
+    energies = Bands.read(workspace / 'bands/mesh.h5').eigenvalues
+    assert energies.shape[0] == 2
+    assert np.abs(energies[0] - energies[1]).max() < 1e-4
+    assert json.loads((workspace / 'bands/summary.json').read_text())['n_spin'] == 2
+    result = hamlr('bands', 'hamiltonian.h5', '-o', 'bands/path.h5', '--plot', 'bands/path.png')
+    assert result.exit_code == 0, result.stderr
+    assert (workspace / 'bands/path.png').stat().st_size > 10_000
+    assert hamlr('bands', 'hamiltonian.h5', '--matrix', 'h0', '-o', 'bands/h0.h5').exit_code == 0
+    assert Bands.read(workspace / 'bands/h0.h5').eigenvalues.shape[0] == 1
+    assert 'two spins' in hamlr('info', 'bands/path.h5').stdout
+
+
+def test_potential_of_pp_is_that_of_one_spin(workspace, hamlr):
+    edit(workspace / 'reconstruct.yaml', 'density: charge-density.dat', 'potential: aiida.filplot')
+    refused(hamlr('reconstruct', 'reconstruct.yaml'), 'aiida.filplot', 'charge-density.dat or .hdf5 as density')
+
+
+def test_density_and_run_must_agree_in_spin(workspace, hamlr):
+    edit(workspace / 'scf.xml', '<lsda>true', '<lsda>false')
+    refused(hamlr('reconstruct', 'reconstruct.yaml'), 'charge-density.dat', '2 spin channels', 'scf.xml has 1')
+
+
+def test_learning_is_refused(workspace, hamlr):
+    assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
+    (workspace / 'train.yaml').write_text('data: {train: [hamiltonian.h5]}\n')
+    refused(hamlr('train', 'train.yaml'), 'hamiltonian.h5', 'spin-polarised (n_spin = 2)')
