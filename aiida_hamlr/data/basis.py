@@ -15,6 +15,11 @@ from aiida_hamlr.electronic.files import check_format, open_hdf5
 
 __all__ = ('BasisData',)
 
+#: What the node says of the gain of a contraction, by the keys of the files.
+BAND_ERRORS = tuple(
+    f'band_error_{bands}{recipe}_meV' for bands in ('occupied', 'conduction') for recipe in ('', '_plain')
+)
+
 
 class BasisData(Data):
     """Numerical atomic orbitals of one or several elements, one basis file for each."""
@@ -33,6 +38,19 @@ class BasisData(Data):
             default_factory=dict, description='Number of orbitals of an atom of each element'
         )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the pseudopotentials')
+        recipe: str = OrmMetadataField('', description='How the orbitals were made: contracted, plain or imported')
+        band_error_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
+            None, description='Mean error in meV of the occupied bands of the crystals of a contraction'
+        )
+        band_error_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='Mean error in meV of their lowest four conduction bands'
+        )
+        band_error_occupied_plain_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The error of the occupied bands that plain orbitals have there'
+        )
+        band_error_conduction_plain_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The error of the conduction bands that plain orbitals have there'
+        )
         content_hash: str = OrmMetadataField('', description='Sha256 of the radial functions of all elements')
 
     @staticmethod
@@ -102,6 +120,8 @@ class BasisData(Data):
                 'cutoffs': {element: species.cutoff_radius for element, species in basis.items()},
                 'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
                 'functional': functionals.pop() if functionals else '',
+                'recipe': ', '.join(sorted({species.metadata.get('recipe', '') for species in basis.values()})),
+                **{key: _mean(species.metadata.get(key) for species in basis.values()) for key in BAND_ERRORS},
                 'content_hash': basis.content_hash,
             }
         )
@@ -123,3 +143,9 @@ class BasisData(Data):
         if content_hash != self.content_hash:
             raise ValidationError('the basis files do not have the hash that the node records')
         return True
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -7,17 +7,18 @@ cells. Inside: bohr and Ry; results: eV.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from ase import Atoms
 from scipy import fft
+from scipy.interpolate import CubicSpline
 from scipy.linalg import block_diag, eigvalsh
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, lobpcg
 from scipy.special import spherical_jn
 
-from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.harmonics import real_harmonics
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.radial_integrals import simpson_weights
@@ -26,6 +27,12 @@ from aiida_hamlr.errors import NumericalError
 
 #: Up to this number of plane waves the matrix is diagonalised, beyond it the lowest states are found iteratively.
 DENSE_SIZE = 600
+
+#: Spacing of the wave numbers at which Bessel transforms are tabulated, bohr^-1.
+Q_STEP = 0.01
+
+#: Complex numbers on the FFT grid that are transformed together.
+BATCH_SIZE = 4_000_000
 
 #: Norm of the residual at which a state counts as found, Ry; the error of its energy is of the order of its square.
 RESIDUAL = 1e-6
@@ -54,6 +61,17 @@ class PlaneWaveHamiltonian:
         self.ecutwfc = ecutwfc
         self._potential = np.asarray(potential) / RYDBERG
         self._coefficients = fft.fftn(self._potential) / self._potential.size
+        self._q = np.arange(0.0, np.sqrt(ecutwfc) + 5 * Q_STEP, Q_STEP)
+        self._projector_tables = {
+            element: CubicSpline(
+                self._q,
+                [pseudos[element].projector_form_factor(p, self._q) for p in range(len(pseudos[element].projectors))],
+                axis=1,
+            )
+            for element in set(self.symbols)
+            if pseudos[element].projectors
+        }
+        self._orbital_tables: tuple[Basis | None, dict[str, CubicSpline]] = None, {}
 
     def plane_waves(self, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices (n, 3) of the reciprocal vectors and ``k + G`` (n, 3), bohr^-1, of a fractional k-point."""
@@ -74,16 +92,13 @@ class PlaneWaveHamiltonian:
         """Plane-wave coefficients (n, p) of all projectors, and the (p, p) coupling between them, Ry."""
         lengths = np.linalg.norm(vectors, axis=1)
         columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
-        transforms = {
-            element: [self.pseudos[element].projector_form_factor(p, lengths) for p in range(len(projectors))]
-            for element, projectors in ((e, self.pseudos[e].projectors) for e in set(self.symbols))
-        }
+        transforms = {element: table(lengths) for element, table in self._projector_tables.items()}
         for atom, element in enumerate(self.symbols):
             projectors = self.pseudos[element].projectors
             momenta = [projector.angular_momentum for projector in projectors]
             columns += [
                 self._expand(vectors, atom, l, transform)
-                for l, transform in zip(momenta, transforms[element], strict=True)
+                for l, transform in zip(momenta, transforms.get(element, ()), strict=True)
             ]
             blocks = [
                 [
@@ -110,27 +125,66 @@ class PlaneWaveHamiltonian:
         indices, vectors = self.plane_waves(kpoint)
         kinetic = (vectors**2).sum(axis=1)
         projectors, coupling = self._projectors(vectors)
+        local = self._local_potential(indices)
+
+        def apply(columns: np.ndarray) -> np.ndarray:
+            block = columns.reshape(len(indices), -1)
+            result = kinetic[:, None] * block + projectors @ (coupling @ (projectors.conj().T @ block))
+            return (result + local(block)).reshape(columns.shape)
+
+        return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
+
+    def _local_potential(self, indices: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Function: product of the local potential with columns of plane-wave coefficients, on the FFT grid.
+
+        The plane waves fill a box that is about half as long as the grid. Axis after axis is padded only when its turn
+        comes, which saves almost half of the work; the box begins at zero, as a shift of all indices only multiplies
+        the functions by a phase, which the way back takes off again.
+        """
         shape = self._potential.shape
-        # Plane waves beyond the grid's range fold back, as the products of the matrix do.
-        cells = np.ravel_multi_index(tuple((indices % shape).T), shape)
-        unique = len(np.unique(cells)) == len(cells)
+        shifted = indices - indices.min(axis=0)
+        box = tuple(int(n) + 1 for n in shifted.max(axis=0))
+        if any(n > full for n, full in zip(box, shape, strict=True)):
+            # Beyond the range of the grid plane waves fold back, as the products of the matrix do.
+            shifted, box = indices % np.array(shape), shape
+        cells = np.ravel_multi_index(tuple(shifted.T), box)
+        distinct = len(np.unique(cells)) == len(cells)
+        batch = max(1, BATCH_SIZE // self._potential.size)
 
-        def apply(vectors: np.ndarray) -> np.ndarray:
-            columns = vectors.reshape(len(cells), -1)
-            grid = np.zeros((columns.shape[1], self._potential.size), dtype=complex)
-            if unique:
-                grid[:, cells] = columns.T
+        def multiply(columns: np.ndarray) -> np.ndarray:
+            values = np.zeros((columns.shape[1], np.prod(box)), dtype=complex)
+            if distinct:
+                values[:, cells] = columns.T
             else:
-                np.add.at(grid.T, cells, columns)
-            product = fft.ifftn(grid.reshape(-1, *shape), axes=(1, 2, 3)) * self._potential
-            local = fft.fftn(product, axes=(1, 2, 3)).reshape(len(grid), -1)[:, cells].T
-            nonlocal_part = projectors @ (coupling @ (projectors.conj().T @ columns))
-            return (kinetic[:, None] * columns + local + nonlocal_part).reshape(vectors.shape)
+                np.add.at(values.T, cells, columns)
+            values = values.reshape(-1, *box)
+            for axis in (3, 2, 1):
+                values = fft.ifft(values, shape[axis - 1], axis=axis)
+            values *= self._potential
+            for axis in (1, 2, 3):
+                values = fft.fft(values, axis=axis, overwrite_x=True)
+                values = values[(slice(None),) * axis + (slice(box[axis - 1]),)]
+            return values.reshape(len(values), -1)[:, cells].T
 
-        return LinearOperator((len(cells), len(cells)), matvec=apply, matmat=apply, dtype=complex)
+        def in_batches(columns: np.ndarray) -> np.ndarray:
+            starts = range(0, columns.shape[1], batch)
+            return np.concatenate([multiply(columns[:, start : start + batch]) for start in starts], axis=1)
 
-    def eigenvalues(self, kpoint: np.ndarray, n_bands: int) -> np.ndarray:
+        return in_batches
+
+    def eigenvalues(
+        self, kpoint: np.ndarray, n_bands: int, start: np.ndarray | None = None, residual: float = RESIDUAL
+    ) -> np.ndarray:
         """(n_bands,) lowest plane-wave eigenvalues at a fractional k-point, eV.
+
+        Parameters
+        ----------
+        kpoint : (3,) array
+        n_bands : int
+        start : (n, m) array, optional
+            Plane-wave coefficients of approximate states, at least ``n_bands``, from which the iterations start.
+        residual : float
+            Norm of the residual at which a state counts as found, Ry.
 
         Raises
         ------
@@ -141,23 +195,24 @@ class PlaneWaveHamiltonian:
         if size <= DENSE_SIZE:
             return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
         kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
-        # a few states more than asked for, so that those asked for converge fast
-        n_states = n_bands + 4
-        random = np.random.default_rng(0)
-        start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
-        start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
+        if start is None:
+            # a few states more than asked for, so that those asked for converge fast
+            n_states = n_bands + 4
+            random = np.random.default_rng(0)
+            start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
+            start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
         preconditioner = diags_array(1.0 / (1.0 + kinetic))
         energies, _, history = lobpcg(
             self.operator(kpoint),
             start,
             M=preconditioner,
             largest=False,
-            tol=RESIDUAL,
+            tol=residual,
             maxiter=400,
             retResidualNormsHistory=True,
         )
         order = np.argsort(energies)[:n_bands]
-        if not np.max(history[-1][order]) < 10 * RESIDUAL:
+        if not np.max(history[-1][order]) < 10 * residual:
             raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
         return energies[order] * RYDBERG
 
@@ -165,20 +220,25 @@ class PlaneWaveHamiltonian:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""
         _, vectors = self.plane_waves(kpoint)
         lengths = np.linalg.norm(vectors, axis=1)
+        if self._orbital_tables[0] is not basis:
+            self._orbital_tables = basis, {e: self._tabulate(basis[e]) for e in sorted(set(self.symbols))}
+        transforms = {element: table(lengths) for element, table in self._orbital_tables[1].items()}
         columns = []
-        transforms = {}
-        for element in sorted(set(self.symbols)):
-            species = basis[element]
-            r = species.step * np.arange(len(species.shells[0].radial))
-            weights = simpson_weights(len(r), species.step) * r**2
-            transforms[element] = [
-                spherical_jn(shell.angular_momentum, lengths[:, None] * r) @ (weights * shell.radial)
-                for shell in species.shells
-            ]
         for atom, element in enumerate(self.symbols):
-            for shell, transform in zip(basis[element].shells, transforms[element], strict=True):
-                columns.append(self._expand(vectors, atom, shell.angular_momentum, transform))
+            for l, transform in zip(basis[element].angular_momenta, transforms[element], strict=True):
+                columns.append(self._expand(vectors, atom, l, transform))
         return np.concatenate(columns, axis=1)
+
+    def _tabulate(self, species: SpeciesBasis) -> CubicSpline:
+        """Bessel transforms of the radial functions of an element, ``(n_shells, n)`` at wave numbers ``(n,)``."""
+        r = species.step * np.arange(len(species.shells[0].radial))
+        weights = simpson_weights(len(r), species.step) * r**2
+        values = np.empty((len(species.shells), len(self._q)))
+        for l in set(species.angular_momenta):
+            rows = [i for i, other in enumerate(species.angular_momenta) if other == l]
+            table = np.array([species.shells[i].radial for i in rows]) * weights
+            values[rows] = table @ spherical_jn(l, r[:, None] * self._q)
+        return CubicSpline(self._q, values, axis=1)
 
     def project(self, basis: Basis, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hamiltonian (eV) and overlap between the Bloch sums of the orbitals, truncated at the cutoff.

@@ -1,10 +1,13 @@
 """Tests of the basis node."""
 
+from dataclasses import replace
+
 import pytest
 from aiida import orm
 from aiida.common.exceptions import ValidationError
 
 from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.electronic.basis import Basis
 
 
 def test_files(make_hamiltonian, zincblende, tmp_path):
@@ -21,6 +24,21 @@ def test_files(make_hamiltonian, zincblende, tmp_path):
     assert BasisData.from_file(tmp_path / 'Al.h5').elements == ['Al']
     with pytest.raises(ValueError, match='a basis of Al was already given'):
         BasisData.from_files([tmp_path / 'Al.h5', tmp_path / 'Al.h5'])
+
+
+def test_gain_of_a_contraction(make_hamiltonian, zincblende):
+    """What the elements were made with, and the mean of what is known of their errors."""
+    gain = {'recipe': 'contracted', 'band_error_occupied_meV': 12.0, 'band_error_occupied_plain_meV': 60.0}
+    species = {
+        element: replace(species, metadata=species.metadata | gain)
+        for element, species in make_hamiltonian(zincblende()).basis.items()
+    }
+    attributes = BasisData.from_basis(Basis(species)).store().base.attributes.all
+    assert attributes['recipe'] == 'contracted'
+    assert (attributes['band_error_occupied_meV'], attributes['band_error_occupied_plain_meV']) == (12.0, 60.0)
+    assert attributes['band_error_conduction_meV'] is None
+    query = orm.QueryBuilder().append(BasisData, filters=BasisData.fields.band_error_occupied_meV < 20.0)
+    assert attributes['content_hash'] in [node.content_hash for node in query.all(flat=True)]
 
 
 def test_fields(basis_node):

@@ -47,7 +47,8 @@ def test_files_of_other_codes_in_a_configuration(orb):
     [
         ((), 'give either --upf, to generate orbitals, or --from, to import them'),
         (('--upf', 'H.upf', '--from', 'H.orb'), 'give either --upf'),
-        (('--from', 'H.orb', '--cutoff-radius', 5), '--cutoff-radius and --contract are for generated orbitals'),
+        (('--from', 'H.orb', '--cutoff-radius', 5), 'are for generated orbitals'),
+        (('--from', 'H.orb', '--recipe', 'plain'), 'are for generated orbitals'),
         (('--from', 'H.orb', '--size', 's1'), 'H.orb: only of .pao files can orbitals be selected'),
         (('--from', 'H.orb'), 'H.orb: cannot be read'),
         (('--from', 'H.gto'), 'H.gto: not a known format of orbitals'),
