@@ -287,6 +287,10 @@ def contract_bases(
         'recipe': 'contracted',
         'n_primitives': N_PRIMITIVES,
         'crystals': names,
+        'structures': [
+            {'symbols': str(atoms.symbols), 'cell': atoms.cell.tolist(), 'positions': atoms.positions.tolist()}
+            for atoms in crystals
+        ],
         'ecutwfc_Ry': ecutwfc,
         **before.in_words('_plain'),
         **after.in_words(),

@@ -9,7 +9,7 @@ from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
-from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
@@ -19,6 +19,7 @@ def make_bases(
     output: Path,
     config: BasisConfig,
     crystals: Sequence[Path] = (),
+    plot: Path | None = None,
 ) -> Basis:
     """Generate bases and write their files, with ``summary.json`` beside them.
 
@@ -33,6 +34,8 @@ def make_bases(
     crystals : list of path, optional
         Structures on which the orbitals are contracted, all elements together; default: simple crystals of the
         elements.
+    plot : path, optional
+        PNG file with the bands of the first crystal in plane waves and in orbitals.
 
     Raises
     ------
@@ -55,6 +58,8 @@ def make_bases(
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe
     summary |= _gain(next(iter(basis.values())).metadata)
+    if plot is not None:
+        _plot(basis, pseudos, plot)
     if len(upfs) == 1:
         species = next(iter(basis.values()))
         _write(species, output, summary, size=sizes[species.element], functional=pseudos[species.element].functional)
@@ -93,6 +98,15 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     basis = read_basis(path, selection)
     _write(basis, output, summary, size=selection, imported_from=str(path))
     return basis
+
+
+def _plot(basis: Basis, pseudos: dict[str, Pseudopotential], output: Path):
+    from aiida_hamlr.electronic.basis_bands import bands_of_basis, crystal_of_basis
+    from aiida_hamlr.plotting.basis import plot_basis
+
+    atoms = crystal_of_basis(basis)
+    log(f'drawing the bands of {atoms.get_chemical_formula("metal")} into {output}')
+    plot_basis(bands_of_basis(atoms, pseudos, basis, progress=lambda kpoints: track(kpoints, 'k-points')), output)
 
 
 def _gain(metadata: dict) -> dict:

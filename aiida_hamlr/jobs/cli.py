@@ -119,10 +119,11 @@ def _recipes(**options) -> dict:
     multiple=True,
     help='Crystal of a few atoms to contract on.  [default: simple crystals of the elements]',
 )
+@click.option('--plot', type=_FILE, help='Draw bands of the first crystal, plain and contracted, into this PNG file.')
 @click.option(
     '-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5; for several elements a folder.'
 )
-def basis(upfs, imported, sizes, radii, recipe, structures, output):
+def basis(upfs, imported, sizes, radii, recipe, structures, plot, output):
     """Generate the orbitals of elements from their pseudopotentials, or import those of another code."""
     from aiida_hamlr.jobs.basis import import_basis, make_bases
     from aiida_hamlr.jobs.config import validate
@@ -131,14 +132,14 @@ def basis(upfs, imported, sizes, radii, recipe, structures, output):
     if bool(upfs) == (imported is not None):
         raise ValueError('give either --upf, to generate orbitals, or --from, to import them')
     if imported is not None:
-        if radii or recipe or structures:
+        if radii or recipe or structures or plot:
             raise ValueError(
-                '--cutoff-radius, --recipe and --structure are for generated orbitals; imported ones are as they are'
+                '--cutoff-radius, --recipe, --structure and --plot are for generated orbitals, not for imported ones'
             )
         import_basis(imported, sizes[0] if sizes else None, output)
         return
     content = {'size': 'dzp', 'recipe': recipe or 'contracted'} | _recipes(size=sizes, cutoff_radius=radii)
-    make_bases(upfs, output, validate(BasisConfig, content, 'options'), structures)
+    make_bases(upfs, output, validate(BasisConfig, content, 'options'), structures, plot)
 
 
 @main.command()

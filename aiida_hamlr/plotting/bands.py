@@ -13,7 +13,7 @@ from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
 
 #: How successive sets are drawn, so that each stays visible under the next: broad line, dashes, dots.
-_STYLES = (
+STYLES = (
     {'linewidth': 2.6, 'alpha': 0.45, 'color': COLOURS[0]},
     {'linewidth': 1.3, 'linestyle': (0, (5, 2)), 'color': COLOURS[1]},
     {'linestyle': 'none', 'marker': 'o', 'markersize': 2.2, 'markeredgewidth': 0, 'color': COLOURS[2]},
@@ -51,36 +51,41 @@ def plot_bands(
         If a set does not lie on a path, or there are more than four.
     """
     sets = [item if isinstance(item, Bands) else Bands.read(item) for item in sets]
-    if not 1 <= len(sets) <= len(_STYLES):
-        raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(_STYLES)} can be drawn together')
+    if not 1 <= len(sets) <= len(STYLES):
+        raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(STYLES)} can be drawn together')
     if any(item.distances is None for item in sets):
         raise ValueError('bands on a mesh cannot be drawn along a path')
-    styles = _STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
     with rc_context(SETTINGS):
         figure = new_figure(6.8, 4.8)
         axes = figure.add_subplot()
-        zeros = [_zero(item) for item in sets]
-        first = sets[0].eigenvalues[0, 0] - zeros[0]
-        crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
-        styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
-        for item, zero, style in zip(sets, zeros, styles, strict=True):
-            for start, stop in _segments(item.distances):
-                for spin in item.eigenvalues:
-                    axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style)
-        _label_path(axes, sets[0])
-        metal = not sets[0].attributes.get('gap_eV')
-        axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
-        axes.set_ylim(*window)
-        axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+        handles = draw_bands(axes, sets, window)
         if names:
-            handles = [Line2D([], [], **style) for style in styles]
             figure.legend(handles, names, loc='outside upper center', ncols=len(names))
         if title:
             axes.set_title(title)
         return save(figure, output)
 
 
-def _zero(bands: Bands) -> float:
+def draw_bands(axes, sets: Sequence[Bands], window: tuple[float, float]) -> list[Line2D]:
+    """Draw sets of bands into axes; the result stands for each in a legend."""
+    styles = STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
+    zeros = [zero_of_energy(item) for item in sets]
+    first = sets[0].eigenvalues[0, 0] - zeros[0]
+    crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
+    styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
+    for item, zero, style in zip(sets, zeros, styles, strict=True):
+        for start, stop in _segments(item.distances):
+            for spin in item.eigenvalues:
+                axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style)
+    _label_path(axes, sets[0])
+    metal = not sets[0].attributes.get('gap_eV')
+    axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
+    axes.set_ylim(*window)
+    axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    return [Line2D([], [], **style) for style in styles]
+
+
+def zero_of_energy(bands: Bands) -> float:
     """Valence band maximum, or the Fermi level of a metal, eV."""
     edge = bands.attributes.get('vbm_eV') if bands.attributes.get('gap_eV') else None
     return bands.attributes.get('fermi_level_eV', 0.0) if edge is None else edge

@@ -5,7 +5,7 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_hamlr.electronic import contraction
+from aiida_hamlr.electronic import basis_bands, contraction
 from aiida_hamlr.electronic.basis import SpeciesBasis
 
 
@@ -51,11 +51,14 @@ def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
 
 def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, monkeypatch):
     monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[:2])
-    result = hamlr('basis', '--upf', pseudos / 'Al.upf', '--size', 'sz', '--cutoff-radius', 8.0, '-o', 'Al.basis.h5')
+    monkeypatch.setattr(basis_bands, 'SPACING', 1.0)
+    command = ['basis', '--upf', pseudos / 'Al.upf', '--size', 'sz', '--cutoff-radius', 8.0, '-o', 'Al.basis.h5']
+    result = hamlr(*command, '--plot', 'bands.png')
     assert result.exit_code == 0, result.stderr
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert (summary['recipe'], summary['crystals'], summary['n_orbitals']) == ('contracted', ['Al'], 4)
     assert 0 < summary['band_error_occupied_meV'] < summary['band_error_occupied_plain_meV']
+    assert (tmp_path / 'bands.png').read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.mark.parametrize(
