@@ -32,7 +32,7 @@ def crystal_of_basis(basis: Basis) -> Atoms:
     """The first crystal on which a basis was contracted; of other bases a simple crystal of the elements."""
     for species in basis.values():
         for structure in species.metadata.get('structures', ())[:1]:
-            return Atoms(structure['symbols'], structure['positions'], cell=structure['cell'], pbc=True)
+            return Atoms(**structure)
     return simple_crystals(list(basis))[0]
 
 

@@ -64,6 +64,9 @@ RESIDUAL = 3e-5
 #: Combinations of primitives whose overlap eigenvalue is below it, relative to the largest, are left out as dependent.
 DEPENDENCE = 1e-8
 
+#: The same of what is not periodic along all axes; coordinates along the others do not count.
+SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
+
 #: Kinetic energy that the free atom's orbitals may have above the plane-wave cutoff, eV per electron.
 KINETIC_TAIL = 0.01
 
@@ -137,7 +140,7 @@ class _ReferenceBands:
         self.n_primitives = row
         n_bands = self.n_occupied + self.n_conduction
         self.matrices = []
-        for kpoint in KPOINTS:
+        for kpoint in kpoints_of(atoms):
             orbitals = plane_waves.orbitals(primitives, kpoint)
             projected = orbitals.conj().T @ (plane_waves.operator(kpoint) @ orbitals)
             projected, overlap = 0.5 * (projected + projected.conj().T), orbitals.conj().T @ orbitals
@@ -203,6 +206,11 @@ class _ReferenceBands:
         return total / nk, self.pull_back(gradient / nk, coefficients)
 
 
+def kpoints_of(atoms: Atoms) -> np.ndarray:
+    """(nk, 3) fractional k-points at which the bands of a crystal, slab, chain or molecule are compared."""
+    return KPOINTS if atoms.pbc.all() else np.unique(SLAB_KPOINTS * atoms.pbc, axis=0)
+
+
 def _lowest_states(hamiltonian: np.ndarray, overlap: np.ndarray, n: int) -> np.ndarray:
     """(n_functions, n) orthonormal lowest states; nearly dependent functions are put together first."""
     norms, vectors = np.linalg.eigh(overlap)
@@ -232,7 +240,7 @@ def contract_bases(
     cutoff_radius : mapping of str to float, optional
         bohr; elements that are left out have their default.
     structures : list of ase.Atoms, optional
-        The crystals, cells of a few atoms; default: `simple_crystals` of the elements.
+        The crystals or slabs (``pbc`` says which), cells of a few atoms; default: `simple_crystals` of the elements.
     ecutwfc : float, optional
         Plane-wave cutoff, Ry; default: the largest `suggested_cutoff`.
     confinement : SoftConfinement, optional
@@ -269,9 +277,9 @@ def contract_bases(
     primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in elements})
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudo) for pseudo in pseudos.values())
     references = []
-    names = [atoms.get_chemical_formula('metal') for atoms in crystals]
+    names = [atoms.get_chemical_formula('metal') + ' slab' * (not atoms.pbc.all()) for atoms in crystals]
     for name, atoms in zip(names, crystals, strict=True):
-        report(f'{name}: bands at {len(KPOINTS)} k-points, cutoff {ecutwfc:g} Ry')
+        report(f'{name}: bands at {len(kpoints_of(atoms))} k-points, cutoff {ecutwfc:g} Ry')
         n_orbitals = int(Basis(plain).n_orbitals(atoms.get_chemical_symbols()).sum())
         references.append(_ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals))
     start = _initial(plain)
@@ -288,7 +296,12 @@ def contract_bases(
         'n_primitives': N_PRIMITIVES,
         'crystals': names,
         'structures': [
-            {'symbols': str(atoms.symbols), 'cell': atoms.cell.tolist(), 'positions': atoms.positions.tolist()}
+            {
+                'symbols': str(atoms.symbols),
+                'cell': atoms.cell.tolist(),
+                'positions': atoms.positions.tolist(),
+                'pbc': atoms.pbc.tolist(),
+            }
             for atoms in crystals
         ],
         'ecutwfc_Ry': ecutwfc,

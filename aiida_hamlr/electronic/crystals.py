@@ -41,14 +41,20 @@ CLOSE_PACKED = ('fcc', 'bcc', 'hcp')
 #: Distance between molecules of two atoms beyond the length of one, Å.
 MOLECULE_MARGIN = 3.0
 
+#: Vacuum of a slab, Å.
+VACUUM = 5.0
+
 
 def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
-    """Small crystals in which every element occurs, with cells of one to four atoms.
+    """Small crystals in which every element occurs, with cells of one to four atoms, bulk before slabs.
 
     Every cation with every anion in the zincblende structure, its bonds the sum of the covalent radii. An element that
     is neither to any other has its own crystal: the one that it has if it is close-packed, the molecule if it has
     molecules of two atoms, and else the diamond structure. Two elements that are no cation and anion to each other,
     such as two anions, meet in compounds only as second neighbours; crystals of them alone would be of another world.
+
+    Zincblende and diamond come also as a slab of two layers (periodic along two axes only): its broken bonds make the
+    orbitals better for all lower symmetries, at less than the cost of the bulk.
 
     Parameters
     ----------
@@ -56,9 +62,11 @@ def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
     """
     elements = sorted(set(elements))
     pairs = [(a, b) for a, b in combinations(elements, 2) if _are_cation_and_anion(a, b)]
-    crystals = [bulk(a + b, 'zincblende', a=4 * _bond(a, b) / np.sqrt(3)) for a, b in pairs]
     alone = [element for element in elements if not any(element in pair for pair in pairs)]
-    return crystals + [_elemental(element) for element in alone]
+    covalent = pairs + [(element, element) for element in alone if _is_covalent(element)]
+    crystals = [bulk(a + b, 'zincblende', a=_lattice_constant(a, b)) for a, b in covalent]
+    crystals += [_elemental(element) for element in alone if not _is_covalent(element)]
+    return crystals + [_slab(a, b) for a, b in covalent]
 
 
 def _are_cation_and_anion(a: str, b: str) -> bool:
@@ -67,16 +75,26 @@ def _are_cation_and_anion(a: str, b: str) -> bool:
     return abs(ELECTRONEGATIVITY[a] - ELECTRONEGATIVITY[b]) > LEAST_DIFFERENCE
 
 
-def _bond(a: str, b: str) -> float:
-    return covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]]
+def _lattice_constant(a: str, b: str) -> float:
+    return 4 * (covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]]) / np.sqrt(3)
+
+
+def _slab(a: str, b: str) -> Atoms:
+    """Two (110) layers of zincblende, the surface on which cations and anions are equally many."""
+    long = _lattice_constant(a, b)
+    short = long / np.sqrt(2)
+    positions = [(0, 0, 0), (long / 4, short / 2, 0), (long / 2, short / 2, short / 2), (3 * long / 4, 0, short / 2)]
+    return Atoms([a, b, a, b], positions, cell=(long, short, short + VACUUM), pbc=(True, True, False))
 
 
 def _elemental(element: str) -> Atoms:
-    state = reference_states[atomic_numbers[element]] or {}
-    symmetry = state.get('symmetry')
-    if symmetry in CLOSE_PACKED:
-        return bulk(element, symmetry, a=state['a'], covera=state.get('c/a'))
-    if symmetry == 'diatom':
+    state = reference_states[atomic_numbers[element]]
+    if state['symmetry'] == 'diatom':
         lattice = bulk('X', 'fcc', a=np.sqrt(2) * (state['d'] + MOLECULE_MARGIN)).cell
         return Atoms([element] * 2, [(0, 0, 0), (0, 0, state['d'])], cell=lattice, pbc=True)
-    return bulk(element, 'diamond', a=4 * _bond(element, element) / np.sqrt(3))
+    return bulk(element, state['symmetry'], a=state['a'], covera=state.get('c/a'))
+
+
+def _is_covalent(element: str) -> bool:
+    state = reference_states[atomic_numbers[element]] or {}
+    return state.get('symmetry') not in (*CLOSE_PACKED, 'diatom')

@@ -41,7 +41,7 @@ def test_all_sets_have_the_band_edges_of_the_plane_waves(sets):
 
 
 def test_contracted_orbitals_remember_their_crystal(silicon):
-    structure = {'symbols': 'Si2', 'cell': np.eye(3).tolist(), 'positions': [[0, 0, 0], [0.5, 0.5, 0.5]]}
+    structure = {'symbols': 'Si2', 'cell': np.eye(3).tolist(), 'positions': [[0, 0, 0], [0.5, 0.5, 0.5]], 'pbc': True}
     plain = generate_basis(silicon['Si'], 'sz')
     assert crystal_of_basis(Basis({'Si': plain})).get_volume() > 20
     plain.metadata['structures'] = [structure]
