@@ -137,7 +137,9 @@ class BasisData(Data):
         given = pseudos or self.get_pseudos()
         missing = [element for element in basis if element not in given]
         if missing:
-            raise ValueError(f'no pseudopotential of {", ".join(missing)}: no calculation made the orbitals, give one')
+            raise ValueError(
+                f'no pseudopotential of {", ".join(missing)}: no calculation made the orbitals, give pseudopotentials'
+            )
         read = {
             element: Pseudopotential.from_text(given[element].get_content(), given[element].filename)
             for element in basis
