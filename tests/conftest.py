@@ -91,3 +91,23 @@ def zincblende():
         return bulk('AlAs', 'zincblende', a=a, cubic=cubic)
 
     return make
+
+
+@pytest.fixture
+def write_orb():
+    """Function: write an .orb file of ABACUS with one s function of hydrogen."""
+
+    def write(path):
+        r = 0.01 * np.arange(601)
+        values = np.exp(-0.5 * r**2) * np.cos(np.pi * r / 12) ** 2
+        values /= np.sqrt(np.sum((r * values) ** 2) * 0.01)
+        path.write_text(
+            'Element                     H\nRadius Cutoff(a.u.)         6\nLmax                        0\n'
+            'Number of Sorbital-->       1\nSUMMARY  END\n\n'
+            'Mesh                        601\ndr                          0.01\n'
+            '                Type                   L                   N\n                   0      0      0\n'
+            + '\n'.join(f'{value:.12e}' for value in values)
+        )
+        return path
+
+    return write

@@ -11,19 +11,23 @@ from aiida_hamlr.data.basis import BasisData
 
 __all__ = ('BasisCalculation',)
 
-KNOWN_PARAMETERS = ('size', 'cutoff_radius', 'contract')
+KNOWN_PARAMETERS = ('size', 'cutoff_radius', 'recipe')
+RECIPES = ('contracted', 'plain')
 
 
 def validate_parameters(value, _) -> str | None:
     """Return what is wrong with the parameters, or nothing."""
-    unknown = sorted(set(value.get_dict()) - set(KNOWN_PARAMETERS)) if value is not None else []
+    parameters = value.get_dict() if value is not None else {}
+    unknown = sorted(set(parameters) - set(KNOWN_PARAMETERS))
     if unknown:
         return f'unknown parameter {unknown[0]!r} of the basis; known are {", ".join(KNOWN_PARAMETERS)}'
+    if parameters.get('recipe', RECIPES[0]) not in RECIPES:
+        return f'`recipe` is {parameters["recipe"]!r}; known are {", ".join(RECIPES)}'
     return None
 
 
 class BasisCalculation(HamlrCalculation):
-    """Generate numerical atomic orbitals of every element from its pseudopotential."""
+    """Generate numerical atomic orbitals of some elements, together, from their pseudopotentials."""
 
     _COMMAND = 'basis'
     FOLDER = 'basis'
@@ -45,15 +49,15 @@ class BasisCalculation(HamlrCalculation):
             default=lambda: orm.Dict({'size': 'dzp'}),
             validator=validate_parameters,
             help='`size` (sz, szp, dzp, dzdp, tzp, tzdp) and `cutoff_radius` (bohr), one for all elements or a mapping '
-            'by chemical symbol; `contract`: whether to contract the orbitals on the bands of small crystals.',
+            'by chemical symbol; `recipe`: contracted (the default), on the bands of small crystals, or plain.',
         )
         spec.input_namespace(
             'structures',
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
-            help='Crystals of a few atoms on which the orbitals are contracted; by default zincblende cells of all '
-            'pairs of the elements.',
+            help='Crystals of a few atoms on which the orbitals are contracted; by default simple crystals of '
+            'the elements.',
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The orbitals of all elements.')
 
@@ -61,8 +65,8 @@ class BasisCalculation(HamlrCalculation):
     def validate_inputs(cls, inputs, namespace) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
         parameters = inputs['parameters'].get_dict() if 'parameters' in inputs else {}
-        if inputs.get('structures') and not parameters.get('contract'):
-            return '`structures` are for the contraction; set `contract` in the parameters'
+        if inputs.get('structures') and parameters.get('recipe') == 'plain':
+            return '`structures` are for contracted orbitals; the parameter `recipe` is plain'
         return super().validate_inputs(inputs, namespace)
 
     def prepare_for_submission(self, folder):
@@ -77,8 +81,8 @@ class BasisCalculation(HamlrCalculation):
             value = parameters.get(key)
             values = [f'{e}={v}' for e, v in sorted(value.items())] if isinstance(value, dict) else [value]
             command += [word for entry in values if entry is not None for word in (option, str(entry))]
-        if parameters.get('contract'):
-            command.append('--contract')
+        if 'recipe' in parameters:
+            command += ['--recipe', parameters['recipe']]
         for index, (_, structure) in enumerate(sorted(self.inputs.get('structures', {}).items())):
             name = f'structure_{index}.extxyz'
             with folder.open(name, 'w') as stream:
@@ -89,6 +93,7 @@ class BasisCalculation(HamlrCalculation):
         output = f'{self.FOLDER}/{self.filenames()[0]}' if single else self.FOLDER
         calc_info = self.get_calc_info([[*command, '-o', output]])
         calc_info.local_copy_list = copies
+        calc_info.retrieve_list.append((f'{self.FOLDER}/{self._SUMMARY_FILENAME}', '.', 0))
         calc_info.retrieve_temporary_list = [(f'{self.FOLDER}/{name}', '.', 0) for name in self.filenames()]
         return calc_info
 

@@ -10,7 +10,7 @@ __all__ = ('cmd_hamlr',)
 #: What a list shows of each kind of node, besides identifier and age.
 COLUMNS = {
     'hamiltonian': ('formula', 'origin', 'n_orbitals', 'n_pairs', 'gap', 'functional'),
-    'basis': ('elements', 'sizes', 'cutoffs', 'functional'),
+    'basis': ('elements', 'sizes', 'cutoffs', 'recipe', 'band_error_occupied_meV', 'functional'),
     'dataset': ('elements', 'n_train', 'n_validation', 'n_test', 'functional'),
     'model': ('species', 'variant', 'functional', 'metrics'),
 }
@@ -60,6 +60,22 @@ def cmd_show(node):
         rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
     rows += [[key, _short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
     echo.echo(tabulate(rows, tablefmt='plain'))
+
+
+@cmd_hamlr.command('plot-basis')
+@click.argument('node', type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)))
+@click.option('-o', '--output', type=click.Path(), required=True, help='PNG file.')
+@click.option('-F', '--pseudo-family', help='Pseudopotentials of orbitals that no calculation made.')
+@decorators.with_dbenv()
+def cmd_plot_basis(node, output, pseudo_family):
+    """Draw the bands of a simple crystal in plane waves and in the orbitals of NODE."""
+    from aiida.orm import load_group
+
+    try:
+        pseudos = load_group(pseudo_family).get_pseudos(elements=node.elements) if pseudo_family else None
+        echo.echo_success(f'wrote {node.plot(output, pseudos)}')
+    except ValueError as error:
+        echo.echo_critical(str(error))
 
 
 def _short(value, length: int = 32) -> str:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from aiida.common.exceptions import ValidationError
 from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.electronic.basis import FORMAT, VERSION, Basis, SpeciesBasis
 from aiida_hamlr.electronic.files import check_format, open_hdf5
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.io.bases import read_basis
 
 __all__ = ('BasisData',)
+
+#: What the node says of the gain of a contraction, by the keys of the files.
+BAND_ERRORS = tuple(
+    f'band_error_{bands}{recipe}_meV' for bands in ('occupied', 'conduction') for recipe in ('', '_plain')
+)
 
 
 class BasisData(Data):
@@ -33,6 +41,19 @@ class BasisData(Data):
             default_factory=dict, description='Number of orbitals of an atom of each element'
         )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the pseudopotentials')
+        recipe: str = OrmMetadataField('', description='How the orbitals were made: contracted, plain or imported')
+        band_error_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
+            None, description='Mean error in meV of the occupied bands of the crystals of a contraction'
+        )
+        band_error_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='Mean error in meV of their lowest four conduction bands'
+        )
+        band_error_occupied_plain_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The error of the occupied bands that plain orbitals have there'
+        )
+        band_error_conduction_plain_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='The error of the conduction bands that plain orbitals have there'
+        )
         content_hash: str = OrmMetadataField('', description='Sha256 of the radial functions of all elements')
 
     @staticmethod
@@ -41,20 +62,32 @@ class BasisData(Data):
         return f'{element}.basis.h5'
 
     @classmethod
-    def from_files(cls, paths: Iterable[str | Path], **kwargs) -> BasisData:
-        """Return a new node with the given basis files.
+    def from_files(
+        cls, paths: Iterable[str | Path], selections: Mapping[str, str] | None = None, **kwargs
+    ) -> BasisData:
+        """Return a new node with the given basis files, one of each element.
 
-        :raises ValueError: if a file is not a basis file, or two are of the same element.
+        Orbitals of SIESTA (``.ion.xml``), ABACUS (``.orb``) and OpenMX (``.pao``) are turned into basis files; their
+        metadata keep the format and the name of the original.
+
+        :param paths: the files.
+        :param selections: which orbitals of a ``.pao`` file, as in ``{'Al_CA19.pao': 's2p2d1'}``, by its name.
+        :raises ValueError: if a file holds no orbitals, or two are of the same element.
         """
         species: dict[str, tuple[SpeciesBasis, Path]] = {}
         for path in map(Path, paths):
-            basis = SpeciesBasis.read(path)
+            basis = read_basis(path, (selections or {}).get(path.name))
             if basis.element in species:
                 raise ValueError(f'{path}: a basis of {basis.element} was already given by {species[basis.element][1]}')
             species[basis.element] = (basis, path)
         node = cls(**kwargs)
-        for element, (_, path) in species.items():
-            node.base.repository.put_object_from_file(str(path.absolute()), cls.filename(element))
+        with tempfile.TemporaryDirectory() as folder:
+            for element, (basis, path) in species.items():
+                name, source = cls.filename(element), path
+                if path.suffix != '.h5':
+                    source = Path(folder) / name
+                    basis.write(source)
+                node.base.repository.put_object_from_file(str(source.absolute()), name)
         node._set_attributes(Basis({element: basis for element, (basis, _) in species.items()}))
         return node
 
@@ -86,6 +119,33 @@ class BasisData(Data):
         """Return the hash that Hamiltonians and models record."""
         return self.base.attributes.get('content_hash')
 
+    def get_pseudos(self) -> dict[str, UpfData]:
+        """Return the pseudopotentials from which a calculation made the orbitals, by element; none if none did."""
+        return {} if self.creator is None else dict(self.creator.inputs.pseudos)
+
+    def plot(self, path: str | Path, pseudos: Mapping[str, UpfData] | None = None) -> Path:
+        """Draw the bands of a simple crystal in plane waves and in the orbitals; takes about as long as making them.
+
+        :param path: PNG file.
+        :param pseudos: pseudopotentials by element; by default those from which the orbitals were made.
+        :raises ValueError: if an element has no pseudopotential.
+        """
+        from aiida_hamlr.electronic.basis_bands import bands_of_basis, crystal_of_basis
+        from aiida_hamlr.plotting.basis import plot_basis
+
+        basis = self.get_basis()
+        given = pseudos or self.get_pseudos()
+        missing = [element for element in basis if element not in given]
+        if missing:
+            raise ValueError(
+                f'no pseudopotential of {", ".join(missing)}: no calculation made the orbitals, give pseudopotentials'
+            )
+        read = {
+            element: Pseudopotential.from_text(given[element].get_content(), given[element].filename)
+            for element in basis
+        }
+        return plot_basis(bands_of_basis(crystal_of_basis(basis), read, basis), path)
+
     def _read(self, element: str) -> SpeciesBasis:
         with self.base.repository.open(self.filename(element), 'rb') as stream, open_hdf5(stream) as handle:
             check_format(handle, FORMAT, VERSION)
@@ -102,6 +162,8 @@ class BasisData(Data):
                 'cutoffs': {element: species.cutoff_radius for element, species in basis.items()},
                 'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
                 'functional': functionals.pop() if functionals else '',
+                'recipe': ', '.join(sorted({species.metadata.get('recipe', '') for species in basis.values()})),
+                **{key: _mean(species.metadata.get(key) for species in basis.values()) for key in BAND_ERRORS},
                 'content_hash': basis.content_hash,
             }
         )
@@ -123,3 +185,9 @@ class BasisData(Data):
         if content_hash != self.content_hash:
             raise ValidationError('the basis files do not have the hash that the node records')
         return True
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of what is known."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

@@ -49,7 +49,8 @@ def generate_basis(
     Every angular momentum gets the lowest solutions in the screened potential of the free pseudo-atom and a soft
     confinement: as many as its shells ask for. A valence shell asks for one, two or three functions (sz, dz, tz), a
     semicore shell (level of the free atom below -30 eV) for one, and the first angular momentum up to d that has no
-    occupied shell for the polarisation functions; an atom with s, p and d shells gets none.
+    valence shell for the polarisation functions (Zn with 3p in the semicore: p); an atom with s, p and d valence
+    shells gets none.
 
     Parameters
     ----------
@@ -82,10 +83,11 @@ def generate_basis(
     _check_levels(pseudo, levels)
     n_zeta, n_polarisation = SIZES[size]
     plan = defaultdict(list)
+    valence = {shell.angular_momentum for shell, level in levels.items() if level >= SEMICORE_LEVEL}
     for shell, level in levels.items():
         for zeta in range(1 if level < SEMICORE_LEVEL else n_zeta):
             plan[shell.angular_momentum].append((shell.label + ZETA_NAMES[zeta], 0.0 if zeta else shell.occupation))
-    polarised = next((l for l in range(LARGEST_POLARISATION + 1) if l not in plan), None)
+    polarised = next((l for l in range(LARGEST_POLARISATION + 1) if l not in valence), None)
     if polarised is not None and n_polarisation:
         for zeta in range(n_polarisation):
             plan[polarised].append((f'{LETTERS[polarised]} polarisation{ZETA_NAMES[zeta]}', 0.0))

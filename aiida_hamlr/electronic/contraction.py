@@ -12,14 +12,11 @@ in which by the variational theorem no term is negative, with L-BFGS and the Hel
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
 
 import numpy as np
 from ase import Atoms
-from ase.build import bulk
-from ase.data import atomic_numbers, covalent_radii
 from scipy.linalg import eigh
 from scipy.optimize import minimize
 from scipy.special import spherical_jn
@@ -27,6 +24,7 @@ from scipy.special import spherical_jn
 from aiida_hamlr.electronic.atom import PseudoAtom, SoftConfinement
 from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.basis_generation import default_cutoff_radius, generate_basis
+from aiida_hamlr.electronic.crystals import simple_crystals
 from aiida_hamlr.electronic.grid import fft_grid
 from aiida_hamlr.electronic.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.plane_waves import PlaneWaveHamiltonian
@@ -58,6 +56,17 @@ KPOINTS = np.array(
     ]
 )
 
+#: States beside those compared that the search for plane-wave eigenvalues follows, and its residual, Ry: the energies
+#: are then exact to a few micro-electronvolts.
+EXTRA_STATES = 4
+RESIDUAL = 3e-5
+
+#: Combinations of primitives whose overlap eigenvalue is below it, relative to the largest, are left out as dependent.
+DEPENDENCE = 1e-8
+
+#: The same of what is not periodic along all axes; coordinates along the others do not count.
+SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
+
 #: Kinetic energy that the free atom's orbitals may have above the plane-wave cutoff, eV per electron.
 KINETIC_TAIL = 0.01
 
@@ -68,6 +77,13 @@ class BandError:
 
     occupied: float
     conduction: float
+
+    def in_words(self, suffix: str = '') -> dict[str, float | None]:
+        """By the names of summaries and metadata, meV; None without conduction bands."""
+        return {
+            f'band_error_{name}{suffix}_meV': round(1e3 * value, 3) if np.isfinite(value) else None
+            for name, value in (('occupied', self.occupied), ('conduction', self.conduction))
+        }
 
 
 def suggested_cutoff(pseudo: Pseudopotential) -> float:
@@ -92,26 +108,27 @@ def suggested_cutoff(pseudo: Pseudopotential) -> float:
     return float(energies[below[0]]) if len(below) else float(energies[-1])
 
 
-def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
-    """Zincblende cells of every pair of the elements (diamond for an element with itself), bonds of covalent length."""
-    crystals = []
-    for a, b in combinations_with_replacement(sorted(set(elements)), 2):
-        bond = covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]]
-        crystals.append(bulk(a + b, 'zincblende', a=4 * bond / np.sqrt(3)))
-    return crystals
-
-
 class _ReferenceBands:
     """Hamiltonian and overlap of the primitives of one crystal, and its plane-wave eigenvalues, at all k-points."""
 
-    def __init__(self, atoms: Atoms, primitives: Basis, pseudos: Mapping[str, Pseudopotential], ecutwfc: float):
+    def __init__(
+        self,
+        atoms: Atoms,
+        primitives: Basis,
+        pseudos: Mapping[str, Pseudopotential],
+        ecutwfc: float,
+        n_orbitals: int,
+    ):
         ecutrho = 4 * ecutwfc
         potential = neutral_atom_potential(atoms, pseudos, fft_grid(atoms.cell[:], ecutrho), ecutrho)
         plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
         symbols = atoms.get_chemical_symbols()
         n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
-        self.n_occupied = max(1, round(n_electrons / 2))
-        n_bands = self.n_occupied + N_CONDUCTION
+        #: A half-filled band of an odd number of electrons counts as occupied.
+        self.n_occupied = max(1, int(np.ceil(n_electrons / 2 - 1e-6)))
+        #: A small basis may have fewer functions than there are bands to compare.
+        self.n_conduction = max(0, min(N_CONDUCTION, n_orbitals - self.n_occupied))
+        self.n_occupied = min(self.n_occupied, n_orbitals)
         #: (element, l, first row, number of primitives) of every atom's angular momenta
         self.layout: list[tuple[str, int, int, int]] = []
         row = 0
@@ -121,14 +138,15 @@ class _ReferenceBands:
                 self.layout.append((symbol, l, row, momenta.count(l)))
                 row += momenta.count(l) * (2 * l + 1)
         self.n_primitives = row
+        n_bands = self.n_occupied + self.n_conduction
         self.matrices = []
-        for kpoint in KPOINTS:
-            matrix = plane_waves.matrix(kpoint)
+        for kpoint in kpoints_of(atoms):
             orbitals = plane_waves.orbitals(primitives, kpoint)
-            exact = eigh(matrix, eigvals_only=True, subset_by_index=[0, n_bands - 1])
-            projected = orbitals.conj().T @ (matrix @ orbitals)
-            overlap = orbitals.conj().T @ orbitals
-            self.matrices.append((0.5 * (projected + projected.conj().T), overlap, exact))
+            projected = orbitals.conj().T @ (plane_waves.operator(kpoint) @ orbitals)
+            projected, overlap = 0.5 * (projected + projected.conj().T), orbitals.conj().T @ orbitals
+            start = orbitals @ _lowest_states(projected, overlap, n_bands + EXTRA_STATES)
+            exact = plane_waves.eigenvalues(kpoint, n_bands, start, RESIDUAL) / RYDBERG
+            self.matrices.append((projected, overlap, exact))
 
     @property
     def weights(self) -> np.ndarray:
@@ -136,7 +154,7 @@ class _ReferenceBands:
         return np.concatenate(
             [
                 np.full(self.n_occupied, 1 / self.n_occupied),
-                np.full(N_CONDUCTION, CONDUCTION_WEIGHT / N_CONDUCTION),
+                np.full(self.n_conduction, CONDUCTION_WEIGHT / max(1, self.n_conduction)),
             ]
         )
 
@@ -188,6 +206,20 @@ class _ReferenceBands:
         return total / nk, self.pull_back(gradient / nk, coefficients)
 
 
+def kpoints_of(atoms: Atoms) -> np.ndarray:
+    """(nk, 3) fractional k-points at which the bands of a crystal, slab, chain or molecule are compared."""
+    return KPOINTS if atoms.pbc.all() else np.unique(SLAB_KPOINTS * atoms.pbc, axis=0)
+
+
+def _lowest_states(hamiltonian: np.ndarray, overlap: np.ndarray, n: int) -> np.ndarray:
+    """(n_functions, n) orthonormal lowest states; nearly dependent functions are put together first."""
+    norms, vectors = np.linalg.eigh(overlap)
+    kept = norms > DEPENDENCE * norms[-1]
+    vectors = vectors[:, kept] / np.sqrt(norms[kept])
+    _, states = np.linalg.eigh(vectors.conj().T @ hamiltonian @ vectors)
+    return vectors @ states[:, :n]
+
+
 def contract_bases(
     pseudos: Mapping[str, Pseudopotential],
     size: str | Mapping[str, str] = 'dzp',
@@ -196,6 +228,7 @@ def contract_bases(
     ecutwfc: float | None = None,
     confinement: SoftConfinement | None = None,
     max_iterations: int = 300,
+    report: Callable[[str], None] = logger.info,
 ) -> Basis:
     """Optimise the bases of several elements together on small crystals; no DFT run, deterministic.
 
@@ -207,16 +240,19 @@ def contract_bases(
     cutoff_radius : mapping of str to float, optional
         bohr; elements that are left out have their default.
     structures : list of ase.Atoms, optional
-        The crystals, cells of a few atoms; default: `simple_crystals` of the elements.
+        The crystals or slabs (``pbc`` says which), cells of a few atoms; default: `simple_crystals` of the elements.
     ecutwfc : float, optional
         Plane-wave cutoff, Ry; default: the largest `suggested_cutoff`.
     confinement : SoftConfinement, optional
     max_iterations : int
+    report : callable, optional
+        Gets a line on how far it is.
 
     Returns
     -------
     Basis
-        The metadata hold the mean band errors of the plain and the contracted basis on the crystals (eV).
+        The metadata hold the crystals and the mean band errors of the plain and the contracted basis on them, as
+        ``band_error_occupied_meV``, ``band_error_occupied_plain_meV`` and the same of the conduction bands.
 
     Raises
     ------
@@ -240,24 +276,37 @@ def contract_bases(
     plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement) for e in elements}
     primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in elements})
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudo) for pseudo in pseudos.values())
-    references = [_ReferenceBands(atoms, primitives, pseudos, ecutwfc) for atoms in crystals]
+    references = []
+    names = [atoms.get_chemical_formula('metal') + ' slab' * (not atoms.pbc.all()) for atoms in crystals]
+    for name, atoms in zip(names, crystals, strict=True):
+        report(f'{name}: bands at {len(kpoints_of(atoms))} k-points, cutoff {ecutwfc:g} Ry')
+        n_orbitals = int(Basis(plain).n_orbitals(atoms.get_chemical_symbols()).sum())
+        references.append(_ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals))
     start = _initial(plain)
     before = _band_error(references, start)
     coefficients, iterations = _optimise(references, start, max_iterations)
     after = _band_error(references, coefficients)
-    logger.info(
-        'contracted %s: occupied %.1f -> %.1f meV, conduction %.1f -> %.1f meV in %d steps',
-        ', '.join(elements),
-        *(1e3 * x for x in (before.occupied, after.occupied, before.conduction, after.conduction)),
-        iterations,
+    report(
+        f'contracted {", ".join(elements)} in {iterations} steps; mean error of the bands, plain -> contracted: '
+        f'occupied {1e3 * before.occupied:.1f} -> {1e3 * after.occupied:.1f} meV, '
+        f'conduction {1e3 * before.conduction:.1f} -> {1e3 * after.conduction:.1f} meV'
     )
     record = {
         'recipe': 'contracted',
         'n_primitives': N_PRIMITIVES,
-        'crystals': [atoms.get_chemical_formula() for atoms in crystals],
+        'crystals': names,
+        'structures': [
+            {
+                'symbols': str(atoms.symbols),
+                'cell': atoms.cell.tolist(),
+                'positions': atoms.positions.tolist(),
+                'pbc': atoms.pbc.tolist(),
+            }
+            for atoms in crystals
+        ],
         'ecutwfc_Ry': ecutwfc,
-        'band_error_plain_eV': [before.occupied, before.conduction],
-        'band_error_eV': [after.occupied, after.conduction],
+        **before.in_words('_plain'),
+        **after.in_words(),
     }
     return Basis({e: _contracted(plain[e], primitives[e], pseudos[e], coefficients, record) for e in elements})
 
@@ -306,7 +355,8 @@ def _band_error(references: list[_ReferenceBands], coefficients: dict) -> BandEr
     deviations = [reference.deviations(coefficients) for reference in references]
     pairs = list(zip(references, deviations, strict=True))
     occupied = np.mean([d[:, : r.n_occupied].mean() for r, d in pairs])
-    conduction = np.mean([d[:, r.n_occupied :].mean() for r, d in pairs])
+    conduction = [d[:, r.n_occupied :].mean() for r, d in pairs if r.n_conduction]
+    conduction = np.mean(conduction) if conduction else np.nan
     return BandError(float(occupied) * RYDBERG, float(conduction) * RYDBERG)
 
 

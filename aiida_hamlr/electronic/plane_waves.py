@@ -7,8 +7,8 @@ cells. Inside: bohr and Ry; results: eV.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from ase import Atoms
@@ -19,7 +19,7 @@ from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, lobpcg
 from scipy.special import spherical_jn
 
-from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.harmonics import real_harmonics
 from aiida_hamlr.electronic.neutral_atom import Q_STEP
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
@@ -29,6 +29,9 @@ from aiida_hamlr.errors import NumericalError
 
 #: Up to this number of plane waves the matrix is diagonalised, beyond it the lowest states are found iteratively.
 DENSE_SIZE = 600
+
+#: Complex numbers on the FFT grid that are transformed together.
+BATCH_SIZE = 4_000_000
 
 #: Norm of the residual at which a state counts as found, Ry; the error of its energy is of the order of its square.
 RESIDUAL = 1e-6
@@ -57,6 +60,17 @@ class PlaneWaveHamiltonian:
         self.ecutwfc = ecutwfc
         self._potential = np.asarray(potential) / RYDBERG
         self._coefficients = fft.fftn(self._potential) / self._potential.size
+        self._q = np.arange(0.0, np.sqrt(ecutwfc) + 5 * Q_STEP, Q_STEP)
+        self._projector_tables = {
+            element: CubicSpline(
+                self._q,
+                [pseudos[element].projector_form_factor(p, self._q) for p in range(len(pseudos[element].projectors))],
+                axis=1,
+            )
+            for element in set(self.symbols)
+            if pseudos[element].projectors
+        }
+        self._orbital_tables: tuple[Basis | None, dict[str, CubicSpline]] = None, {}
 
     def plane_waves(self, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices (n, 3) of the reciprocal vectors and ``k + G`` (n, 3), bohr^-1, of a fractional k-point."""
@@ -77,15 +91,13 @@ class PlaneWaveHamiltonian:
         """Plane-wave coefficients (n, p) of all projectors, and the (p, p) coupling between them, Ry."""
         lengths = np.linalg.norm(vectors, axis=1)
         columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
-        transforms = {
-            element: [table(lengths) for table in tables] for element, tables in self._projector_tables.items()
-        }
+        transforms = {element: table(lengths) for element, table in self._projector_tables.items()}
         for atom, element in enumerate(self.symbols):
             projectors = self.pseudos[element].projectors
             momenta = [projector.angular_momentum for projector in projectors]
             columns += [
                 self._expand(vectors, atom, l, transform)
-                for l, transform in zip(momenta, transforms[element], strict=True)
+                for l, transform in zip(momenta, transforms.get(element, ()), strict=True)
             ]
             blocks = [
                 [
@@ -112,27 +124,66 @@ class PlaneWaveHamiltonian:
         indices, vectors = self.plane_waves(kpoint)
         kinetic = (vectors**2).sum(axis=1)
         projectors, coupling = self._projectors(vectors)
+        local = self._local_potential(indices)
+
+        def apply(columns: np.ndarray) -> np.ndarray:
+            block = columns.reshape(len(indices), -1)
+            result = kinetic[:, None] * block + projectors @ (coupling @ (projectors.conj().T @ block))
+            return (result + local(block)).reshape(columns.shape)
+
+        return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
+
+    def _local_potential(self, indices: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Function: product of the local potential with columns of plane-wave coefficients, on the FFT grid.
+
+        The plane waves fill a box that is about half as long as the grid. Axis after axis is padded only when its turn
+        comes, which saves almost half of the work; the box begins at zero, as a shift of all indices only multiplies
+        the functions by a phase, which the way back takes off again.
+        """
         shape = self._potential.shape
-        # Plane waves beyond the grid's range fold back, as the products of the matrix do.
-        cells = np.ravel_multi_index(tuple((indices % shape).T), shape)
-        unique = len(np.unique(cells)) == len(cells)
+        shifted = indices - indices.min(axis=0)
+        box = tuple(int(n) + 1 for n in shifted.max(axis=0))
+        if any(n > full for n, full in zip(box, shape, strict=True)):
+            # Beyond the range of the grid plane waves fold back, as the products of the matrix do.
+            shifted, box = indices % np.array(shape), shape
+        cells = np.ravel_multi_index(tuple(shifted.T), box)
+        distinct = len(np.unique(cells)) == len(cells)
+        batch = max(1, BATCH_SIZE // self._potential.size)
 
-        def apply(vectors: np.ndarray) -> np.ndarray:
-            columns = vectors.reshape(len(cells), -1)
-            grid = np.zeros((columns.shape[1], self._potential.size), dtype=complex)
-            if unique:
-                grid[:, cells] = columns.T
+        def multiply(columns: np.ndarray) -> np.ndarray:
+            values = np.zeros((columns.shape[1], np.prod(box)), dtype=complex)
+            if distinct:
+                values[:, cells] = columns.T
             else:
-                np.add.at(grid.T, cells, columns)
-            product = fft.ifftn(grid.reshape(-1, *shape), axes=(1, 2, 3)) * self._potential
-            local = fft.fftn(product, axes=(1, 2, 3)).reshape(len(grid), -1)[:, cells].T
-            nonlocal_part = projectors @ (coupling @ (projectors.conj().T @ columns))
-            return (kinetic[:, None] * columns + local + nonlocal_part).reshape(vectors.shape)
+                np.add.at(values.T, cells, columns)
+            values = values.reshape(-1, *box)
+            for axis in (3, 2, 1):
+                values = fft.ifft(values, shape[axis - 1], axis=axis)
+            values *= self._potential
+            for axis in (1, 2, 3):
+                values = fft.fft(values, axis=axis, overwrite_x=True)
+                values = values[(slice(None),) * axis + (slice(box[axis - 1]),)]
+            return values.reshape(len(values), -1)[:, cells].T
 
-        return LinearOperator((len(cells), len(cells)), matvec=apply, matmat=apply, dtype=complex)
+        def in_batches(columns: np.ndarray) -> np.ndarray:
+            starts = range(0, columns.shape[1], batch)
+            return np.concatenate([multiply(columns[:, start : start + batch]) for start in starts], axis=1)
 
-    def eigenvalues(self, kpoint: np.ndarray, n_bands: int) -> np.ndarray:
+        return in_batches
+
+    def eigenvalues(
+        self, kpoint: np.ndarray, n_bands: int, start: np.ndarray | None = None, residual: float = RESIDUAL
+    ) -> np.ndarray:
         """(n_bands,) lowest plane-wave eigenvalues at a fractional k-point, eV.
+
+        Parameters
+        ----------
+        kpoint : (3,) array
+        n_bands : int
+        start : (n, m) array, optional
+            Plane-wave coefficients of approximate states, at least ``n_bands``, from which the iterations start.
+        residual : float
+            Norm of the residual at which a state counts as found, Ry.
 
         Raises
         ------
@@ -143,23 +194,27 @@ class PlaneWaveHamiltonian:
         if size <= DENSE_SIZE:
             return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
         kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
-        # a few states more than asked for, so that those asked for converge fast
-        n_states = n_bands + 4
-        random = np.random.default_rng(0)
-        start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
-        start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
+        if start is None:
+            # a few states more than asked for, so that those asked for converge fast
+            n_states = n_bands + 4
+            random = np.random.default_rng(0)
+            start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
+            start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
         preconditioner = diags_array(1.0 / (1.0 + kinetic))
-        energies, _, history = lobpcg(
-            self.operator(kpoint),
-            start,
-            M=preconditioner,
-            largest=False,
-            tol=RESIDUAL,
-            maxiter=400,
-            retResidualNormsHistory=True,
-        )
+        with warnings.catch_warnings():
+            # It warns of residuals a little above the tolerance; what counts is checked below.
+            warnings.simplefilter('ignore', UserWarning)
+            energies, _, history = lobpcg(
+                self.operator(kpoint),
+                start,
+                M=preconditioner,
+                largest=False,
+                tol=residual,
+                maxiter=400,
+                retResidualNormsHistory=True,
+            )
         order = np.argsort(energies)[:n_bands]
-        if not np.max(history[-1][order]) < 10 * RESIDUAL:
+        if not np.max(history[-1][order]) < 10 * residual:
             raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
         return energies[order] * RYDBERG
 
@@ -167,46 +222,25 @@ class PlaneWaveHamiltonian:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""
         _, vectors = self.plane_waves(kpoint)
         lengths = np.linalg.norm(vectors, axis=1)
-        tables = self._orbital_tables(basis)
-        transforms = {element: [table(lengths) for table in tables[element]] for element in tables}
+        if self._orbital_tables[0] is not basis:
+            self._orbital_tables = basis, {e: self._tabulate(basis[e]) for e in sorted(set(self.symbols))}
+        transforms = {element: table(lengths) for element, table in self._orbital_tables[1].items()}
         columns = []
         for atom, element in enumerate(self.symbols):
-            for shell, transform in zip(basis[element].shells, transforms[element], strict=True):
-                columns.append(self._expand(vectors, atom, shell.angular_momentum, transform))
+            for l, transform in zip(basis[element].angular_momenta, transforms[element], strict=True):
+                columns.append(self._expand(vectors, atom, l, transform))
         return np.concatenate(columns, axis=1)
 
-    def _orbital_tables(self, basis: Basis) -> dict[str, list[CubicSpline]]:
-        """Bessel transform ``int r^2 R(r) j_l(q r) dr`` of every shell of the elements that occur, bohr^3/2."""
-        q, tables, bessel = self._lengths, {}, {}
-        for element in sorted(set(self.symbols)):
-            species = basis[element]
-            r = species.step * np.arange(len(species.shells[0].radial))
-            weights = simpson_weights(len(r), species.step) * r**2
-            tables[element] = []
-            for shell in species.shells:
-                # Elements share their mesh, as a rule.
-                mesh = shell.angular_momentum, species.step, len(r)
-                if mesh not in bessel:
-                    bessel[mesh] = spherical_jn(shell.angular_momentum, q[:, None] * r)
-                tables[element].append(CubicSpline(q, bessel[mesh] @ (weights * shell.radial)))
-        return tables
-
-    @cached_property
-    def _lengths(self) -> np.ndarray:
-        """Wave vectors' lengths up to the cutoff at which radial functions are tabulated, bohr^-1."""
-        return np.arange(0.0, np.sqrt(self.ecutwfc) + 2 * Q_STEP, Q_STEP)
-
-    @cached_property
-    def _projector_tables(self) -> dict[str, list[CubicSpline]]:
-        """Form factor of every projector of the elements that occur, bohr^3/2."""
-        pseudos = {element: self.pseudos[element] for element in sorted(set(self.symbols))}
-        return {
-            element: [
-                CubicSpline(self._lengths, pseudo.projector_form_factor(p, self._lengths))
-                for p in range(len(pseudo.projectors))
-            ]
-            for element, pseudo in pseudos.items()
-        }
+    def _tabulate(self, species: SpeciesBasis) -> CubicSpline:
+        """Bessel transforms of the radial functions of an element, ``(n_shells, n)`` at wave numbers ``(n,)``."""
+        r = species.step * np.arange(len(species.shells[0].radial))
+        weights = simpson_weights(len(r), species.step) * r**2
+        values = np.empty((len(species.shells), len(self._q)))
+        for l in set(species.angular_momenta):
+            rows = [i for i, other in enumerate(species.angular_momenta) if other == l]
+            table = np.array([species.shells[i].radial for i in rows]) * weights
+            values[rows] = table @ spherical_jn(l, r[:, None] * self._q)
+        return CubicSpline(self._q, values, axis=1)
 
     def project(self, basis: Basis, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Hamiltonian (eV) and overlap between the Bloch sums of the orbitals, truncated at the cutoff.

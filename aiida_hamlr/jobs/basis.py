@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
-from aiida_hamlr.electronic.contraction import contract_bases
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
-from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
@@ -19,7 +18,8 @@ def make_bases(
     upfs: Sequence[Path],
     output: Path,
     config: BasisConfig,
-    crystals: Sequence[Path] | None = None,
+    crystals: Sequence[Path] = (),
+    plot: Path | None = None,
 ) -> Basis:
     """Generate bases and write their files, with ``summary.json`` beside them.
 
@@ -30,10 +30,12 @@ def make_bases(
     output : path
         The file of a single element; of several, the folder that gets ``El.basis.h5`` of each.
     config : BasisConfig
-        Size and cutoff radius of all elements or of single ones.
+        Recipe; size and cutoff radius of all elements or of single ones.
     crystals : list of path, optional
-        Structures on which the orbitals are contracted, all elements together; an empty list: simple crystals of the
-        elements. None: plain orbitals.
+        Structures on which the orbitals are contracted, all elements together; default: simple crystals of the
+        elements.
+    plot : path, optional
+        PNG file with the bands of the first crystal in plane waves and in orbitals.
 
     Raises
     ------
@@ -50,17 +52,14 @@ def make_bases(
     unknown = sorted({*config.recipes, *config.files} - set(pseudos))
     if unknown:
         raise ValueError(f'there is no pseudopotential of {unknown[0]}, for which a basis is asked')
-    recipes = {element: config.recipe(element) for element in pseudos}
-    sizes = {element: recipe.size for element, recipe in recipes.items()}
-    if crystals is None:
-        basis = basis_of_config(config, pseudos, 'options')
-    else:
-        structures = [read_structure(path) for path in crystals]
-        radii = {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius}
-        basis = contract_bases(pseudos, sizes, radii, structures)
-        summary['band_error_plain_eV'], summary['band_error_eV'] = (
-            next(iter(basis.values())).metadata[key] for key in ('band_error_plain_eV', 'band_error_eV')
-        )
+    if crystals and config.recipe == 'plain':
+        raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
+    sizes = {element: config.of_element(element).size for element in pseudos}
+    basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
+    summary['recipe'] = config.recipe
+    summary |= _gain(next(iter(basis.values())).metadata)
+    if plot is not None:
+        _plot(basis, pseudos, plot)
     if len(upfs) == 1:
         species = next(iter(basis.values()))
         _write(species, output, summary, size=sizes[species.element], functional=pseudos[species.element].functional)
@@ -99,6 +98,20 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     basis = read_basis(path, selection)
     _write(basis, output, summary, size=selection, imported_from=str(path))
     return basis
+
+
+def _plot(basis: Basis, pseudos: dict[str, Pseudopotential], output: Path):
+    from aiida_hamlr.electronic.basis_bands import bands_of_basis, crystal_of_basis
+    from aiida_hamlr.plotting.basis import plot_basis
+
+    atoms = crystal_of_basis(basis)
+    log(f'drawing the bands of {atoms.get_chemical_formula("metal")} into {output}')
+    plot_basis(bands_of_basis(atoms, pseudos, basis, progress=lambda kpoints: track(kpoints, 'k-points')), output)
+
+
+def _gain(metadata: dict) -> dict:
+    """What a contraction gained, for the summary; nothing for plain orbitals."""
+    return {key: value for key, value in metadata.items() if key == 'crystals' or key.startswith('band_error_')}
 
 
 def _write(basis: SpeciesBasis, output: Path, summary: JobSummary, **origin):

@@ -106,18 +106,24 @@ def _recipes(**options) -> dict:
     metavar='BOHR',
     help='Where the orbitals end, for all elements or as Al=8.0 for one.  [default: 8, first row 7]',
 )
-@click.option('--contract', is_flag=True, help='Contract the orbitals on the bands of small crystals; no DFT run.')
+@click.option(
+    '--recipe',
+    type=click.Choice(['contracted', 'plain']),
+    help='contracted: all elements together, on the bands of small crystals, no DFT run; plain: the lowest solutions '
+    'of the confined atom.  [default: contracted]',
+)
 @click.option(
     '--structure',
     'structures',
     type=_FILE,
     multiple=True,
-    help='Crystal of a few atoms for --contract.  [default: zincblende cells of all pairs of elements]',
+    help='Crystal of a few atoms to contract on.  [default: simple crystals of the elements]',
 )
+@click.option('--plot', type=_FILE, help='Draw bands of the first crystal, plain and contracted, into this PNG file.')
 @click.option(
     '-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5; for several elements a folder.'
 )
-def basis(upfs, imported, sizes, radii, contract, structures, output):
+def basis(upfs, imported, sizes, radii, recipe, structures, plot, output):
     """Generate the orbitals of elements from their pseudopotentials, or import those of another code."""
     from aiida_hamlr.jobs.basis import import_basis, make_bases
     from aiida_hamlr.jobs.config import validate
@@ -126,14 +132,14 @@ def basis(upfs, imported, sizes, radii, contract, structures, output):
     if bool(upfs) == (imported is not None):
         raise ValueError('give either --upf, to generate orbitals, or --from, to import them')
     if imported is not None:
-        if radii or contract:
-            raise ValueError('--cutoff-radius and --contract are for generated orbitals; imported ones are as they are')
+        if radii or recipe or structures or plot:
+            raise ValueError(
+                '--cutoff-radius, --recipe, --structure and --plot are for generated orbitals, not for imported ones'
+            )
         import_basis(imported, sizes[0] if sizes else None, output)
         return
-    if structures and not contract:
-        raise ValueError('--structure is for --contract; add it')
-    config = validate(BasisConfig, {'size': 'dzp'} | _recipes(size=sizes, cutoff_radius=radii), 'options')
-    make_bases(upfs, output, config, list(structures) if contract else None)
+    content = {'size': 'dzp', 'recipe': recipe or 'contracted'} | _recipes(size=sizes, cutoff_radius=radii)
+    make_bases(upfs, output, validate(BasisConfig, content, 'options'), structures, plot)
 
 
 @main.command()

@@ -86,7 +86,7 @@ def _describe_basis(path: Path) -> list[str]:
     return [
         f'orbitals of {species.element}: {species.n_orbitals} per atom, {_shells(species)}',
         f'content hash {species.content_hash}',
-        *(f'{key}: {_short(value)}' for key, value in species.metadata.items()),
+        *(f'{key}: {_short(value)}' for key, value in species.metadata.items() if key != 'structures'),
     ]
 
 

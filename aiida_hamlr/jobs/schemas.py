@@ -13,6 +13,7 @@ from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 
 Mesh = tuple[PositiveInt, PositiveInt, PositiveInt]
 Size = Literal['sz', 'szp', 'dzp', 'dzdp', 'tzp', 'tzdp']
+Recipe = Literal['contracted', 'plain']
 
 
 def _element(symbol: str) -> str:
@@ -51,6 +52,10 @@ class BasisConfig(Config):
     ``{size: dzp, N: {cutoff_radius: 7.0}, Al: Al.basis.h5}``. Nothing is generated unless a size is given.
     """
 
+    #: contracted: on the bands of small crystals of the elements, all that are generated together; plain: the lowest
+    #: solutions of the confined atom
+    recipe: Recipe = 'contracted'
+
     size: Size | None = None
     #: bohr; null: the default of the element
     cutoff_radius: PositiveFloat | None = None
@@ -70,7 +75,7 @@ class BasisConfig(Config):
         recipes = {key: value for key, value in elements.items() if isinstance(value, dict)}
         return {**rest, 'files': files, 'recipes': recipes}
 
-    def recipe(self, element: str) -> BasisRecipe:
+    def of_element(self, element: str) -> BasisRecipe:
         """How to generate the orbitals of an element; its size is None if none is given."""
         own = self.recipes.get(element, BasisRecipe())
         return BasisRecipe(size=own.size or self.size, cutoff_radius=own.cutoff_radius or self.cutoff_radius)

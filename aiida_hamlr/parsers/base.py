@@ -17,8 +17,6 @@ __all__ = ('HamlrParser',)
 class HamlrParser(Parser):
     """Base class: turns the exit status of the executable into an exit code."""
 
-    _HAS_SUMMARY = True
-
     def parse(self, retrieved_temporary_folder: str | None = None, **kwargs) -> ExitCode | None:
         """Parse the retrieved files into output nodes."""
         if retrieved_temporary_folder is None:
@@ -78,8 +76,6 @@ class HamlrParser(Parser):
         )
 
     def _parse_summary(self) -> tuple[dict | None, ExitCode | None]:
-        if not self._HAS_SUMMARY:
-            return None, None
         text = self._read(HamlrCalculation._SUMMARY_FILENAME)
         if text is None:
             return None, self.missing(HamlrCalculation._SUMMARY_FILENAME, None)

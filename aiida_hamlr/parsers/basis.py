@@ -11,9 +11,6 @@ __all__ = ('BasisParser',)
 class BasisParser(HamlrParser):
     """Make a basis node of the files."""
 
-    # The summary is not retrieved: the attributes of the node say the same.
-    _HAS_SUMMARY = False
-
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the orbitals of all elements."""
         paths = [folder / BasisData.filename(element) for element in sorted(self.node.inputs.pseudos)]

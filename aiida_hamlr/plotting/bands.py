@@ -13,7 +13,7 @@ from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
 
 #: How successive sets are drawn, so that each stays visible under the next: broad line, dashes, dots.
-_STYLES = (
+STYLES = (
     {'linewidth': 2.6, 'alpha': 0.45, 'color': COLOURS[0]},
     {'linewidth': 1.3, 'linestyle': (0, (5, 2)), 'color': COLOURS[1]},
     {'linestyle': 'none', 'marker': 'o', 'markersize': 2.2, 'markeredgewidth': 0, 'color': COLOURS[2]},
@@ -55,39 +55,45 @@ def plot_bands(
         If a set does not lie on a path, or there are more than four.
     """
     sets = [item if isinstance(item, Bands) else Bands.read(item) for item in sets]
-    if not 1 <= len(sets) <= len(_STYLES):
-        raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(_STYLES)} can be drawn together')
+    if not 1 <= len(sets) <= len(STYLES):
+        raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(STYLES)} can be drawn together')
     if any(item.distances is None for item in sets):
         raise ValueError('bands on a mesh cannot be drawn along a path')
-    styles = _STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
     with rc_context(SETTINGS):
         figure = new_figure(6.8, 4.8)
         axes = figure.add_subplot()
-        zeros = [_zero(item) for item in sets]
-        first = sets[0].eigenvalues[0, 0] - zeros[0]
-        crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
-        styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
-        for item, zero, style in zip(sets, zeros, styles, strict=True):
-            for start, stop in _segments(item.distances):
-                for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
-                    axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style_of_spin)
-        _label_path(axes, sets[0])
-        metal = not sets[0].attributes.get('gap_eV')
-        axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
-        axes.set_ylim(*window)
-        axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
-        entries = list(zip(styles, names, strict=True)) if names else []
-        if max(map(_n_spin, sets)) == 2:
-            entries = [(style | {'color': GREY}, name) for style, name in entries]
-            single = {'linewidth': 1.4}
-            entries += zip(_of_spins(single, max(sets, key=_n_spin), len(sets)), ('spin up', 'spin down'), strict=True)
-        if entries:
-            handles = [Line2D([], [], **style) for style, _ in entries]
-            labels = [name for _, name in entries]
-            figure.legend(handles, labels, loc='outside upper center', ncols=len(entries))
+        handles, labels = draw_bands(axes, sets, window, names)
+        if labels:
+            figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
         if title:
             axes.set_title(title)
         return save(figure, output)
+
+
+def draw_bands(
+    axes, sets: Sequence[Bands], window: tuple[float, float], names: Sequence[str] = ()
+) -> tuple[list[Line2D], list[str]]:
+    """Draw sets of bands into axes, and return handles and labels for a legend of the named sets and the spins."""
+    styles = STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
+    zeros = [zero_of_energy(item) for item in sets]
+    first = sets[0].eigenvalues[0, 0] - zeros[0]
+    crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
+    styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
+    for item, zero, style in zip(sets, zeros, styles, strict=True):
+        for start, stop in _segments(item.distances):
+            for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
+                axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style_of_spin)
+    _label_path(axes, sets[0])
+    metal = not sets[0].attributes.get('gap_eV')
+    axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
+    axes.set_ylim(*window)
+    axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    entries = list(zip(styles, names, strict=True)) if names else []
+    if max(map(_n_spin, sets)) == 2:
+        entries = [(style | {'color': GREY}, name) for style, name in entries]
+        single = {'linewidth': 1.4}
+        entries += zip(_of_spins(single, max(sets, key=_n_spin), len(sets)), ('spin up', 'spin down'), strict=True)
+    return [Line2D([], [], **style) for style, _ in entries], [name for _, name in entries]
 
 
 def _n_spin(bands: Bands) -> int:
@@ -101,7 +107,7 @@ def _of_spins(style: dict, bands: Bands, n_sets: int) -> list[dict]:
     return [style | (spin if n_sets == 1 else {'color': spin['color']}) for spin in _SPIN_STYLES]
 
 
-def _zero(bands: Bands) -> float:
+def zero_of_energy(bands: Bands) -> float:
     """Valence band maximum, or the Fermi level of a metal, eV."""
     edge = bands.attributes.get('vbm_eV') if bands.attributes.get('gap_eV') else None
     return bands.attributes.get('fermi_level_eV', 0.0) if edge is None else edge

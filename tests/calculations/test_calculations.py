@@ -94,13 +94,17 @@ def test_basis(prepare, make_inputs):
 
 
 def test_contracted_basis(prepare, make_inputs, structure):
-    """The crystals travel as files, and only with a contraction."""
+    """The crystals travel as files, and not with plain orbitals."""
     inputs = {**make_inputs('hamlr.basis'), 'structures': {'bulk': structure}}
-    assert 'contract' in problem('hamlr.basis', inputs)
-    inputs['parameters'] = orm.Dict({'size': 'szp', 'contract': True})
+    inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'plain'})
+    assert 'plain' in problem('hamlr.basis', inputs)
+    inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'lean'})
+    assert "'lean'; known are contracted, plain" in problem('hamlr.basis', inputs)
+    inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'contracted'})
     calc_info, folder = prepare('hamlr.basis', inputs)
     command = calc_info.codes_info[0].cmdline_params
-    assert command[-5:] == ['--contract', '--structure', 'structure_0.extxyz', '-o', 'basis']
+    assert command[-6:] == ['--recipe', 'contracted', '--structure', 'structure_0.extxyz', '-o', 'basis']
+    assert ('basis/summary.json', '.', 0) in calc_info.retrieve_list
     assert 'structure_0.extxyz' in folder.get_content_list()
 
 

@@ -127,6 +127,14 @@ def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
     assert 'Al' in result.output
 
 
+def test_figure_of_a_basis_that_nobody_calculated(invoke, basis_node, tmp_path):
+    """Without pseudopotentials there are no bands to draw."""
+    result = invoke(verdi, 'data', 'hamlr', 'plot-basis', basis_node.pk, '-o', tmp_path / 'bands.png')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'no pseudopotential of Al, As' in result.output
+    assert not (tmp_path / 'bands.png').exists()
+
+
 def test_empty_list(aiida_profile_clean, invoke):
     """An empty profile has nothing to list."""
     assert 'there are no model nodes' in invoke(verdi, 'data', 'hamlr', 'list', 'model').output

@@ -62,10 +62,11 @@ def test_hydrogen_is_polarised_with_p_and_default_radii():
 
 
 @pytest.mark.skipif(not EXAMPLES.is_dir(), reason='no examples of Quantum ESPRESSO')
-def test_semicore_shells_get_one_function_and_full_atoms_no_polarisation():
+def test_semicore_shells_get_one_function_and_leave_their_momentum_to_polarisation():
     text = gzip.decompress(next(EXAMPLES.rglob('Ag_ONCV_PBE-1.0.upf.gz')).read_bytes()).decode(errors='replace')
     basis = generate_basis(Pseudopotential.from_text(text))
-    assert [shell.label for shell in basis.shells] == ['4s', '5s', '5s second zeta', '4p', '4d', '4d second zeta']
+    labels = ['4s', '5s', '5s second zeta', '4p', 'p polarisation', '4d', '4d second zeta']
+    assert [shell.label for shell in basis.shells] == labels
     assert basis.metadata['atomic_levels_eV']['4p'] < -30 < basis.metadata['atomic_levels_eV']['4d']
 
 

@@ -33,7 +33,7 @@ def study(tmp_path_factory):
     run('pseudo', 'Al', 'As', '-o', folder / 'pseudos')
     for element in ('Al', 'As'):
         upf, output = folder / f'pseudos/{element}.upf', folder / f'basis/{element}.basis.h5'
-        run('basis', '--upf', upf, '--size', 'sz', '--cutoff-radius', 6, '-o', output)
+        run('basis', '--upf', upf, '--recipe', 'plain', '--size', 'sz', '--cutoff-radius', 6, '-o', output)
     basis = read_basis_folder(folder / 'basis', ('Al', 'As'))
     pseudos = read_pseudo_folder(folder / 'pseudos', ('Al', 'As'))
     for seed in range(5):

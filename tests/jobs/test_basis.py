@@ -5,7 +5,7 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_hamlr.electronic import contraction
+from aiida_hamlr.electronic import basis_bands, contraction
 from aiida_hamlr.electronic.basis import SpeciesBasis
 
 
@@ -17,7 +17,7 @@ def pseudos(study):
 def test_several_elements_go_to_a_folder(hamlr, pseudos, tmp_path):
     result = hamlr(
         *('basis', '--upf', pseudos / 'Al.upf', '--upf', pseudos / 'As.upf', '--size', 'sz', '--size', 'As=dzp'),
-        *('--cutoff-radius', 'Al=6.5', '-o', 'orbitals'),
+        *('--cutoff-radius', 'Al=6.5', '--recipe', 'plain', '-o', 'orbitals'),
     )
     assert result.exit_code == 0, result.stderr
     aluminium, arsenic = (SpeciesBasis.read(tmp_path / f'orbitals/{element}.basis.h5') for element in ('Al', 'As'))
@@ -25,21 +25,40 @@ def test_several_elements_go_to_a_folder(hamlr, pseudos, tmp_path):
     assert (arsenic.n_orbitals, arsenic.cutoff_radius) == (13, 8.0)
     summary = json.loads((tmp_path / 'orbitals/summary.json').read_text())
     assert summary['sizes'] == {'Al': 'sz', 'As': 'dzp'} and summary['n_orbitals'] == {'Al': 4, 'As': 13}
+    assert summary['recipe'] == 'plain' and 'band_error_occupied_meV' not in summary
 
 
 def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
     monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[:2])
     bulk('AlAs', 'zincblende', a=5.66).write(tmp_path / 'AlAs.cif')
     command = ['basis', '--upf', pseudos / 'Al.upf', '--upf', pseudos / 'As.upf', '--size', 'sz', '-o', 'contracted']
-    result = hamlr(*command, '--contract', '--structure', 'AlAs.cif')
+    result = hamlr(*command, '--structure', 'AlAs.cif')
     assert result.exit_code == 0, result.stderr
+    assert 'AlAs: bands at 2 k-points' in result.stdout
     summary = json.loads((tmp_path / 'contracted/summary.json').read_text())
     plain, contracted = (
-        summary[key][0] + contraction.CONDUCTION_WEIGHT * summary[key][1]
-        for key in ('band_error_plain_eV', 'band_error_eV')
+        summary[f'band_error_occupied{recipe}_meV']
+        + contraction.CONDUCTION_WEIGHT * summary[f'band_error_conduction{recipe}_meV']
+        for recipe in ('_plain', '')
     )
     assert 0 < contracted < plain
-    assert SpeciesBasis.read(tmp_path / 'contracted/Al.basis.h5').metadata['recipe'] == 'contracted'
+    assert (summary['recipe'], summary['crystals']) == ('contracted', ['AlAs'])
+    metadata = SpeciesBasis.read(tmp_path / 'contracted/Al.basis.h5').metadata
+    assert metadata['recipe'] == 'contracted'
+    assert metadata['band_error_occupied_meV'] == summary['band_error_occupied_meV']
+    assert 'band_error_occupied_meV: ' in hamlr('info', 'contracted/Al.basis.h5').stdout
+
+
+def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, monkeypatch):
+    monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[:2])
+    monkeypatch.setattr(basis_bands, 'SPACING', 1.0)
+    command = ['basis', '--upf', pseudos / 'Al.upf', '--size', 'sz', '--cutoff-radius', 8.0, '-o', 'Al.basis.h5']
+    result = hamlr(*command, '--plot', 'bands.png')
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert (summary['recipe'], summary['crystals'], summary['n_orbitals']) == ('contracted', ['Al'], 4)
+    assert 0 < summary['band_error_occupied_meV'] < summary['band_error_occupied_plain_meV']
+    assert (tmp_path / 'bands.png').read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.mark.parametrize(
@@ -49,8 +68,9 @@ def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
         (['--size', 'huge'], "found 'huge'"),
         (['--cutoff-radius', 'wide'], "found 'wide'"),
         (['--cutoff-radius', '7', '--cutoff-radius', '8'], 'given twice'),
-        (['--structure', 'AlAs.cif'], '--contract'),
-        (['--contract', '--structure', 'none.cif'], 'none.cif: no such file'),
+        (['--recipe', 'plain', '--structure', 'AlAs.cif'], 'leave out --structure, or --recipe plain'),
+        (['--recipe', 'lean'], "'lean' is not one of 'contracted', 'plain'"),
+        (['--structure', 'none.cif'], 'none.cif: no such file'),
     ],
 )
 def test_bad_options_are_refused_in_one_line(hamlr, pseudos, tmp_path, options, message):

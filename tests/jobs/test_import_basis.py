@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.basis import SpeciesBasis
@@ -10,20 +9,9 @@ from aiida_hamlr.jobs.inputs import read_basis_files
 
 
 @pytest.fixture
-def orb(tmp_path):
+def orb(tmp_path, write_orb):
     """An .orb file of ABACUS with one s function."""
-    r = 0.01 * np.arange(601)
-    values = np.exp(-0.5 * r**2) * np.cos(np.pi * r / 12) ** 2
-    values /= np.sqrt(np.sum((r * values) ** 2) * 0.01)
-    path = tmp_path / 'H_gga_6au.orb'
-    path.write_text(
-        'Element                     H\nRadius Cutoff(a.u.)         6\nLmax                        0\n'
-        'Number of Sorbital-->       1\nSUMMARY  END\n\n'
-        'Mesh                        601\ndr                          0.01\n'
-        '                Type                   L                   N\n                   0      0      0\n'
-        + '\n'.join(f'{value:.12e}' for value in values)
-    )
-    return path
+    return write_orb(tmp_path / 'H_gga_6au.orb')
 
 
 def test_import_on_the_command_line(hamlr, orb, tmp_path):
@@ -47,7 +35,8 @@ def test_files_of_other_codes_in_a_configuration(orb):
     [
         ((), 'give either --upf, to generate orbitals, or --from, to import them'),
         (('--upf', 'H.upf', '--from', 'H.orb'), 'give either --upf'),
-        (('--from', 'H.orb', '--cutoff-radius', 5), '--cutoff-radius and --contract are for generated orbitals'),
+        (('--from', 'H.orb', '--cutoff-radius', 5), 'are for generated orbitals'),
+        (('--from', 'H.orb', '--recipe', 'plain'), 'are for generated orbitals'),
         (('--from', 'H.orb', '--size', 's1'), 'H.orb: only of .pao files can orbitals be selected'),
         (('--from', 'H.orb'), 'H.orb: cannot be read'),
         (('--from', 'H.gto'), 'H.gto: not a known format of orbitals'),

@@ -119,8 +119,8 @@ def test_element_that_the_model_never_saw(model, structures, hamlr):
 
 
 def test_model_and_basis_that_do_not_match(model, study, hamlr, tmp_path):
-    hamlr('basis', '--upf', study / 'pseudos/Al.upf', '--size', 'sz', '-o', 'basis/Al.basis.h5')
-    hamlr('basis', '--upf', study / 'pseudos/As.upf', '--size', 'sz', '-o', 'basis/As.basis.h5')
+    hamlr('basis', '--upf', study / 'pseudos/Al.upf', '--recipe', 'plain', '--size', 'sz', '-o', 'basis/Al.basis.h5')
+    hamlr('basis', '--upf', study / 'pseudos/As.upf', '--recipe', 'plain', '--size', 'sz', '-o', 'basis/As.basis.h5')
     ase.io.write('alas.extxyz', bulk('AlAs', 'zincblende', a=5.66))
     hamlr('h0', 'alas.extxyz', '--basis', 'basis', '--pseudos', study / 'pseudos', '--ecutrho', 60, '-o', 'h0.h5')
     other = Hamiltonian.read('h0.h5')

@@ -189,7 +189,7 @@ def test_density_without_its_run(workspace, hamlr, finished_run):
 
 def test_recipe_instead_of_files(workspace, hamlr, study):
     config = workspace / 'reconstruct.yaml'
-    edit(config, f'As: {study}/basis/As.basis.h5}}', 'As: {size: sz, cutoff_radius: 6}}')
+    edit(config, f'As: {study}/basis/As.basis.h5}}', 'As: {size: sz, cutoff_radius: 6}, recipe: plain}')
     assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
     assert Hamiltonian.read(workspace / 'out/hamiltonian.h5').basis['As'].metadata['size'] == 'sz'
 
