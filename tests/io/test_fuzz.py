@@ -39,6 +39,7 @@ def hamiltonian():
         {name: pattern.symmetrize(rng.normal(size=(*axes, pattern.n_entries))) for name, axes in names.items()},
         {'Si': 'text of a pseudopotential'},
         {'origin': 'reference', 'gauge_shift_eV': 1.25, 'n_electrons': 4.0},
+        {'hirshfeld_charges': np.array([0.25]), 'hirshfeld_dipoles': np.array([[0.1, -0.2, 0.3]])},
     )
 
 
@@ -55,6 +56,7 @@ def hamiltonian_content(read):
         {name: (entries.shape, entries.tobytes()) for name, entries in read.matrices.items()},
         dict(read.pseudopotentials),
         json.dumps(read.attributes),
+        {name: (values.shape, values.tobytes()) for name, values in read.labels.items()},
     )
 
 

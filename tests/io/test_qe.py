@@ -157,6 +157,7 @@ def test_unsupported_runs_are_refused_in_one_line(rattled_alas_run, changes, mes
         ('<uspp>false', '<uspp>true', 'ultrasoft'),
         ('<paw>false', '<paw>true', 'PAW'),
         ('<functional>PZ</functional>', '<functional>B3LYP</functional><hybrid/>', 'hybrid'),
+        ('<nelec>8.0', '<nelec>9.0', 'occupations hold 8 electrons instead of 9'),
     ],
 )
 def test_what_the_xml_file_says_is_refused(rattled_alas_run, tmp_path, old, new, message):
@@ -220,6 +221,10 @@ def test_files_that_are_no_runs_are_refused_by_name(rattled_alas_run, tmp_path):
         'holes.xml': (re.sub('<basis_set>.*</basis_set>', '', text, flags=re.S), 'incomplete'),
         'words.xml': (text.replace('<nelec>', '<nelec>eight '), 'words.xml'),
         'atoms.xml': (text.replace('nat="2"', 'nat="3"'), 'atomic structure is incomplete'),
+        'cutoff.xml': (text.replace('<ecutwfc>1.0', '<ecutwfc>2.0', 1), 'ecutwfc of input and output contradict'),
+        'moved.xml': (text.replace('index="1">3.9', 'index="1">3.8', 1), 'structures of input and output contradict'),
+        'strained.xml': (text.replace('<a1>8.0', '<a1>8.1'), 'cell and reciprocal cell contradict'),
+        'type.xml': (text.replace('<calculation>scf', '<calculation>scg'), 'unknown type'),
     }
     for name, (content, message) in cases.items():
         (tmp_path / name).write_text(content)
@@ -232,7 +237,11 @@ def test_files_that_are_no_runs_are_refused_by_name(rattled_alas_run, tmp_path):
 
 def test_truncated_charge_density_is_refused(rattled_alas_run, tmp_path):
     path = tmp_path / 'charge-density.dat'
-    path.write_bytes(rattled_alas_run.charge_density.read_bytes()[:-100])
+    whole = rattled_alas_run.charge_density.read_bytes()
+    path.write_bytes(whole[:-52] + np.float64(1e-4).tobytes() + whole[-44:])
+    with pytest.raises(ValueError, match=r'charge-density\.dat: damaged charge density: it is not real'):
+        read_charge_density(path, rattled_alas_run.read().fft_grid)
+    path.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match=r'charge-density\.dat: '):
         read_charge_density(path, rattled_alas_run.read().fft_grid)
     with pytest.raises(ValueError, match='does not fit the FFT grid'):
