@@ -78,8 +78,12 @@ def test_potential_of_pp_is_that_of_one_spin(workspace, hamlr):
 
 
 def test_density_and_run_must_agree_in_spin(workspace, hamlr):
-    edit(workspace / 'scf.xml', '<lsda>true', '<lsda>false')
-    refused(hamlr('reconstruct', 'reconstruct.yaml'), 'charge-density.dat', '2 spin channels', 'scf.xml has 1')
+    file = workspace / 'charge-density.dat'
+    data = file.read_bytes()
+    # The first record holds, behind its length, gamma_only, the number of vectors and that of the spin components.
+    assert np.frombuffer(data[:16], dtype=np.int32)[3] == 2
+    file.write_bytes(data[:12] + np.int32(1).tobytes() + data[16:])
+    refused(hamlr('reconstruct', 'reconstruct.yaml'), 'charge-density.dat', '1 spin channels', 'scf.xml has 2')
 
 
 def test_learning_is_refused(workspace, hamlr):
