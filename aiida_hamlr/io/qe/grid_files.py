@@ -235,26 +235,26 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
         product = atoms.cell[:] / BOHR @ reciprocal.T / (2 * np.pi)
         if not np.abs(product - np.eye(3)).max() < 1e-5:
             raise ValueError(f'{path}: belongs to another structure: its lattice vectors differ')
-    components = [_on_grid(path, fft_grid, miller, component, gamma_only) for component in coefficients]
-    if len(components) == 1:
-        return components[0]
-    total, magnetization = components
-    return 0.5 * np.stack([total + magnetization, total - magnetization])
-
-
-def _on_grid(path, fft_grid, miller: np.ndarray, coefficients: np.ndarray, gamma_only: bool) -> np.ndarray:
-    full = np.zeros(fft_grid, dtype=complex)
-    full[tuple(miller.T)] = coefficients
     occupied = np.zeros(fft_grid, dtype=bool)
     occupied[tuple(miller.T)] = True
     if np.count_nonzero(occupied) < len(miller):
         raise ValueError(f'{path}: damaged charge density: a reciprocal vector occurs twice')
+    components = np.stack([_on_grid(fft_grid, miller, component, gamma_only) for component in coefficients])
+    # The total density sets the scale: without magnetization, that of the other component is noise.
+    if not np.abs(components.imag).max() <= IMAGINARY_TOLERANCE * np.abs(components[0].real).max():
+        raise ValueError(f'{path}: damaged charge density: it is not real')
+    if len(components) == 1:
+        return components[0].real
+    total, magnetization = components.real
+    return 0.5 * np.stack([total + magnetization, total - magnetization])
+
+
+def _on_grid(fft_grid, miller: np.ndarray, coefficients: np.ndarray, gamma_only: bool) -> np.ndarray:
+    full = np.zeros(fft_grid, dtype=complex)
+    full[tuple(miller.T)] = coefficients
     if gamma_only:
         full[tuple(-miller.T)] = coefficients.conj()
-    density = np.fft.ifftn(full) * full.size
-    if not np.abs(density.imag).max() <= IMAGINARY_TOLERANCE * np.abs(density.real).max():
-        raise ValueError(f'{path}: damaged charge density: it is not real')
-    return density.real
+    return np.fft.ifftn(full) * full.size
 
 
 def find_charge_density(path: str | Path) -> Path:
