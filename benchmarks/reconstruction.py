@@ -29,7 +29,7 @@ def run_part(part: str, structures, sizes, workdir: Path) -> dict:
     if part == 'scaling':
         from _scaling import measure
 
-        return measure(sizes)
+        return measure()
     if part == 'hpro':
         from _hpro import measure
 
@@ -51,7 +51,11 @@ def run_part(part: str, structures, sizes, workdir: Path) -> dict:
     help='Structure of the part "bands"; may be repeated. Default: all of them.',
 )
 @click.option(
-    '--sizes', type=click.Choice(SIZES), multiple=True, default=SIZES, help='Size of the basis; may be repeated.'
+    '--sizes',
+    type=click.Choice(SIZES),
+    multiple=True,
+    default=SIZES,
+    help='Size of the basis of the part "bands"; may be repeated.',
 )
 @click.option(
     '--workdir',
