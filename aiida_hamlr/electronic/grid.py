@@ -26,7 +26,13 @@ from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
 #: overhead for each product.
-BLOCK_EDGE = 2.5
+BLOCK_EDGE = 1.8
+
+#: Blocks whose orbitals are evaluated together.
+BLOCKS_AT_ONCE = 6
+
+#: Pairs of an atom and a block that are checked point by point at once.
+CHECKED_AT_ONCE = 1000
 
 #: Of the functions ``Y_1m``, which are this times a component of the direction.
 NORMALISATION = np.sqrt(3 / (4 * np.pi))
@@ -163,38 +169,39 @@ class OrbitalEvaluator:
         self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
 
     def __call__(self, displacements: torch.Tensor) -> torch.Tensor:
-        """(n, n_orbitals, points) values at displacements (n, 3, points) from n atoms, bohr."""
-        n_atoms, _, n_points = displacements.shape
-        x, y, z = displacements.unbind(1)
-        scaled = torch.addcmul(torch.addcmul(x * x, y, y), z, z).sqrt_().mul_(self._inverse_step)
+        """(n, n_orbitals, points) values at displacements (3, n, points) from n atoms, bohr."""
+        _, n_atoms, n_points = displacements.shape
+        flat = displacements.view(3, -1)
+        x, y, z = flat
+        scaled = torch.mul(x, x).addcmul_(y, y).addcmul_(z, z).sqrt_().mul_(self._inverse_step)
         scaled.clamp_(max=self._last)
         index = scaled.to(torch.int32)
-        remainder = scaled.sub_(index).view(-1)
+        remainder = scaled.sub_(index)
         # coefficients of one power of all shells: (shells, points of all atoms)
-        gathered = displacements.new_empty(len(self._table), index.numel())
+        gathered = flat.new_empty(len(self._table), len(index))
         for row, coefficient in zip(gathered, self._table, strict=True):
-            torch.index_select(coefficient, 0, index.view(-1), out=row)
+            torch.index_select(coefficient, 0, index, out=row)
         cubic, square, linear, constant = gathered.unflatten(0, (4, len(self._momenta)))
-        radial = torch.addcmul(square, cubic, remainder)
-        radial = torch.addcmul(linear, radial, remainder)
-        radial = torch.addcmul(constant, radial, remainder).view(-1, n_atoms, 1, n_points)
+        radial = square.addcmul_(cubic, remainder)
+        radial = linear.addcmul_(radial, remainder)
+        radial = constant.addcmul_(radial, remainder).view(-1, n_atoms, n_points)
         harmonics = self._harmonics(displacements)
-        values = displacements.new_empty(n_atoms, self.n_orbitals, n_points)
+        values = flat.new_empty(n_atoms, self.n_orbitals, n_points)
         for l, rows, factor in zip(self._momenta, self._slices, radial, strict=True):
-            torch.mul(factor, harmonics[l], out=values[:, rows])
+            torch.mul(factor, harmonics[l], out=values[:, rows].transpose(0, 1))
         return values
 
     def _harmonics(self, displacements: torch.Tensor) -> list:
-        """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (n, 2l + 1, points); those of l = 1 are x, y, z."""
-        result = [torch.full((1,), 1 / np.sqrt(3), dtype=displacements.dtype, device=displacements.device)]
+        """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (2l + 1, n, points); those of l = 1 are x, y, z."""
+        result = [torch.full((1, 1, 1), 1 / np.sqrt(3), dtype=displacements.dtype, device=displacements.device)]
         result.append(displacements)
         lower = displacements
         for l, coefficients in enumerate(self._coefficients, 2):
             factors, _ = _monomials(l)
-            monomials = displacements.new_empty(len(displacements), len(factors), displacements.shape[2])
-            for index, (a, b) in enumerate(factors):
-                torch.mul(lower[:, a], displacements[:, b], out=monomials[:, index])
-            result.append(torch.matmul(coefficients, monomials))
+            monomials = displacements.new_empty(len(factors), *displacements.shape[1:])
+            for row, (a, b) in zip(monomials, factors, strict=True):
+                torch.mul(lower[a], displacements[b], out=row)
+            result.append(torch.mm(coefficients, monomials.flatten(1)).view(-1, *displacements.shape[1:]))
             lower = monomials
         return result
 
@@ -217,15 +224,69 @@ def _images_near_cell(positions: np.ndarray, cell: np.ndarray, reach: float) -> 
     return np.concatenate(found_atoms), np.concatenate(found_images)
 
 
-def _grid_blocks(shape: tuple[int, int, int], cell: np.ndarray, edge: float) -> Iterator[tuple[slice, slice, slice]]:
+class _PointBlocks:
+    """Boxes of grid points of one shape, and the atoms whose orbitals reach them.
+
+    Parameters
+    ----------
+    starts : (n, 3) int array
+        First grid point of every box along the axes.
+    shape : three int
+        Points of a box along the axes.
+    steps : (3, 3) array
+        Vectors between neighbouring grid points, bohr.
+    """
+
+    def __init__(self, starts: np.ndarray, shape: np.ndarray, steps: np.ndarray):
+        self.starts, self.shape = starts, shape
+        indices = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing='ij'), -1).reshape(-1, 3)
+        self.corners = starts @ steps
+        #: Points of a box relative to its corner, (points, 3).
+        self.points = indices @ steps
+
+    def neighbours(self, tree: cKDTree, radii: np.ndarray, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms that reach each of the chosen boxes, one box after the other, and how many each box has.
+
+        Parameters
+        ----------
+        tree : cKDTree
+            Of the atoms and images.
+        radii : (atoms,) array
+            Of their orbitals, bohr.
+        chosen : slice
+        """
+        middle = self.points.mean(axis=0)
+        centred = self.points - middle
+        squares = (centred**2).sum(axis=1)
+        outer, inner = np.sqrt(squares.max()), np.sqrt(squares.min())
+        middles = self.corners[chosen] + middle
+        found = tree.query_ball_point(middles, radii.max() + outer, return_sorted=True)
+        counts = np.array([len(each) for each in found])
+        atoms = np.concatenate([np.array(each, dtype=np.int64) for each in found])
+        boxes = np.repeat(np.arange(len(found)), counts)
+        offsets = tree.data[atoms] - middles[boxes]
+        distances = (offsets**2).sum(axis=1)
+        near = np.sqrt(distances) < radii[atoms] - inner
+        unclear = np.flatnonzero(~near)
+        for start in range(0, len(unclear), CHECKED_AT_ONCE):
+            part = unclear[start : start + CHECKED_AT_ONCE]
+            smallest = (squares - 2.0 * (offsets[part] @ centred.T)).min(axis=1)
+            near[part] = smallest + distances[part] < radii[atoms[part]] ** 2
+        return atoms[near], np.bincount(boxes[near], minlength=len(found))
+
+
+def _point_blocks(shape: tuple[int, int, int], cell: np.ndarray, edge: float) -> Iterator[_PointBlocks]:
+    """The grid cut into boxes with edges of about ``edge``, those of equal shape together."""
+    steps = cell / np.array(shape)[:, None]
     counts = [
         min(n, max(1, round(float(np.linalg.norm(vector)) / edge))) for n, vector in zip(shape, cell, strict=True)
     ]
-    edges = [np.linspace(0, n, count + 1).round().astype(int) for n, count in zip(shape, counts, strict=True)]
-    for a in range(counts[0]):
-        for b in range(counts[1]):
-            for c in range(counts[2]):
-                yield tuple(slice(int(e[p]), int(e[p + 1])) for e, p in zip(edges, (a, b, c), strict=True))
+    bounds = [np.linspace(0, n, count + 1).round().astype(int) for n, count in zip(shape, counts, strict=True)]
+    starts = np.stack(np.meshgrid(*(b[:-1] for b in bounds), indexing='ij'), -1).reshape(-1, 3)
+    sizes = np.stack(np.meshgrid(*(np.diff(b) for b in bounds), indexing='ij'), -1).reshape(-1, 3)
+    shapes, member = np.unique(sizes, axis=0, return_inverse=True)
+    for index, box in enumerate(shapes):
+        yield _PointBlocks(starts[member.ravel() == index], box, steps)
 
 
 def local_matrix(
@@ -262,48 +323,42 @@ def local_matrix(
         raise ValueError(f'the potential must be finite, on a three-dimensional grid; its shape is {potential.shape}')
     several = potential.reshape(-1, *potential.shape[-3:])
     shape = several.shape[1:]
-    symbols = atoms.get_chemical_symbols()
-    elements = sorted(set(symbols))
-    kinds = np.searchsorted(elements, symbols)
+    symbols = np.array(atoms.get_chemical_symbols())
+    # the accumulator wants atoms ordered by their number of orbitals
+    elements = sorted(set(symbols), key=lambda element: (basis[element].n_orbitals, element))
+    kinds = np.array([elements.index(symbol) for symbol in symbols])
     evaluators = [OrbitalEvaluator(basis[element], device) for element in elements]
     cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
-    reach = max(evaluator.radius for evaluator in evaluators)
-    image_atoms, images = _images_near_cell(positions, cell, reach)
+    image_atoms, images = _images_near_cell(positions, cell, max(evaluator.radius for evaluator in evaluators))
     order = np.argsort(kinds[image_atoms], kind='stable')
     image_atoms, images = image_atoms[order], images[order]
-    centres = positions[image_atoms] + images @ cell
-    image_kinds = kinds[image_atoms]
+    centres, image_kinds = positions[image_atoms] + images @ cell, kinds[image_atoms]
     radii = np.array([evaluator.radius for evaluator in evaluators])[image_kinds]
     tree = cKDTree(centres)
-    accumulator = BlockAccumulator(pattern, kinds, len(several), device)
+    accumulator = BlockAccumulator(pattern, len(several), device)
     volume = abs(np.linalg.det(cell)) / np.prod(shape)
-    axes = [np.arange(n)[:, None] / n * vector for n, vector in zip(shape, cell, strict=True)]
-    for block in _grid_blocks(shape, cell, BLOCK_EDGE):
-        x, y, z = (axis[part] for axis, part in zip(axes, block, strict=True))
-        points = (x.T[:, :, None, None] + y.T[:, None, :, None] + z.T[:, None, None, :]).reshape(3, -1)
-        near = _atoms_within_reach(tree, radii, reach, points)
-        if not len(near):
-            continue
-        displacements = torch.from_numpy(points - centres[near, :, None]).to(device)
-        bounds = np.searchsorted(image_kinds[near], np.arange(len(elements) + 1))
-        values = [
-            evaluator(displacements[start:stop]).flatten(0, 1)
-            for evaluator, start, stop in zip(evaluators, bounds[:-1], bounds[1:], strict=True)
-            if stop > start
-        ]
-        orbitals = torch.cat(values) if len(values) > 1 else values[0]
-        weights = torch.from_numpy(several[(slice(None), *block)].reshape(len(several), -1) * volume).to(device)
-        accumulator.add(image_atoms[near], images[near], [orbitals * weight for weight in weights], orbitals)
+    for blocks in _point_blocks(shape, cell, BLOCK_EDGE):
+        n_points = len(blocks.points)
+        points = torch.from_numpy(np.ascontiguousarray(blocks.points.T)).to(device)
+        for first in range(0, len(blocks.starts), BLOCKS_AT_ONCE):
+            chosen = slice(first, first + BLOCKS_AT_ONCE)
+            near, counts = blocks.neighbours(tree, radii, chosen)
+            groups = accumulator.groups(image_atoms[near], images[near], counts)
+            offsets = np.repeat(blocks.corners[chosen], counts, axis=0) - centres[near]
+            offsets = torch.from_numpy(np.ascontiguousarray(offsets.T)).to(device)
+            near_kinds = image_kinds[near]
+            box = np.repeat(np.arange(len(counts)), counts)
+            values, bounds = [], []
+            for kind, evaluator in enumerate(evaluators):
+                members = np.flatnonzero(near_kinds == kind)
+                bounds.append(np.searchsorted(box[members], np.arange(len(counts) + 1)))
+                displacements = offsets[:, torch.from_numpy(members).to(device)][:, :, None] + points[:, None, :]
+                values.append(evaluator(displacements))
+            for index, (group, start) in enumerate(zip(groups, blocks.starts[chosen], strict=True)):
+                parts = [v[b[index] : b[index + 1]] for v, b in zip(values, bounds, strict=True)]
+                orbitals = torch.cat([part.flatten(0, 1) for part in parts if len(part)])
+                region = tuple(slice(a, a + n) for a, n in zip(start, blocks.shape, strict=True))
+                weights = torch.from_numpy(several[(slice(None), *region)].reshape(-1, n_points) * volume).to(device)
+                accumulator.add(group, orbitals[:, None] * weights, orbitals)
     entries = accumulator.entries()
     return entries if potential.ndim == 4 else entries[0]
-
-
-def _atoms_within_reach(tree: cKDTree, radii: np.ndarray, reach: float, points: np.ndarray) -> np.ndarray:
-    """Indices, ascending, of the tree's atoms whose orbitals are not zero at all of the points."""
-    middle = points.mean(axis=1)
-    relative = points - middle[:, None]
-    distances = (relative**2).sum(axis=0)
-    near = np.array(sorted(tree.query_ball_point(middle, reach + np.sqrt(distances.max()))), dtype=np.int64)
-    offsets = tree.data[near] - middle
-    squared = distances - 2 * offsets @ relative + (offsets**2).sum(axis=1)[:, None]
-    return near[squared.min(axis=1, initial=np.inf) < radii[near] ** 2]

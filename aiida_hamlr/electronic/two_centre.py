@@ -234,15 +234,17 @@ class TwoCentreTables:
             eV.
         """
         symbols = atoms.get_chemical_symbols()
-        kinds = np.searchsorted(sorted(set(symbols)), symbols)
-        accumulator = BlockAccumulator(pattern, kinds)
+        accumulator = BlockAccumulator(pattern)
         couplings = {element: self.coupling(element) for element in self._projectors}
         by_atom: dict[int, list] = {}
         for atom, neighbours, blocks in self.projections(atoms):
             by_atom.setdefault(atom, []).append((neighbours, blocks))
         for atom, parts in by_atom.items():
+            # the accumulator wants atoms ordered by their number of orbitals
+            parts = sorted(parts, key=lambda part: part[1].shape[1])
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
             left = torch.from_numpy(projections @ couplings[symbols[atom]])
-            accumulator.add(neighbours[:, 3], neighbours[:, :3], [left], torch.from_numpy(projections))
+            (group,) = accumulator.groups(neighbours[:, 3], neighbours[:, :3], np.array([len(neighbours)]))
+            accumulator.add(group, left[:, None], torch.from_numpy(projections))
         return accumulator.entries()[0] * RYDBERG
