@@ -7,9 +7,11 @@ grow with it beyond the result. The work is done by torch, on the CPU or a GPU.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 
 import numpy as np
 import spglib
@@ -28,8 +30,14 @@ from aiida_hamlr.electronic.units import BOHR
 #: overhead for each product.
 BLOCK_EDGE = 1.8
 
-#: Blocks whose orbitals are evaluated together.
-BLOCKS_AT_ONCE = 6
+#: Grid points of all atoms of a batch of blocks, about.
+BATCH_SIZE = 40_000
+
+#: Blocks whose neighbours are looked for at once.
+SEARCHED_AT_ONCE = 2000
+
+#: Where the atom of an empty place is, bohr.
+FAR_AWAY = 1e6
 
 #: Pairs of an atom and a block that are checked point by point at once.
 CHECKED_AT_ONCE = 1000
@@ -133,26 +141,33 @@ def _monomials(l: int) -> tuple[tuple[tuple[int, int], ...], np.ndarray]:
 
 
 class OrbitalEvaluator:
-    """Values of the orbitals of one element at points.
+    """Values of the orbitals of elements with equal shells at points.
 
     ``R(r) / r^l`` is a cubic spline on the basis' own mesh, multiplied by solid harmonics: no angles, no division.
 
     Parameters
     ----------
-    species : SpeciesBasis
+    species : list of SpeciesBasis
+        With the same angular momenta and mesh.
     device : str
     """
 
-    def __init__(self, species: SpeciesBasis, device: str = 'cpu'):
-        self.radius = species.cutoff_radius
-        self.n_orbitals = species.n_orbitals
-        self._momenta = species.angular_momenta
-        self._slices = species.shell_slices
-        self._inverse_step = 1.0 / species.step
-        self._last = int(np.ceil(self.radius / species.step))
+    def __init__(self, species: list[SpeciesBasis], device: str = 'cpu'):
+        self.n_orbitals = species[0].n_orbitals
+        self._momenta = species[0].angular_momenta
+        self._slices = species[0].shell_slices
+        self._inverse_step = 1.0 / species[0].step
+        self._last = int(np.ceil(max(each.cutoff_radius for each in species) / species[0].step))
+        # coefficients of every power of every shell, one element after the other: (4, shells, elements * intervals)
+        tables = np.concatenate([self._splines(each) for each in species], axis=2)
+        self._table = torch.from_numpy(tables * NORMALISATION).to(device)
+        self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
+
+    def _splines(self, species: SpeciesBasis) -> np.ndarray:
+        """(4, shells, intervals) coefficients in steps of the mesh; a last interval of zeros takes all points outside."""
         r = species.step * np.arange(self._last + 1)
-        tables = []
-        for shell in species.shells:
+        result = np.zeros((4, len(species.shells), self._last + 1))
+        for index, shell in enumerate(species.shells):
             values = np.zeros(self._last + 1)
             n = min(len(values), len(shell.radial))
             values[:n] = np.where(r[:n] < shell.cutoff_radius, shell.radial[:n], 0.0)
@@ -160,36 +175,40 @@ class OrbitalEvaluator:
             reduced[1:] = values[1:] / r[1:] ** shell.angular_momentum
             # even in r: a parabola through the next two points gives the limit at the origin
             reduced[0] = values[0] if shell.angular_momentum == 0 else (4.0 * reduced[1] - reduced[2]) / 3.0
-            spline = CubicSpline(r, reduced, bc_type=((1, 0.0), 'not-a-knot')).c
-            # in steps of the mesh; a last interval of zeros takes all points outside
-            spline = spline * species.step ** np.array([[3.0], [2.0], [1.0], [0.0]])
-            tables.append(np.concatenate([spline, np.zeros((4, 1))], axis=1))
-        table = np.stack(tables, axis=1).reshape(-1, self._last + 1)
-        self._table = torch.from_numpy(table * NORMALISATION).to(device)
-        self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
+            last = int(np.ceil(species.cutoff_radius / species.step))
+            spline = CubicSpline(r[: last + 1], reduced[: last + 1], bc_type=((1, 0.0), 'not-a-knot')).c
+            result[:, index, :last] = spline * species.step ** np.array([[3.0], [2.0], [1.0], [0.0]])
+        return result
 
-    def __call__(self, displacements: torch.Tensor) -> torch.Tensor:
-        """(n, n_orbitals, points) values at displacements (3, n, points) from n atoms, bohr."""
+    def __call__(self, displacements: torch.Tensor, members: torch.Tensor, out: torch.Tensor):
+        """Write the values at displacements from n atoms.
+
+        Parameters
+        ----------
+        displacements : (3, n, points) tensor
+            bohr.
+        members : (n,) int tensor
+            Which of the elements every atom is.
+        out : (n, n_orbitals, points) tensor
+        """
         _, n_atoms, n_points = displacements.shape
-        flat = displacements.view(3, -1)
-        x, y, z = flat
+        x, y, z = displacements
         scaled = torch.mul(x, x).addcmul_(y, y).addcmul_(z, z).sqrt_().mul_(self._inverse_step)
         scaled.clamp_(max=self._last)
         index = scaled.to(torch.int32)
-        remainder = scaled.sub_(index)
-        # coefficients of one power of all shells: (shells, points of all atoms)
-        gathered = flat.new_empty(len(self._table), len(index))
-        for row, coefficient in zip(gathered, self._table, strict=True):
-            torch.index_select(coefficient, 0, index, out=row)
-        cubic, square, linear, constant = gathered.unflatten(0, (4, len(self._momenta)))
-        radial = square.addcmul_(cubic, remainder)
-        radial = linear.addcmul_(radial, remainder)
-        radial = constant.addcmul_(radial, remainder).view(-1, n_atoms, n_points)
+        remainder = scaled.sub_(index).view(-1)
+        index = index.add_(members[:, None] * (self._last + 1)).view(-1)
+        # coefficients of one power of all shells, (shells, points of all atoms), the highest first
+        radial, coefficients = displacements.new_empty(2, len(self._momenta), len(index))
+        for power, table in enumerate(self._table):
+            for row, coefficient in zip(coefficients if power else radial, table, strict=True):
+                torch.index_select(coefficient, 0, index, out=row)
+            if power:
+                torch.addcmul(coefficients, radial, remainder, out=radial)
+        radial = radial.view(-1, n_atoms, n_points)
         harmonics = self._harmonics(displacements)
-        values = flat.new_empty(n_atoms, self.n_orbitals, n_points)
         for l, rows, factor in zip(self._momenta, self._slices, radial, strict=True):
-            torch.mul(factor, harmonics[l], out=values[:, rows].transpose(0, 1))
-        return values
+            torch.mul(factor, harmonics[l], out=out[:, rows].transpose(0, 1))
 
     def _harmonics(self, displacements: torch.Tensor) -> list:
         """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (2l + 1, n, points); those of l = 1 are x, y, z."""
@@ -224,6 +243,42 @@ def _images_near_cell(positions: np.ndarray, cell: np.ndarray, reach: float) -> 
     return np.concatenate(found_atoms), np.concatenate(found_images)
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Boxes of a batch and the atoms that reach them.
+
+    Parameters
+    ----------
+    chosen : (n,) int array
+        Which boxes.
+    atoms, blocks, slots : (pairs,) int array
+        Atom or image, box within the batch, and place within the box.
+    counts : list of int
+        Places for atoms of every kind, the same for all boxes.
+    """
+
+    chosen: np.ndarray
+    atoms: np.ndarray
+    blocks: np.ndarray
+    slots: np.ndarray
+    counts: list[int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of boxes, and of places of each."""
+        return len(self.chosen), sum(self.counts)
+
+
+def _layouts(basis: Basis, symbols) -> dict[str, tuple[int, int]]:
+    """Of every element, which evaluator it belongs to and its number in there: equal shells share one."""
+    kinds, members, result = {}, Counter(), {}
+    for element in sorted(set(symbols)):
+        kind = kinds.setdefault((basis[element].angular_momenta, basis[element].step), len(kinds))
+        result[element] = kind, members[kind]
+        members[kind] += 1
+    return result
+
+
 class _PointBlocks:
     """Boxes of grid points of one shape, and the atoms whose orbitals reach them.
 
@@ -244,17 +299,53 @@ class _PointBlocks:
         #: Points of a box relative to its corner, (points, 3).
         self.points = indices @ steps
 
-    def neighbours(self, tree: cKDTree, radii: np.ndarray, chosen: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Atoms that reach each of the chosen boxes, one box after the other, and how many each box has.
+    def regions(self, chosen: np.ndarray) -> list[tuple[slice, ...]]:
+        """Slices of the grid of some of the boxes."""
+        return [
+            tuple(slice(int(a), int(a + n)) for a, n in zip(start, self.shape, strict=True))
+            for start in self.starts[chosen]
+        ]
+
+    def batches(self, tree: cKDTree, radii: np.ndarray, kinds: np.ndarray, size: int) -> Iterator[_Batch]:
+        """Batches of boxes with similar numbers of atoms that reach them; boxes that none reaches are left out.
 
         Parameters
         ----------
         tree : cKDTree
-            Of the atoms and images.
+            Of the atoms and images, ordered by kind.
         radii : (atoms,) array
             Of their orbitals, bohr.
-        chosen : slice
+        kinds : (atoms,) int array
+        size : int
+            Points of all atoms of a batch, about.
         """
+        parts = [
+            self._neighbours(tree, radii, np.arange(start, min(start + SEARCHED_AT_ONCE, len(self.starts))))
+            for start in range(0, len(self.starts), SEARCHED_AT_ONCE)
+        ]
+        atoms, boxes = (np.concatenate(each) for each in zip(*parts, strict=True))
+        counts = np.zeros((len(self.starts), kinds.max() + 1), dtype=np.int64)
+        np.add.at(counts, (boxes, kinds[atoms]), 1)
+        bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
+        order = np.lexsort(counts.T)
+        order = order[counts[order].any(axis=1)]
+        start = 0
+        while start < len(order):
+            n_boxes = int(max(1, size // (counts[order[start]].sum() * len(self.points))))
+            chosen = order[start : start + n_boxes]
+            start += n_boxes
+            n_places = counts[chosen].max(axis=0)
+            pairs = np.concatenate([np.arange(bounds[box], bounds[box + 1]) for box in chosen])
+            blocks = np.repeat(np.arange(len(chosen)), counts[chosen].sum(axis=1))
+            pair_kinds = kinds[atoms[pairs]]
+            # atoms of a box are ordered by kind: count from the first of the kind in the box
+            firsts = np.cumsum(counts[chosen], axis=1) - counts[chosen]
+            within = np.arange(len(pairs)) - np.searchsorted(blocks, blocks) - firsts[blocks, pair_kinds]
+            slots = (np.cumsum(n_places) - n_places)[pair_kinds] + within
+            yield _Batch(chosen, atoms[pairs], blocks, slots, n_places.tolist())
+
+    def _neighbours(self, tree: cKDTree, radii: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Atoms that reach the chosen boxes, one box after the other, and the box of each."""
         middle = self.points.mean(axis=0)
         centred = self.points - middle
         squares = (centred**2).sum(axis=1)
@@ -262,7 +353,7 @@ class _PointBlocks:
         middles = self.corners[chosen] + middle
         found = tree.query_ball_point(middles, radii.max() + outer, return_sorted=True)
         counts = np.array([len(each) for each in found])
-        atoms = np.concatenate([np.array(each, dtype=np.int64) for each in found])
+        atoms = np.fromiter(chain.from_iterable(found), dtype=np.int64, count=counts.sum())
         boxes = np.repeat(np.arange(len(found)), counts)
         offsets = tree.data[atoms] - middles[boxes]
         distances = (offsets**2).sum(axis=1)
@@ -272,7 +363,7 @@ class _PointBlocks:
             part = unclear[start : start + CHECKED_AT_ONCE]
             smallest = (squares - 2.0 * (offsets[part] @ centred.T)).min(axis=1)
             near[part] = smallest + distances[part] < radii[atoms[part]] ** 2
-        return atoms[near], np.bincount(boxes[near], minlength=len(found))
+        return atoms[near], chosen[boxes[near]]
 
 
 def _point_blocks(shape: tuple[int, int, int], cell: np.ndarray, edge: float) -> Iterator[_PointBlocks]:
@@ -323,42 +414,46 @@ def local_matrix(
         raise ValueError(f'the potential must be finite, on a three-dimensional grid; its shape is {potential.shape}')
     several = potential.reshape(-1, *potential.shape[-3:])
     shape = several.shape[1:]
-    symbols = np.array(atoms.get_chemical_symbols())
-    # the accumulator wants atoms ordered by their number of orbitals
-    elements = sorted(set(symbols), key=lambda element: (basis[element].n_orbitals, element))
-    kinds = np.array([elements.index(symbol) for symbol in symbols])
-    evaluators = [OrbitalEvaluator(basis[element], device) for element in elements]
+    symbols = atoms.get_chemical_symbols()
+    layouts = _layouts(basis, symbols)
+    kinds = np.array([layouts[symbol][0] for symbol in symbols])
+    members = np.array([layouts[symbol][1] for symbol in symbols], dtype=np.int32)
+    evaluators = [
+        OrbitalEvaluator([basis[element] for element in layouts if layouts[element][0] == kind], device)
+        for kind in range(kinds.max() + 1)
+    ]
     cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
-    image_atoms, images = _images_near_cell(positions, cell, max(evaluator.radius for evaluator in evaluators))
+    radii = np.array([basis[symbol].cutoff_radius for symbol in symbols])
+    image_atoms, images = _images_near_cell(positions, cell, radii.max())
     order = np.argsort(kinds[image_atoms], kind='stable')
     image_atoms, images = image_atoms[order], images[order]
-    centres, image_kinds = positions[image_atoms] + images @ cell, kinds[image_atoms]
-    radii = np.array([evaluator.radius for evaluator in evaluators])[image_kinds]
+    centres = positions[image_atoms] + images @ cell
     tree = cKDTree(centres)
-    accumulator = BlockAccumulator(pattern, len(several), device)
+    accumulator = BlockAccumulator(pattern, kinds, len(several), device)
     volume = abs(np.linalg.det(cell)) / np.prod(shape)
     for blocks in _point_blocks(shape, cell, BLOCK_EDGE):
-        n_points = len(blocks.points)
-        points = torch.from_numpy(np.ascontiguousarray(blocks.points.T)).to(device)
-        for first in range(0, len(blocks.starts), BLOCKS_AT_ONCE):
-            chosen = slice(first, first + BLOCKS_AT_ONCE)
-            near, counts = blocks.neighbours(tree, radii, chosen)
-            groups = accumulator.groups(image_atoms[near], images[near], counts)
-            offsets = np.repeat(blocks.corners[chosen], counts, axis=0) - centres[near]
-            offsets = torch.from_numpy(np.ascontiguousarray(offsets.T)).to(device)
-            near_kinds = image_kinds[near]
-            box = np.repeat(np.arange(len(counts)), counts)
-            values, bounds = [], []
-            for kind, evaluator in enumerate(evaluators):
-                members = np.flatnonzero(near_kinds == kind)
-                bounds.append(np.searchsorted(box[members], np.arange(len(counts) + 1)))
-                displacements = offsets[:, torch.from_numpy(members).to(device)][:, :, None] + points[:, None, :]
-                values.append(evaluator(displacements))
-            for index, (group, start) in enumerate(zip(groups, blocks.starts[chosen], strict=True)):
-                parts = [v[b[index] : b[index + 1]] for v, b in zip(values, bounds, strict=True)]
-                orbitals = torch.cat([part.flatten(0, 1) for part in parts if len(part)])
-                region = tuple(slice(a, a + n) for a, n in zip(start, blocks.shape, strict=True))
-                weights = torch.from_numpy(several[(slice(None), *region)].reshape(-1, n_points) * volume).to(device)
-                accumulator.add(group, orbitals[:, None] * weights, orbitals)
+        for batch in blocks.batches(tree, radii[image_atoms], kinds[image_atoms], BATCH_SIZE):
+            chosen = image_atoms[batch.atoms]
+            places = accumulator.places(chosen, images[batch.atoms], batch.blocks, batch.slots, batch.shape)
+            # an empty place has an atom far away
+            offsets = np.full((*batch.shape, 3), FAR_AWAY)
+            offsets[batch.blocks, batch.slots] = blocks.corners[batch.chosen][batch.blocks] - centres[batch.atoms]
+            kind_members = np.zeros(batch.shape, dtype=np.int32)
+            kind_members[batch.blocks, batch.slots] = members[chosen]
+            offsets = torch.from_numpy(np.ascontiguousarray(offsets.transpose(2, 0, 1))).to(device)
+            kind_members = torch.from_numpy(kind_members).to(device)
+            points = torch.from_numpy(np.ascontiguousarray(blocks.points.T)).to(device)
+            n_blocks, n_points = batch.shape[0], points.shape[1]
+            sizes = [n * evaluator.n_orbitals for n, evaluator in zip(batch.counts, evaluators, strict=True)]
+            orbitals = points.new_empty(n_blocks, sum(sizes), n_points)
+            first = 0
+            for evaluator, n, part in zip(evaluators, batch.counts, orbitals.split(sizes, dim=1), strict=True):
+                for block in range(n_blocks):
+                    displacements = offsets[:, block, first : first + n, None] + points[:, None, :]
+                    evaluator(displacements, kind_members[block, first : first + n], part[block].unflatten(0, (n, -1)))
+                first += n
+            weights = np.stack([several[(slice(None), *region)].reshape(-1, n_points) for region in blocks.regions(batch.chosen)])
+            weights = torch.from_numpy(weights * volume).to(device)[:, :, None]
+            accumulator.add(places, batch.counts, lambda rows, o=orbitals, w=weights: o[:, None, rows] * w, orbitals)
     entries = accumulator.entries()
     return entries if potential.ndim == 4 else entries[0]

@@ -234,17 +234,21 @@ class TwoCentreTables:
             eV.
         """
         symbols = atoms.get_chemical_symbols()
-        accumulator = BlockAccumulator(pattern)
+        elements = sorted(set(symbols))
+        kinds = np.searchsorted(elements, symbols)
+        accumulator = BlockAccumulator(pattern, kinds)
         couplings = {element: self.coupling(element) for element in self._projectors}
         by_atom: dict[int, list] = {}
         for atom, neighbours, blocks in self.projections(atoms):
             by_atom.setdefault(atom, []).append((neighbours, blocks))
         for atom, parts in by_atom.items():
-            # the accumulator wants atoms ordered by their number of orbitals
-            parts = sorted(parts, key=lambda part: part[1].shape[1])
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
-            left = torch.from_numpy(projections @ couplings[symbols[atom]])
-            (group,) = accumulator.groups(neighbours[:, 3], neighbours[:, :3], np.array([len(neighbours)]))
-            accumulator.add(group, left[:, None], torch.from_numpy(projections))
+            left = torch.from_numpy(projections @ couplings[symbols[atom]])[None, None]
+            counts = np.bincount(kinds[neighbours[:, 3]], minlength=len(elements)).tolist()
+            slots = np.arange(len(neighbours))
+            places = accumulator.places(
+                neighbours[:, 3], neighbours[:, :3], np.zeros_like(slots), slots, (1, len(neighbours))
+            )
+            accumulator.add(places, counts, lambda rows, left=left: left[:, :, rows], torch.from_numpy(projections)[None])
         return accumulator.entries()[0] * RYDBERG
