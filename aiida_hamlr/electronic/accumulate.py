@@ -77,7 +77,9 @@ class BlockAccumulator:
     def _column_keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
         return atoms * IMAGE_BASE**3 + _image_numbers(images) + IMAGE_BASE**3 // 2
 
-    def places(self, atoms: np.ndarray, images: np.ndarray, groups: np.ndarray, slots: np.ndarray, shape) -> torch.Tensor:
+    def places(
+        self, atoms: np.ndarray, images: np.ndarray, groups: np.ndarray, slots: np.ndarray, shape
+    ) -> torch.Tensor:
         """Where the block between every two places of every group of a batch goes, for `add`.
 
         Parameters

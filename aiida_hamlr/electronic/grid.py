@@ -24,14 +24,21 @@ from aiida_hamlr.electronic.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.harmonics import real_harmonics
+from aiida_hamlr.electronic.resources import GIGABYTE, check_memory, choose_device, items_at_once
 from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
 #: overhead for each product.
-BLOCK_EDGE = 1.8
+BLOCK_EDGE = 2.4
 
-#: Grid points of all atoms of a batch of blocks, about.
-BATCH_SIZE = 40_000
+#: Grid points of all atoms of a batch of blocks, about: few enough for the cache.
+BATCH_SIZE = {'cpu': 40_000, 'cuda': 4_000_000}
+
+#: Bytes of temporary arrays for one point of one atom of a batch.
+BYTES_PER_POINT = 500
+
+#: Arrays as long as a result that adding it up takes: sums, their mirror images and the result.
+ARRAYS_PER_RESULT = 4
 
 #: Blocks whose neighbours are looked for at once.
 SEARCHED_AT_ONCE = 2000
@@ -164,7 +171,7 @@ class OrbitalEvaluator:
         self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
 
     def _splines(self, species: SpeciesBasis) -> np.ndarray:
-        """(4, shells, intervals) coefficients in steps of the mesh; a last interval of zeros takes all points outside."""
+        """(4, shells, intervals) coefficients in steps of the mesh; the last interval, zero, takes all points outside."""
         r = species.step * np.arange(self._last + 1)
         result = np.zeros((4, len(species.shells), self._last + 1))
         for index, shell in enumerate(species.shells):
@@ -185,19 +192,18 @@ class OrbitalEvaluator:
 
         Parameters
         ----------
-        displacements : (3, n, points) tensor
+        displacements : (3, boxes, n, points) tensor
             bohr.
-        members : (n,) int tensor
+        members : (boxes, n) int tensor
             Which of the elements every atom is.
-        out : (n, n_orbitals, points) tensor
+        out : (boxes, n, n_orbitals, points) tensor
         """
-        _, n_atoms, n_points = displacements.shape
         x, y, z = displacements
         scaled = torch.mul(x, x).addcmul_(y, y).addcmul_(z, z).sqrt_().mul_(self._inverse_step)
         scaled.clamp_(max=self._last)
         index = scaled.to(torch.int32)
         remainder = scaled.sub_(index).view(-1)
-        index = index.add_(members[:, None] * (self._last + 1)).view(-1)
+        index = index.add_(members[..., None] * (self._last + 1)).view(-1)
         # coefficients of one power of all shells, (shells, points of all atoms), the highest first
         radial, coefficients = displacements.new_empty(2, len(self._momenta), len(index))
         for power, table in enumerate(self._table):
@@ -205,14 +211,14 @@ class OrbitalEvaluator:
                 torch.index_select(coefficient, 0, index, out=row)
             if power:
                 torch.addcmul(coefficients, radial, remainder, out=radial)
-        radial = radial.view(-1, n_atoms, n_points)
+        radial = radial.view(-1, *x.shape)
         harmonics = self._harmonics(displacements)
         for l, rows, factor in zip(self._momenta, self._slices, radial, strict=True):
-            torch.mul(factor, harmonics[l], out=out[:, rows].transpose(0, 1))
+            torch.mul(factor, harmonics[l], out=out[:, :, rows].permute(2, 0, 1, 3))
 
     def _harmonics(self, displacements: torch.Tensor) -> list:
-        """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (2l + 1, n, points); those of l = 1 are x, y, z."""
-        result = [torch.full((1, 1, 1), 1 / np.sqrt(3), dtype=displacements.dtype, device=displacements.device)]
+        """``r^l Y_lm`` for every l over ``sqrt(3 / 4 pi)``, (2l + 1, boxes, n, points); those of l = 1 are x, y, z."""
+        result = [torch.full((1, 1, 1, 1), 1 / np.sqrt(3), dtype=displacements.dtype, device=displacements.device)]
         result.append(displacements)
         lower = displacements
         for l, coefficients in enumerate(self._coefficients, 2):
@@ -381,7 +387,12 @@ def _point_blocks(shape: tuple[int, int, int], cell: np.ndarray, edge: float) ->
 
 
 def local_matrix(
-    atoms: Atoms, basis: Basis, pattern: BlockPattern, potential: np.ndarray, device: str = 'cpu'
+    atoms: Atoms,
+    basis: Basis,
+    pattern: BlockPattern,
+    potential: np.ndarray,
+    device: str = 'cpu',
+    memory_limit: float | None = None,
 ) -> np.ndarray:
     """Matrix elements of local potentials, ``sum_r phi_i(r) V(r) phi_j(r) dV`` over the grid.
 
@@ -397,7 +408,9 @@ def local_matrix(
         eV; point (a, b, c) lies at the fractional position (a / n1, b / n2, c / n3). Several potentials at once cost
         little more than one.
     device : str
-        'cpu' or 'cuda'.
+        'auto', 'cpu' or 'cuda'.
+    memory_limit : float, optional
+        GB; what is done at once, points and potentials, is chosen so that all arrays stay below it.
 
     Returns
     -------
@@ -407,12 +420,33 @@ def local_matrix(
     Raises
     ------
     ValueError
-        If the potential is not finite, or not given on a three-dimensional grid.
+        If the potential is not finite, or not given on a three-dimensional grid; if the result does not fit in the
+        memory limit, or there is no such device.
     """
     potential = np.asarray(potential, dtype=np.float64)
     if potential.ndim not in (3, 4) or not np.isfinite(potential).all():
         raise ValueError(f'the potential must be finite, on a three-dimensional grid; its shape is {potential.shape}')
+    device = choose_device(device)
     several = potential.reshape(-1, *potential.shape[-3:])
+    result_bytes = 8 * pattern.n_entries
+    check_memory((len(several) + ARRAYS_PER_RESULT - 1) * result_bytes, memory_limit, 'the matrix of the potential')
+    if memory_limit is not None and len(several) > 1:
+        free = memory_limit * GIGABYTE - len(several) * result_bytes
+        at_once = int(free // ((ARRAYS_PER_RESULT - 1) * result_bytes))
+        if at_once < len(several):
+            entries = np.empty((len(several), pattern.n_entries))
+            for start in range(0, len(several), at_once):
+                part = slice(start, start + at_once)
+                entries[part] = _sum_over_grid(atoms, basis, pattern, several[part], device, memory_limit)
+            return entries
+    entries = _sum_over_grid(atoms, basis, pattern, several, device, memory_limit)
+    return entries if potential.ndim == 4 else entries[0]
+
+
+def _sum_over_grid(
+    atoms: Atoms, basis: Basis, pattern: BlockPattern, several: np.ndarray, device: str, memory_limit: float | None
+) -> np.ndarray:
+    """`local_matrix` of potentials (n, n1, n2, n3), all at once."""
     shape = several.shape[1:]
     symbols = atoms.get_chemical_symbols()
     layouts = _layouts(basis, symbols)
@@ -431,29 +465,30 @@ def local_matrix(
     tree = cKDTree(centres)
     accumulator = BlockAccumulator(pattern, kinds, len(several), device)
     volume = abs(np.linalg.det(cell)) / np.prod(shape)
+    batch_size = items_at_once(BYTES_PER_POINT, memory_limit, BATCH_SIZE[device])
     for blocks in _point_blocks(shape, cell, BLOCK_EDGE):
-        for batch in blocks.batches(tree, radii[image_atoms], kinds[image_atoms], BATCH_SIZE):
+        points = torch.from_numpy(np.ascontiguousarray(blocks.points.T)).to(device)
+        for batch in blocks.batches(tree, radii[image_atoms], kinds[image_atoms], batch_size):
             chosen = image_atoms[batch.atoms]
             places = accumulator.places(chosen, images[batch.atoms], batch.blocks, batch.slots, batch.shape)
             # an empty place has an atom far away
             offsets = np.full((*batch.shape, 3), FAR_AWAY)
             offsets[batch.blocks, batch.slots] = blocks.corners[batch.chosen][batch.blocks] - centres[batch.atoms]
-            kind_members = np.zeros(batch.shape, dtype=np.int32)
-            kind_members[batch.blocks, batch.slots] = members[chosen]
             offsets = torch.from_numpy(np.ascontiguousarray(offsets.transpose(2, 0, 1))).to(device)
-            kind_members = torch.from_numpy(kind_members).to(device)
-            points = torch.from_numpy(np.ascontiguousarray(blocks.points.T)).to(device)
+            batch_members = np.zeros(batch.shape, dtype=np.int32)
+            batch_members[batch.blocks, batch.slots] = members[chosen]
+            batch_members = torch.from_numpy(batch_members).to(device)
             n_blocks, n_points = batch.shape[0], points.shape[1]
             sizes = [n * evaluator.n_orbitals for n, evaluator in zip(batch.counts, evaluators, strict=True)]
             orbitals = points.new_empty(n_blocks, sum(sizes), n_points)
             first = 0
             for evaluator, n, part in zip(evaluators, batch.counts, orbitals.split(sizes, dim=1), strict=True):
-                for block in range(n_blocks):
-                    displacements = offsets[:, block, first : first + n, None] + points[:, None, :]
-                    evaluator(displacements, kind_members[block, first : first + n], part[block].unflatten(0, (n, -1)))
+                kind = slice(first, first + n)
+                displacements = offsets[:, :, kind, None] + points[:, None, None, :]
+                evaluator(displacements, batch_members[:, kind], part.unflatten(1, (n, evaluator.n_orbitals)))
                 first += n
-            weights = np.stack([several[(slice(None), *region)].reshape(-1, n_points) for region in blocks.regions(batch.chosen)])
+            regions = blocks.regions(batch.chosen)
+            weights = np.stack([several[(slice(None), *region)].reshape(-1, n_points) for region in regions])
             weights = torch.from_numpy(weights * volume).to(device)[:, :, None]
             accumulator.add(places, batch.counts, lambda rows, o=orbitals, w=weights: o[:, None, rows] * w, orbitals)
-    entries = accumulator.entries()
-    return entries if potential.ndim == 4 else entries[0]
+    return accumulator.entries()

@@ -19,11 +19,15 @@ from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
 from aiida_hamlr.electronic.occupations import band_gap, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.resources import check_memory
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.vacuum import vacuum_level
 
 #: Conduction bands that the verification looks at.
 CONDUCTION_BANDS = 4
+
+#: Arrays as long as a matrix that are there at the same time at most.
+ARRAYS = 8
 
 #: k-points at which the condition number of the overlap is computed at most.
 CONDITION_KPOINTS = 4
@@ -56,6 +60,7 @@ def reconstruct(
     density: np.ndarray | None = None,
     tables: TwoCentreTables | None = None,
     device: str = 'cpu',
+    memory_limit: float | None = None,
 ) -> Hamiltonian:
     """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
 
@@ -81,7 +86,9 @@ def reconstruct(
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
-        Where the grid integrals are done, 'cpu' or 'cuda'.
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
+    memory_limit : float, optional
+        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
 
     Returns
     -------
@@ -91,7 +98,8 @@ def reconstruct(
     Raises
     ------
     ValueError
-        If an element has no basis or pseudopotential, or if grid, electrons or functional are not those of the run.
+        If an element has no basis or pseudopotential, or if grid, electrons or functional are not those of the run;
+        or if the matrices do not fit in the memory limit.
     NumericalError
         If the overlap is not positive definite.
     """
@@ -102,10 +110,12 @@ def reconstruct(
     if run is not None:
         _check_against_run(run, np.shape(potential), n_electrons, functional)
     pattern = overlap_pattern(atoms, basis)
-    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
+    check_memory(ARRAYS * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
+    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    overlap, fixed = structure_matrices(atoms, tables, pattern)
     shift = gauge_shift(atoms, pseudos)
     neutral = neutral_atom_potential(atoms, pseudos, np.shape(potential), ecutrho)
-    local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([potential, neutral]), device)
+    local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([potential, neutral]), device, memory_limit)
     hamiltonian = Hamiltonian(
         atoms.copy(),
         basis,

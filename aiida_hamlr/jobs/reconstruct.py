@@ -9,6 +9,7 @@ import numpy as np
 from aiida_hamlr.electronic.density import potential_from_density
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
+from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     QeRun,
     check_same_structure,
@@ -46,6 +47,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    device = choose_device(config.device)
+    set_threads(config.threads)
     run = _read_run(config)
     atoms = read_structure(config.structure)
     if run is None:
@@ -64,7 +67,18 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, str(config_file))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, density=density)
+    hamiltonian = reconstruct(
+        atoms,
+        potential,
+        basis,
+        pseudos,
+        ecutrho,
+        config.kpoints,
+        run=run,
+        density=density,
+        device=device,
+        memory_limit=config.memory_limit,
+    )
     hamiltonian.write(config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
