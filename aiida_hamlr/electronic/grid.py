@@ -171,7 +171,7 @@ class OrbitalEvaluator:
         self._coefficients = [torch.from_numpy(_monomials(l)[1]).to(device) for l in range(2, max(self._momenta) + 1)]
 
     def _splines(self, species: SpeciesBasis) -> np.ndarray:
-        """(4, shells, intervals) coefficients in steps of the mesh; the last interval, zero, takes all points outside."""
+        """(4, shells, intervals) coefficients in steps of the mesh; the last interval is zero, for points outside."""
         r = species.step * np.arange(self._last + 1)
         result = np.zeros((4, len(species.shells), self._last + 1))
         for index, shell in enumerate(species.shells):
