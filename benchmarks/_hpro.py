@@ -59,9 +59,10 @@ TWO_CENTRE_CUTOFF = 100
 HPRO_SCRIPT = """
 import json, time
 from types import SimpleNamespace
-import HPRO.config, HPRO.utils.mpi, HPRO.v2h.gridintg
-# without mpi4py these modules of 0.3.1 ask None for its number of processes
-HPRO.utils.mpi.comm = HPRO.v2h.gridintg.comm = SimpleNamespace(size=1, rank=0)
+import HPRO.config, HPRO.v2h.gridintg
+# without mpi4py this module of 0.3.1 asks None for its number of processes
+HPRO.v2h.gridintg.comm = SimpleNamespace(size=1, rank=0)
+HPRO.v2h.gridintg.mpi_sum_csr = lambda matrix: matrix
 HPRO.config.GRIDINTG_ENABLE_TQDM = False
 from HPRO import PW2AOkernel
 start = time.process_time()

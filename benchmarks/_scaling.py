@@ -50,10 +50,10 @@ def measure(sizes: Sequence[int] = (8, 64, 216), memory_limit: float | None = No
     Returns
     -------
     dict
-        For every size, as text: the grid, and per atom the CPU seconds of each part (``parts_s``) and of all
-        (``cpu_s_per_atom``; ``cpu_s_per_1000_points`` takes out that FFT
-        dimensions come in steps); the CPU
-        seconds of the tables, made once per basis, which are not in the sum; and the largest resident memory, MB.
+        For every size, as text: the grid; CPU seconds per atom of each part (``parts_s``) and of all
+        (``cpu_s_per_atom``); the same by grid points, since FFT dimensions come in steps (``cpu_s_per_1000_points``);
+        CPU seconds of tables that are made once per basis and set of pseudopotentials (``tables_s``, not in the sums);
+        the largest resident memory and the size of one matrix, MB.
     """
     environment = {'OMP_NUM_THREADS': '1'} | os.environ
     result = {}
@@ -76,10 +76,10 @@ def measure_one(n_atoms: int, memory_limit: float | None = None) -> dict:
     pseudos = {element: make_pseudopotential(element) for element in ('Al', 'As')}
     basis = Basis({element: generate_basis(pseudo, 'dzp', 8.0) for element, pseudo in pseudos.items()})
     grid = fft_grid(atoms.cell[:], ECUTRHO)
-    # libraries load and tables fill at their first use
+    # tables of the basis and of the pseudopotentials fill at their first use, which is not part of the integrals
     small = bulk('AlAs', 'zincblende', a=LATTICE_CONSTANT)
-    neutral_atom_potential(small, pseudos, (12, 12, 12), 20.0)
     start = time.process_time()
+    neutral_atom_potential(small, pseudos, fft_grid(small.cell[:], ECUTRHO), ECUTRHO)
     tables = TwoCentreTables(basis, pseudos, memory_limit)
     pattern = overlap_pattern(small, basis)
     tables.overlap_and_kinetic(small, pattern)
