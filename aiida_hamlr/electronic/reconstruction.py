@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.grid import local_matrix
 from aiida_hamlr.electronic.h0 import structure_matrices
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.kpoints import MESH_SPACING, mesh_from_spacing
 from aiida_hamlr.electronic.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
@@ -54,7 +55,7 @@ def reconstruct(
     basis: Basis,
     pseudos: Mapping[str, Pseudopotential],
     ecutrho: float,
-    kpoints: tuple[int, int, int] = (6, 6, 6),
+    kpoints: tuple[int, int, int] | None = None,
     *,
     run: PlaneWaveRun | None = None,
     density: np.ndarray | None = None,
@@ -77,8 +78,8 @@ def reconstruct(
         Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
-    kpoints : three int
-        Mesh for the density matrix and the Fermi level.
+    kpoints : three int, optional
+        Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
@@ -103,6 +104,7 @@ def reconstruct(
     NumericalError
         If the overlap is not positive definite.
     """
+    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
     symbols = atoms.get_chemical_symbols()
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)

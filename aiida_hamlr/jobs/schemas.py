@@ -86,8 +86,8 @@ class ReconstructConfig(Config):
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig
-    #: mesh for the density matrix and the Fermi level
-    kpoints: Mesh
+    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart
+    kpoints: Mesh | None = None
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
     #: 'auto': a GPU if there is one
