@@ -15,7 +15,11 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, neutral_atom_potential
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.resources import check_memory
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
+
+#: Arrays as long as a matrix that are there at the same time at most.
+ARRAYS = 6
 
 
 def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
@@ -32,6 +36,7 @@ def compute_h0(
     *,
     tables: TwoCentreTables | None = None,
     device: str = 'cpu',
+    memory_limit: float | None = None,
 ) -> Hamiltonian:
     """``H0 = T + V_nl + V_NA + V_xc[sum rho_a]`` and the overlap of a structure; no DFT run is needed.
 
@@ -45,7 +50,9 @@ def compute_h0(
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
-        Where the grid integrals are done, 'cpu' or 'cuda'.
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
+    memory_limit : float, optional
+        GB, for matrices and integrals.
 
     Returns
     -------
@@ -55,16 +62,18 @@ def compute_h0(
     Raises
     ------
     ValueError
-        If an element has no basis or pseudopotential, or the pseudopotentials' functionals differ.
+        If an element has no basis or pseudopotential, or the pseudopotentials' functionals differ, or the matrices
+        do not fit in the memory limit.
     """
     symbols = atoms.get_chemical_symbols()
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
     pattern = overlap_pattern(atoms, basis)
+    check_memory(ARRAYS * 8 * pattern.n_entries, memory_limit, f'H0 of {len(atoms)} atoms')
     grid = fft_grid(atoms.cell[:], ecutrho, symmetry_factors(atoms))
-    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
+    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos, memory_limit), pattern)
     potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
-    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device)
+    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device, memory_limit)
     attributes = {
         'origin': 'h0',
         'functional': functional,

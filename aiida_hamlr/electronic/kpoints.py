@@ -12,6 +12,9 @@ from ase import Atoms
 #: Distance between neighbouring points of a band path, 1/Å.
 PATH_SPACING = 0.04
 
+#: Default distance of the points of a mesh, 1/Å.
+MESH_SPACING = 0.25
+
 #: Length tolerance within which the symmetry of a structure is found, Å.
 SYMMETRY_TOLERANCE = 1e-5
 

@@ -6,6 +6,7 @@ Inside: bohr and Ry; results: eV.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from ase import Atoms
@@ -92,8 +93,20 @@ class ReciprocalGrid:
 
     def form_factor(self, function) -> np.ndarray:
         """A smooth radial function of q at the lengths of all vectors, by a spline."""
-        q = np.arange(0.0, self.lengths.max() + 2 * Q_STEP, Q_STEP)
-        return CubicSpline(q, function(q))(self.lengths)
+        return CubicSpline(self.table_mesh, function(self.table_mesh))(self.lengths)
+
+    @property
+    def table_mesh(self) -> np.ndarray:
+        """Mesh of q on which form factors are tabulated, bohr^-1."""
+        return Q_STEP * np.arange(int(np.ceil(self.lengths.max() / Q_STEP)) + 2)
+
+
+@lru_cache(maxsize=64)
+def _neutral_atom_splines(pseudo: Pseudopotential, n: int) -> CubicSpline:
+    """Potential of the neutral atom, and its density with the core, of q; the same for every structure."""
+    q = Q_STEP * np.arange(n)
+    density = pseudo.density_form_factor(q) + pseudo.core_form_factor(q)
+    return CubicSpline(q, np.stack([neutral_atom_form_factor(pseudo, q), density], axis=1))
 
 
 def neutral_atom_potential(
@@ -131,10 +144,10 @@ def neutral_atom_potential(
     for element in sorted(set(symbols)):
         pseudo = pseudos[element]
         phases = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
-        potential += phases * vectors.form_factor(lambda q, pseudo=pseudo: neutral_atom_form_factor(pseudo, q))
-        density += phases * vectors.form_factor(
-            lambda q, pseudo=pseudo: pseudo.density_form_factor(q) + pseudo.core_form_factor(q)
-        )
+        splines = _neutral_atom_splines(pseudo, len(vectors.table_mesh))
+        factors = splines(vectors.lengths)
+        potential += phases * factors[:, 0]
+        density += phases * factors[:, 1]
     exchange = xc_potential_grid(functional, vectors.to_real(density), vectors.cell, ecutrho)
     return (vectors.to_real(potential) + exchange) * RYDBERG
 

@@ -14,10 +14,12 @@ from aiida_hamlr.electronic.grid import local_matrix
 from aiida_hamlr.electronic.h0 import structure_matrices
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.hirshfeld import hirshfeld_moments
+from aiida_hamlr.electronic.kpoints import MESH_SPACING, mesh_from_spacing
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
 from aiida_hamlr.electronic.occupations import band_gap, fixed_magnetization, solve_mesh
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.resources import check_memory
 from aiida_hamlr.electronic.spin import spin_attributes
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.vacuum import vacuum_level
@@ -28,6 +30,9 @@ __all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
 #: Bonds, charges and fields change the potential of neutral atoms by less at every point, eV; by 2 to 8 as a rule.
 IMPLAUSIBLE_DIFFERENCE = 100.0
 
+#: Arrays as long as a matrix that are there at the same time at most; every spin adds two.
+ARRAYS = 8
+
 
 def reconstruct(
     atoms: Atoms,
@@ -35,7 +40,7 @@ def reconstruct(
     basis: Basis,
     pseudos: Mapping[str, Pseudopotential],
     ecutrho: float,
-    kpoints: tuple[int, int, int] = (6, 6, 6),
+    kpoints: tuple[int, int, int] | None = None,
     *,
     run: PlaneWaveRun | None = None,
     density: np.ndarray | None = None,
@@ -43,6 +48,7 @@ def reconstruct(
     device: str = 'cpu',
     truncate: bool | None = None,
     source: str | None = None,
+    memory_limit: float | None = None,
 ) -> Hamiltonian:
     """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
 
@@ -60,8 +66,8 @@ def reconstruct(
         Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
-    kpoints : three int
-        Mesh for the density matrix and the Fermi level.
+    kpoints : three int, optional
+        Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
@@ -70,11 +76,13 @@ def reconstruct(
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
-        Where the grid integrals are done, 'cpu' or 'cuda'.
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
     truncate : bool, optional
         Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
     source : str, optional
         What errors call the file that the potential comes from.
+    memory_limit : float, optional
+        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
 
     Returns
     -------
@@ -86,10 +94,11 @@ def reconstruct(
     ------
     ValueError
         If an element has no basis or pseudopotential, if grid, electrons, spin or functional are not those of the run,
-        or if the bands cannot be its bands; see `check_plausible`.
+        if the bands cannot be its bands, see `check_plausible`, or if the matrices do not fit in the memory limit.
     NumericalError
         If the overlap is not positive definite.
     """
+    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
     symbols = atoms.get_chemical_symbols()
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
@@ -102,12 +111,16 @@ def reconstruct(
             raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
         check_electrons(atoms, density, pseudos)
     pattern = overlap_pattern(atoms, basis)
-    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos), pattern)
+    n_arrays = ARRAYS + 2 * (len(spins) - 1)
+    check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
+    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    overlap, fixed = structure_matrices(atoms, tables, pattern)
     shift = gauge_shift(atoms, pseudos)
     neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
-    *local, local_neutral = local_matrix(atoms, basis, pattern, np.stack([*spins, neutral]), device)
+    potentials = np.stack([*spins, neutral])
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, device, memory_limit)
     local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),

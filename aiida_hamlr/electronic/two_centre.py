@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.harmonics import gaunt
 from aiida_hamlr.electronic.neighbours import neighbour_pairs
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.radial_integrals import RadialFunctions, RadialIntegrals, simpson_weights
+from aiida_hamlr.electronic.resources import items_at_once
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Largest wave vector of the Fourier-Bessel transforms, bohr^-1; orbitals and projectors are far smoother than this.
@@ -31,8 +32,11 @@ DISTANCE_STEP = 0.02
 #: A projector ends where ``r beta(r)`` stays below this fraction of its maximum.
 PROJECTOR_TAIL = 1e-7
 
-#: Atom pairs evaluated at a time, which bounds the memory.
-BATCH = 20_000
+#: Atom pairs evaluated at a time, few enough for the cache.
+BATCH = 4_000
+
+#: Arrays as large as the blocks of a batch that evaluating it takes.
+ARRAYS_PER_BATCH = 10
 
 
 class TwoCentreTables:
@@ -43,6 +47,8 @@ class TwoCentreTables:
     basis : Basis
     pseudos : mapping of str to Pseudopotential, optional
         Needed by `nonlocal_part` only.
+    memory_limit : float, optional
+        GB; bounds how many pairs of atoms are evaluated at once.
 
     Raises
     ------
@@ -50,8 +56,15 @@ class TwoCentreTables:
         If pseudopotentials are given and an element of the basis has none.
     """
 
-    def __init__(self, basis: Basis, pseudos: Mapping[str, Pseudopotential] | None = None):
+    def __init__(
+        self,
+        basis: Basis,
+        pseudos: Mapping[str, Pseudopotential] | None = None,
+        memory_limit: float | None = None,
+    ):
         self.basis = basis
+        largest = max(species.n_orbitals for species in basis.values())
+        self._batch = items_at_once(ARRAYS_PER_BATCH * 16 * largest**2, memory_limit, BATCH)
         self.pseudos = dict(pseudos or {})
         missing = sorted(set(basis) - set(self.pseudos))
         if pseudos is not None and missing:
@@ -144,8 +157,8 @@ class TwoCentreTables:
                 members = np.flatnonzero((first == a) & (second == b))
                 shape = self.basis[a].n_orbitals, self.basis[b].n_orbitals
                 local = np.arange(shape[0] * shape[1]).reshape(shape)
-                for start in range(0, len(members), BATCH):
-                    chosen = members[start : start + BATCH]
+                for start in range(0, len(members), self._batch):
+                    chosen = members[start : start + self._batch]
                     yield a, b, vectors[chosen], pattern.chunk_boundaries[chosen, None, None] + local
 
     def overlap_and_kinetic(self, atoms: Atoms, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
@@ -204,7 +217,9 @@ class TwoCentreTables:
                 members = members[np.argsort(pairs[members, 3], kind='stable')]
                 if not len(members):
                     continue
-                blocks = self._get('projector', b, a)(-vectors[members])[0]
+                integrals = self._get('projector', b, a)
+                parts = np.split(members, range(self._batch, len(members), self._batch))
+                blocks = np.concatenate([integrals(-vectors[part])[0] for part in parts])
                 centres, starts = np.unique(pairs[members, 3], return_index=True)
                 for atom, start, stop in zip(centres, starts, [*starts[1:], len(members)], strict=True):
                     neighbours = pairs[members[start:stop]][:, [0, 1, 2, 4]]
@@ -234,7 +249,8 @@ class TwoCentreTables:
             eV.
         """
         symbols = atoms.get_chemical_symbols()
-        kinds = np.searchsorted(sorted(set(symbols)), symbols)
+        elements = sorted(set(symbols))
+        kinds = np.searchsorted(elements, symbols)
         accumulator = BlockAccumulator(pattern, kinds)
         couplings = {element: self.coupling(element) for element in self._projectors}
         by_atom: dict[int, list] = {}
@@ -243,6 +259,13 @@ class TwoCentreTables:
         for atom, parts in by_atom.items():
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
-            left = torch.from_numpy(projections @ couplings[symbols[atom]])
-            accumulator.add(neighbours[:, 3], neighbours[:, :3], [left], torch.from_numpy(projections))
+            left = torch.from_numpy(projections @ couplings[symbols[atom]])[None, None]
+            counts = np.bincount(kinds[neighbours[:, 3]], minlength=len(elements)).tolist()
+            slots = np.arange(len(neighbours))
+            places = accumulator.places(
+                neighbours[:, 3], neighbours[:, :3], np.zeros_like(slots), slots, (1, len(neighbours))
+            )
+            accumulator.add(
+                places, counts, lambda rows, left=left: left[:, :, rows], torch.from_numpy(projections)[None]
+            )
         return accumulator.entries()[0] * RYDBERG

@@ -6,13 +6,10 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.kpoints import PATH_SPACING, band_path, mesh_from_spacing, read_band_path
+from aiida_hamlr.electronic.kpoints import MESH_SPACING, PATH_SPACING, band_path, mesh_from_spacing, read_band_path
 from aiida_hamlr.electronic.occupations import solve_mesh
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
-
-#: Default distance of the points of a mesh, 1/Å.
-MESH_SPACING = 0.25
 
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:

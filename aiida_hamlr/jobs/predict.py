@@ -75,7 +75,7 @@ def run_predict(config_file: Path) -> dict:
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
     jobs = _collect(config)
-    predictor = load_model(config.model, device='cuda' if config.device == 'gpu' else config.device)
+    predictor = load_model(config.model, device=config.device)
     errors = {}
     for job in jobs:
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
+from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     QeRun,
     check_same_structure,
@@ -64,6 +65,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    device = choose_device(config.device)
+    set_threads(config.threads)
     run = _read_run(config)
     atoms = read_structure(config.structure)
     if run is None:
@@ -93,6 +96,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         density=density,
         truncate=config.quality_assurance,
         source=str(config.potential or config.density),
+        device=device,
+        memory_limit=config.memory_limit,
     )
     hamiltonian.write(config.output)
     verification = hamiltonian.attributes['verification']

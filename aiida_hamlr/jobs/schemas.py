@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from ase.data import atomic_numbers
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
+from aiida_hamlr.electronic.resources import Device
 from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 
@@ -93,12 +94,18 @@ class ReconstructConfig(Config):
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig
-    #: mesh for the density matrix and the Fermi level
-    kpoints: Mesh
+    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart
+    kpoints: Mesh | None = None
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
     #: whether to check with the basis truncated at the cutoff of the run; null: if it is cheap
     quality_assurance: bool | None = None
+    #: 'auto': a GPU if there is one
+    device: Device = 'auto'
+    #: CPU threads; null: as the environment (OMP_NUM_THREADS) says
+    threads: PositiveInt | None = None
+    #: GB for matrices and integrals; null: no limit
+    memory_limit: PositiveFloat | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
 
 
@@ -139,5 +146,5 @@ class PredictConfig(Config):
     spacing: PositiveFloat = 0.04
     #: standard deviation of the Gaussians of the density of states, eV
     broadening: PositiveFloat = 0.1
-    device: Literal['auto', 'cpu', 'gpu', 'cuda'] = 'auto'
+    device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from aiida_hamlr.electronic.resources import Device
+
 #: Variants that this version has.
 VARIANTS = ('sr', 'ea', 'lr', 'lr+ea')
 
@@ -82,7 +84,7 @@ class TrainingConfig(_Strict):
     max_time_s: float | None = Field(None, gt=0.0)
     seed: int = Field(0, ge=0)
     #: auto, cpu or gpu.
-    device: Literal['auto', 'cpu', 'gpu', 'cuda'] = 'auto'
+    device: Device = 'auto'
     #: Stop, with a checkpoint to go on from, before this many seconds have passed.
     walltime: float | None = Field(None, gt=0.0)
     batch_size: int = Field(1, ge=1)

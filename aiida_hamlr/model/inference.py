@@ -15,6 +15,7 @@ from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.h0 import compute_h0
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.resources import choose_device
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model.data import frames_of
@@ -178,6 +179,4 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     path = Path(path)
     if not (path / 'model.json').exists() and (path / 'model' / 'model.json').exists():
         path = path / 'model'
-    if device == 'auto':
-        device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return Predictor(*read_model(path), device=device)
+    return Predictor(*read_model(path), device=choose_device(device))

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk
 
+from aiida_hamlr.electronic import grid
+from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.grid import fft_grid, local_matrix, symmetry_factors
 from aiida_hamlr.electronic.neighbours import overlap_pattern
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
@@ -83,3 +86,44 @@ def test_grid_dimensions_are_those_of_pw_x():
     assert symmetry_factors(bulk('Si', 'diamond', a=5.43, cubic=True)) == (1, 1, 1)
     with pytest.raises(ValueError, match='must be positive'):
         fft_grid(silicon.cell[:], 0.0)
+
+
+def test_blocks_of_any_size_and_any_memory_limit_give_the_same(basis, monkeypatch):
+    atoms = skewed_alas()
+    pattern = overlap_pattern(atoms, basis)
+    potentials = np.random.default_rng(3).normal(size=(2, 12, 15, 10))
+    expected = local_matrix(atoms, basis, pattern, potentials, 'cpu')
+    # room for both results and for the sums of one potential
+    limited = local_matrix(atoms, basis, pattern, potentials, memory_limit=5.5 * 8e-9 * pattern.n_entries)
+    assert np.abs(limited - expected).max() < 1e-11
+    for edge in (1.5, 5.0):
+        monkeypatch.setattr(grid, 'BLOCK_EDGE', edge)
+        assert np.abs(local_matrix(atoms, basis, pattern, potentials) - expected).max() < 1e-11
+
+
+def test_a_memory_limit_below_the_result_is_refused_with_both_numbers(basis):
+    atoms = skewed_alas()
+    pattern = overlap_pattern(atoms, basis)
+    needed = 4 * 8e-9 * pattern.n_entries
+    with pytest.raises(ValueError, match=f'takes {needed:.3g} GB, memory_limit is 0.0001 GB'):
+        local_matrix(atoms, basis, pattern, np.zeros((12, 12, 12)), memory_limit=1e-4)
+
+
+def test_elements_with_unequal_shells(basis, plain_basis):
+    """A constant potential gives the overlap between bases of different sizes too."""
+    mixed = Basis({'Al': plain_basis(('Al',), 'sz')['Al'], 'As': basis['As']})
+    atoms = skewed_alas()
+    pattern = overlap_pattern(atoms, mixed)
+    overlap, _ = TwoCentreTables(mixed, memory_limit=1e-4).overlap_and_kinetic(atoms, pattern)
+    entries = local_matrix(atoms, mixed, pattern, np.full((40, 40, 40), 2.5))
+    assert np.abs(entries - 2.5 * overlap).max() < 2e-6
+    assert pattern.asymmetry(entries) == 0.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
+def test_gpu_gives_the_same(basis):
+    atoms = skewed_alas()
+    pattern = overlap_pattern(atoms, basis)
+    potentials = np.random.default_rng(4).normal(size=(2, 12, 15, 10))
+    on_gpu = local_matrix(atoms, basis, pattern, potentials, 'cuda')
+    assert np.abs(on_gpu - local_matrix(atoms, basis, pattern, potentials, 'cpu')).max() < 1e-11
