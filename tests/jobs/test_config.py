@@ -73,11 +73,10 @@ def test_basis_as_recipe_with_exceptions(write, tmp_path):
         (ReconstructConfig, RECONSTRUCT + 'basis: {N: {cutof: 7}}\n', ["unknown key 'cutof'", "'cutoff_radius'"]),
         (ReconstructConfig, RECONSTRUCT.replace('6, 6, 6', '6, 6') + 'basis: {size: dzp}\n', ['kpoints']),
         (ReconstructConfig, RECONSTRUCT.replace('Al:', 'Aluminium:'), ["'Aluminium' is not a chemical element"]),
-        (ReconstructConfig, RECONSTRUCT + 'basis: {size: dzp}\ndensity: Al.upf\n', ['either potential', 'or density']),
         (
             ReconstructConfig,
             RECONSTRUCT.replace('potential: v.filplot', '') + 'basis: {size: dzp}\n',
-            ['either potential', 'or density'],
+            ['give potential', 'or both'],
         ),
         (ReconstructConfig, RECONSTRUCT + 'basis: {size: dzp}\ndensity: rho\n', ['rho: no such file']),
         (PredictConfig, 'model: model\nstructures: [big.xyz]\noutputs: [band]\n', ['outputs', "'band'"]),
