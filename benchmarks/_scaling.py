@@ -36,6 +36,9 @@ from aiida_hamlr.electronic.two_centre import TwoCentreTables
 #: Lattice constant, Å, and cutoff of the density, Ry.
 LATTICE_CONSTANT, ECUTRHO = 5.66, 120.0
 
+#: CPU seconds per atom, slowest by fastest size, and MB that are allowed.
+LARGEST_TIME, LARGEST_RATIO, LARGEST_MEMORY = 0.05, 1.3, 4000.0
+
 
 def measure(sizes: Sequence[int] = (8, 64, 216), memory_limit: float | None = None) -> dict:
     """Time and memory of every size.
@@ -53,7 +56,8 @@ def measure(sizes: Sequence[int] = (8, 64, 216), memory_limit: float | None = No
         For every size, as text: the grid; CPU seconds per atom of each part (``parts_s``) and of all
         (``cpu_s_per_atom``); the same by grid points, since FFT dimensions come in steps (``cpu_s_per_1000_points``);
         CPU seconds of tables that are made once per basis and set of pseudopotentials (``tables_s``, not in the sums);
-        the largest resident memory and the size of one matrix, MB.
+        the largest resident memory and the size of one matrix, MB. ``passed``: whether no size takes more than 0.05 s
+        per atom, the slowest at most 30 % more than the fastest, and none more than 4 GB of memory.
     """
     environment = {'OMP_NUM_THREADS': '1'} | os.environ
     result = {}
@@ -63,7 +67,10 @@ def measure(sizes: Sequence[int] = (8, 64, 216), memory_limit: float | None = No
         if done.returncode:
             raise RuntimeError(f'{size} atoms: {done.stderr[-2000:]}')
         result[str(size)] = json.loads(done.stdout)
-    return result
+    times = [each['cpu_s_per_atom'] for each in result.values()]
+    memory = max(each['peak_memory_MB'] for each in result.values())
+    passed = max(times) <= LARGEST_TIME and max(times) <= LARGEST_RATIO * min(times) and memory <= LARGEST_MEMORY
+    return result | {'passed': passed}
 
 
 def measure_one(n_atoms: int, memory_limit: float | None = None) -> dict:

@@ -29,7 +29,7 @@ from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
 #: overhead for each product.
-BLOCK_EDGE = 2.4
+BLOCK_EDGE = 1.7
 
 #: Grid points of all atoms of a batch of blocks, about: few enough for the cache.
 BATCH_SIZE = {'cpu': 40_000, 'cuda': 4_000_000}
