@@ -87,21 +87,63 @@ def coulomb_matrices(cell: torch.Tensor, positions: torch.Tensor, width: float) 
     return potential, field
 
 
+class DirectSum:
+    """Potentials and fields at the atoms of charges and dipoles at the atoms, through structure factors.
+
+    Cost and number of phases N times the number of k vectors, so N^2 at a given density; phases are kept if they fit
+    into one block, otherwise made anew in every call. A charge has the factor ``exp(-i k tau)``, a dipole p
+    ``-i k.p exp(-i k tau)``. Differentiable with respect to charges, dipoles and positions.
+
+    Parameters
+    ----------
+    cell, positions : (3, 3) and (N, 3) float64 tensors
+        Å.
+    width : float
+        Width s of the kernel, Å.
+    """
+
+    def __init__(self, cell: torch.Tensor, positions: torch.Tensor, width: float):
+        self.positions = positions
+        blocks = list(_weighted_blocks(cell, width, len(positions)))
+        self._blocks = [(*block, *self._phases(block[0])) for block in blocks] if len(blocks) == 1 else blocks
+
+    def _phases(self, vectors):
+        phase = self.positions @ vectors.T
+        return phase.cos(), phase.sin()
+
+    def __call__(
+        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,), V, and field (N, 3), V/Å.
+
+        Parameters
+        ----------
+        charges : (N,) tensor or None
+            e.
+        dipoles : (N, 3) tensor, optional
+            e Å.
+        """
+        potential, field = self.positions.new_zeros(len(self.positions)), torch.zeros_like(self.positions)
+        for block in self._blocks:
+            vectors, weights = block[:2]
+            cosine, sine = block[2:] or self._phases(vectors)
+            real = imaginary = 0.0
+            if charges is not None:
+                real, imaginary = charges @ cosine, charges @ sine
+            if dipoles is not None:
+                real = real - (vectors.T * (dipoles.T @ sine)).sum(0)
+                imaginary = imaginary + (vectors.T * (dipoles.T @ cosine)).sum(0)
+            real, imaginary = weights * real, weights * imaginary
+            potential = potential + cosine @ real + sine @ imaginary
+            field = field + sine @ (real[:, None] * vectors) - cosine @ (imaginary[:, None] * vectors)
+        return potential, field
+
+
 def coulomb_sum(
     cell: torch.Tensor, positions: torch.Tensor, charges: torch.Tensor, width: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Potential (N,) and field (N, 3) at the atoms of the given charges, through structure factors; memory linear in N.
-
-    Arguments and units as in :func:`coulomb_matrices`.
-    """
-    potential, field = torch.zeros_like(charges), positions.new_zeros(len(positions), 3)
-    for vectors, weights in _weighted_blocks(cell, width, len(positions)):
-        phase = positions @ vectors.T
-        cosine, sine = phase.cos(), phase.sin()
-        real, imaginary = weights * (charges @ cosine), weights * (charges @ sine)
-        potential = potential + cosine @ real + sine @ imaginary
-        field = field + (sine * real) @ vectors - (cosine * imaginary) @ vectors
-    return potential, field
+    """Potential (N,) and field (N, 3) at the atoms of the given charges, as :class:`DirectSum` gives them."""
+    return DirectSum(cell, positions, width)(charges)
 
 
 def add_coulomb(graph, cell, positions, width: float):
