@@ -35,7 +35,7 @@ def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
     width : float
         Width s of the kernel, Å.
     """
-    cutoff = math.sqrt(-2.0 * math.log(TOLERANCE)) / width
+    cutoff = _cutoff(width)
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).T
     bounds = [math.ceil(cutoff * float(length) / (2 * math.pi)) for length in cell.norm(dim=1)]
     axes = [torch.arange(-bound, bound + 1, device=cell.device) for bound in bounds]
@@ -45,6 +45,16 @@ def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
     positive = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
     vectors = integers[positive].to(cell.dtype) @ reciprocal
     return vectors[vectors.square().sum(1) < cutoff**2]
+
+
+def count_half_space_vectors(cell: torch.Tensor, width: float) -> int:
+    """About how many vectors :func:`half_space_vectors` gives, without making them."""
+    volume = float(torch.linalg.det(cell.detach()).abs())
+    return round(volume * _cutoff(width) ** 3 / (12 * math.pi**2))
+
+
+def _cutoff(width: float) -> float:
+    return math.sqrt(-2.0 * math.log(TOLERANCE)) / width
 
 
 def _weighted_blocks(cell: torch.Tensor, width: float, n_atoms: int):
