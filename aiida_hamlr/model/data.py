@@ -23,7 +23,6 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
 from aiida_hamlr.model.initial_charges import fit_charges
-from aiida_hamlr.model.long_range import add_coulomb
 
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
@@ -197,7 +196,7 @@ def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelecti
 
 def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
-    add_coulomb(graph, np.asarray(atoms.cell), atoms.positions, model.config.kernel_width)
+    model.long_range.store(graph, np.asarray(atoms.cell), atoms.positions)
     if model.config.multipole_order:
         dipole = tables.dipole(atoms, frames.pattern)
         for name, parts in (

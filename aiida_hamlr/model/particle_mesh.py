@@ -93,7 +93,9 @@ class ParticleMesh:
         integers.append(torch.fft.rfftfreq(self.shape[2], 1 / self.shape[2], dtype=cell.dtype, device=cell.device))
         reciprocal = 2 * math.pi * torch.linalg.inv(cell).T
         grids = torch.meshgrid(*integers, indexing='ij')
-        self._vectors = [sum(grid * row[axis] for grid, row in zip(grids, reciprocal, strict=True)) for axis in range(3)]
+        self._vectors = [
+            sum(grid * row[axis] for grid, row in zip(grids, reciprocal, strict=True)) for axis in range(3)
+        ]
         kernel = CoulombPotential(smearing=width, prefactor=COULOMB).to(cell)
         squares = sum(vector.square() for vector in self._vectors)
         # The splines damp a wave when it is put on the mesh and again when it is read.

@@ -18,9 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import nn
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.long_range import LongRangeChannel, Sources, coulomb_matrices, weighted_blocks
 
 #: Residual at which the dipoles are self-consistent, relative to the field of the charges.
 TOLERANCE = 1e-9
@@ -181,3 +184,144 @@ def solve_dipoles(
     if permanent is not None:
         residual = residual + permanent
     return _ImplicitSolution.apply(dipoles, residual, adjoint), n_products
+
+
+def dipole_matrix(cell: torch.Tensor, positions: torch.Tensor, width: float) -> torch.Tensor:
+    """(N, N, 3, 3) matrix T: minus the field at atom i of a unit dipole at atom j, V/Å per e Å.
+
+    Arguments as of :func:`~aiida_hamlr.model.long_range.coulomb_matrices`.
+    """
+    n_atoms = len(positions)
+    matrix = positions.new_zeros(n_atoms, n_atoms, 3, 3)
+    for vectors, weights in weighted_blocks(cell, width, n_atoms):
+        phase = positions @ vectors.T
+        cosine, sine = phase.cos(), phase.sin()
+        for a in range(3):
+            for b in range(a + 1):
+                factor = weights * vectors[:, a] * vectors[:, b]
+                matrix[:, :, a, b] += (cosine * factor) @ cosine.T + (sine * factor) @ sine.T
+    for a in range(3):
+        for b in range(a):
+            matrix[:, :, b, a] = matrix[:, :, a, b]
+    return matrix
+
+
+class GraphMatrices:
+    """What a direct sum gives, from the matrices stored in a graph of one structure or of a batch.
+
+    Parameters
+    ----------
+    graph : Graph
+    names : tuple of str
+        Keys of the potentials of charges, their fields, and the dipoles' matrix.
+    structure : (N,) tensor, optional
+        Structure of every atom in a batch.
+    """
+
+    def __init__(self, graph, names: tuple[str, str, str], structure: torch.Tensor | None = None):
+        target, source = graph[keys.COULOMB_INDEX]
+        n_atoms = graph.n_atoms
+        if structure is None:
+            structure = torch.zeros(n_atoms, dtype=torch.long, device=target.device)
+        sizes = torch.bincount(structure)
+        within = torch.arange(n_atoms, device=target.device) - (sizes.cumsum(0) - sizes)[structure]
+        self._shape = (len(sizes), int(sizes.max()))
+        self._place = structure * self._shape[1] + within
+        place = (structure[target], within[target], within[source])
+        potential, field, dipole = (self._padded(graph[name], place) for name in names)
+        n_structures, n = self._shape
+        self._potential = potential
+        # Rows: atom and component; columns: atom, or atom and component.
+        self._field = field.transpose(2, 3).reshape(n_structures, 3 * n, n)
+        self._dipole = dipole.transpose(2, 3).reshape(n_structures, 3 * n, 3 * n)
+
+    def _padded(self, values, place):
+        n_structures, n = self._shape
+        if n_structures == 1:
+            return values.reshape(1, n, n, *values.shape[1:])
+        padded = values.new_zeros(n_structures, n, n, *values.shape[1:])
+        padded[place] = values
+        return padded
+
+    def __call__(
+        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) of charges (N,) or None and dipoles (N, 3)."""
+        potential = field = 0.0
+        if charges is not None:
+            column = self._scattered(charges[:, None])
+            potential, field = self._potential @ column, self._field @ column
+        if dipoles is not None:
+            column = self._scattered(dipoles)
+            # A dipole acts with the field matrix of a charge at the other atom, whose sign is the opposite.
+            potential = potential - self._field.transpose(1, 2) @ column
+            field = field - self._dipole @ column
+        return potential.reshape(-1)[self._place], field.reshape(-1, 3)[self._place]
+
+    def _scattered(self, values):
+        """(N, c) values of the atoms as (B, n c, 1) columns."""
+        n_structures, n = self._shape
+        if n_structures > 1:
+            values = values.new_zeros(n_structures * n, values.shape[1]).index_copy(0, self._place, values)
+        return values.reshape(n_structures, -1, 1)
+
+
+class ResponseChannel(LongRangeChannel):
+    """Learned charges that polarise the atoms, whose potentials and fields act with a width of their own.
+
+    Polarisabilities are ``UNIT (r + f)^2`` with a constant r per element, small at the start, and a function f of the
+    atom's invariants that starts at zero. Elements whose polarisability the training data cannot tell keep zero.
+
+    Parameters
+    ----------
+    n_species, n_invariants : int
+    multipole_order : int
+        0 or 1.
+    width, output_width : float
+        Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
+    """
+
+    #: Charge, factor and polarisability.
+    n_functions = 3
+
+    #: Polarisability of r + f = 1, Å^3: one of the size of a bond's.
+    UNIT = 10.0
+
+    #: r at the start.
+    START = 0.1
+
+    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float, output_width: float):
+        super().__init__(n_species, n_invariants, multipole_order, width)
+        self.output_width = output_width
+        self.species_root = nn.Parameter(torch.full((n_species,), self.START))
+        self.register_buffer('identified', torch.zeros(n_species))
+
+    def _sources(self, environment, graph, structure=None) -> Sources:
+        sources = super()._sources(environment, graph, structure)
+        species = graph[keys.SPECIES]
+        root = self.species_root.double()[species] + environment[:, 2]
+        sources.polarisability = self.identified.double()[species] * self.UNIT * root.square()
+        return sources
+
+    def store(self, graph, cell, positions):
+        """Store in a graph the matrices of charges and dipoles with both widths."""
+        super().store(graph, cell, positions)
+        cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
+        potential, field = coulomb_matrices(cell, positions, self.output_width)
+        graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
+        graph[keys.OUTER_POTENTIAL] = potential.reshape(-1)
+        graph[keys.OUTER_FIELD] = field.reshape(-1, 3)
+        graph[keys.OUTER_DIPOLE] = dipole_matrix(cell, positions, self.output_width).reshape(-1, 3, 3)
+
+    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) of charges and the dipoles that they induce, from a graph."""
+        inner = GraphMatrices(graph, (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE), structure)
+        outer = GraphMatrices(graph, (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE), structure)
+        dipoles, _ = solve_dipoles(inner, sources.charge, sources.polarisability, structure=structure)
+        return outer(sources.charge, dipoles)
+
+    def potentials_of(self, sources: Sources, cell, positions, make_operator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of one structure without a graph."""
+        inner = make_operator(cell, positions, self.width)
+        dipoles, _ = solve_dipoles(inner, sources.charge, sources.polarisability)
+        return make_operator(cell, positions, self.output_width)(sources.charge, dipoles)

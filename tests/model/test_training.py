@@ -72,8 +72,8 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rat
         teacher.normalisation.pair_scale.zero_()
         teacher.normalisation.two_body.zero_()
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
-        delta, charges = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
-        assert np.allclose(charges, [0.3, -0.3, 0.3, -0.3])
+        delta, sources = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        assert np.allclose(sources.charge, [0.3, -0.3, 0.3, -0.3])
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
         path = tmp_path / f'{seed}.h5'
         hamiltonian.write(path)
