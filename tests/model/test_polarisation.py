@@ -127,7 +127,7 @@ def test_fields_at_a_surface_give_the_charge_of_the_crystal(vacuum):
 def test_number_of_products_hardly_grows_with_the_cell(repeat):
     atoms = bulk('AlAs', 'zincblende', a=A, cubic=True).repeat(repeat)
     atoms.rattle(0.1, seed=0)
-    operator = direct(atoms) if repeat < 4 else ParticleMesh(tensor(atoms.cell[:]), tensor(atoms.positions), 1.5, 1e-6)
+    operator = direct(atoms) if repeat < 4 else ParticleMesh(tensor(atoms.cell[:]), tensor(atoms.positions), 1.5, 1e-4)
     _, n_products = solve_dipoles(operator, ionic(atoms), uniform(atoms), tolerance=1e-6)
     assert 5 <= n_products <= 19
 
