@@ -22,7 +22,7 @@ from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
-from aiida_hamlr.model.initial_charges import fit_charges
+from aiida_hamlr.model.initial_charges import fit_charges, fit_response
 
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
@@ -242,12 +242,17 @@ def prepare(model, examples: Sequence[Example]):
     for example in examples:
         model.normalise_pairs(example.graph)
     if model.long_range is not None:
-        charges = fit_charges(
+        arguments = (
             [example.graph for example in examples],
             len(model.slots.species),
             model.config.message_cutoff,
             model.slots.onsite.multiplicity,
         )
+        if model.config.response:
+            charges, polarisability = fit_response(model.long_range, *arguments)
+            model.long_range.start_from(polarisability)
+        else:
+            charges = fit_charges(*arguments)
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)

@@ -296,6 +296,16 @@ class ResponseChannel(LongRangeChannel):
         self.species_root = nn.Parameter(torch.full((n_species,), self.START))
         self.register_buffer('identified', torch.zeros(n_species))
 
+    @property
+    def species_polarisability(self) -> torch.Tensor:
+        """(n_species,) polarisability of the elements without what their surroundings add, Å^3."""
+        return (self.identified * self.UNIT * self.species_root.square()).detach()
+
+    def start_from(self, polarisability: float):
+        """Set the polarisability (Å^3) of all elements from which training goes on; a small one stays above zero."""
+        with torch.no_grad():
+            self.species_root.fill_(max(self.START, (polarisability / self.UNIT) ** 0.5))
+
     def _sources(self, environment, graph, structure=None) -> Sources:
         sources = super()._sources(environment, graph, structure)
         species = graph[keys.SPECIES]
