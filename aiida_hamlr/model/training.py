@@ -37,6 +37,9 @@ from aiida_hamlr.model.loop import TrainingLoop
 from aiida_hamlr.model.module import TrainingModule
 from aiida_hamlr.model.normalisation import pair_cutoff_from_data
 
+#: Width of the kernel, in nearest-neighbour distances, below which the response of a crystal saturates.
+LEAST_WIDTH = 0.6
+
 
 def train(config: Mapping, output: str | Path, started: float | None = None) -> dict:
     """Train a model and write its folder.
@@ -128,6 +131,13 @@ def _identify_response(model, references: Sequence[Reference]) -> dict:
     """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
     if not model.config.response:
         return {}
+    distance = np.mean([_nearest_distance(reference.atoms, model.config.message_cutoff) for reference in references])
+    if model.config.kernel_width < LEAST_WIDTH * distance:
+        warnings.warn(
+            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å: it bounds '
+            f'the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
+            stacklevel=3,
+        )
     found = identify_response([(Path(reference.path).name, reference.atoms) for reference in references])
     if not found.elements:
         warnings.warn(
@@ -136,6 +146,14 @@ def _identify_response(model, references: Sequence[Reference]) -> dict:
         )
     model.long_range.identified.copy_(torch.tensor([element in found.elements for element in model.slots.species]))
     return {'response': found.verdict, 'response_elements': list(found.elements), 'response_reason': found.reason}
+
+
+def _nearest_distance(atoms, cutoff: float) -> float:
+    """Mean distance of an atom to its nearest neighbour, Å."""
+    (receiver, _), vectors = message_edges(atoms, cutoff)
+    nearest = np.full(len(atoms), cutoff)
+    np.minimum.at(nearest, receiver, np.linalg.norm(vectors, axis=1))
+    return float(nearest.mean())
 
 
 def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:

@@ -141,8 +141,11 @@ def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian,
 
 
 def test_bulk_crystals_alone_leave_the_response_unidentified(tmp_path, training_files):
-    settings = config(training_files, {'variant': 'lr', 'response': True}, max_epochs=1)
-    with pytest.warns(UserWarning, match='response: unidentified: no slab in two vacua'):
+    settings = config(training_files, {'variant': 'lr', 'response': True, 'kernel_width': 1.0}, max_epochs=1)
+    with (
+        pytest.warns(UserWarning, match='response: unidentified: no slab in two vacua'),
+        pytest.warns(UserWarning, match='kernel_width 1 Å is small for nearest neighbours at 2'),
+    ):
         summary = train(settings, tmp_path / 'run')
     assert summary['response'] == 'unidentified'
     assert summary['species_polarisabilities'] == {'Al': 0.0, 'As': 0.0}
