@@ -134,8 +134,8 @@ def _identify_response(model, references: Sequence[Reference]) -> dict:
     distance = np.mean([_nearest_distance(reference.atoms, model.config.message_cutoff) for reference in references])
     if model.config.kernel_width < LEAST_WIDTH * distance:
         warnings.warn(
-            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å: it bounds '
-            f'the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
+            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å and '
+            f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
             stacklevel=3,
         )
     found = identify_response([(Path(reference.path).name, reference.atoms) for reference in references])

@@ -144,7 +144,7 @@ def test_bulk_crystals_alone_leave_the_response_unidentified(tmp_path, training_
     settings = config(training_files, {'variant': 'lr', 'response': True, 'kernel_width': 1.0}, max_epochs=1)
     with (
         pytest.warns(UserWarning, match='response: unidentified: no slab in two vacua'),
-        pytest.warns(UserWarning, match='kernel_width 1 Å is small for nearest neighbours at 2'),
+        pytest.warns(UserWarning, match='kernel_width 1 Å is small for nearest neighbours at 1.98 Å'),
     ):
         summary = train(settings, tmp_path / 'run')
     assert summary['response'] == 'unidentified'
