@@ -130,9 +130,7 @@ class Predictor:
                 positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
                 operator = partial(coulomb_operator, accuracy=model.config.long_range_accuracy)
                 potential, field = model.long_range.potentials_of(sources, cell, positions, operator)
-                sources = Sources(
-                    **{name: value.cpu().numpy() for name, value in vars(sources).items() if value is not None}
-                )
+                sources = sources.to_numpy()
                 potential, field = potential.cpu().numpy(), field.cpu().numpy()
                 terms = {}
                 if model.long_range.multipole_order:
