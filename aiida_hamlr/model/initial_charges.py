@@ -23,9 +23,9 @@ N_LOCAL = 8
 #: local, which leaves to the charges what both could explain; relative to the largest diagonal of the normal equations.
 RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
 
-#: Largest polarisability that is tried, and how well the best is found, Å^3: a dielectric constant of about 15 in
+#: Largest polarisability that is tried, and how well the best is found, Å^3: a dielectric constant of about 13 in
 #: zincblende.
-LARGEST_POLARISABILITY, POLARISABILITY_STEP = 18.0, 0.3
+LARGEST_POLARISABILITY, POLARISABILITY_STEP = 30.0, 0.3
 
 
 def atom_levels(graph, multiplicity: np.ndarray) -> np.ndarray:
