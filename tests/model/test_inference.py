@@ -16,10 +16,9 @@ from aiida_hamlr.model.inference import Predictor, load_model
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
 
-@pytest.fixture(params=['sr', 'lr', 'response'])
+@pytest.fixture(params=['sr', 'lr'])
 def predictor(request, make_model, make_basis):
-    config = {'variant': 'lr', 'response': True} if request.param == 'response' else {'variant': request.param}
-    model = make_model(SHELLS, pair_cutoff=4.5, **config)
+    model = make_model(SHELLS, variant=request.param, pair_cutoff=4.5)
     return Predictor(model, {}, make_basis(SHELLS), {})
 
 
@@ -46,11 +45,6 @@ def test_charges_are_stored_and_neutral(predictor, make_hamiltonian, rattled):
         assert 'long_range_charges' not in attributes
     else:
         assert sum(attributes['long_range_charges']) == pytest.approx(0.0, abs=1e-12)
-    if predictor.model.config.response:
-        assert len(attributes['long_range_polarisabilities']) == 2
-        assert min(attributes['long_range_polarisabilities']) > 0.01
-    else:
-        assert 'long_range_polarisabilities' not in attributes
 
 
 def test_supercell_translation_and_order(predictor, make_hamiltonian, rattled):
@@ -78,17 +72,6 @@ def test_stored_model_predicts_the_same(predictor, folder, make_hamiltonian, rat
     assert again.basis.content_hash == predictor.basis.content_hash
     described = json.loads((folder / 'model.json').read_text())
     assert described['species'] == ['Al', 'As'] and '1o' in described['architecture']['irreps']
-
-
-def test_large_cells_on_a_mesh_agree_with_direct_sums(predictor, make_hamiltonian, rattled, monkeypatch):
-    """To the accuracy that the model asks for."""
-    reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
-    arguments = reference.atoms, reference.pattern, reference.overlap
-    expected, _ = predictor.correction(*arguments)
-    monkeypatch.setattr('aiida_hamlr.model.particle_mesh.DIRECT_SIZE', 0)
-    found, _ = predictor.correction(*arguments)
-    assert np.abs(found - expected).max() < 2e-5
-    assert (found == expected).all() == (predictor.model.long_range is None)
 
 
 def test_unknown_elements_are_refused(predictor, make_hamiltonian, rattled):
