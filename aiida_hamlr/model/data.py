@@ -249,8 +249,10 @@ def prepare(model, examples: Sequence[Example]):
             model.slots.onsite.multiplicity,
         )
         if model.config.response:
-            charges, polarisability = fit_response(model.long_range, *arguments)
-            model.long_range.start_from(polarisability)
+            # Hydrogen, which ends surfaces, would take a share that it does not have.
+            polarisable = np.array([element != 'H' for element in model.slots.species])
+            charges, polarisabilities = fit_response(model.long_range, *arguments, polarisable)
+            model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)
         with torch.no_grad():

@@ -84,8 +84,10 @@ def fit_charges(
     return _fit(graphs, n_species, cutoff, multiplicity, potentials)[0]
 
 
-def fit_response(channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray):
-    """Charges of the elements and one polarisability for all atoms that can have one, which explain the levels best.
+def fit_response(
+    channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray, polarisable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Charges of the elements, and one polarisability for all that can have one, which explain the levels best.
 
     Parameters
     ----------
@@ -93,34 +95,38 @@ def fit_response(channel, graphs: Sequence, n_species: int, cutoff: float, multi
         Gives the potentials, and says which elements have a polarisability.
     graphs, n_species, cutoff, multiplicity
         As for :func:`fit_charges`.
+    polarisable : (n_species,) bool array
+        Elements that share the polarisability; the others have none.
 
     Returns
     -------
     charges : (n_species,) array
         e.
-    polarisability : float
-        Å^3; zero if no element has one.
+    polarisabilities : (n_species,) array
+        Å^3; zero where the data cannot tell them.
     """
+    polarisable = polarisable & (channel.identified.numpy() > 0)
 
     def fitted(polarisability):
-        potentials = [responding_potentials(channel, graph, n_species, polarisability) for graph in graphs]
+        values = polarisability * polarisable
+        potentials = [responding_potentials(channel, graph, n_species, values) for graph in graphs]
         return _fit(graphs, n_species, cutoff, multiplicity, potentials)
 
     polarisability = 0.0
-    if bool(channel.identified.any()):
+    if polarisable.any():
         polarisability = minimize_scalar(
             lambda value: fitted(value)[1],
             bounds=(0.0, LARGEST_POLARISABILITY),
             method='bounded',
             options={'xatol': POLARISABILITY_STEP},
         ).x
-    return fitted(polarisability)[0], float(polarisability)
+    return fitted(polarisability)[0], polarisability * polarisable
 
 
-def responding_potentials(channel, graph, n_species: int, polarisability: float) -> np.ndarray:
-    """(N, n_species) as :func:`unit_potentials`, where the charges polarise the atoms (polarisability in Å^3), V."""
+def responding_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray) -> np.ndarray:
+    """(N, n_species) as :func:`unit_potentials`, V, where the charges polarise atoms, as their elements do (Å^3)."""
     species = graph[keys.SPECIES]
-    alphas = polarisability * channel.identified.double()[species]
+    alphas = torch.as_tensor(polarisabilities, dtype=torch.float64)[species]
     columns = []
     with torch.no_grad():
         for element in range(n_species):

@@ -301,10 +301,11 @@ class ResponseChannel(LongRangeChannel):
         """(n_species,) polarisability of the elements without what their surroundings add, Å^3."""
         return (self.identified * self.UNIT * self.species_root.square()).detach()
 
-    def start_from(self, polarisability: float):
-        """Set the polarisability (Å^3) of all elements from which training goes on; a small one stays above zero."""
+    def start_from(self, polarisabilities):
+        """Set the polarisabilities (Å^3), one or (n_species,), from which training goes on; all stay above zero."""
+        roots = (torch.as_tensor(polarisabilities) / self.UNIT).sqrt().clamp_min(self.START)
         with torch.no_grad():
-            self.species_root.fill_(max(self.START, (polarisability / self.UNIT) ** 0.5))
+            self.species_root.copy_(roots.expand_as(self.species_root))
 
     def _sources(self, environment, graph, structure=None) -> Sources:
         sources = super()._sources(environment, graph, structure)

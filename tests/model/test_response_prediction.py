@@ -35,12 +35,14 @@ def test_sources_are_stored(make_predictor, make_hamiltonian, rattled):
 
 
 def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonian, rattled):
-    reference, predictor = make_hamiltonian(rattled(0)), make_predictor()
+    atoms = rattled(0).repeat((3, 1, 1))
+    atoms.rattle(0.3, seed=1)
+    reference, predictor = make_hamiltonian(atoms), make_predictor()
     expected = correction(predictor, reference)
     assert reference.pattern.asymmetry(expected) < 1e-14
     predictor.model.long_range.identified.zero_()
     fixed = correction(predictor, reference)
-    assert np.abs(fixed - expected).max() > 1e-3
+    assert np.abs(fixed - expected).max() > 1e-2
 
 
 def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattled):
