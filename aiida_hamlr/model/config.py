@@ -24,12 +24,17 @@ class ModelConfig(_Strict):
 
     #: sr: short range only; ea: with attention in reciprocal space; lr: with learned charges; lr+ea: with both.
     variant: str = 'lr'
-    #: Self-consistent polarisable atoms; not available yet.
+    #: Charges polarise the atoms, self-consistently; needs data that tell polarisabilities from charges.
     response: bool = False
     #: 0: potentials of the charges; 1: their fields as well.
     multipole_order: Literal[0, 1] = 1
     #: Width s of the charges' kernel.
     kernel_width: float = Field(1.5, gt=0.1, le=10.0)
+    #: With response: width of the kernel of the potentials that act on the orbitals, at least kernel_width.
+    output_width: float = Field(2.0, gt=0.1, le=10.0)
+    #: Error that a prediction may make in the potentials of charges of 1 e (V), for a particle mesh in large cells;
+    #: null: direct sums for all cells.
+    long_range_accuracy: float | None = Field(1e-5, gt=0.0)
     #: Reach of one message.
     message_cutoff: float = Field(6.0, gt=0.0)
     #: Distance beyond which H = H0 (+ long range); null: from the data.
@@ -58,12 +63,15 @@ class ModelConfig(_Strict):
             raise ValueError(f'variant {value!r} is not available; choose one of {", ".join(VARIANTS)}')
         return value
 
-    @field_validator('response')
-    @classmethod
-    def _no_response(cls, value):
-        if value:
-            raise ValueError('response: true is not available yet; set response: false (charges that do not respond)')
-        return value
+    @model_validator(mode='after')
+    def _possible_response(self):
+        if self.response and not self.has_long_range:
+            raise ValueError(f'response: true needs a variant with long range, not {self.variant}; set variant: lr')
+        if self.response and self.output_width < self.kernel_width:
+            raise ValueError(
+                f'output_width {self.output_width} is below kernel_width {self.kernel_width}; raise it to at least that'
+            )
+        return self
 
     @property
     def has_long_range(self) -> bool:

@@ -22,8 +22,7 @@ from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
-from aiida_hamlr.model.initial_charges import fit_charges
-from aiida_hamlr.model.long_range import add_coulomb
+from aiida_hamlr.model.initial_charges import fit_charges, fit_response
 
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
@@ -202,7 +201,7 @@ def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelecti
 
 def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
-    add_coulomb(graph, np.asarray(atoms.cell), atoms.positions, model.config.kernel_width)
+    model.long_range.store(graph, np.asarray(atoms.cell), atoms.positions)
     if model.config.multipole_order:
         dipole = tables.dipole(atoms, frames.pattern)
         for name, parts in (
@@ -248,12 +247,19 @@ def prepare(model, examples: Sequence[Example]):
     for example in examples:
         model.normalise_pairs(example.graph)
     if model.long_range is not None:
-        charges = fit_charges(
+        arguments = (
             [example.graph for example in examples],
             len(model.slots.species),
             model.config.message_cutoff,
             model.slots.onsite.multiplicity,
         )
+        if model.config.response:
+            # Hydrogen, which ends surfaces, would take a share that it does not have.
+            polarisable = np.array([element != 'H' for element in model.slots.species])
+            charges, polarisabilities = fit_response(model.long_range, *arguments, polarisable)
+            model.long_range.start_from(polarisabilities)
+        else:
+            charges = fit_charges(*arguments)
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)

@@ -11,19 +11,19 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph import GraphBuilder
 from aiida_hamlr.model.irreps import ShellSlots
-from aiida_hamlr.model.long_range import LongRangeChannel
+from aiida_hamlr.model.long_range import LongRangeChannel, Sources
 from aiida_hamlr.model.network import ShortRangeNetwork
 from aiida_hamlr.model.normalisation import Normalisation, switch
+from aiida_hamlr.model.polarisation import ResponseChannel
 
 
 @dataclass
 class Components:
-    """Prediction for a graph: H - H0 in components, eV, and the charges behind its long-range part, e."""
+    """Prediction for a graph: H - H0 in components, eV, and the sources of its long-range part."""
 
     onsite: torch.Tensor
     pairs: torch.Tensor
-    charges: torch.Tensor | None = None
-    factors: torch.Tensor | None = None
+    sources: Sources | None = None
 
 
 class HamiltonianModel(nn.Module):
@@ -48,9 +48,16 @@ class HamiltonianModel(nn.Module):
         self.normalisation = Normalisation(self.slots, self.pair_cutoff)
         self.long_range = None
         if config.has_long_range:
-            self.long_range = LongRangeChannel(
-                len(self.slots.species), self.network.n_invariants, config.multipole_order, config.kernel_width
+            arguments = (
+                len(self.slots.species),
+                self.network.n_invariants,
+                config.multipole_order,
+                config.kernel_width,
             )
+            if config.response:
+                self.long_range = ResponseChannel(*arguments, config.output_width)
+            else:
+                self.long_range = LongRangeChannel(*arguments)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -106,6 +113,6 @@ class HamiltonianModel(nn.Module):
         components, invariants = self.short_range(graph)
         if self.long_range is None:
             return components
-        charges, factors = self.long_range.charges(invariants, graph, structure)
-        onsite, pairs = self.long_range(charges, factors, graph)
-        return Components(components.onsite + onsite, components.pairs + pairs, charges, factors)
+        sources = self.long_range.sources(invariants, graph, structure)
+        onsite, pairs = self.long_range(sources, graph, structure)
+        return Components(components.onsite + onsite, components.pairs + pairs, sources)

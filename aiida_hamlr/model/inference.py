@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.files import read_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.long_range import coulomb_sum, long_range_entries
+from aiida_hamlr.model.long_range import Sources, long_range_entries
 from aiida_hamlr.model.normalisation import switch
+from aiida_hamlr.model.particle_mesh import coulomb_operator
 
 
 class Predictor:
@@ -97,7 +98,7 @@ class Predictor:
         """
         self.check_species(h0.atoms)
         self.check_basis(h0.basis)
-        delta, charges = self.correction(h0.atoms, h0.pattern, h0.overlap)
+        delta, sources = self.correction(h0.atoms, h0.pattern, h0.overlap)
         attributes = {
             key: h0.attributes[key]
             for key in ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho_Ry')
@@ -105,13 +106,15 @@ class Predictor:
         }
         attributes |= {'origin': 'predicted', 'code': f'aiida-hamlr {__version__}'}
         attributes['model'] = {key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')}
-        if charges is not None:
-            attributes['long_range_charges'] = charges.tolist()
+        if sources is not None:
+            attributes['long_range_charges'] = sources.charge.tolist()
+            if sources.polarisability is not None:
+                attributes['long_range_polarisabilities'] = sources.polarisability.tolist()
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 
-    def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the long-range charges (N,), e."""
+    def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
+        """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
         model = self.model
         graph, selection = model.builder.build(atoms, pattern)
         model.normalise_pairs(graph)
@@ -121,24 +124,26 @@ class Predictor:
             components, invariants = model.short_range(on_device)
             onsite, pairs = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
             delta = frames.assemble(onsite, pairs)
-            charges = None
+            sources = None
             if model.long_range is not None:
-                charge, factor = model.long_range.charges(invariants, on_device, None)
+                sources = model.long_range.sources(invariants, on_device)
                 cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
                 positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
-                potential, field = coulomb_sum(cell, positions, charge, model.long_range.width)
-                charges, factor, potential, field = (x.cpu().numpy() for x in (charge, factor, potential, field))
+                operator = partial(coulomb_operator, accuracy=model.config.long_range_accuracy)
+                potential, field = model.long_range.potentials_of(sources, cell, positions, operator)
+                sources = sources.to_numpy()
+                potential, field = potential.cpu().numpy(), field.cpu().numpy()
                 terms = {}
                 if model.long_range.multipole_order:
                     dipole = self._tables.dipole(atoms, pattern)
-                    terms = {'field': field, 'factor': factor, 'dipole': dipole, 'vectors': frames.vectors}
+                    terms = {'field': field, 'factor': sources.factor, 'dipole': dipole, 'vectors': frames.vectors}
                 entries = long_range_entries(pattern, overlap, potential, **terms)
                 damping = switch(np.linalg.norm(frames.vectors, axis=1), model.pair_cutoff)
                 # The tables of the dipole integrals are symmetric to their interpolation error only.
                 delta += pattern.symmetrize(np.repeat(damping, pattern.chunk_shapes.prod(axis=1)) * entries)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')
-        return delta, charges
+        return delta, sources
 
     def check_species(self, atoms: Atoms):
         """Raise ``ValueError`` if the structure has an element that the model never saw."""

@@ -1,4 +1,4 @@
-"""First guess of the long-range charges: a linear fit of the atoms' levels in the training set.
+"""First guess of the long-range charges and polarisability: a fit of the atoms' levels in the training set.
 
 Training would find the charges as well, but slowly: a bulk potential that comes with them must be cancelled by the
 short-range part at every step. Starting from the fit, that part learns what the charges leave.
@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.layers import bessel_basis, envelope
+from aiida_hamlr.model.long_range import Sources
 
 #: Radial functions per element of the neighbours that stand for all that is local.
 N_LOCAL = 8
@@ -19,6 +22,10 @@ N_LOCAL = 8
 #: Ridge on the charges, which keeps them at zero where the data do not tell them, and on the coefficients of what is
 #: local, which leaves to the charges what both could explain; relative to the largest diagonal of the normal equations.
 RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+
+#: Largest polarisability that is tried, and how well the best is found, Å^3: a dielectric constant of about 13 in
+#: zincblende.
+LARGEST_POLARISABILITY, POLARISABILITY_STEP = 30.0, 0.3
 
 
 def atom_levels(graph, multiplicity: np.ndarray) -> np.ndarray:
@@ -50,7 +57,9 @@ def unit_potentials(graph, n_species: int) -> np.ndarray:
     return matrix @ (charges - charges.mean(axis=0))
 
 
-def fit_charges(graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray) -> np.ndarray:
+def fit_charges(
+    graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray, potentials: Sequence | None = None
+) -> np.ndarray:
     """Charges of the elements that explain the levels of the atoms best beside all that is local.
 
     Parameters
@@ -62,19 +71,80 @@ def fit_charges(graphs: Sequence, n_species: int, cutoff: float, multiplicity: n
         Reach of what is local, Å.
     multiplicity : (n_onsite,) array
         How often a component occurs in an on-site block.
+    potentials : sequence of (N, n_species) arrays, optional
+        Of unit charges, V; :func:`unit_potentials` by default.
 
     Returns
     -------
     (n_species,) array
         Of zero sum, e; zero where the data do not tell them.
     """
+    if potentials is None:
+        potentials = [unit_potentials(graph, n_species) for graph in graphs]
+    return _fit(graphs, n_species, cutoff, multiplicity, potentials)[0]
+
+
+def fit_response(
+    channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray, polarisable: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Charges of the elements, and one polarisability for all that can have one, which explain the levels best.
+
+    Parameters
+    ----------
+    channel : ResponseChannel
+        Gives the potentials, and says which elements have a polarisability.
+    graphs, n_species, cutoff, multiplicity
+        As for :func:`fit_charges`.
+    polarisable : (n_species,) bool array
+        Elements that share the polarisability; the others have none.
+
+    Returns
+    -------
+    charges : (n_species,) array
+        e.
+    polarisabilities : (n_species,) array
+        Å^3; zero where the data cannot tell them.
+    """
+    polarisable = polarisable & (channel.identified.numpy() > 0)
+
+    def fitted(polarisability):
+        values = polarisability * polarisable
+        potentials = [responding_potentials(channel, graph, n_species, values) for graph in graphs]
+        return _fit(graphs, n_species, cutoff, multiplicity, potentials)
+
+    polarisability = 0.0
+    if polarisable.any():
+        polarisability = minimize_scalar(
+            lambda value: fitted(value)[1],
+            bounds=(0.0, LARGEST_POLARISABILITY),
+            method='bounded',
+            options={'xatol': POLARISABILITY_STEP},
+        ).x
+    return fitted(polarisability)[0], polarisability * polarisable
+
+
+def responding_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray) -> np.ndarray:
+    """(N, n_species) as :func:`unit_potentials`, V, where the charges polarise atoms, as their elements do (Å^3)."""
+    species = graph[keys.SPECIES]
+    alphas = torch.as_tensor(polarisabilities, dtype=torch.float64)[species]
+    columns = []
+    with torch.no_grad():
+        for element in range(n_species):
+            charges = (species == element).double()
+            sources = Sources(charges - charges.mean(), torch.ones_like(charges), alphas)
+            columns.append(channel.potentials(sources, graph)[0].numpy())
+    return np.stack(columns, axis=1)
+
+
+def _fit(graphs, n_species, cutoff, multiplicity, potentials) -> tuple[np.ndarray, float]:
+    """Charges, and the sum of squares that they leave, with the ridge, eV^2."""
     rows, levels = [], []
-    for number, graph in enumerate(graphs):
+    for number, (graph, potential) in enumerate(zip(graphs, potentials, strict=True)):
         level = atom_levels(graph, multiplicity)
         gauge = np.zeros((len(level), len(graphs)))
         gauge[:, number] = 1.0
         local = local_descriptors(graph, n_species, cutoff)
-        rows.append(np.concatenate([gauge, local, -unit_potentials(graph, n_species)], axis=1))
+        rows.append(np.concatenate([gauge, local, -potential], axis=1))
         levels.append(level)
     design, level = np.concatenate(rows), np.concatenate(levels)
     normal = design.T @ design
@@ -83,5 +153,7 @@ def fit_charges(graphs: Sequence, n_species: int, cutoff: float, multiplicity: n
     ridge[len(graphs) : -n_species] = RIDGE_LOCAL * diagonal[len(graphs) : -n_species].max()
     ridge[-n_species:] = RIDGE_CHARGES * max(diagonal[-n_species:].max(), 1e-12)
     normal += np.diag(ridge)
-    charges = np.linalg.solve(normal, design.T @ level)[-n_species:]
-    return charges - charges.mean()
+    solution = np.linalg.solve(normal, design.T @ level)
+    misfit = np.square(design @ solution - level).sum() + ridge @ solution**2
+    charges = solution[-n_species:]
+    return charges - charges.mean(), float(misfit)

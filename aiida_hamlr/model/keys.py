@@ -48,6 +48,10 @@ COULOMB_INDEX = 'coulomb_index'
 COULOMB_POTENTIAL = 'coulomb_potential'
 #: (N^2, 3) field there, V/Å.
 COULOMB_FIELD = 'coulomb_field'
+#: (N^2, 3, 3) minus the field there of a unit dipole on the second, V/Å per e Å.
+COULOMB_DIPOLE = 'coulomb_dipole'
+#: The same three with the width at which potentials act, where atoms polarise.
+OUTER_POTENTIAL, OUTER_FIELD, OUTER_DIPOLE = 'outer_potential', 'outer_field', 'outer_dipole'
 #: (1,) numbers of stored elements: on-site, of the predicted pairs (both directions), and all.
 N_ONSITE, N_PAIRS, N_ALL = 'n_onsite', 'n_pairs', 'n_all'
 #: (1,) sum of |H - H0| over the elements that are neither, eV.

@@ -10,6 +10,7 @@ Units: e, Å, V, eV.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
     width : float
         Width s of the kernel, Å.
     """
-    cutoff = math.sqrt(-2.0 * math.log(TOLERANCE)) / width
+    cutoff = _cutoff(width)
     reciprocal = 2 * math.pi * torch.linalg.inv(cell).T
     bounds = [math.ceil(cutoff * float(length) / (2 * math.pi)) for length in cell.norm(dim=1)]
     axes = [torch.arange(-bound, bound + 1, device=cell.device) for bound in bounds]
@@ -47,7 +48,17 @@ def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
     return vectors[vectors.square().sum(1) < cutoff**2]
 
 
-def _weighted_blocks(cell: torch.Tensor, width: float, n_atoms: int):
+def count_half_space_vectors(cell: torch.Tensor, width: float) -> int:
+    """About how many vectors :func:`half_space_vectors` gives, without making them."""
+    volume = float(torch.linalg.det(cell.detach()).abs())
+    return round(volume * _cutoff(width) ** 3 / (12 * math.pi**2))
+
+
+def _cutoff(width: float) -> float:
+    return math.sqrt(-2.0 * math.log(TOLERANCE)) / width
+
+
+def weighted_blocks(cell: torch.Tensor, width: float, n_atoms: int):
     """Blocks of k vectors with their weights in sums over all k, both halves."""
     vectors = half_space_vectors(cell, width)
     squares = vectors.square().sum(1)
@@ -77,7 +88,7 @@ def coulomb_matrices(cell: torch.Tensor, positions: torch.Tensor, width: float) 
     n_atoms = len(positions)
     potential = positions.new_zeros(n_atoms, n_atoms)
     field = positions.new_zeros(n_atoms, n_atoms, 3)
-    for vectors, weights in _weighted_blocks(cell, width, n_atoms):
+    for vectors, weights in weighted_blocks(cell, width, n_atoms):
         phase = positions @ vectors.T
         cosine, sine = phase.cos(), phase.sin()
         potential += (cosine * weights) @ cosine.T + (sine * weights) @ sine.T
@@ -87,21 +98,63 @@ def coulomb_matrices(cell: torch.Tensor, positions: torch.Tensor, width: float) 
     return potential, field
 
 
+class DirectSum:
+    """Potentials and fields at the atoms of charges and dipoles at the atoms, through structure factors.
+
+    Cost and number of phases N times the number of k vectors, so N^2 at a given density; phases are kept if they fit
+    into one block, otherwise made anew in every call. A charge has the factor ``exp(-i k tau)``, a dipole p
+    ``-i k.p exp(-i k tau)``. Differentiable with respect to charges, dipoles and positions.
+
+    Parameters
+    ----------
+    cell, positions : (3, 3) and (N, 3) float64 tensors
+        Å.
+    width : float
+        Width s of the kernel, Å.
+    """
+
+    def __init__(self, cell: torch.Tensor, positions: torch.Tensor, width: float):
+        self.positions = positions
+        blocks = list(weighted_blocks(cell, width, len(positions)))
+        self._blocks = [(*block, *self._phases(block[0])) for block in blocks] if len(blocks) == 1 else blocks
+
+    def _phases(self, vectors):
+        phase = self.positions @ vectors.T
+        return phase.cos(), phase.sin()
+
+    def __call__(
+        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,), V, and field (N, 3), V/Å.
+
+        Parameters
+        ----------
+        charges : (N,) tensor or None
+            e.
+        dipoles : (N, 3) tensor, optional
+            e Å.
+        """
+        potential, field = self.positions.new_zeros(len(self.positions)), torch.zeros_like(self.positions)
+        for block in self._blocks:
+            vectors, weights = block[:2]
+            cosine, sine = block[2:] or self._phases(vectors)
+            real = imaginary = 0.0
+            if charges is not None:
+                real, imaginary = charges @ cosine, charges @ sine
+            if dipoles is not None:
+                real = real - (vectors.T * (dipoles.T @ sine)).sum(0)
+                imaginary = imaginary + (vectors.T * (dipoles.T @ cosine)).sum(0)
+            real, imaginary = weights * real, weights * imaginary
+            potential = potential + cosine @ real + sine @ imaginary
+            field = field + sine @ (real[:, None] * vectors) - cosine @ (imaginary[:, None] * vectors)
+        return potential, field
+
+
 def coulomb_sum(
     cell: torch.Tensor, positions: torch.Tensor, charges: torch.Tensor, width: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Potential (N,) and field (N, 3) at the atoms of the given charges, through structure factors; memory linear in N.
-
-    Arguments and units as in :func:`coulomb_matrices`.
-    """
-    potential, field = torch.zeros_like(charges), positions.new_zeros(len(positions), 3)
-    for vectors, weights in _weighted_blocks(cell, width, len(positions)):
-        phase = positions @ vectors.T
-        cosine, sine = phase.cos(), phase.sin()
-        real, imaginary = weights * (charges @ cosine), weights * (charges @ sine)
-        potential = potential + cosine @ real + sine @ imaginary
-        field = field + (sine * real) @ vectors - (cosine * imaginary) @ vectors
-    return potential, field
+    """Potential (N,) and field (N, 3) at the atoms of the given charges, as :class:`DirectSum` gives them."""
+    return DirectSum(cell, positions, width)(charges)
 
 
 def add_coulomb(graph, cell, positions, width: float):
@@ -113,6 +166,23 @@ def add_coulomb(graph, cell, positions, width: float):
     graph[keys.COULOMB_INDEX] = torch.stack([atoms.repeat_interleave(n_atoms), atoms.repeat(n_atoms)])
     graph[keys.COULOMB_POTENTIAL] = potential.reshape(-1)
     graph[keys.COULOMB_FIELD] = field.reshape(-1, 3)
+
+
+@dataclass
+class Sources:
+    """What the atoms contribute to the long range, float64.
+
+    ``charge`` (N,), e, neutral in every structure; ``factor`` (N,) of the field's action on the orbitals;
+    ``polarisability`` (N,), Å^3, where charges polarise the atoms.
+    """
+
+    charge: torch.Tensor
+    factor: torch.Tensor
+    polarisability: torch.Tensor | None = None
+
+    def to_numpy(self) -> Sources:
+        """The same as arrays."""
+        return Sources(**{name: value.cpu().numpy() for name, value in vars(self).items() if value is not None})
 
 
 class LongRangeChannel(nn.Module):
@@ -131,50 +201,64 @@ class LongRangeChannel(nn.Module):
         Width s of the kernel, Å.
     """
 
+    #: Functions of an atom's surroundings: charge and factor.
+    n_functions = 2
+
     def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float):
         super().__init__()
         self.multipole_order, self.width = multipole_order, width
         self.species_charge = nn.Parameter(torch.zeros(n_species))
         self.species_factor = nn.Parameter(torch.ones(n_species))
-        self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, 2))
+        self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
         nn.init.zeros_(self.environment[2].weight)
         nn.init.zeros_(self.environment[2].bias)
 
-    def charges(self, invariants: torch.Tensor, graph, structure: torch.Tensor | None):
-        """Charges (N,), neutral in every structure, and field factors (N,), float64."""
+    def sources(self, invariants: torch.Tensor, graph, structure: torch.Tensor | None = None) -> Sources:
+        """What the network makes of the atoms, from their invariants; ``structure`` (N,) in a batch of several."""
+        return self._sources(self.environment(invariants).double(), graph, structure)
+
+    def _sources(self, environment, graph, structure=None) -> Sources:
         species = graph[keys.SPECIES]
-        environment = self.environment(invariants).double()
         charge = self.species_charge.double()[species] + environment[:, 0]
         factor = self.species_factor.double()[species] + environment[:, 1]
         if structure is None:
-            return charge - charge.mean(), factor
+            return Sources(charge - charge.mean(), factor)
         n_structures = int(structure[-1]) + 1
         total = charge.new_zeros(n_structures).index_add(0, structure, charge)
         count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
-        return charge - (total / count)[structure], factor
+        return Sources(charge - (total / count)[structure], factor)
 
     def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Blocks of one structure if every atom had the constants of its element."""
         species = graph[keys.SPECIES]
-        charge = self.species_charge.double()[species]
-        return self(charge - charge.mean(), self.species_factor.double()[species], graph)
+        return self(self._sources(self.species_charge.new_zeros(len(species), self.n_functions).double(), graph), graph)
 
-    @staticmethod
-    def potentials(charge: torch.Tensor, graph) -> tuple[torch.Tensor, torch.Tensor]:
+    def store(self, graph, cell, positions):
+        """Store in a graph what the potentials need: those of unit charges, as edges between all pairs of atoms."""
+        add_coulomb(graph, cell, positions, self.width)
+
+    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) from the matrices stored in a graph."""
         target, source = graph[keys.COULOMB_INDEX]
-        drawn = charge[source]
-        potential = torch.zeros_like(charge).index_add(0, target, graph[keys.COULOMB_POTENTIAL] * drawn)
-        field = charge.new_zeros(len(charge), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
+        drawn = sources.charge[source]
+        potential = torch.zeros_like(sources.charge).index_add(0, target, graph[keys.COULOMB_POTENTIAL] * drawn)
+        field = drawn.new_zeros(len(potential), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
         return potential, field
 
-    def forward(self, charge, factor, graph) -> tuple[torch.Tensor, torch.Tensor]:
+    def potentials_of(self, sources: Sources, cell, positions, make_operator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of one structure without a graph.
+
+        ``make_operator`` makes a :class:`DirectSum` or the like from cell, positions and width.
+        """
+        return make_operator(cell, positions, self.width)(sources.charge)
+
+    def forward(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
 
         The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
         the place far from both where their orbitals meet, and there is no network to mend it.
         """
-        potential, field = self.potentials(charge, graph)
+        potential, field = self.potentials(sources, graph, structure)
         overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
         first, second = graph[keys.PAIR_INDEX]
         potential = potential.to(overlap.dtype)
@@ -182,7 +266,7 @@ class LongRangeChannel(nn.Module):
         onsite = -potential[:, None] * onsite_overlap
         if not self.multipole_order:
             return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
-        force = (factor[:, None] * field).to(overlap.dtype)
+        force = (sources.factor[:, None] * field).to(overlap.dtype)
         # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
         scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
         both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])

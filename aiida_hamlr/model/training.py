@@ -32,9 +32,13 @@ from aiida_hamlr.model.data import (
 from aiida_hamlr.model.files import describe, write_model
 from aiida_hamlr.model.graph import batch_graphs, message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.identifiability import identify_response
 from aiida_hamlr.model.loop import TrainingLoop
 from aiida_hamlr.model.module import TrainingModule
 from aiida_hamlr.model.normalisation import pair_cutoff_from_data
+
+#: Width of the kernel, in nearest-neighbour distances, below which the response of a crystal saturates.
+LEAST_WIDTH = 0.6
 
 
 def train(config: Mapping, output: str | Path, started: float | None = None) -> dict:
@@ -76,6 +80,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     common = identify([reference for group in references.values() for reference in group])
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model = _new_model(model_config, settings, common, references['train'])
+    response = _identify_response(model, references['train'])
     tables = TwoCentreTables(common.basis)
     examples = {
         name: [make_example(model, reference, tables) for reference in group]
@@ -87,7 +92,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     for example in examples['validation']:
         model.normalise_pairs(example.graph)
     module = _fit(model, settings, common, examples, output, started)
-    return _finish(module, common, files, output, started)
+    return _finish(module, common, files, response, output, started)
 
 
 def _parsed(values, kind):
@@ -120,6 +125,35 @@ def _new_model(config, settings, common: DataIdentity, references: Sequence[Refe
     counts = [len(message_edges(r.atoms, config.message_cutoff)[1]) / len(r.atoms) for r in references]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
+
+
+def _identify_response(model, references: Sequence[Reference]) -> dict:
+    """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
+    if not model.config.response:
+        return {}
+    distance = np.mean([_nearest_distance(reference.atoms, model.config.message_cutoff) for reference in references])
+    if model.config.kernel_width < LEAST_WIDTH * distance:
+        warnings.warn(
+            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å and '
+            f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
+            stacklevel=3,
+        )
+    found = identify_response([(Path(reference.path).name, reference.atoms) for reference in references])
+    if not found.elements:
+        warnings.warn(
+            f'response: unidentified: {found.reason}; polarisabilities stay 0, the charges do not respond',
+            stacklevel=3,
+        )
+    model.long_range.identified.copy_(torch.tensor([element in found.elements for element in model.slots.species]))
+    return {'response': found.verdict, 'response_elements': list(found.elements), 'response_reason': found.reason}
+
+
+def _nearest_distance(atoms, cutoff: float) -> float:
+    """Mean distance of an atom to its nearest neighbour, Å."""
+    (receiver, _), vectors = message_edges(atoms, cutoff)
+    nearest = np.full(len(atoms), cutoff)
+    np.minimum.at(nearest, receiver, np.linalg.norm(vectors, axis=1))
+    return float(nearest.mean())
 
 
 def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
@@ -186,7 +220,7 @@ def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None
     return path if path.exists() else None
 
 
-def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, started: float) -> dict:
+def _finish(module: TrainingModule, common: DataIdentity, files, response: dict, output: Path, started: float) -> dict:
     """Write the model folder and the summary."""
     model, settings = module.model, module.settings
     state = module.best_state if module.best_state is not None else module.average.state_dict()
@@ -208,8 +242,13 @@ def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, s
         charges = channel.species_charge.detach() - channel.species_charge.detach().mean()
         summary['species_charges'] = dict(zip(model.slots.species, charges.tolist(), strict=True))
         summary['field_factors'] = dict(zip(model.slots.species, channel.species_factor.tolist(), strict=True))
+    if response:
+        summary |= response
+        polarisabilities = channel.species_polarisability.tolist()
+        summary['species_polarisabilities'] = dict(zip(model.slots.species, polarisabilities, strict=True))
     metadata = {
         'variant': model.config.variant,
+        **response,
         'functional': common.functional,
         'gauge': common.gauge,
         'ecutrho_Ry': common.ecutrho,

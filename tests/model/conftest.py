@@ -91,6 +91,8 @@ def make_model():
             with torch.no_grad():
                 for parameter in parameters:
                     parameter += 0.3 * torch.randn(parameter.shape, generator=generator).double()
+                if model.config.response:
+                    model.long_range.identified.fill_(1.0)
         return model
 
     return make

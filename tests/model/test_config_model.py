@@ -18,9 +18,12 @@ def test_unknown_variants_are_refused_with_those_that_exist():
         ModelConfig(variant='gnn')
 
 
-def test_response_is_refused_in_words():
-    with pytest.raises(ValidationError, match='response: true is not available'):
-        ModelConfig(response=True)
+def test_response_needs_charges_and_a_width_not_below_theirs():
+    assert ModelConfig(response=True).response and not ModelConfig().response
+    with pytest.raises(ValidationError, match='needs a variant with long range, not sr'):
+        ModelConfig(response=True, variant='sr')
+    with pytest.raises(ValidationError, match='output_width 1.0 is below kernel_width 1.5'):
+        ModelConfig(response=True, output_width=1.0)
 
 
 @pytest.mark.parametrize(

@@ -234,13 +234,13 @@ def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattl
     with torch.no_grad():
         short, invariants = charged_model.short_range(graph)
         whole = charged_model(graph)
-        charge, factor = charged_model.long_range.charges(invariants, graph, None)
-        potential, field = coulomb_sum(*tensors(atoms), charge, charged_model.long_range.width)
+        sources = charged_model.long_range.sources(invariants, graph)
+        potential, field = coulomb_sum(*tensors(atoms), sources.charge, charged_model.long_range.width)
     found = frames.assemble((whole.onsite - short.onsite).numpy(), (whole.pairs - short.pairs).numpy())
-    assert float(charge.sum()) == pytest.approx(0.0, abs=1e-12)
+    assert float(sources.charge.sum()) == pytest.approx(0.0, abs=1e-12)
     arguments = [overlap, potential.numpy()]
     if charged_model.config.multipole_order:
-        arguments += [field.numpy(), factor.numpy(), tables.dipole(atoms, pattern), frames.vectors]
+        arguments += [field.numpy(), sources.factor.numpy(), tables.dipole(atoms, pattern), frames.vectors]
     expected = long_range_entries(pattern, *arguments)
     lengths = np.linalg.norm(frames.vectors, axis=1)
     expected = expected * np.repeat(switch(lengths, charged_model.pair_cutoff), pattern.chunk_shapes.prod(axis=1))
@@ -253,6 +253,7 @@ def test_charges_are_neutral_in_every_structure_of_a_batch():
     torch.nn.init.normal_(channel.environment[2].weight)
     graph = {keys.SPECIES: torch.tensor([0, 1, 1, 0, 1])}
     structure = torch.tensor([0, 0, 0, 1, 1])
-    charges, factors = channel.charges(torch.randn(5, 3), graph, structure)
+    sources = channel.sources(torch.randn(5, 3), graph, structure)
+    charges, factors = sources.charge.detach(), sources.factor
     assert abs(float(charges[:3].sum())) < 1e-12 and abs(float(charges[3:].sum())) < 1e-12
     assert float(charges.abs().max()) > 0 and len(factors) == 5

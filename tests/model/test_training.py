@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError, WalltimeReached
@@ -86,8 +87,8 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rat
         teacher.normalisation.pair_scale.zero_()
         teacher.normalisation.two_body.zero_()
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
-        delta, charges = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
-        assert np.allclose(charges, [0.3, -0.3, 0.3, -0.3])
+        delta, sources = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        assert np.allclose(sources.charge, [0.3, -0.3, 0.3, -0.3])
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
         path = tmp_path / f'{seed}.h5'
         hamiltonian.write(path)
@@ -96,6 +97,74 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rat
     settings['data'] = {'train': files}
     charges = train(settings, tmp_path / 'run')['species_charges']
     assert charges['Al'] == pytest.approx(0.3, abs=0.03) and charges['As'] == pytest.approx(-charges['Al'])
+
+
+def slab(vacuum, seed):
+    """Four layers of AlAs with (110) surfaces, rattled."""
+    distance = 5.6 / 8**0.5
+    atoms = Atoms(cell=[5.6, 2 * distance, 3 * distance + vacuum], pbc=True)
+    for n in range(4):
+        shift = np.array([2.8, distance, 0]) * (n % 2) + [0, 0, n * distance]
+        atoms += Atoms('AlAs', positions=np.array([[0, 0, 0], [1.4, distance, 0]]) + shift)
+    atoms.rattle(0.1, seed=seed)
+    return atoms
+
+
+def write_files(folder, structures, make_hamiltonian, teacher):
+    """Hamiltonian files whose H - H0 is the teacher's."""
+    files = []
+    for n, atoms in enumerate(structures):
+        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        predictor = Predictor(teacher, {}, hamiltonian.basis, {})
+        delta, _ = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
+        files.append(folder / f'{n}.h5')
+        hamiltonian.write(files[-1])
+    return files
+
+
+@pytest.fixture
+def responding_teacher(make_model):
+    """Charges of 1.8 e on atoms with 10.5 Å^3 and nothing of short range."""
+    teacher = make_model({'Al': [0, 1], 'As': [0, 1, 1]}, variant='lr', response=True, multipole_order=0)
+    with torch.no_grad():
+        for parameter in teacher.parameters():
+            parameter.zero_()
+        teacher.long_range.species_charge += torch.tensor([1.8, -1.8])
+        teacher.long_range.start_from(10.5)
+    for table in (teacher.normalisation.onsite_scale, teacher.normalisation.pair_scale, teacher.normalisation.two_body):
+        table.zero_()
+    return teacher
+
+
+def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian, responding_teacher):
+    structures = [slab(vacuum, seed) for seed in range(2) for vacuum in (8.0, 16.0)]
+    files = write_files(tmp_path, structures, make_hamiltonian, responding_teacher)
+    settings = config(files, {'variant': 'lr', 'response': True, 'multipole_order': 0}, max_epochs=2, batch_size=2)
+    settings['data'] = {'train': files}
+    summary = train(settings, tmp_path / 'run')
+    assert summary['response'] == 'identified' and summary['response_elements'] == ['Al', 'As']
+    assert summary['species_charges']['Al'] == pytest.approx(1.8, rel=0.05)
+    for polarisability in summary['species_polarisabilities'].values():
+        assert polarisability == pytest.approx(10.5, rel=0.05)
+    described = json.loads((tmp_path / 'run' / 'model' / 'model.json').read_text())
+    assert described['response'] == 'identified' and '8.0 and 16.0 Å of vacuum' in described['response_reason']
+    again = load_model(tmp_path / 'run').model.long_range
+    assert again.identified.tolist() == [1.0, 1.0]
+    assert again.species_polarisability.tolist() == pytest.approx(list(summary['species_polarisabilities'].values()))
+
+
+def test_bulk_crystals_alone_leave_the_response_unidentified(tmp_path, training_files):
+    settings = config(training_files, {'variant': 'lr', 'response': True, 'kernel_width': 1.0}, max_epochs=1)
+    with (
+        pytest.warns(UserWarning, match='response: unidentified: no slab in two vacua'),
+        pytest.warns(UserWarning, match='kernel_width 1 Å is small for nearest neighbours at 1.98 Å'),
+    ):
+        summary = train(settings, tmp_path / 'run')
+    assert summary['response'] == 'unidentified'
+    assert summary['species_polarisabilities'] == {'Al': 0.0, 'As': 0.0}
+    predicted = load_model(tmp_path / 'run').predict_from(Hamiltonian.read(training_files[5]))
+    assert predicted.attributes['long_range_polarisabilities'] == [0.0, 0.0]
 
 
 class InterruptedTrainingError(Exception):

@@ -1,0 +1,78 @@
+"""Predictions of models whose charges polarise the atoms, and of large cells on the mesh."""
+
+import numpy as np
+import pytest
+from ase.build import make_supercell
+
+from aiida_hamlr.model.files import write_model
+from aiida_hamlr.model.inference import Predictor, load_model
+
+SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
+
+
+@pytest.fixture
+def make_predictor(make_model, make_basis):
+    def make(response=True, **config):
+        model = make_model(SHELLS, pair_cutoff=4.5, variant='lr', response=response, **config)
+        if response:
+            model.long_range.start_from(8.0)
+        return Predictor(model, {}, make_basis(SHELLS), {})
+
+    return make
+
+
+def correction(predictor, reference):
+    return predictor.correction(reference.atoms, reference.pattern, reference.overlap)[0]
+
+
+def test_sources_are_stored(make_predictor, make_hamiltonian, rattled):
+    reference = make_hamiltonian(rattled(0))
+    attributes = make_predictor().predict_from(reference).attributes
+    assert sum(attributes['long_range_charges']) == pytest.approx(0.0, abs=1e-12)
+    assert len(attributes['long_range_polarisabilities']) == 2
+    assert min(attributes['long_range_polarisabilities']) > 0.01
+    assert 'long_range_polarisabilities' not in make_predictor(response=False).predict_from(reference).attributes
+
+
+def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonian, rattled):
+    atoms = rattled(0).repeat((3, 1, 1))
+    atoms.rattle(0.3, seed=1)
+    reference, predictor = make_hamiltonian(atoms), make_predictor()
+    expected = correction(predictor, reference)
+    assert reference.pattern.asymmetry(expected) < 1e-14
+    predictor.model.long_range.identified.zero_()
+    fixed = correction(predictor, reference)
+    assert np.abs(fixed - expected).max() > 1e-2
+
+
+def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattled):
+    atoms, predictor = rattled(0), make_predictor()
+    double = make_supercell(atoms, np.diag([2, 1, 1]))
+    double.positions += [0.2, 0.5, -0.4]
+    double = double[[2, 0, 3, 1]]
+    levels = []
+    for one in (atoms, double):
+        reference = make_hamiltonian(one)
+        matrix = correction(predictor, reference)
+        blocks = [reference.pattern.block(matrix, int(p)) for p in reference.pattern.onsite]
+        levels.append([np.sort(np.linalg.eigvalsh(block)) for block in blocks])
+    for found in levels[1]:
+        expected = levels[0][0] if len(found) == len(levels[0][0]) else levels[0][1]
+        assert np.abs(found - expected).max() < 1e-6
+
+
+def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltonian, rattled):
+    reference, predictor = make_hamiltonian(rattled(0)), make_predictor()
+    write_model(tmp_path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {})
+    assert np.array_equal(correction(load_model(tmp_path), reference), correction(predictor, reference))
+
+
+@pytest.mark.parametrize('response', [False, True])
+def test_large_cells_on_a_mesh_agree_with_direct_sums(make_predictor, make_hamiltonian, rattled, monkeypatch, response):
+    """To the accuracy that the model asks for."""
+    reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
+    expected = correction(make_predictor(response), reference)
+    monkeypatch.setattr('aiida_hamlr.model.particle_mesh.DIRECT_SIZE', 0)
+    found = correction(make_predictor(response), reference)
+    assert 0.0 < np.abs(found - expected).max() < 2e-5
+    assert np.array_equal(correction(make_predictor(response, long_range_accuracy=None), reference), expected)
