@@ -32,6 +32,11 @@ SAME = 1e-6
 SPACING_RATIO = 1.2
 
 
+def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
+    """The c (eV) for which ``error + c S`` has the smallest sum of squares."""
+    return -float(overlap @ error) / float(overlap @ overlap)
+
+
 @dataclass
 class Reference:
     """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,), eV, and the overlap (M,)."""
@@ -52,17 +57,19 @@ class Reference:
         Raises
         ------
         ValueError
-            If a matrix is missing, H equals H0, or the file is spin-polarised.
+            If a matrix is missing, H equals H0 up to a constant, or the file is spin-polarised.
         """
         hamiltonian = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
         missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in hamiltonian.matrices]
         if missing:
             raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
-        if hamiltonian.hamiltonian.ndim != 1 or hamiltonian.h0.ndim != 1:
+        if hamiltonian.hamiltonian.ndim != 1 or hamiltonian.h0.ndim != 1 or hamiltonian.attributes.get('n_spin') == 2:
             raise ValueError(f'{path}: spin-polarised Hamiltonians cannot be learned yet')
         delta = hamiltonian.hamiltonian - hamiltonian.h0
-        if np.abs(delta).max(initial=0.0) < SAME:
-            raise ValueError(f'{path}: H equals H0, so there is nothing to learn; it is no reference calculation')
+        shift = fitted_shift(delta, hamiltonian.overlap)
+        if np.abs(delta + shift * hamiltonian.overlap).max(initial=0.0) < SAME:
+            what = 'H0' if abs(shift) < SAME else f'H0 {-shift:+.4g} eV'
+            raise ValueError(f'{path}: H equals {what}, so there is nothing to learn; it is no reference calculation')
         return cls(
             str(path),
             hamiltonian.atoms,
@@ -96,7 +103,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """What all files of a training have in common."""
+    """What all files of a training have in common, and in ``warnings`` what they should have, but have not."""
 
     basis: Basis
     pseudopotentials: dict[str, str]
@@ -104,6 +111,7 @@ class DataIdentity:
     gauge: str | None
     ecutrho: float | None
     content_hash: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def shells(self) -> dict[str, list[int]]:
@@ -122,7 +130,7 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
     Warns
     -----
     UserWarning
-        If the k spacings of the runs or their grid cutoffs differ.
+        If the k spacings of the runs or their cutoffs differ, or files have the same content.
     """
     if not references:
         raise ValueError('no Hamiltonian files to train on')
@@ -140,10 +148,17 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
             if text is not None and texts.setdefault(element, text) != text:
                 raise ValueError(f'{origin[element]} and {reference.path} have different pseudopotentials of {element}')
             origin.setdefault(element, reference.path)
-    _warn_of_spread(references, 'k spacing (1/Å)', [reference.k_spacing() for reference in references], SPACING_RATIO)
-    cutoffs = [reference.attributes.get('ecutrho_Ry') for reference in references]
-    _warn_of_spread(references, 'ecutrho (Ry)', cutoffs, 1.001)
-    digest = hashlib.sha256(json.dumps(sorted(reference.content_hash for reference in references)).encode())
+    spacings = [reference.k_spacing() for reference in references]
+    found = [_spread(references, 'k spacing (1/Å)', spacings, SPACING_RATIO)]
+    for name in ('ecutrho', 'ecutwfc'):
+        cutoffs = [reference.attributes.get(f'{name}_Ry') for reference in references]
+        found.append(_spread(references, f'{name} (Ry)', cutoffs, 1.001))
+    hashes = [reference.content_hash for reference in references]
+    found.append(_repetition(references, hashes))
+    found = tuple(text for text in found if text is not None)
+    for text in found:
+        warnings.warn(text, stacklevel=2)
+    digest = hashlib.sha256(json.dumps(sorted(hashes)).encode())
     return DataIdentity(
         Basis(basis),
         texts,
@@ -151,17 +166,29 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
         first.attributes.get('gauge'),
         first.attributes.get('ecutrho_Ry'),
         digest.hexdigest(),
+        found,
     )
 
 
-def _warn_of_spread(references, what: str, values, ratio: float):
+def _spread(references, what: str, values, ratio: float) -> str | None:
     known = [(value, reference.path) for value, reference in zip(values, references, strict=True) if value]
-    if known and max(known)[0] > ratio * min(known)[0]:
-        (low, low_path), (high, high_path) = min(known), max(known)
-        warnings.warn(
-            f'{what} differs between the training files: {low:.4g} in {low_path}, {high:.4g} in {high_path}',
-            stacklevel=3,
-        )
+    if not known or max(known)[0] <= ratio * min(known)[0]:
+        return None
+    (low, low_path), (high, high_path) = min(known), max(known)
+    return f'{what} differs between the training files: {low:.4g} in {low_path}, {high:.4g} in {high_path}'
+
+
+def _repetition(references, hashes: Sequence[str]) -> str | None:
+    first: dict[str, str] = {}
+    repeated = [
+        (first[content], reference.path)
+        for content, reference in zip(hashes, references, strict=True)
+        if first.setdefault(content, reference.path) != reference.path
+    ]
+    if not repeated:
+        return None
+    (one, other), more = repeated[0], len(repeated) - 1
+    return f'{one} and {other} have the same content' + (f' (and {more} more such pairs)' if more else '')
 
 
 def block_means(reference: Reference) -> tuple[np.ndarray, np.ndarray]:

@@ -74,6 +74,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         torch.set_num_threads(settings.threads)
     references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
     common = identify([reference for group in references.values() for reference in group])
+    for text in common.warnings:
+        print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model = _new_model(model_config, settings, common, references['train'])
     tables = TwoCentreTables(common.basis)
@@ -202,6 +204,7 @@ def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, s
         'variant': model.config.variant,
         'seed': settings.seed,
         **{f'validation_{key}': value for key, value in module.best_metrics.items()},
+        'warnings': list(common.warnings),
     }
     channel = module.average.long_range
     if channel is not None:

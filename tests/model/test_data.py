@@ -42,6 +42,13 @@ def test_hamiltonian_equal_to_h0_is_refused(tmp_path, make_hamiltonian, rattled)
         Reference.read(path)
 
 
+def test_hamiltonian_equal_to_h0_but_for_a_constant_is_refused(tmp_path, make_hamiltonian, rattled):
+    hamiltonian = make_hamiltonian(rattled(0), strength=0.0)
+    hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + 0.5 * hamiltonian.overlap
+    with pytest.raises(ValueError, match=r'shifted\.h5: H equals H0 \+0\.5 eV'):
+        Reference.read(written(hamiltonian, tmp_path / 'shifted.h5'))
+
+
 def test_missing_matrices_are_named(tmp_path, make_hamiltonian, rattled):
     hamiltonian = make_hamiltonian(rattled(0))
     del hamiltonian.matrices['h0']
@@ -54,6 +61,11 @@ def test_spin_is_refused(tmp_path, make_hamiltonian, rattled):
     hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
     with pytest.raises(ValueError, match='spin'):
         Reference.read(written(hamiltonian, tmp_path / 'spin.h5'))
+
+
+def test_the_number_of_spins_is_believed(tmp_path, make_hamiltonian, rattled):
+    with pytest.raises(ValueError, match=r'one_of_two\.h5: spin-polarised'):
+        Reference.read(written(make_hamiltonian(rattled(0), n_spin=2), tmp_path / 'one_of_two.h5'))
 
 
 def test_not_a_number_is_refused(tmp_path, make_hamiltonian, rattled):
@@ -88,6 +100,13 @@ def test_equal_k_densities_of_different_cells_are_not(tmp_path, recwarn, make_ha
     paths = [written(h, tmp_path / f'{n}.h5') for n, h in enumerate((cubic, double))]
     identify([Reference.read(path) for path in paths])
     assert not [w for w in recwarn if 'k spacing' in str(w.message)]
+
+
+def test_files_of_the_same_content_are_told(reference):
+    one = reference(0)
+    other = Reference(**{**vars(one), 'path': 'copy.h5'})
+    with pytest.warns(UserWarning, match='and copy.h5 have the same content'):
+        assert len(identify([one, other, reference(1)]).warnings) == 1
 
 
 def test_block_means_are_those_of_the_blocks(reference):
