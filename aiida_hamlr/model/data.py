@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from torch.utils.data import Dataset, Sampler
 
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.band_loss import BandReference
+from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
 from aiida_hamlr.model.initial_charges import fit_charges
@@ -39,7 +39,7 @@ def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
 
 @dataclass
 class Reference:
-    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,), eV, and the overlap (M,)."""
+    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,) and H0 (M,), eV, and the overlap (M,)."""
 
     path: str
     atoms: Atoms
@@ -47,6 +47,7 @@ class Reference:
     pattern: BlockPattern
     delta: np.ndarray
     overlap: np.ndarray
+    h0: np.ndarray
     pseudopotentials: dict[str, str]
     attributes: dict
 
@@ -77,6 +78,7 @@ class Reference:
             hamiltonian.pattern,
             delta,
             hamiltonian.overlap,
+            hamiltonian.h0,
             dict(hamiltonian.pseudopotentials),
             hamiltonian.attributes,
         )
@@ -208,12 +210,12 @@ class Example:
     graph: Graph
     selection: PairSelection
     name: str
+    bands: BandReference | None = None
 
-    def drawn(self, generator: np.random.Generator) -> Graph:
-        """One orientation of every pair, at random for pairs of one element."""
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """(n_half,) one orientation of every pair, at random for pairs of one element."""
         n_half = self.selection.n_half
-        chosen = np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
-        return self.graph.with_pairs(torch.as_tensor(chosen))
+        return np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
 
 
 def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
@@ -234,8 +236,13 @@ def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overl
             graph[name] = torch.as_tensor(np.stack(parts, axis=1), dtype=model.dtype)
 
 
-def make_example(model, reference: Reference, tables: TwoCentreTables) -> Example:
-    """Graph and targets of one file; two-body parts and scales are not yet on it."""
+def make_example(
+    model, reference: Reference, tables: TwoCentreTables, settings: TrainingConfig | None = None
+) -> Example:
+    """Graph and targets of one file; two-body parts and scales are not yet on it.
+
+    With settings that ask for them, what the errors of bands need is added.
+    """
     graph, selection = model.builder.build(reference.atoms, reference.pattern)
     frames = frames_of(model, reference.atoms, reference.pattern, selection)
     pairs = frames.pair_components(reference.delta, reference.overlap)
@@ -259,7 +266,19 @@ def make_example(model, reference: Reference, tables: TwoCentreTables) -> Exampl
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
         add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
-    return Example(graph, selection, reference.path)
+    bands = None
+    if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
+        bands = BandReference(
+            frames,
+            reference.h0,
+            reference.delta,
+            reference.overlap,
+            reference.attributes.get('n_electrons'),
+            settings.bands_below,
+            settings.bands_above,
+            reference.path,
+        )
+    return Example(graph, selection, reference.path, bands)
 
 
 def prepare(model, examples: Sequence[Example]):
@@ -302,40 +321,3 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         onsite.append(onsite_target.double().numpy())
     arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
     model.normalisation.fit(model.slots, *arrays)
-
-
-class ExampleDataset(Dataset):
-    """Examples by (index, epoch): the epoch decides, with the seed, how pairs of one element are oriented."""
-
-    def __init__(self, examples: Sequence[Example], seed: int):
-        self.examples, self.seed = examples, seed
-
-    def __len__(self):
-        return len(self.examples)
-
-    def __getitem__(self, item):
-        index, epoch = item
-        return self.examples[index].drawn(np.random.default_rng([self.seed, epoch, index, 1]))
-
-
-class EpochSampler(Sampler):
-    """Random order that depends on seed and epoch only, so that a resumed training goes on in the same order.
-
-    With several processes each gets its share, of equal length.
-    """
-
-    def __init__(self, size: int, seed: int, rank: int = 0, n_processes: int = 1):
-        self.size, self.seed, self.epoch = size, seed, 0
-        self.rank, self.n_processes = rank, n_processes
-
-    def set_epoch(self, epoch: int):
-        """Called by the trainer before every epoch."""
-        self.epoch = epoch
-
-    def __len__(self):
-        return math.ceil(self.size / self.n_processes)
-
-    def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
-        order = np.resize(order, len(self) * self.n_processes)
-        return ((int(index), self.epoch) for index in order[self.rank :: self.n_processes])

@@ -13,16 +13,17 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.data import (
     DataIdentity,
-    EpochSampler,
-    ExampleDataset,
     Reference,
     block_means,
     identify,
@@ -30,11 +31,12 @@ from aiida_hamlr.model.data import (
     prepare,
 )
 from aiida_hamlr.model.files import describe, write_model
-from aiida_hamlr.model.graph import batch_graphs, message_edges
+from aiida_hamlr.model.graph import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.loop import TrainingLoop
 from aiida_hamlr.model.module import TrainingModule
 from aiida_hamlr.model.normalisation import pair_cutoff_from_data
+from aiida_hamlr.model.processes import Processes
 
 
 def train(config: Mapping, output: str | Path, started: float | None = None) -> dict:
@@ -70,6 +72,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     output = Path(output)
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
+    _check_validation(settings, files)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
@@ -80,7 +83,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     model = _new_model(model_config, settings, common, references['train'])
     tables = TwoCentreTables(common.basis)
     examples = {
-        name: [make_example(model, reference, tables) for reference in group]
+        name: [make_example(model, reference, tables, settings if name == 'train' else None) for reference in group]
         for name, group in references.items()
         if name != 'test'
     }
@@ -111,6 +114,16 @@ def _check_split(files: Mapping[str, Sequence[str]]):
                 raise ValueError(f'{path}: in data.{other} and in data.{name}; the splits must not share files')
 
 
+def _check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str]]):
+    needs = {
+        'schedule: plateau': settings.schedule == 'plateau',
+        'early_stopping_patience': settings.early_stopping_patience,
+    }
+    for what, is_set in needs.items():
+        if is_set and not files['validation']:
+            raise ValueError(f'training.{what} needs files in data.validation')
+
+
 def _new_model(config, settings, common: DataIdentity, references: Sequence[Reference]) -> HamiltonianModel:
     unseen = sorted(set(common.basis) - {element for r in references for element in r.atoms.get_chemical_symbols()})
     if unseen:
@@ -125,28 +138,35 @@ def _new_model(config, settings, common: DataIdentity, references: Sequence[Refe
 
 
 def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
-    train_set = examples['train']
+    train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
-    loader = DataLoader(
-        ExampleDataset(train_set, settings.seed),
-        batch_size=batch_size,
-        sampler=EpochSampler(len(train_set), settings.seed),
-        collate_fn=batch_graphs,
+    sampler = BatchSampler(
+        [len(example.graph[keys.EDGE_LENGTH]) + example.selection.n_half for example in train_set],
+        settings.seed,
+        batch_size,
+        settings.max_edges_per_batch,
+        processes.rank,
+        processes.size,
     )
+    dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
+    loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
     identity = {
         'data': common.content_hash,
         'model': json.dumps(describe(model), sort_keys=True),
         'seed': settings.seed,
         'batch_size': batch_size,
     }
-    module = TrainingModule(model, settings, settings.max_epochs * len(loader), identity)
-    loop = TrainingLoop(output, settings, examples['validation'], started)
+    module = TrainingModule(model, settings, sampler, identity, processes)
+    loop = TrainingLoop(output, settings, examples['validation'], started, processes)
     accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
     with warnings.catch_warnings():
         _silence_lightning()
         trainer = lightning.Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=processes.local_size,
+            num_nodes=processes.n_nodes,
+            strategy=_strategy(processes),
+            accumulate_grad_batches=settings.accumulate,
             max_epochs=settings.max_epochs,
             gradient_clip_val=settings.clip,
             callbacks=[loop],
@@ -169,6 +189,17 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             f'run the same again to go on from {loop.checkpoint}'
         )
     return module
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _strategy(processes: Processes):
+    if processes.size == 1:
+        return 'auto'
+    # Buffers are tables that training does not change.
+    return DDPStrategy(broadcast_buffers=False)
 
 
 def _silence_lightning():

@@ -9,7 +9,6 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.data import (
-    EpochSampler,
     Reference,
     block_means,
     identify,
@@ -136,7 +135,7 @@ def test_the_two_orientations_of_a_pair_have_transposed_targets(example):
             one.pattern.block(one.delta, int(selection.blocks[n])) for n in (position, selection.other[position])
         )
         assert np.abs(there - back.T).max() < 1e-12
-    drawn = made.drawn(np.random.default_rng(0))
+    drawn = made.graph.with_pairs(torch.as_tensor(made.draw(np.random.default_rng(0))))
     assert drawn[keys.PAIR_INDEX].shape[1] == drawn[keys.PAIR_TARGET].shape[0] == selection.n_half
     assert drawn[keys.EDGE_INDEX].shape == made.graph[keys.EDGE_INDEX].shape
 
@@ -165,7 +164,9 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
     examples = [make_example(model, one, tables) for one in references]
     prepare(model, examples)
     errors = ComponentErrors(model.slots.onsite.multiplicity).double()
-    graphs = [one.drawn(np.random.default_rng(n)) for n, one in enumerate(examples)]
+    graphs = [
+        one.graph.with_pairs(torch.as_tensor(one.draw(np.random.default_rng(n)))) for n, one in enumerate(examples)
+    ]
     with torch.no_grad():
         singles = [errors(model(graph), graph, None) for graph in graphs]
         batch, structure = batch_graphs(graphs)
@@ -173,22 +174,6 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
     for name in ('onsite', 'pairs', 'n_all'):
         expected = torch.cat([getattr(one, name) for one in singles])
         assert torch.allclose(getattr(together, name), expected, rtol=1e-9)
-
-
-def test_epochs_have_their_own_order_that_repeats(example):
-    sampler = EpochSampler(10, seed=3)
-    first = list(sampler)
-    sampler.set_epoch(1)
-    second = list(sampler)
-    sampler.set_epoch(0)
-    assert list(sampler) == first
-    assert sorted(index for index, _ in second) == list(range(10)) and second != first
-
-
-def test_processes_share_an_epoch():
-    shares = [list(EpochSampler(9, 0, rank, 2)) for rank in range(2)]
-    assert len(shares[0]) == len(shares[1]) == 5
-    assert {index for share in shares for index, _ in share} == set(range(9))
 
 
 def test_read_hamiltonian_is_unchanged(training_files):
