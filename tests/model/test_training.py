@@ -88,9 +88,17 @@ class InterruptedTrainingError(Exception):
     pass
 
 
-@pytest.mark.parametrize('variant', ['sr', 'lr'])
-def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant):
-    settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1)
+@pytest.mark.parametrize(
+    ('variant', 'more'),
+    [
+        ('sr', {}),
+        ('lr', {}),
+        ('sr', {'batch_size': 2, 'loss': 'huber', 'band_weight': 0.1, 'overlap_weight': 0.1}),
+        ('sr', {'max_edges_per_batch': 220, 'accumulate': 2, 'schedule': 'plateau', 'plateau_patience': 1}),
+    ],
+)
+def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant, more):
+    settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1, **more)
     train(settings, tmp_path / 'whole')
     monkeypatch.setattr('aiida_hamlr.model.loop.INTERVAL', 0.0)
     step = TrainingModule.training_step
