@@ -176,7 +176,7 @@ class TrainingLoop(lightning.Callback):
 
 
 def _mean(values: list[float], device) -> float:
-    """Mean over the batches of all processes; the list is empty then."""
+    """Mean over the values of all processes; the list is empty then."""
     total, count = summed([sum(values), len(values)], device)
     values.clear()
     return total / count if count else math.nan

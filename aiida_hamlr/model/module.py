@@ -61,7 +61,7 @@ class TrainingModule(lightning.LightningModule):
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.errors = ComponentErrors(model.slots.onsite.multiplicity, config.loss, config.huber_delta).to(model.dtype)
         self.elapsed, self._started = 0.0, None
-        #: Mean absolute errors of the batches of this epoch, meV: of elements, and of bands near the gap.
+        #: Mean absolute errors in this epoch, meV: of the elements of structures, and of the bands near the gap of batches.
         self.history: list[float] = []
         self.band_history: list[float] = []
         self.finished_epochs = self.finished_steps = 0
@@ -147,8 +147,8 @@ class TrainingModule(lightning.LightningModule):
             raise NumericalError(
                 f'training diverged: the loss is {value} in epoch {self.current_epoch}; lower training.learning_rate'
             )
-        total = (errors.pairs + errors.onsite + errors.neglected).detach().sum()
-        self.history.append(float(total / errors.n_all.sum()))
+        total = (errors.pairs + errors.onsite + errors.neglected).detach()
+        self.history += (total / errors.n_all).tolist()
         self._epoch_part = (batch_idx + 1) / self._n_batches
         return loss
 

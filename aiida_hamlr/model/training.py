@@ -58,6 +58,10 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     dict
         What ``summary.json`` holds.
 
+    Notes
+    -----
+    Started by torchrun, all processes train together; the first of them writes the files.
+
     Raises
     ------
     ValueError
@@ -77,8 +81,9 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         torch.set_num_threads(settings.threads)
     references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
     common = identify([reference for group in references.values() for reference in group])
-    for text in common.warnings:
-        print(f'warning: {text}', flush=True)
+    if Processes.of_environment().is_first:
+        for text in common.warnings:
+            print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model = _new_model(model_config, settings, common, references['train'])
     tables = TwoCentreTables(common.basis)
@@ -198,8 +203,8 @@ def _as_it_is(batch):
 def _strategy(processes: Processes):
     if processes.size == 1:
         return 'auto'
-    # Buffers are tables that training does not change.
-    return DDPStrategy(broadcast_buffers=False)
+    # Buffers are tables that training does not change; some settings leave parameters without effect.
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
 
 
 def _silence_lightning():
@@ -231,7 +236,7 @@ def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, s
         'n_train': len(files['train']),
         'n_validation': len(files['validation']),
         'n_parameters': sum(parameter.numel() for parameter in model.parameters()),
-        'pair_cutoff': model.pair_cutoff,
+        'pair_cutoff_angstrom': model.pair_cutoff,
         'variant': model.config.variant,
         'seed': settings.seed,
         **{f'validation_{key}': value for key, value in module.best_metrics.items()},
@@ -253,8 +258,10 @@ def _finish(module: TrainingModule, common: DataIdentity, files, output: Path, s
         'metrics': summary,
     }
     metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-    write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
+    if module.processes.is_first:
+        write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
     summary['wall_s'] = round(time.monotonic() - started, 3)
-    with atomic_path(output / 'summary.json') as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    if module.processes.is_first:
+        with atomic_path(output / 'summary.json') as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     return summary

@@ -9,6 +9,8 @@ import torch
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.model.batches import BatchSampler
+from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.module import TrainingModule
@@ -166,6 +168,42 @@ def test_time_budget_ends_the_training(training_files, tmp_path):
     assert 2.5 < summary['training_s'] < 10.0
     last = rows(tmp_path / 'run')[-1]
     assert float(last['learning_rate']) < 0.1 * 4e-3
+
+
+def test_plateaus_lower_the_learning_rate(make_model):
+    settings = TrainingConfig(
+        schedule='plateau', plateau_patience=2, plateau_factor=0.5, final_learning_rate=0.3, warmup_steps=0
+    )
+    module = TrainingModule(make_model({'Al': [0]}), settings, BatchSampler([1], 0), {})
+    factors = []
+    for mae in (3.0, 2.0, 2.5, 2.1, 1.9, 1.9, 2.0, 2.0, 2.0, 2.0):
+        module.record_validation({'mae_meV': mae})
+        factors.append(module.learning_rate_factor())
+    assert factors == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3]
+    assert module.best_metrics == {'mae_meV': 1.9} and module.since_best == 5
+
+
+def test_patience_ends_the_training_and_it_stays_ended(training_files, tmp_path):
+    """A learning rate that changes nothing: only the first validation is better than all before."""
+    settings = config(training_files, max_epochs=50, learning_rate=1e-30, validate_every=1, early_stopping_patience=2)
+    assert train(settings, tmp_path / 'run')['epochs'] == 3
+    assert train(settings, tmp_path / 'run')['epochs'] == 3
+    settings['training']['early_stopping_patience'] = 3
+    assert train(settings, tmp_path / 'run')['epochs'] == 4
+
+
+@pytest.mark.parametrize('key', [{'schedule': 'plateau'}, {'early_stopping_patience': 3}])
+def test_what_looks_at_validation_needs_some(training_files, tmp_path, key):
+    settings = config(training_files, **key)
+    settings['data']['validation'] = []
+    with pytest.raises(ValueError, match='needs files in data.validation'):
+        train(settings, tmp_path / 'run')
+
+
+def test_bands_in_the_loss_are_in_the_metrics(training_files, tmp_path):
+    train(config(training_files, max_epochs=10, band_weight=1.0), tmp_path / 'run')
+    history = [float(row['train_band_mae_meV']) for row in rows(tmp_path / 'run')]
+    assert 0 < np.mean(history[-3:]) < np.mean(history[:3])
 
 
 def test_batches_learn_too(training_files, tmp_path):
