@@ -48,8 +48,8 @@ def run_train(config_file: Path) -> dict:
         for name in ('train', 'validation', 'test')
     }
     training = config.training
-    if training.resume is not None:
-        training = training.model_copy(update={'resume': str(folder / training.resume)})
+    beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
+    training = training.model_copy(update=beside)
     is_first = Processes.of_environment().is_first
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))

@@ -116,6 +116,9 @@ class TrainingConfig(_Strict):
     #: CPU threads; null: as the environment says.
     threads: int | None = Field(None, ge=1)
     precision: Literal['float32', 'float64'] = 'float32'
+    #: Folder in which graphs are kept, to be made once and loaded batch by batch, so that data may be larger than the
+    #: memory; null: they are made at every start and stay in memory.
+    cache: str | None = None
     #: Checkpoint to go on from; by default checkpoints/last.ckpt of the output folder, where there is one.
     resume: str | None = None
 
@@ -123,6 +126,12 @@ class TrainingConfig(_Strict):
     def needs_bands(self) -> bool:
         """Whether the loss has a part at k points."""
         return self.band_weight > 0.0 or self.overlap_weight > 0.0
+
+    @model_validator(mode='after')
+    def _no_bands_from_cache(self):
+        if self.cache is not None and self.needs_bands:
+            raise ValueError('cache: the graphs there have no bands; leave it out, or band_weight and overlap_weight')
+        return self
 
     @model_validator(mode='before')
     @classmethod

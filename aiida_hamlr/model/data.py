@@ -28,6 +28,9 @@ from aiida_hamlr.model.long_range import add_coulomb
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
 
+#: Most orbital pairs from which a model's tables are made; a row of each is in memory then.
+MOST_PAIRS = 300_000
+
 #: Ratio of k spacings from which one is warned of.
 SPACING_RATIO = 1.2
 
@@ -38,18 +41,43 @@ def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
 
 
 @dataclass
-class Reference:
-    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,) and H0 (M,), eV, and the overlap (M,)."""
+class Head:
+    """What a Hamiltonian file says beside its matrices."""
 
     path: str
     atoms: Atoms
     basis: Basis
+    pseudopotentials: dict[str, str]
+    attributes: dict
+
+    def k_spacing(self) -> float | None:
+        """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
+        mesh = self.attributes.get('scf_kpoints')
+        try:
+            mesh = np.asarray(mesh, dtype=float)
+        except (TypeError, ValueError):
+            return None
+        if mesh.shape != (3,) or not (mesh > 0).all():
+            return None
+        return float((np.linalg.norm(np.linalg.inv(np.asarray(self.atoms.cell)), axis=0) / mesh).max())
+
+
+@dataclass
+class Survey(Head):
+    """The same with what is known of the matrices without keeping them: their hash and :func:`block_means`."""
+
+    content_hash: str
+    block_means: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class Reference(Head):
+    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,) and H0 (M,), eV, and the overlap (M,)."""
+
     pattern: BlockPattern
     delta: np.ndarray
     overlap: np.ndarray
     h0: np.ndarray
-    pseudopotentials: dict[str, str]
-    attributes: dict
 
     @classmethod
     def read(cls, path: str | Path) -> Reference:
@@ -75,12 +103,12 @@ class Reference:
             str(path),
             hamiltonian.atoms,
             hamiltonian.basis,
+            dict(hamiltonian.pseudopotentials),
+            hamiltonian.attributes,
             hamiltonian.pattern,
             delta,
             hamiltonian.overlap,
             hamiltonian.h0,
-            dict(hamiltonian.pseudopotentials),
-            hamiltonian.attributes,
         )
 
     @property
@@ -91,16 +119,10 @@ class Reference:
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
-    def k_spacing(self) -> float | None:
-        """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
-        mesh = self.attributes.get('scf_kpoints')
-        try:
-            mesh = np.asarray(mesh, dtype=float)
-        except (TypeError, ValueError):
-            return None
-        if mesh.shape != (3,) or not (mesh > 0).all():
-            return None
-        return float((np.linalg.norm(np.linalg.inv(np.asarray(self.atoms.cell)), axis=0) / mesh).max())
+    def survey(self) -> Survey:
+        """What to know of the file when its matrices are gone."""
+        head = (self.path, self.atoms, self.basis, self.pseudopotentials, self.attributes)
+        return Survey(*head, self.content_hash, block_means(self))
 
 
 @dataclass(frozen=True)
@@ -121,7 +143,7 @@ class DataIdentity:
         return {element: list(species.angular_momenta) for element, species in self.basis.items()}
 
 
-def identify(references: Sequence[Reference]) -> DataIdentity:
+def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     """Check that files can be learned together, and say what they have in common.
 
     Raises
@@ -279,6 +301,14 @@ def make_example(
             reference.path,
         )
     return Example(graph, selection, reference.path, bands)
+
+
+def representative(examples: Sequence[Example]) -> list[Example]:
+    """Examples, as many as the memory has room for, that stand for all: evenly spaced ones."""
+    first = examples[0]
+    # Before all are loaded, the first has to tell how large they are.
+    n_chosen = max(1, min(len(examples), MOST_PAIRS // max(1, len(first.selection.blocks))))
+    return [examples[int(index)] for index in np.linspace(0, len(examples) - 1, n_chosen).round()]
 
 
 def prepare(model, examples: Sequence[Example]):

@@ -61,7 +61,7 @@ class TrainingModule(lightning.LightningModule):
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
         self.errors = ComponentErrors(model.slots.onsite.multiplicity, config.loss, config.huber_delta).to(model.dtype)
         self.elapsed, self._started = 0.0, None
-        #: Mean absolute errors in this epoch, meV: of the elements of structures, and of the bands near the gap of batches.
+        #: Mean absolute errors in this epoch, meV: of the elements by structure, of the bands near the gap by batch.
         self.history: list[float] = []
         self.band_history: list[float] = []
         self.finished_epochs = self.finished_steps = 0

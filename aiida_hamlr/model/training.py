@@ -19,16 +19,17 @@ from torch.utils.data import DataLoader
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import WalltimeReached
-from aiida_hamlr.model import keys
 from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
+from aiida_hamlr.model.cache import CachedExamples, n_edges
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.data import (
     DataIdentity,
     Reference,
-    block_means,
+    Survey,
     identify,
     make_example,
     prepare,
+    representative,
 )
 from aiida_hamlr.model.files import describe, write_model
 from aiida_hamlr.model.graph import message_edges
@@ -79,25 +80,38 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     _check_validation(settings, files)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
-    common = identify([reference for group in references.values() for reference in group])
-    if Processes.of_environment().is_first:
+    # With a cache the matrices of one file after the other are in memory, without it those of all.
+    kept: dict[str, Reference] = {}
+    surveys = {name: [_survey(path, None if settings.cache else kept) for path in files[name]] for name in files}
+    common = identify([survey for group in surveys.values() for survey in group])
+    processes = Processes.of_environment()
+    if processes.is_first:
         for text in common.warnings:
             print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    model = _new_model(model_config, settings, common, references['train'])
+    model = _new_model(model_config, settings, common, surveys['train'])
     tables = TwoCentreTables(common.basis)
-    examples = {
-        name: [make_example(model, reference, tables, settings if name == 'train' else None) for reference in group]
-        for name, group in references.items()
-        if name != 'test'
-    }
-    del references
-    prepare(model, examples['train'])
-    for example in examples['validation']:
-        model.normalise_pairs(example.graph)
+    examples = {}
+    for name in ('train', 'validation'):
+        if settings.cache:
+            examples[name] = CachedExamples(settings.cache, model, files[name], tables, processes.rank, processes.size)
+        else:
+            bands = settings if name == 'train' else None
+            examples[name] = [make_example(model, kept.pop(path), tables, bands) for path in files[name]]
+    kept.clear()
+    prepare(model, representative(examples['train']))
+    if not settings.cache:
+        for example in examples['train'] + examples['validation']:
+            model.normalise_pairs(example.graph)
     module = _fit(model, settings, common, examples, output, started)
     return _finish(module, common, files, output, started)
+
+
+def _survey(path: str, kept: dict[str, Reference] | None) -> Survey:
+    reference = Reference.read(path)
+    if kept is not None:
+        kept[path] = reference
+    return reference.survey()
 
 
 def _parsed(values, kind):
@@ -129,15 +143,17 @@ def _check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str
             raise ValueError(f'training.{what} needs files in data.validation')
 
 
-def _new_model(config, settings, common: DataIdentity, references: Sequence[Reference]) -> HamiltonianModel:
-    unseen = sorted(set(common.basis) - {element for r in references for element in r.atoms.get_chemical_symbols()})
+def _new_model(config, settings, common: DataIdentity, surveys: Sequence[Survey]) -> HamiltonianModel:
+    unseen = sorted(
+        set(common.basis) - {element for survey in surveys for element in survey.atoms.get_chemical_symbols()}
+    )
     if unseen:
         raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
     cutoff = config.pair_cutoff
     if cutoff is None:
-        lengths, means = zip(*(block_means(reference) for reference in references), strict=True)
+        lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
         cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
-    counts = [len(message_edges(r.atoms, config.message_cutoff)[1]) / len(r.atoms) for r in references]
+    counts = [len(message_edges(survey.atoms, config.message_cutoff)[1]) / len(survey.atoms) for survey in surveys]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
 
@@ -146,7 +162,7 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
     sampler = BatchSampler(
-        [len(example.graph[keys.EDGE_LENGTH]) + example.selection.n_half for example in train_set],
+        train_set.edges if isinstance(train_set, CachedExamples) else [n_edges(example) for example in train_set],
         settings.seed,
         batch_size,
         settings.max_edges_per_batch,

@@ -211,6 +211,14 @@ def test_batches_learn_too(training_files, tmp_path):
     assert rows(tmp_path / 'run')[-1]['step'] == '4'
 
 
+def test_training_from_the_cache_is_that_from_memory(training_files, tmp_path):
+    for name, more in (('memory', {}), ('disk', {'cache': str(tmp_path / 'cache')})):
+        train(config(training_files, {'variant': 'lr'}, max_epochs=2, **more), tmp_path / name)
+    assert len(list((tmp_path / 'cache').iterdir())) == 5
+    weights = [load_model(tmp_path / name).model.state_dict() for name in ('memory', 'disk')]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
     settings = config(training_files)
     settings['data']['test'] = training_files[:1]
