@@ -186,7 +186,7 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             accelerator=accelerator,
             devices=processes.local_size,
             num_nodes=processes.n_nodes,
-            strategy=_strategy(processes),
+            strategy=_strategy(processes, model, dataset),
             accumulate_grad_batches=settings.accumulate,
             max_epochs=settings.max_epochs,
             gradient_clip_val=settings.clip,
@@ -216,11 +216,18 @@ def _as_it_is(batch):
     return batch
 
 
-def _strategy(processes: Processes):
+def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDataset):
     if processes.size == 1:
         return 'auto'
-    # Buffers are tables that training does not change; some settings leave parameters without effect.
-    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+    # Some settings leave parameters without effect; looking for them in every step would cost time.
+    batch = dataset[[(0, 0)]]
+    components = model(batch.graph, batch.structure)
+    gradients = torch.autograd.grad(
+        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
+    )
+    idle = any(gradient is None for gradient in gradients)
+    # Buffers are tables that training does not change.
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=idle)
 
 
 def _silence_lightning():
