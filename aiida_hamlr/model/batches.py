@@ -110,6 +110,8 @@ class BatchSampler(Sampler):
     max_edges : int, optional
         Largest sum of ``edges`` in a batch of several structures; ``batch_size`` is not used then.
     rank, n_processes : int
+    n_parts : int
+        Parts of an epoch; the trainer takes each for an epoch of its own.
     """
 
     def __init__(
@@ -120,14 +122,15 @@ class BatchSampler(Sampler):
         max_edges: int | None = None,
         rank: int = 0,
         n_processes: int = 1,
+        n_parts: int = 1,
     ):
-        self.edges, self.seed, self.epoch = list(edges), seed, 0
+        self.edges, self.seed, self.epoch, self.part, self.n_parts = list(edges), seed, 0, 0, n_parts
         self.batch_size, self.max_edges = batch_size, max_edges
         self.rank, self.n_processes = rank, n_processes
 
-    def set_epoch(self, epoch: int):
-        """Called by the trainer before every epoch."""
-        self.epoch = epoch
+    def set_epoch(self, part: int):
+        """Called by the trainer before every part of an epoch, with the number of parts before it."""
+        self.epoch, self.part = divmod(part, self.n_parts)
 
     def batches(self, epoch: int) -> list[list[int]]:
         """Structures of the batches of this process."""
@@ -150,10 +153,15 @@ class BatchSampler(Sampler):
         return result[self.rank :: self.n_processes]
 
     def __len__(self):
-        """Number of batches of this epoch and process; with ``max_edges`` it differs between epochs."""
-        return len(self.batches(self.epoch))
+        """Number of batches of this part and process; with ``max_edges`` it differs between epochs."""
+        return len(self._of_part())
 
     def __iter__(self):
         # A generator: the trainer makes it before it tells the epoch, and asks it afterwards.
-        for batch in self.batches(self.epoch):
+        for batch in self._of_part():
             yield [(index, self.epoch) for index in batch]
+
+    def _of_part(self) -> list[list[int]]:
+        batches = self.batches(self.epoch)
+        first, last = (n * len(batches) // self.n_parts for n in (self.part, self.part + 1))
+        return batches[first:last]

@@ -111,6 +111,8 @@ class TrainingConfig(_Strict):
     bands_above: int = Field(4, ge=0)
     #: Structures with more orbitals have no part in these two terms.
     band_max_orbitals: int = Field(500, ge=1)
+    #: Divide every epoch into so many parts, each ending with a chance of a checkpoint: for epochs longer than a job.
+    checkpoints_per_epoch: int = Field(1, ge=1)
     #: Epochs between validations; null: about twenty in the whole training.
     validate_every: int | None = Field(None, ge=1)
     #: CPU threads; null: as the environment says.
@@ -121,6 +123,11 @@ class TrainingConfig(_Strict):
     cache: str | None = None
     #: Checkpoint to go on from; by default checkpoints/last.ckpt of the output folder, where there is one.
     resume: str | None = None
+
+    @property
+    def max_parts(self) -> int:
+        """Parts of epochs in the whole training: what Lightning takes for epochs."""
+        return self.max_epochs * self.checkpoints_per_epoch
 
     @property
     def needs_bands(self) -> bool:

@@ -76,7 +76,7 @@ class TrainingLoop(lightning.Callback):
         self._bar = None
 
     def on_train_start(self, trainer, module):
-        self._rows = _rows_until(self.output / 'metrics.csv', trainer.current_epoch)
+        self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
         self._validations = int(module.progress * N_VALIDATIONS)
         if self.processes.is_first and sys.stdout.isatty():
             from tqdm import tqdm
@@ -91,11 +91,16 @@ class TrainingLoop(lightning.Callback):
             self._bar.n = 100 * module.progress
             self._bar.refresh() if trainer.global_step % 20 == 0 else None
         if self._remaining(module) <= 0.0:
-            saved = f'go on from {self.checkpoint}' if self.checkpoint.exists() else 'not one epoch was finished'
+            saved = (
+                f'go on from {self.checkpoint}'
+                if self.checkpoint.exists()
+                else 'training.checkpoints_per_epoch would have left one'
+            )
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 
     def on_train_epoch_end(self, trainer, module):
-        epoch = trainer.current_epoch + 1
+        part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
+        epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step
         row = {
             'epoch': epoch,
@@ -105,8 +110,8 @@ class TrainingLoop(lightning.Callback):
         }
         if self.settings.needs_bands:
             row['train_band_mae_meV'] = _mean(module.band_history, module.device)
-        is_last = epoch >= self.settings.max_epochs or trainer.should_stop
-        if self.validation and (is_last or self._validation_is_due(epoch, module)):
+        is_last = part >= self.settings.max_parts or trainer.should_stop
+        if self.validation and (is_last or self._validation_is_due(part, module)):
             row |= self._validate(module)
             is_last = is_last or module.is_finished
             trainer.should_stop = trainer.should_stop or module.is_finished
@@ -133,9 +138,9 @@ class TrainingLoop(lightning.Callback):
             return math.inf
         return self.settings.walltime - WALLTIME_MARGIN - largest(time.monotonic() - self.started, module.device)
 
-    def _validation_is_due(self, epoch: int, module) -> bool:
+    def _validation_is_due(self, part: int, module) -> bool:
         if self.settings.validate_every is not None:
-            return epoch % self.settings.validate_every == 0
+            return part % (self.settings.validate_every * self.settings.checkpoints_per_epoch) == 0
         due = int(module.progress * N_VALIDATIONS)
         is_due, self._validations = due > self._validations, max(due, self._validations)
         return is_due
@@ -182,9 +187,9 @@ def _mean(values: list[float], device) -> float:
     return total / count if count else math.nan
 
 
-def _rows_until(path: Path, epoch: int) -> list[dict]:
-    """Rows of an earlier run up to the epoch from which this one goes on."""
-    if epoch == 0 or not path.exists():
+def _rows_until(path: Path, step: int) -> list[dict]:
+    """Rows of an earlier run up to the step from which this one goes on."""
+    if step == 0 or not path.exists():
         return []
     with path.open(newline='') as handle:
-        return [row for row in csv.DictReader(handle) if int(row['epoch']) <= epoch]
+        return [row for row in csv.DictReader(handle) if int(row['step']) <= step]

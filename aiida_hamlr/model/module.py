@@ -85,7 +85,7 @@ class TrainingModule(lightning.LightningModule):
         """How much of the training is done, 0 to 1; the same in all processes."""
         if self.settings.max_time_s is not None:
             return min(1.0, self._clock / self.settings.max_time_s)
-        return min(1.0, (self.current_epoch + self._epoch_part) / self.settings.max_epochs)
+        return min(1.0, (self.current_epoch + self._epoch_part) / self.settings.max_parts)
 
     def learning_rate_factor(self) -> float:
         """Linear warm-up, then a cosine to the final fraction at the end of the budget, or the steps of plateaus."""

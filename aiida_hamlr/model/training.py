@@ -168,7 +168,13 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
         settings.max_edges_per_batch,
         processes.rank,
         processes.size,
+        settings.checkpoints_per_epoch,
     )
+    if settings.checkpoints_per_epoch > len(sampler.batches(0)):
+        raise ValueError(
+            f'training.checkpoints_per_epoch: {settings.checkpoints_per_epoch} parts of an epoch that has only '
+            f'{len(sampler.batches(0))} batches; give fewer'
+        )
     dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
     identity = {
@@ -177,6 +183,11 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
         'seed': settings.seed,
         'batch_size': batch_size,
     }
+    # Only where they are not as they always were: older checkpoints do not know them.
+    usual = TrainingConfig()
+    for key in ('max_edges_per_batch', 'accumulate', 'checkpoints_per_epoch'):
+        if getattr(settings, key) != getattr(usual, key):
+            identity[key] = getattr(settings, key)
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, processes)
     accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
@@ -188,7 +199,7 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             num_nodes=processes.n_nodes,
             strategy=_strategy(processes, model, dataset),
             accumulate_grad_batches=settings.accumulate,
-            max_epochs=settings.max_epochs,
+            max_epochs=settings.max_parts,
             gradient_clip_val=settings.clip,
             callbacks=[loop],
             logger=False,

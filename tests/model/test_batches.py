@@ -55,3 +55,14 @@ def test_two_processes_see_what_one_sees_with_batches_of_twice_the_size():
     whole = BatchSampler([1] * 12, 0, 6).batches(2)
     halves = [BatchSampler([1] * 12, 0, 3, None, rank, 2).batches(2) for rank in range(2)]
     assert [one + other for one, other in zip(*halves, strict=True)] == whole
+
+
+def test_the_parts_of_an_epoch_are_the_epoch():
+    sampler = BatchSampler([1] * 11, 0, 2, n_parts=3)
+    parts = []
+    for part in range(3, 6):
+        sampler.set_epoch(part)
+        parts += list(sampler)
+        assert len(sampler) == 2
+    assert [[index for index, _ in batch] for batch in parts] == sampler.batches(1)
+    assert {epoch for batch in parts for _, epoch in batch} == {1}

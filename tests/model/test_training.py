@@ -96,11 +96,13 @@ class InterruptedTrainingError(Exception):
         ('sr', {}),
         ('lr', {}),
         ('sr', {'batch_size': 2, 'loss': 'huber', 'band_weight': 0.1, 'overlap_weight': 0.1}),
+        ('sr', {'checkpoints_per_epoch': 2, 'max_epochs': 2, 'early_stopping_patience': 5}),
         ('sr', {'max_edges_per_batch': 220, 'accumulate': 2, 'schedule': 'plateau', 'plateau_patience': 1}),
     ],
 )
 def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant, more):
-    settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1, **more)
+    more = {'max_epochs': 5, 'precision': 'float64', 'validate_every': 1, **more}
+    settings = config(training_files, {'variant': variant}, **more)
     train(settings, tmp_path / 'whole')
     monkeypatch.setattr('aiida_hamlr.model.loop.INTERVAL', 0.0)
     step = TrainingModule.training_step
@@ -116,10 +118,11 @@ def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, mon
             train(settings, tmp_path / 'parts')
     train(settings, tmp_path / 'parts')
     whole, parts = rows(tmp_path / 'whole'), rows(tmp_path / 'parts')
-    assert len(whole) == len(parts) == 5
+    assert len(whole) == len(parts) == more['max_epochs'] * more.get('checkpoints_per_epoch', 1)
     for one, other in zip(whole, parts, strict=True):
-        for key in ('step', 'learning_rate', 'train_mae_meV', 'validation_mae_meV'):
-            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-10), (one['epoch'], key)
+        for key in ('epoch', 'step', 'learning_rate', 'train_mae_meV', 'validation_mae_meV'):
+            expected = float(other[key] or 'nan')
+            assert float(one[key] or 'nan') == pytest.approx(expected, rel=1e-10, nan_ok=True), (one['epoch'], key)
     weights = [load_model(tmp_path / name).model.state_dict() for name in ('whole', 'parts')]
     assert all(torch.allclose(weights[0][key], weights[1][key], rtol=1e-10, atol=1e-13) for key in weights[0])
 
@@ -204,6 +207,11 @@ def test_bands_in_the_loss_are_in_the_metrics(training_files, tmp_path):
     train(config(training_files, max_epochs=10, band_weight=1.0), tmp_path / 'run')
     history = [float(row['train_band_mae_meV']) for row in rows(tmp_path / 'run')]
     assert 0 < np.mean(history[-3:]) < np.mean(history[:3])
+
+
+def test_more_parts_than_batches_are_refused(training_files, tmp_path):
+    with pytest.raises(ValueError, match='5 parts of an epoch that has only 4 batches'):
+        train(config(training_files, checkpoints_per_epoch=5), tmp_path / 'run')
 
 
 def test_batches_learn_too(training_files, tmp_path):
