@@ -94,7 +94,7 @@ class TrainingLoop(lightning.Callback):
             saved = (
                 f'go on from {self.checkpoint}'
                 if self.checkpoint.exists()
-                else 'training.checkpoints_per_epoch would have left one'
+                else 'there is no checkpoint yet: training.checkpoints_per_epoch makes more of them'
             )
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 

@@ -80,9 +80,12 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     _check_validation(settings, files)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    # With a cache the matrices of one file after the other are in memory, without it those of all.
+    # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
     kept: dict[str, Reference] = {}
-    surveys = {name: [_survey(path, None if settings.cache else kept) for path in files[name]] for name in files}
+    surveys = {
+        name: [_survey(path, None if settings.cache or name == 'test' else kept) for path in paths]
+        for name, paths in files.items()
+    }
     common = identify([survey for group in surveys.values() for survey in group])
     processes = Processes.of_environment()
     if processes.is_first:
@@ -97,7 +100,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
             examples[name] = CachedExamples(settings.cache, model, files[name], tables, processes.rank, processes.size)
         else:
             bands = settings if name == 'train' else None
-            examples[name] = [make_example(model, kept.pop(path), tables, bands) for path in files[name]]
+            examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
     kept.clear()
     prepare(model, representative(examples['train']))
     if not settings.cache:
