@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -99,6 +99,8 @@ class TrainingConfig(_Strict):
     huber_delta: float = Field(1.0, gt=0.0)
     #: Weight of the elements of on-site blocks in the loss.
     onsite_weight: float = Field(3.0, gt=0.0)
+    #: Weights of the irreducible components of angular momentum 0, 1, ... of the blocks; 1 for those not given.
+    irrep_weights: tuple[Annotated[float, Field(ge=0.0)], ...] = ()
     #: Weight of the mean absolute error of the bands near the gap, meV, at random k points; each costs two
     #: diagonalisations of a structure's matrix in every step.
     band_weight: float = Field(0.0, ge=0.0)

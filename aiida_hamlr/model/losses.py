@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.hamiltonian_model import Components
+from aiida_hamlr.model.irreps import ShellSlots
 
 
 @dataclass
@@ -42,6 +45,23 @@ class Errors:
         }
 
 
+def irrep_weights(slots: ShellSlots, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (n_onsite,) and (n_columns,) of the components, given those of L = 0, 1, ...; 1 for higher L."""
+    onsite, pairs = slots.onsite, slots.pairs
+    degree_of_channel = {
+        channel: degree
+        for channels in (onsite.natural, onsite.unnatural)
+        for degree, members in enumerate(channels)
+        for channel in members
+    }
+    onsite_degrees = np.array([degree_of_channel[channel] for channel in onsite.column_channel])
+    pair_degrees = np.array([channel.degree for channel in pairs.channels])[pairs.column_channel]
+    table = np.ones(2 * slots.max_degree + 1)
+    known = min(len(weights), len(table))
+    table[:known] = weights[:known]
+    return table[onsite_degrees], table[pair_degrees]
+
+
 class ComponentErrors(nn.Module):
     """Errors after H -> H + c S with the c of every structure that minimises the squared error.
 
@@ -54,10 +74,17 @@ class ComponentErrors(nn.Module):
         abs(e) - delta / 2 beyond.
     huber_delta : float
         meV.
+    onsite_weights, pair_weights : arrays of shape (n_onsite,) and (n_columns,), optional
+        Weight of every component in the penalties; 1 by default.
     """
 
-    def __init__(self, multiplicity, loss: str = 'mae', huber_delta: float = 1.0):
+    def __init__(
+        self, multiplicity, loss: str = 'mae', huber_delta: float = 1.0, onsite_weights=None, pair_weights=None
+    ):
         super().__init__()
+        for name, values in (('onsite_weights', onsite_weights), ('pair_weights', pair_weights)):
+            tensor = None if values is None else torch.as_tensor(values, dtype=torch.get_default_dtype())
+            self.register_buffer(name, tensor, persistent=False)
         self.loss, self.huber_delta = loss, huber_delta
         weights = torch.as_tensor(multiplicity, dtype=torch.get_default_dtype())
         self.register_buffer('multiplicity', weights, persistent=False)
@@ -102,8 +129,11 @@ class ComponentErrors(nn.Module):
         pairs = pairs + shift[pair_structure][:, None] * pair_overlap
         sums = total(self.multiplicity * onsite.abs(), 2.0 * pairs.abs())
         penalties = sums
-        if self.loss != 'mae':
-            penalties = total(self.multiplicity * self.penalty(onsite), 2.0 * self.penalty(pairs))
+        if self.loss != 'mae' or self.onsite_weights is not None:
+            onsite_penalty, pair_penalty = self.multiplicity * self.penalty(onsite), 2.0 * self.penalty(pairs)
+            if self.onsite_weights is not None:
+                onsite_penalty, pair_penalty = self.onsite_weights * onsite_penalty, self.pair_weights * pair_penalty
+            penalties = total(onsite_penalty, pair_penalty)
         return Errors(
             *sums,
             *penalties,

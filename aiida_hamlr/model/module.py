@@ -13,7 +13,7 @@ from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model.batches import Batch, BatchSampler
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.losses import ComponentErrors
+from aiida_hamlr.model.losses import ComponentErrors, irrep_weights
 from aiida_hamlr.model.processes import Processes, largest, summed
 
 #: Entry of a checkpoint that is ours.
@@ -59,7 +59,9 @@ class TrainingModule(lightning.LightningModule):
         self.model, self.settings, self.identity = model, config, identity
         self.sampler, self.processes = sampler, processes or Processes()
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
-        self.errors = ComponentErrors(model.slots.onsite.multiplicity, config.loss, config.huber_delta).to(model.dtype)
+        weights = irrep_weights(model.slots, config.irrep_weights) if config.irrep_weights else ()
+        multiplicity = model.slots.onsite.multiplicity
+        self.errors = ComponentErrors(multiplicity, config.loss, config.huber_delta, *weights).to(model.dtype)
         self.elapsed, self._started = 0.0, None
         #: Mean absolute errors in this epoch, meV: of the elements by structure, of the bands near the gap by batch.
         self.history: list[float] = []
