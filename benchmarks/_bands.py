@@ -35,7 +35,8 @@ from aiida_hamlr.electronic.density import potential_from_density
 from aiida_hamlr.electronic.gth import make_pseudopotential
 from aiida_hamlr.electronic.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reconstruction import CONDUCTION_BANDS, reconstruct
+from aiida_hamlr.electronic.reconstruction import reconstruct
+from aiida_hamlr.electronic.verification import CONDUCTION_BANDS
 from aiida_hamlr.io.qe import QeRun, check_supported, read_charge_density, read_scf_xml
 
 SIZES = ('dzp', 'tzdp')

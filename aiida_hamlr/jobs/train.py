@@ -12,6 +12,7 @@ from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.processes import Processes
 from aiida_hamlr.model.training import train
 
 
@@ -47,10 +48,14 @@ def run_train(config_file: Path) -> dict:
         for name in ('train', 'validation', 'test')
     }
     training = config.training
-    if training.resume is not None:
-        training = training.model_copy(update={'resume': str(folder / training.resume)})
-    log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
+    beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
+    training = training.model_copy(update=beside)
+    is_first = Processes.of_environment().is_first
+    if is_first:
+        log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
     summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    if not is_first:
+        return summary
     if data['test']:
         errors = evaluate(config.output / 'model', data['test'])
         summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith('_meV')}

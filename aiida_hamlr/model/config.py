@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -95,23 +95,74 @@ class TrainingConfig(_Strict):
     device: Device = 'auto'
     #: Stop, with a checkpoint to go on from, before this many seconds have passed.
     walltime: float | None = Field(None, gt=0.0)
+    #: Structures in a batch; with several processes, in that of each.
     batch_size: int = Field(1, ge=1)
+    #: Fill batches up to so many edges and pairs instead; a larger structure is a batch of its own.
+    max_edges_per_batch: int | None = Field(None, ge=1)
+    #: Batches whose gradients are averaged for one step.
+    accumulate: int = Field(1, ge=1)
     learning_rate: float = Field(4e-3, gt=0.0)
-    #: The learning rate falls along a cosine to this fraction of its start.
+    #: cosine: the learning rate falls over the whole training; plateau: it falls by plateau_factor whenever
+    #: plateau_patience validations in a row were no better than the best.
+    schedule: Literal['cosine', 'plateau'] = 'cosine'
+    plateau_patience: int = Field(5, ge=1)
+    plateau_factor: float = Field(0.5, gt=0.0, lt=1.0)
+    #: The learning rate falls to this fraction of its start.
     final_learning_rate: float = Field(0.01, gt=0.0, le=1.0)
     warmup_steps: int = Field(50, ge=0)
+    #: Stop after so many validations in a row that were no better than the best; null: never.
+    early_stopping_patience: int | None = Field(None, ge=1)
     weight_decay: float = Field(0.0, ge=0.0)
     clip: float = Field(5.0, gt=0.0)
     ema_decay: float = Field(0.99, ge=0.0, lt=1.0)
+    #: Penalty of the error of an element, meV, after the one constant per structure: mae, mse or huber.
+    loss: Literal['mae', 'mse', 'huber'] = 'mae'
+    #: Error at which huber goes over from the square to the absolute value, meV.
+    huber_delta: float = Field(1.0, gt=0.0)
     #: Weight of the elements of on-site blocks in the loss.
     onsite_weight: float = Field(3.0, gt=0.0)
+    #: Weights of the irreducible components of angular momentum 0, 1, ... of the blocks; 1 for those not given.
+    irrep_weights: tuple[Annotated[float, Field(ge=0.0)], ...] = ()
+    #: Weight of the mean absolute error of the bands near the gap, meV, at random k points; each costs two
+    #: diagonalisations of a structure's matrix in every step.
+    band_weight: float = Field(0.0, ge=0.0)
+    #: Weight of the root mean square error of H(k) in an orthonormal basis, meV, at the same k points.
+    overlap_weight: float = Field(0.0, ge=0.0)
+    #: k points of a structure in a step.
+    band_kpoints: int = Field(1, ge=1)
+    #: How many of the highest occupied and of the lowest empty bands count.
+    bands_below: int = Field(4, ge=0)
+    bands_above: int = Field(4, ge=0)
+    #: Structures with more orbitals have no part in these two terms.
+    band_max_orbitals: int = Field(500, ge=1)
+    #: Divide every epoch into so many parts, each ending with a chance of a checkpoint: for epochs longer than a job.
+    checkpoints_per_epoch: int = Field(1, ge=1)
     #: Epochs between validations; null: about twenty in the whole training.
     validate_every: int | None = Field(None, ge=1)
     #: CPU threads; null: as the environment says.
     threads: int | None = Field(None, ge=1)
     precision: Literal['float32', 'float64'] = 'float32'
+    #: Folder in which graphs are kept, to be made once and loaded batch by batch, so that data may be larger than the
+    #: memory; null: they are made at every start and stay in memory.
+    cache: str | None = None
     #: Checkpoint to go on from; by default checkpoints/last.ckpt of the output folder, where there is one.
     resume: str | None = None
+
+    @property
+    def max_parts(self) -> int:
+        """Parts of epochs in the whole training: what Lightning takes for epochs."""
+        return self.max_epochs * self.checkpoints_per_epoch
+
+    @property
+    def needs_bands(self) -> bool:
+        """Whether the loss has a part at k points."""
+        return self.band_weight > 0.0 or self.overlap_weight > 0.0
+
+    @model_validator(mode='after')
+    def _no_bands_from_cache(self):
+        if self.cache is not None and self.needs_bands:
+            raise ValueError('cache: the graphs there have no bands; leave it out, or band_weight and overlap_weight')
+        return self
 
     @model_validator(mode='before')
     @classmethod

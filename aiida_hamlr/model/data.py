@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from torch.utils.data import Dataset, Sampler
 
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.band_loss import BandReference
+from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
 from aiida_hamlr.model.initial_charges import fit_charges, fit_response
@@ -27,64 +27,33 @@ from aiida_hamlr.model.initial_charges import fit_charges, fit_response
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
 
+#: Most orbital pairs from which a model's tables are made; a row of each is in memory then.
+MOST_PAIRS = 300_000
+
 #: Ratio of k spacings from which one is warned of.
 SPACING_RATIO = 1.2
 
 
 def refuse_spin(hamiltonian: Hamiltonian, path: str | Path):
-    """Raise ``ValueError`` if the Hamiltonian of a file is spin-polarised."""
-    if hamiltonian.n_spin != 1:
+    """Raise ``ValueError`` if the Hamiltonian of a file is spin-polarised, or one spin of two."""
+    if hamiltonian.n_spin != 1 or hamiltonian.attributes.get('n_spin') == 2:
         raise ValueError(f'{path}: spin-polarised (n_spin = 2), which the network does not learn; leave the file out')
 
 
+def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
+    """The c (eV) for which ``error + c S`` has the smallest sum of squares."""
+    return -float(overlap @ error) / float(overlap @ overlap)
+
+
 @dataclass
-class Reference:
-    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,), eV, and the overlap (M,)."""
+class Head:
+    """What a Hamiltonian file says beside its matrices."""
 
     path: str
     atoms: Atoms
     basis: Basis
-    pattern: BlockPattern
-    delta: np.ndarray
-    overlap: np.ndarray
     pseudopotentials: dict[str, str]
     attributes: dict
-
-    @classmethod
-    def read(cls, path: str | Path) -> Reference:
-        """Read a Hamiltonian file and check that it can be learned from.
-
-        Raises
-        ------
-        ValueError
-            If a matrix is missing, H equals H0, or the file is spin-polarised.
-        """
-        hamiltonian = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
-        missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in hamiltonian.matrices]
-        if missing:
-            raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
-        refuse_spin(hamiltonian, path)
-        delta = hamiltonian.hamiltonian - hamiltonian.h0
-        if np.abs(delta).max(initial=0.0) < SAME:
-            raise ValueError(f'{path}: H equals H0, so there is nothing to learn; it is no reference calculation')
-        return cls(
-            str(path),
-            hamiltonian.atoms,
-            hamiltonian.basis,
-            hamiltonian.pattern,
-            delta,
-            hamiltonian.overlap,
-            dict(hamiltonian.pseudopotentials),
-            hamiltonian.attributes,
-        )
-
-    @property
-    def content_hash(self) -> str:
-        """sha256 of structure and matrices."""
-        digest = hashlib.sha256()
-        for array in (np.asarray(self.atoms.cell), self.atoms.positions, self.atoms.numbers, self.delta, self.overlap):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
 
     def k_spacing(self) -> float | None:
         """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
@@ -98,9 +67,71 @@ class Reference:
         return float((np.linalg.norm(np.linalg.inv(np.asarray(self.atoms.cell)), axis=0) / mesh).max())
 
 
+@dataclass
+class Survey(Head):
+    """The same with what is known of the matrices without keeping them: their hash and :func:`block_means`."""
+
+    content_hash: str
+    block_means: tuple[np.ndarray, np.ndarray]
+
+
+@dataclass
+class Reference(Head):
+    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,) and H0 (M,), eV, and the overlap (M,)."""
+
+    pattern: BlockPattern
+    delta: np.ndarray
+    overlap: np.ndarray
+    h0: np.ndarray
+
+    @classmethod
+    def read(cls, path: str | Path) -> Reference:
+        """Read a Hamiltonian file and check that it can be learned from.
+
+        Raises
+        ------
+        ValueError
+            If a matrix is missing, H equals H0 up to a constant, or the file is spin-polarised.
+        """
+        hamiltonian = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
+        missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in hamiltonian.matrices]
+        if missing:
+            raise ValueError(f'{path}: holds no {" and no ".join(missing)}; train on files of `hamlr reconstruct`')
+        refuse_spin(hamiltonian, path)
+        delta = hamiltonian.hamiltonian - hamiltonian.h0
+        shift = fitted_shift(delta, hamiltonian.overlap)
+        if np.abs(delta + shift * hamiltonian.overlap).max(initial=0.0) < SAME:
+            what = 'H0' if abs(shift) < SAME else f'H0 {-shift:+.4g} eV'
+            raise ValueError(f'{path}: H equals {what}, so there is nothing to learn; it is no reference calculation')
+        return cls(
+            str(path),
+            hamiltonian.atoms,
+            hamiltonian.basis,
+            dict(hamiltonian.pseudopotentials),
+            hamiltonian.attributes,
+            hamiltonian.pattern,
+            delta,
+            hamiltonian.overlap,
+            hamiltonian.h0,
+        )
+
+    @property
+    def content_hash(self) -> str:
+        """sha256 of structure and matrices."""
+        digest = hashlib.sha256()
+        for array in (np.asarray(self.atoms.cell), self.atoms.positions, self.atoms.numbers, self.delta, self.overlap):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def survey(self) -> Survey:
+        """What to know of the file when its matrices are gone."""
+        head = (self.path, self.atoms, self.basis, self.pseudopotentials, self.attributes)
+        return Survey(*head, self.content_hash, block_means(self))
+
+
 @dataclass(frozen=True)
 class DataIdentity:
-    """What all files of a training have in common."""
+    """What all files of a training have in common, and in ``warnings`` what they should have, but have not."""
 
     basis: Basis
     pseudopotentials: dict[str, str]
@@ -108,6 +139,7 @@ class DataIdentity:
     gauge: str | None
     ecutrho: float | None
     content_hash: str
+    warnings: tuple[str, ...] = ()
 
     @property
     def shells(self) -> dict[str, list[int]]:
@@ -115,7 +147,7 @@ class DataIdentity:
         return {element: list(species.angular_momenta) for element, species in self.basis.items()}
 
 
-def identify(references: Sequence[Reference]) -> DataIdentity:
+def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     """Check that files can be learned together, and say what they have in common.
 
     Raises
@@ -126,7 +158,7 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
     Warns
     -----
     UserWarning
-        If the k spacings of the runs or their grid cutoffs differ.
+        If the k spacings of the runs or their cutoffs differ, or files have the same content.
     """
     if not references:
         raise ValueError('no Hamiltonian files to train on')
@@ -144,10 +176,17 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
             if text is not None and texts.setdefault(element, text) != text:
                 raise ValueError(f'{origin[element]} and {reference.path} have different pseudopotentials of {element}')
             origin.setdefault(element, reference.path)
-    _warn_of_spread(references, 'k spacing (1/Å)', [reference.k_spacing() for reference in references], SPACING_RATIO)
-    cutoffs = [reference.attributes.get('ecutrho_Ry') for reference in references]
-    _warn_of_spread(references, 'ecutrho (Ry)', cutoffs, 1.001)
-    digest = hashlib.sha256(json.dumps(sorted(reference.content_hash for reference in references)).encode())
+    spacings = [reference.k_spacing() for reference in references]
+    found = [_spread(references, 'k spacing (1/Å)', spacings, SPACING_RATIO)]
+    for name in ('ecutrho', 'ecutwfc'):
+        cutoffs = [reference.attributes.get(f'{name}_Ry') for reference in references]
+        found.append(_spread(references, f'{name} (Ry)', cutoffs, 1.001))
+    hashes = [reference.content_hash for reference in references]
+    found.append(_repetition(references, hashes))
+    found = tuple(text for text in found if text is not None)
+    for text in found:
+        warnings.warn(text, stacklevel=2)
+    digest = hashlib.sha256(json.dumps(sorted(hashes)).encode())
     return DataIdentity(
         Basis(basis),
         texts,
@@ -155,17 +194,29 @@ def identify(references: Sequence[Reference]) -> DataIdentity:
         first.attributes.get('gauge'),
         first.attributes.get('ecutrho_Ry'),
         digest.hexdigest(),
+        found,
     )
 
 
-def _warn_of_spread(references, what: str, values, ratio: float):
+def _spread(references, what: str, values, ratio: float) -> str | None:
     known = [(value, reference.path) for value, reference in zip(values, references, strict=True) if value]
-    if known and max(known)[0] > ratio * min(known)[0]:
-        (low, low_path), (high, high_path) = min(known), max(known)
-        warnings.warn(
-            f'{what} differs between the training files: {low:.4g} in {low_path}, {high:.4g} in {high_path}',
-            stacklevel=3,
-        )
+    if not known or max(known)[0] <= ratio * min(known)[0]:
+        return None
+    (low, low_path), (high, high_path) = min(known), max(known)
+    return f'{what} differs between the training files: {low:.4g} in {low_path}, {high:.4g} in {high_path}'
+
+
+def _repetition(references, hashes: Sequence[str]) -> str | None:
+    first: dict[str, str] = {}
+    repeated = [
+        (first[content], reference.path)
+        for content, reference in zip(hashes, references, strict=True)
+        if first.setdefault(content, reference.path) != reference.path
+    ]
+    if not repeated:
+        return None
+    (one, other), more = repeated[0], len(repeated) - 1
+    return f'{one} and {other} have the same content' + (f' (and {more} more such pairs)' if more else '')
 
 
 def block_means(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
@@ -185,12 +236,12 @@ class Example:
     graph: Graph
     selection: PairSelection
     name: str
+    bands: BandReference | None = None
 
-    def drawn(self, generator: np.random.Generator) -> Graph:
-        """One orientation of every pair, at random for pairs of one element."""
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """(n_half,) one orientation of every pair, at random for pairs of one element."""
         n_half = self.selection.n_half
-        chosen = np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
-        return self.graph.with_pairs(torch.as_tensor(chosen))
+        return np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
 
 
 def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
@@ -211,8 +262,13 @@ def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overl
             graph[name] = torch.as_tensor(np.stack(parts, axis=1), dtype=model.dtype)
 
 
-def make_example(model, reference: Reference, tables: TwoCentreTables) -> Example:
-    """Graph and targets of one file; two-body parts and scales are not yet on it."""
+def make_example(
+    model, reference: Reference, tables: TwoCentreTables, settings: TrainingConfig | None = None
+) -> Example:
+    """Graph and targets of one file; two-body parts and scales are not yet on it.
+
+    With settings that ask for them, what the errors of bands need is added.
+    """
     graph, selection = model.builder.build(reference.atoms, reference.pattern)
     frames = frames_of(model, reference.atoms, reference.pattern, selection)
     pairs = frames.pair_components(reference.delta, reference.overlap)
@@ -236,7 +292,27 @@ def make_example(model, reference: Reference, tables: TwoCentreTables) -> Exampl
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
         add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
-    return Example(graph, selection, reference.path)
+    bands = None
+    if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
+        bands = BandReference(
+            frames,
+            reference.h0,
+            reference.delta,
+            reference.overlap,
+            reference.attributes.get('n_electrons'),
+            settings.bands_below,
+            settings.bands_above,
+            reference.path,
+        )
+    return Example(graph, selection, reference.path, bands)
+
+
+def representative(examples: Sequence[Example]) -> list[Example]:
+    """Examples, as many as the memory has room for, that stand for all: evenly spaced ones."""
+    first = examples[0]
+    # Before all are loaded, the first has to tell how large they are.
+    n_chosen = max(1, min(len(examples), MOST_PAIRS // max(1, len(first.selection.blocks))))
+    return [examples[int(index)] for index in np.linspace(0, len(examples) - 1, n_chosen).round()]
 
 
 def prepare(model, examples: Sequence[Example]):
@@ -286,40 +362,3 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         onsite.append(onsite_target.double().numpy())
     arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
     model.normalisation.fit(model.slots, *arrays)
-
-
-class ExampleDataset(Dataset):
-    """Examples by (index, epoch): the epoch decides, with the seed, how pairs of one element are oriented."""
-
-    def __init__(self, examples: Sequence[Example], seed: int):
-        self.examples, self.seed = examples, seed
-
-    def __len__(self):
-        return len(self.examples)
-
-    def __getitem__(self, item):
-        index, epoch = item
-        return self.examples[index].drawn(np.random.default_rng([self.seed, epoch, index, 1]))
-
-
-class EpochSampler(Sampler):
-    """Random order that depends on seed and epoch only, so that a resumed training goes on in the same order.
-
-    With several processes each gets its share, of equal length.
-    """
-
-    def __init__(self, size: int, seed: int, rank: int = 0, n_processes: int = 1):
-        self.size, self.seed, self.epoch = size, seed, 0
-        self.rank, self.n_processes = rank, n_processes
-
-    def set_epoch(self, epoch: int):
-        """Called by the trainer before every epoch."""
-        self.epoch = epoch
-
-    def __len__(self):
-        return math.ceil(self.size / self.n_processes)
-
-    def __iter__(self):
-        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.size)
-        order = np.resize(order, len(self) * self.n_processes)
-        return ((int(index), self.epoch) for index in order[self.rank :: self.n_processes])

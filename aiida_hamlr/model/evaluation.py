@@ -9,7 +9,7 @@ import numpy as np
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kspace import eigenvalues
-from aiida_hamlr.model.data import refuse_spin
+from aiida_hamlr.model.data import fitted_shift, refuse_spin
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
@@ -20,11 +20,6 @@ N_CONDUCTION = 4
 
 #: Edges of the distance ranges, Å.
 DISTANCES = np.array([0.0, 3.0, 4.5, 5.5, 6.5, 7.5, np.inf])
-
-
-def fitted_shift(error: np.ndarray, overlap: np.ndarray) -> float:
-    """The c (eV) for which ``error + c S`` has the smallest sum of squares."""
-    return -float(overlap @ error) / float(overlap @ overlap)
 
 
 def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:

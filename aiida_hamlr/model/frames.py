@@ -29,10 +29,15 @@ class BlockFrames:
         self.slots, self.pattern, self.selection = slots, pattern, selection
         self.symbols, self.vectors = np.array(symbols), vectors
 
-    def _entries(self, blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def entries(self, blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """(n, rows * columns) places of the elements of some blocks of one shape in the flat storage."""
         return self.pattern.chunk_boundaries[blocks, None] + np.arange(shape[0] * shape[1])
 
-    def _pair_groups(self) -> Iterator[tuple]:
+    def pair_groups(self) -> Iterator[tuple]:
+        """For every ordered pair of elements: its selected pairs (n,), their columns of the components (c,), what block
+        (a, b) each of these stands for in the bond frame, the rotations (n, a, a) and (n, b, b) from there to the
+        crystal, and the places (n, a * b) in the flat storage.
+        """
         blocks = self.selection.blocks
         first, second = self.symbols[self.pattern.first[blocks]], self.symbols[self.pattern.second[blocks]]
         for one in self.slots.species:
@@ -42,7 +47,7 @@ class BlockFrames:
                     columns, tensors = self.slots.pairs.transform(one, other)
                     wigner = bond_frame_wigner(self.vectors[blocks[members]], self.slots.max_degree)
                     rotations = (self._orbital_rotation(one, wigner), self._orbital_rotation(other, wigner))
-                    entries = self._entries(blocks[members], tensors.shape[1:])
+                    entries = self.entries(blocks[members], tensors.shape[1:])
                     yield members, columns, tensors, rotations, entries
 
     def _orbital_rotation(self, element: str, wigner: list[np.ndarray]) -> np.ndarray:
@@ -55,7 +60,7 @@ class BlockFrames:
     def pair_components(self, *matrices: np.ndarray) -> list[np.ndarray]:
         """(P, n_columns) components of the selected pairs of each flat matrix, 0 where a pair has none."""
         results = [np.zeros((len(self.selection.blocks), len(self.slots.pairs))) for _ in matrices]
-        for members, columns, tensors, (left, right), entries in self._pair_groups():
+        for members, columns, tensors, (left, right), entries in self.pair_groups():
             flat = tensors.reshape(len(tensors), -1)
             for matrix, result in zip(matrices, results, strict=True):
                 blocks = matrix[entries].reshape(-1, *tensors.shape[1:])
@@ -71,7 +76,7 @@ class BlockFrames:
             columns, tensors = self.slots.onsite.transform(str(element))
             flat = tensors.reshape(len(tensors), -1)
             flat = flat / (flat**2).sum(axis=1, keepdims=True)
-            entries = self._entries(self.pattern.onsite[atoms], tensors.shape[1:])
+            entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
             for matrix, result in zip(matrices, results, strict=True):
                 result[np.ix_(atoms, columns)] = matrix[entries] @ flat.T
         return results
@@ -85,9 +90,9 @@ class BlockFrames:
         for element in np.unique(self.symbols):
             atoms = np.flatnonzero(self.symbols == element)
             columns, tensors = self.slots.onsite.transform(str(element))
-            entries = self._entries(self.pattern.onsite[atoms], tensors.shape[1:])
+            entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
             result[entries] = onsite[np.ix_(atoms, columns)] @ tensors.reshape(len(tensors), -1)
-        for members, columns, tensors, (left, right), entries in self._pair_groups():
+        for members, columns, tensors, (left, right), entries in self.pair_groups():
             framed = (pairs[np.ix_(members, columns)] @ tensors.reshape(len(tensors), -1)).reshape(
                 -1, *tensors.shape[1:]
             )

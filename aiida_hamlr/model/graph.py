@@ -27,6 +27,11 @@ class Graph(dict):
         """Number of atoms."""
         return len(self[keys.SPECIES])
 
+    @property
+    def n_pairs(self) -> int:
+        """Number of orbital pairs."""
+        return len(self[keys.PAIR_LENGTH])
+
     def to(self, device) -> Graph:
         """The graph on a device."""
         return Graph({name: value.to(device) for name, value in self.items()})

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lightning
-import numpy as np
 
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.data import Example
+from aiida_hamlr.model.processes import Processes, largest, summed
 
 #: Checkpoints and metrics are written, and lines printed, at most this often, s.
 INTERVAL = 15.0
@@ -34,6 +34,7 @@ COLUMNS = (
     'step',
     'learning_rate',
     'train_mae_meV',
+    'train_band_mae_meV',
     'validation_mae_meV',
     'validation_mae_predicted_meV',
     'validation_mae_onsite_meV',
@@ -53,10 +54,20 @@ class TrainingLoop(lightning.Callback):
         May be empty.
     started : float
         ``time.monotonic()`` from which the walltime counts.
+    processes : Processes
+        The first of them writes the files and the lines.
     """
 
-    def __init__(self, output: Path, settings: TrainingConfig, validation: Sequence[Example], started: float):
+    def __init__(
+        self,
+        output: Path,
+        settings: TrainingConfig,
+        validation: Sequence[Example],
+        started: float,
+        processes: Processes | None = None,
+    ):
         self.output, self.settings, self.validation, self.started = output, settings, validation, started
+        self.processes = processes or Processes()
         self.checkpoint = output / 'checkpoints' / 'last.ckpt'
         self.out_of_time = False
         self._rows: list[dict] = []
@@ -65,9 +76,9 @@ class TrainingLoop(lightning.Callback):
         self._bar = None
 
     def on_train_start(self, trainer, module):
-        self._rows = _rows_until(self.output / 'metrics.csv', trainer.current_epoch)
+        self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
         self._validations = int(module.progress * N_VALIDATIONS)
-        if sys.stdout.isatty():
+        if self.processes.is_first and sys.stdout.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=100, file=sys.stdout, leave=False, bar_format='{desc} {bar} {elapsed}<{remaining}')
@@ -79,30 +90,41 @@ class TrainingLoop(lightning.Callback):
         if self._bar is not None:
             self._bar.n = 100 * module.progress
             self._bar.refresh() if trainer.global_step % 20 == 0 else None
-        if self._remaining() <= 0.0:
-            saved = f'go on from {self.checkpoint}' if self.checkpoint.exists() else 'not one epoch was finished'
+        if self._remaining(module) <= 0.0:
+            saved = (
+                f'go on from {self.checkpoint}'
+                if self.checkpoint.exists()
+                else 'there is no checkpoint yet: training.checkpoints_per_epoch makes more of them'
+            )
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 
     def on_train_epoch_end(self, trainer, module):
-        epoch = trainer.current_epoch + 1
+        part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
+        epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step
-        is_last = epoch >= self.settings.max_epochs or trainer.should_stop
         row = {
             'epoch': epoch,
             'step': trainer.global_step,
             'learning_rate': trainer.optimizers[0].param_groups[0]['lr'],
-            'train_mae_meV': float(np.mean(module.history)),
+            'train_mae_meV': _mean(module.history, module.device),
         }
-        module.history.clear()
-        if self.validation and (is_last or self._validation_is_due(epoch, module)):
+        if self.settings.needs_bands:
+            row['train_band_mae_meV'] = _mean(module.band_history, module.device)
+        is_last = part >= self.settings.max_parts or trainer.should_stop
+        if self.validation and (is_last or self._validation_is_due(part, module)):
             row |= self._validate(module)
+            is_last = is_last or module.is_finished
+            trainer.should_stop = trainer.should_stop or module.is_finished
         row['wall_s'] = round(module.seconds, 3)
         self._rows.append(row)
-        self._longest_epoch = max(self._longest_epoch, time.monotonic() - self._epoch_started)
-        if not is_last and self._remaining() < EPOCHS_TO_FIT * self._longest_epoch:
+        took = largest(time.monotonic() - self._epoch_started, module.device)
+        self._longest_epoch = max(self._longest_epoch, took)
+        if not is_last and self._remaining(module) < EPOCHS_TO_FIT * self._longest_epoch:
             self.out_of_time = trainer.should_stop = True
-        self._report(row, is_last)
-        if is_last or self.out_of_time or time.monotonic() - self._written > INTERVAL:
+        if self.processes.is_first:
+            self._report(row, is_last)
+        due = largest(time.monotonic() - self._written, module.device) > INTERVAL
+        if is_last or self.out_of_time or due:
             self._write(trainer)
 
     def close(self):
@@ -110,23 +132,22 @@ class TrainingLoop(lightning.Callback):
         if self._bar is not None:
             self._bar.close()
 
-    def _remaining(self) -> float:
+    def _remaining(self, module) -> float:
+        """Time left, s, of the process that has the least of it."""
         if self.settings.walltime is None:
             return math.inf
-        return self.settings.walltime - WALLTIME_MARGIN - (time.monotonic() - self.started)
+        return self.settings.walltime - WALLTIME_MARGIN - largest(time.monotonic() - self.started, module.device)
 
-    def _validation_is_due(self, epoch: int, module) -> bool:
+    def _validation_is_due(self, part: int, module) -> bool:
         if self.settings.validate_every is not None:
-            return epoch % self.settings.validate_every == 0
+            return part % (self.settings.validate_every * self.settings.checkpoints_per_epoch) == 0
         due = int(module.progress * N_VALIDATIONS)
         is_due, self._validations = due > self._validations, max(due, self._validations)
         return is_due
 
     def _validate(self, module) -> dict[str, float]:
         metrics = module.validate_average(self.validation)
-        if metrics['mae_meV'] < module.best_metrics.get('mae_meV', math.inf):
-            module.best_metrics = metrics
-            module.best_state = {name: value.detach().clone() for name, value in module.average.state_dict().items()}
+        module.record_validation(metrics)
         return {f'validation_{key}': value for key, value in metrics.items()}
 
     def _report(self, row: dict, is_last: bool):
@@ -147,7 +168,9 @@ class TrainingLoop(lightning.Callback):
 
     def _write(self, trainer):
         self._written = time.monotonic()
-        if not trainer.is_global_zero:
+        if not self.processes.is_first:
+            # Writes nothing, but all processes wait for each other in it.
+            trainer.save_checkpoint(self.checkpoint)
             return
         with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
             writer = csv.DictWriter(handle, COLUMNS)
@@ -157,9 +180,16 @@ class TrainingLoop(lightning.Callback):
             trainer.save_checkpoint(temporary)
 
 
-def _rows_until(path: Path, epoch: int) -> list[dict]:
-    """Rows of an earlier run up to the epoch from which this one goes on."""
-    if epoch == 0 or not path.exists():
+def _mean(values: list[float], device) -> float:
+    """Mean over the values of all processes; the list is empty then."""
+    total, count = summed([sum(values), len(values)], device)
+    values.clear()
+    return total / count if count else math.nan
+
+
+def _rows_until(path: Path, step: int) -> list[dict]:
+    """Rows of an earlier run up to the step from which this one goes on."""
+    if step == 0 or not path.exists():
         return []
     with path.open(newline='') as handle:
-        return [row for row in csv.DictReader(handle) if int(row['epoch']) <= epoch]
+        return [row for row in csv.DictReader(handle) if int(row['step']) <= step]

@@ -13,29 +13,32 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
+from aiida_hamlr.model.cache import CachedExamples, n_edges
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.data import (
     DataIdentity,
-    EpochSampler,
-    ExampleDataset,
     Reference,
-    block_means,
+    Survey,
     identify,
     make_example,
     prepare,
+    representative,
 )
 from aiida_hamlr.model.files import describe, write_model
-from aiida_hamlr.model.graph import batch_graphs, message_edges
+from aiida_hamlr.model.graph import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.identifiability import identify_response
 from aiida_hamlr.model.loop import TrainingLoop
 from aiida_hamlr.model.module import TrainingModule
 from aiida_hamlr.model.normalisation import pair_cutoff_from_data
+from aiida_hamlr.model.processes import Processes
 
 #: Width of the kernel, in nearest-neighbour distances, below which the response of a crystal saturates.
 LEAST_WIDTH = 0.6
@@ -60,6 +63,10 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     dict
         What ``summary.json`` holds.
 
+    Notes
+    -----
+    Started by torchrun, all processes train together; the first of them writes the files.
+
     Raises
     ------
     ValueError
@@ -74,25 +81,45 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     output = Path(output)
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
+    _check_validation(settings, files)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    references = {name: [Reference.read(path) for path in paths] for name, paths in files.items()}
-    common = identify([reference for group in references.values() for reference in group])
-    lightning.seed_everything(settings.seed, workers=True, verbose=False)
-    model = _new_model(model_config, settings, common, references['train'])
-    response = _identify_response(model, references['train'])
-    tables = TwoCentreTables(common.basis)
-    examples = {
-        name: [make_example(model, reference, tables) for reference in group]
-        for name, group in references.items()
-        if name != 'test'
+    # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
+    kept: dict[str, Reference] = {}
+    surveys = {
+        name: [_survey(path, None if settings.cache or name == 'test' else kept) for path in paths]
+        for name, paths in files.items()
     }
-    del references
-    prepare(model, examples['train'])
-    for example in examples['validation']:
-        model.normalise_pairs(example.graph)
+    common = identify([survey for group in surveys.values() for survey in group])
+    processes = Processes.of_environment()
+    if processes.is_first:
+        for text in common.warnings:
+            print(f'warning: {text}', flush=True)
+    lightning.seed_everything(settings.seed, workers=True, verbose=False)
+    model = _new_model(model_config, settings, common, surveys['train'])
+    response = _identify_response(model, surveys['train'])
+    tables = TwoCentreTables(common.basis)
+    examples = {}
+    for name in ('train', 'validation'):
+        if settings.cache:
+            examples[name] = CachedExamples(settings.cache, model, files[name], tables, processes.rank, processes.size)
+        else:
+            bands = settings if name == 'train' else None
+            examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
+    kept.clear()
+    prepare(model, representative(examples['train']))
+    if not settings.cache:
+        for example in examples['train'] + examples['validation']:
+            model.normalise_pairs(example.graph)
     module = _fit(model, settings, common, examples, output, started)
     return _finish(module, common, files, response, output, started)
+
+
+def _survey(path: str, kept: dict[str, Reference] | None) -> Survey:
+    reference = Reference.read(path)
+    if kept is not None:
+        kept[path] = reference
+    return reference.survey()
 
 
 def _parsed(values, kind):
@@ -114,20 +141,32 @@ def _check_split(files: Mapping[str, Sequence[str]]):
                 raise ValueError(f'{path}: in data.{other} and in data.{name}; the splits must not share files')
 
 
-def _new_model(config, settings, common: DataIdentity, references: Sequence[Reference]) -> HamiltonianModel:
-    unseen = sorted(set(common.basis) - {element for r in references for element in r.atoms.get_chemical_symbols()})
+def _check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str]]):
+    needs = {
+        'schedule: plateau': settings.schedule == 'plateau',
+        'early_stopping_patience': settings.early_stopping_patience,
+    }
+    for what, is_set in needs.items():
+        if is_set and not files['validation']:
+            raise ValueError(f'training.{what} needs files in data.validation')
+
+
+def _new_model(config, settings, common: DataIdentity, surveys: Sequence[Survey]) -> HamiltonianModel:
+    unseen = sorted(
+        set(common.basis) - {element for survey in surveys for element in survey.atoms.get_chemical_symbols()}
+    )
     if unseen:
         raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
     cutoff = config.pair_cutoff
     if cutoff is None:
-        lengths, means = zip(*(block_means(reference) for reference in references), strict=True)
+        lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
         cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
-    counts = [len(message_edges(r.atoms, config.message_cutoff)[1]) / len(r.atoms) for r in references]
+    counts = [len(message_edges(survey.atoms, config.message_cutoff)[1]) / len(survey.atoms) for survey in surveys]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
 
 
-def _identify_response(model, references: Sequence[Reference]) -> dict:
+def _identify_response(model, references: Sequence[Survey]) -> dict:
     """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
     if not model.config.response:
         return {}
@@ -157,29 +196,47 @@ def _nearest_distance(atoms, cutoff: float) -> float:
 
 
 def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
-    train_set = examples['train']
+    train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
-    loader = DataLoader(
-        ExampleDataset(train_set, settings.seed),
-        batch_size=batch_size,
-        sampler=EpochSampler(len(train_set), settings.seed),
-        collate_fn=batch_graphs,
+    sampler = BatchSampler(
+        train_set.edges if isinstance(train_set, CachedExamples) else [n_edges(example) for example in train_set],
+        settings.seed,
+        batch_size,
+        settings.max_edges_per_batch,
+        processes.rank,
+        processes.size,
+        settings.checkpoints_per_epoch,
     )
+    if settings.checkpoints_per_epoch > len(sampler.batches(0)):
+        raise ValueError(
+            f'training.checkpoints_per_epoch: {settings.checkpoints_per_epoch} parts of an epoch that has only '
+            f'{len(sampler.batches(0))} batches; give fewer'
+        )
+    dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
+    loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
     identity = {
         'data': common.content_hash,
         'model': json.dumps(describe(model), sort_keys=True),
         'seed': settings.seed,
         'batch_size': batch_size,
     }
-    module = TrainingModule(model, settings, settings.max_epochs * len(loader), identity)
-    loop = TrainingLoop(output, settings, examples['validation'], started)
+    # Only where they are not as they always were: older checkpoints do not know them.
+    usual = TrainingConfig()
+    for key in ('max_edges_per_batch', 'accumulate', 'checkpoints_per_epoch'):
+        if getattr(settings, key) != getattr(usual, key):
+            identity[key] = getattr(settings, key)
+    module = TrainingModule(model, settings, sampler, identity, processes)
+    loop = TrainingLoop(output, settings, examples['validation'], started, processes)
     accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
     with warnings.catch_warnings():
         _silence_lightning()
         trainer = lightning.Trainer(
             accelerator=accelerator,
-            devices=1,
-            max_epochs=settings.max_epochs,
+            devices=processes.local_size,
+            num_nodes=processes.n_nodes,
+            strategy=_strategy(processes, model, dataset),
+            accumulate_grad_batches=settings.accumulate,
+            max_epochs=settings.max_parts,
             gradient_clip_val=settings.clip,
             callbacks=[loop],
             logger=False,
@@ -201,6 +258,24 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             f'run the same again to go on from {loop.checkpoint}'
         )
     return module
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDataset):
+    if processes.size == 1:
+        return 'auto'
+    # Some settings leave parameters without effect; looking for them in every step would cost time.
+    batch = dataset[[(0, 0)]]
+    components = model(batch.graph, batch.structure)
+    gradients = torch.autograd.grad(
+        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
+    )
+    idle = any(gradient is None for gradient in gradients)
+    # Buffers are tables that training does not change.
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=idle)
 
 
 def _silence_lightning():
@@ -232,10 +307,11 @@ def _finish(module: TrainingModule, common: DataIdentity, files, response: dict,
         'n_train': len(files['train']),
         'n_validation': len(files['validation']),
         'n_parameters': sum(parameter.numel() for parameter in model.parameters()),
-        'pair_cutoff': model.pair_cutoff,
+        'pair_cutoff_angstrom': model.pair_cutoff,
         'variant': model.config.variant,
         'seed': settings.seed,
         **{f'validation_{key}': value for key, value in module.best_metrics.items()},
+        'warnings': list(common.warnings),
     }
     channel = module.average.long_range
     if channel is not None:
@@ -258,8 +334,10 @@ def _finish(module: TrainingModule, common: DataIdentity, files, response: dict,
         'metrics': summary,
     }
     metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-    write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
+    if module.processes.is_first:
+        write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
     summary['wall_s'] = round(time.monotonic() - started, 3)
-    with atomic_path(output / 'summary.json') as temporary:
-        temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    if module.processes.is_first:
+        with atomic_path(output / 'summary.json') as temporary:
+            temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     return summary

@@ -9,7 +9,6 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.data import (
-    EpochSampler,
     Reference,
     block_means,
     identify,
@@ -42,6 +41,13 @@ def test_hamiltonian_equal_to_h0_is_refused(tmp_path, make_hamiltonian, rattled)
         Reference.read(path)
 
 
+def test_hamiltonian_equal_to_h0_but_for_a_constant_is_refused(tmp_path, make_hamiltonian, rattled):
+    hamiltonian = make_hamiltonian(rattled(0), strength=0.0)
+    hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + 0.5 * hamiltonian.overlap
+    with pytest.raises(ValueError, match=r'shifted\.h5: H equals H0 \+0\.5 eV'):
+        Reference.read(written(hamiltonian, tmp_path / 'shifted.h5'))
+
+
 def test_missing_matrices_are_named(tmp_path, make_hamiltonian, rattled):
     hamiltonian = make_hamiltonian(rattled(0))
     del hamiltonian.matrices['h0']
@@ -55,6 +61,11 @@ def test_spin_is_refused(tmp_path, make_hamiltonian, rattled):
     hamiltonian.attributes['n_spin'] = 2
     with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\), which the network does not learn'):
         Reference.read(written(hamiltonian, tmp_path / 'spin.h5'))
+
+
+def test_the_number_of_spins_is_believed(tmp_path, make_hamiltonian, rattled):
+    with pytest.raises(ValueError, match=r'one_of_two\.h5: spin-polarised'):
+        Reference.read(written(make_hamiltonian(rattled(0), n_spin=2), tmp_path / 'one_of_two.h5'))
 
 
 def test_not_a_number_is_refused(tmp_path, make_hamiltonian, rattled):
@@ -91,6 +102,13 @@ def test_equal_k_densities_of_different_cells_are_not(tmp_path, recwarn, make_ha
     assert not [w for w in recwarn if 'k spacing' in str(w.message)]
 
 
+def test_files_of_the_same_content_are_told(reference):
+    one = reference(0)
+    other = Reference(**{**vars(one), 'path': 'copy.h5'})
+    with pytest.warns(UserWarning, match='and copy.h5 have the same content'):
+        assert len(identify([one, other, reference(1)]).warnings) == 1
+
+
 def test_block_means_are_those_of_the_blocks(reference):
     one = reference(0)
     lengths, means = block_means(one)
@@ -118,7 +136,7 @@ def test_the_two_orientations_of_a_pair_have_transposed_targets(example):
             one.pattern.block(one.delta, int(selection.blocks[n])) for n in (position, selection.other[position])
         )
         assert np.abs(there - back.T).max() < 1e-12
-    drawn = made.drawn(np.random.default_rng(0))
+    drawn = made.graph.with_pairs(torch.as_tensor(made.draw(np.random.default_rng(0))))
     assert drawn[keys.PAIR_INDEX].shape[1] == drawn[keys.PAIR_TARGET].shape[0] == selection.n_half
     assert drawn[keys.EDGE_INDEX].shape == made.graph[keys.EDGE_INDEX].shape
 
@@ -147,7 +165,9 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
     examples = [make_example(model, one, tables) for one in references]
     prepare(model, examples)
     errors = ComponentErrors(model.slots.onsite.multiplicity).double()
-    graphs = [one.drawn(np.random.default_rng(n)) for n, one in enumerate(examples)]
+    graphs = [
+        one.graph.with_pairs(torch.as_tensor(one.draw(np.random.default_rng(n)))) for n, one in enumerate(examples)
+    ]
     with torch.no_grad():
         singles = [errors(model(graph), graph, None) for graph in graphs]
         batch, structure = batch_graphs(graphs)
@@ -155,22 +175,6 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
     for name in ('onsite', 'pairs', 'n_all'):
         expected = torch.cat([getattr(one, name) for one in singles])
         assert torch.allclose(getattr(together, name), expected, rtol=1e-9)
-
-
-def test_epochs_have_their_own_order_that_repeats(example):
-    sampler = EpochSampler(10, seed=3)
-    first = list(sampler)
-    sampler.set_epoch(1)
-    second = list(sampler)
-    sampler.set_epoch(0)
-    assert list(sampler) == first
-    assert sorted(index for index, _ in second) == list(range(10)) and second != first
-
-
-def test_processes_share_an_epoch():
-    shares = [list(EpochSampler(9, 0, rank, 2)) for rank in range(2)]
-    assert len(shares[0]) == len(shares[1]) == 5
-    assert {index for share in shares for index, _ in share} == set(range(9))
 
 
 def test_read_hamiltonian_is_unchanged(training_files):

@@ -10,6 +10,8 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.model.batches import BatchSampler
+from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.module import TrainingModule
@@ -171,9 +173,19 @@ class InterruptedTrainingError(Exception):
     pass
 
 
-@pytest.mark.parametrize('variant', ['sr', 'lr+ea'])
-def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant):
-    settings = config(training_files, {'variant': variant}, max_epochs=5, precision='float64', validate_every=1)
+@pytest.mark.parametrize(
+    ('variant', 'more'),
+    [
+        ('sr', {}),
+        ('lr+ea', {}),
+        ('sr', {'batch_size': 2, 'loss': 'huber', 'band_weight': 0.1, 'overlap_weight': 0.1}),
+        ('sr', {'checkpoints_per_epoch': 2, 'max_epochs': 2, 'early_stopping_patience': 5}),
+        ('sr', {'max_edges_per_batch': 220, 'accumulate': 2, 'schedule': 'plateau', 'plateau_patience': 1}),
+    ],
+)
+def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, monkeypatch, variant, more):
+    more = {'max_epochs': 5, 'precision': 'float64', 'validate_every': 1, **more}
+    settings = config(training_files, {'variant': variant}, **more)
     train(settings, tmp_path / 'whole')
     monkeypatch.setattr('aiida_hamlr.model.loop.INTERVAL', 0.0)
     step = TrainingModule.training_step
@@ -189,10 +201,11 @@ def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, mon
             train(settings, tmp_path / 'parts')
     train(settings, tmp_path / 'parts')
     whole, parts = rows(tmp_path / 'whole'), rows(tmp_path / 'parts')
-    assert len(whole) == len(parts) == 5
+    assert len(whole) == len(parts) == more['max_epochs'] * more.get('checkpoints_per_epoch', 1)
     for one, other in zip(whole, parts, strict=True):
-        for key in ('step', 'learning_rate', 'train_mae_meV', 'validation_mae_meV'):
-            assert float(one[key]) == pytest.approx(float(other[key]), rel=1e-10), (one['epoch'], key)
+        for key in ('epoch', 'step', 'learning_rate', 'train_mae_meV', 'validation_mae_meV'):
+            expected = float(other[key] or 'nan')
+            assert float(one[key] or 'nan') == pytest.approx(expected, rel=1e-10, nan_ok=True), (one['epoch'], key)
     weights = [load_model(tmp_path / name).model.state_dict() for name in ('whole', 'parts')]
     assert all(torch.allclose(weights[0][key], weights[1][key], rtol=1e-10, atol=1e-13) for key in weights[0])
 
@@ -243,9 +256,58 @@ def test_time_budget_ends_the_training(training_files, tmp_path):
     assert float(last['learning_rate']) < 0.1 * 4e-3
 
 
+def test_plateaus_lower_the_learning_rate(make_model):
+    settings = TrainingConfig(
+        schedule='plateau', plateau_patience=2, plateau_factor=0.5, final_learning_rate=0.3, warmup_steps=0
+    )
+    module = TrainingModule(make_model({'Al': [0]}), settings, BatchSampler([1], 0), {})
+    factors = []
+    for mae in (3.0, 2.0, 2.5, 2.1, 1.9, 1.9, 2.0, 2.0, 2.0, 2.0):
+        module.record_validation({'mae_meV': mae})
+        factors.append(module.learning_rate_factor())
+    assert factors == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.3, 0.3, 0.3, 0.3]
+    assert module.best_metrics == {'mae_meV': 1.9} and module.since_best == 5
+
+
+def test_patience_ends_the_training_and_it_stays_ended(training_files, tmp_path):
+    """A learning rate that changes nothing: only the first validation is better than all before."""
+    settings = config(training_files, max_epochs=50, learning_rate=1e-30, validate_every=1, early_stopping_patience=2)
+    assert train(settings, tmp_path / 'run')['epochs'] == 3
+    assert train(settings, tmp_path / 'run')['epochs'] == 3
+    settings['training']['early_stopping_patience'] = 3
+    assert train(settings, tmp_path / 'run')['epochs'] == 4
+
+
+@pytest.mark.parametrize('key', [{'schedule': 'plateau'}, {'early_stopping_patience': 3}])
+def test_what_looks_at_validation_needs_some(training_files, tmp_path, key):
+    settings = config(training_files, **key)
+    settings['data']['validation'] = []
+    with pytest.raises(ValueError, match='needs files in data.validation'):
+        train(settings, tmp_path / 'run')
+
+
+def test_bands_in_the_loss_are_in_the_metrics(training_files, tmp_path):
+    train(config(training_files, max_epochs=10, band_weight=1.0), tmp_path / 'run')
+    history = [float(row['train_band_mae_meV']) for row in rows(tmp_path / 'run')]
+    assert 0 < np.mean(history[-3:]) < np.mean(history[:3])
+
+
+def test_more_parts_than_batches_are_refused(training_files, tmp_path):
+    with pytest.raises(ValueError, match='5 parts of an epoch that has only 4 batches'):
+        train(config(training_files, checkpoints_per_epoch=5), tmp_path / 'run')
+
+
 def test_batches_learn_too(training_files, tmp_path):
     train(config(training_files, {'variant': 'lr'}, max_epochs=2, batch_size=3), tmp_path / 'run')
     assert rows(tmp_path / 'run')[-1]['step'] == '4'
+
+
+def test_training_from_the_cache_is_that_from_memory(training_files, tmp_path):
+    for name, more in (('memory', {}), ('disk', {'cache': str(tmp_path / 'cache')})):
+        train(config(training_files, {'variant': 'lr'}, max_epochs=2, **more), tmp_path / name)
+    assert len(list((tmp_path / 'cache').iterdir())) == 5
+    weights = [load_model(tmp_path / name).model.state_dict() for name in ('memory', 'disk')]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
@@ -253,6 +315,14 @@ def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
     settings['data']['test'] = training_files[:1]
     with pytest.raises(ValueError, match=r'in data\.train and in data\.test'):
         train(settings, tmp_path / 'run')
+
+
+def test_warnings_about_the_data_are_printed_and_kept(training_files, tmp_path, make_hamiltonian, rattled, capsys):
+    make_hamiltonian(rattled(0, 0.2), strength=2.0, scf_kpoints=[1, 1, 1]).write(training_files[0])
+    with pytest.warns(UserWarning, match='k spacing'):
+        summary = train(config(training_files, max_epochs=1), tmp_path / 'run')
+    (text,) = summary['warnings']
+    assert '0.3' in text and '0.1' in text and f'warning: {text}' in capsys.readouterr().out
 
 
 def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_hamiltonian, rattled):

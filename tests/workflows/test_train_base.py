@@ -89,6 +89,14 @@ def test_memory(process, fail):
     assert fail('ERROR_OUT_OF_MEMORY').status == 310
 
 
+def test_memory_of_batches_by_edges(process, fail):
+    """The number of edges is halved where it limits the batches."""
+    process.ctx.inputs.parameters['training']['max_edges_per_batch'] = 5000
+    assert fail('ERROR_OUT_OF_MEMORY').status == 0
+    assert process.ctx.inputs.parameters['training']['max_edges_per_batch'] == 2500
+    assert process.ctx.inputs.parameters['training']['batch_size'] == 4
+
+
 def test_bad_input(process, fail):
     """What the executable refuses it will refuse again."""
     assert fail('ERROR_BAD_INPUT') == TrainBaseWorkChain.exit_codes.ERROR_UNHANDLED_FAILURE

@@ -133,13 +133,15 @@ class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
     def handle_out_of_memory(self, node):
         """Halve the batch."""
         training = self.ctx.inputs.parameters.setdefault('training', {})
-        batch_size = training.get('batch_size', TrainingConfig().batch_size) // 2
-        if batch_size < 1:
+        # The number of edges, where one is given, is what limits the batches.
+        key, unit = ('max_edges_per_batch', 'edges') if training.get('max_edges_per_batch') else ('batch_size', '')
+        size = training.get(key, getattr(TrainingConfig(), key)) // 2
+        if size < 1:
             reason = 'one structure at a time does not fit into memory'
             return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
-        training['batch_size'] = batch_size
+        training[key] = size
         self.ctx.inputs.pop('parent_folder', None)
-        self.report_action(node, f'starting again with batches of {batch_size}')
+        self.report_action(node, f'starting again with batches of {size} {unit}'.rstrip())
         return ProcessHandlerReport(True)
 
     @staticmethod
