@@ -35,8 +35,8 @@ SPACING_RATIO = 1.2
 
 
 def refuse_spin(hamiltonian: Hamiltonian, path: str | Path):
-    """Raise ``ValueError`` if the Hamiltonian of a file is spin-polarised, or one spin of two."""
-    if hamiltonian.n_spin != 1 or hamiltonian.attributes.get('n_spin') == 2:
+    """Raise ``ValueError`` if the Hamiltonian of a file is spin-polarised."""
+    if hamiltonian.n_spin != 1:
         raise ValueError(f'{path}: spin-polarised (n_spin = 2), which the network does not learn; leave the file out')
 
 
