@@ -90,21 +90,22 @@ def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
 
 def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
     """What is wrong with the inputs is one line, and nothing has run."""
+    n_jobs = orm.QueryBuilder().append(orm.CalcJobNode).count()
     codes = ('-X', pw_code.pk, '-Z', hamlr_code.pk)
     result = invoke(cmd_root, 'launch', 'reference', structure.pk, *codes, '-F', 'no_such_family')
     assert result.exit_code == ExitCode.CRITICAL
     assert 'no_such_family' in result.output
     overrides = tmp_path / 'overrides.yaml'
-    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'nspin': 2}}}}}))
+    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'noncolin': True}}}}}))
     arguments = (structure.pk, *codes, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
-    assert 'magnetic runs' in result.output
+    assert 'noncollinear' in result.output
     overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
     assert 'unrecognised key in overrides: scf.kpoints_distanze' in result.output
-    assert orm.QueryBuilder().append(orm.CalcJobNode).count() == 0
+    assert orm.QueryBuilder().append(orm.CalcJobNode).count() == n_jobs
 
 
 @pytest.mark.parametrize('kind', ['hamiltonian', 'basis', 'dataset', 'model'])

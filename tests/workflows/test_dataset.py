@@ -10,7 +10,7 @@ RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
 
 
 @pytest.fixture
-def builder(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
+def builder(pw_code, hamlr_code, pseudo_family, zincblende):
     """Return the inputs of a very small study: four structures, and one with an odd number of electrons."""
     odd = zincblende()
     odd += odd[0:1]
@@ -26,10 +26,12 @@ def builder(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
             'max_concurrent': 2,
             'max_failures': 1,
             'split': {'validation': 0.25, 'test': 0.0},
-            'reference': {'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8}},
+            'reference': {
+                'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
+                'generate_basis': {'parameters': {'size': 'szp', 'cutoff_radius': 6.0, 'recipe': 'plain'}},
+            },
         },
         options=OPTIONS,
-        basis=basis_node,
     )
 
 
