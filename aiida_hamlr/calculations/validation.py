@@ -81,6 +81,9 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
             'input_dft' in system
         ),
         'Hubbard corrections (`SYSTEM.lda_plus_u`) are not supported': system.get('lda_plus_u', False),
+        'isolated cells (`SYSTEM.assume_isolated`) are not supported: make the structure periodic in all directions': (
+            system.get('assume_isolated', 'none') != 'none'
+        ),
         'electric fields (`CONTROL.tefield`, `CONTROL.lelfield`) are not supported': (
             control.get('tefield', False) or control.get('lelfield', False)
         ),

@@ -69,8 +69,8 @@ class Hamiltonian:
         ``code`` (what made the numbers) and ``verification``.
 
     labels : mapping of str to (N, ...) float arrays
-        Of every atom, by name (``LABELS``): ``hirshfeld_charges`` (N,) in ``|e|``, ``hirshfeld_dipoles`` (N, 3) in ``|e| Å``;
-        see `hirshfeld_moments`. Empty where the density of the run was not given.
+        Of every atom, by name (``LABELS``): ``hirshfeld_charges`` (N,) in ``|e|``, ``hirshfeld_dipoles`` (N, 3) in
+        ``|e| Å``; see `hirshfeld_moments`. Empty where the density of the run was not given.
 
     Raises
     ------

@@ -66,7 +66,9 @@ def validate_inputs(inputs, _) -> str | None:
     reference = inputs.get('reference', {})
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
+    return find_pw_problem(pw, with_pp='potential' in reference) or find_computer_problem(
+        {'reference.scf.pw.code': pw.get('code'), **codes}
+    )
 
 
 class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):

@@ -62,7 +62,7 @@ def validate_inputs(inputs, _) -> str | None:
     reference = inputs.get('reference', {})
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw, to_learn=True) or find_computer_problem(
+    return find_pw_problem(pw, with_pp='potential' in reference, to_learn=True) or find_computer_problem(
         {'reference.scf.pw.code': pw.get('code'), **codes}
     )
 

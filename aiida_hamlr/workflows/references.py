@@ -108,7 +108,7 @@ class ReferencesMixin:
         :param basis: orbitals, or nothing.
         :param arguments: of the builder of the references.
         """
-        # One structure with every element names all pseudopotentials.
+        # One structure with every element names all pseudopotentials, and between them they have the highest cutoffs.
         kinds = {kind.symbol: node for node in structures for kind in node.kinds}
         builders = {
             node.uuid: ReferenceWorkChain.get_builder_from_protocol(
@@ -125,6 +125,10 @@ class ReferencesMixin:
         unused = () if pp_code is not None else ('potential',)
         for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
             first.pop(name, None)
+        parameters = [entry.scf.pw.parameters.get_dict() for entry in builders.values()]
+        for name in ('ecutwfc', 'ecutrho'):
+            parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)
+        first.scf.pw.parameters = orm.Dict(parameters[0])
         builder.reference = first
 
     def setup_references(self):
@@ -198,8 +202,8 @@ class ReferencesMixin:
 
     def _on_awaitable_finished(self, awaitable):
         """Go on as soon as one reference has ended; the engine itself waits for all."""
-        if awaitable not in self._awaitables:
-            # It was collected with another one, or registered again since.
+        if not any(entry is awaitable for entry in self._awaitables):
+            # It was collected with another one, or registered again since: then an equal one is listened for, too.
             return
         super()._on_awaitable_finished(awaitable)
         if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:

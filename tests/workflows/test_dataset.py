@@ -65,6 +65,19 @@ def test_nothing_to_do(builder):
     assert '`structures` or a `trajectory`' in problem(builder)
 
 
+def test_spin(builder, pp_code):
+    """References may have spin, as one of them may, unless pp.x is to make their potentials."""
+    parameters = builder.reference.scf.pw.parameters.get_dict()
+    parameters['SYSTEM'] |= {'nspin': 2, 'starting_magnetization': {'Al': 0.5}}
+    builder.reference.scf.pw.parameters = orm.Dict(parameters)
+    assert problem(builder) is None
+    builder.reference.potential = {
+        'code': pp_code,
+        'metadata': {'options': OPTIONS | {'resources': {'num_machines': 1}}},
+    }
+    assert 'pp.x writes the potential of one spin only' in problem(builder)
+
+
 def test_impossible_structures(builder, instantiate):
     """What the check of the inputs cannot see ends with an exit code, before anything runs."""
     builder.recipes = orm.Dict(
@@ -131,3 +144,24 @@ def test_dataset(reachable_daemon, submit_and_await, builder):
     assert again.is_finished_ok, again.exit_message
     assert not [called for called in again.called if called.process_label == 'ReferenceWorkChain']
     assert again.outputs.dataset.base.attributes.get('fingerprint') == dataset.base.attributes.get('fingerprint')
+
+
+def test_waits_again(builder, instantiate, make_finished):
+    """A reference that is waited for a second time, since another one ended, is dealt with once when it ends."""
+    process = instantiate(builder)
+    process.setup()
+    process.setup_references()
+    process.ctx.queue = []
+    process.ctx.running = {name: make_finished('workflows', 'hamlr.reference').pk for name in 'ab'}
+    waits = []
+    for _ in range(2):
+        process._awaitables = []
+        process.to_context(**{f'window_{pk}': orm.load_node(pk) for pk in process.ctx.running.values()})
+        waits.append(list(process._awaitables))
+    first, second = waits
+    process._on_awaitable_finished(first[0])
+    assert len(process._awaitables) == 2
+    process._on_awaitable_finished(second[0])
+    assert [entry.pk for entry in process._awaitables] == [second[1].pk]
+    process._on_awaitable_finished(second[0])
+    assert [entry.pk for entry in process._awaitables] == [second[1].pk]
