@@ -80,6 +80,7 @@ class ReferencesMixin:
             'max_failures',
             valid_type=orm.Int,
             default=lambda: orm.Int(0),
+            validator=lambda value, _: None if value.value >= 0 else '`max_failures` must not be negative',
             help='With so many failed references the dataset is made without them.',
         )
         spec.input(

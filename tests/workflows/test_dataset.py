@@ -45,6 +45,9 @@ def problem(builder):
         ({'x': {'kind': 'rattle'}}, 'x needs the key `of`'),
         ({'x': {'of': ['gaas'], 'kind': 'rattle'}}, "x is made of 'gaas'"),
         ({'x': {'of': ['alas'], 'kind': 'rattle', 'cuont': 2}}, 'x: recipe for structures: cuont'),
+        ({'x': {'of': [['alas']], 'kind': 'rattle'}}, 'x needs the key `of`'),
+        ({'x-y': {'of': ['alas'], 'kind': 'rattle'}}, 'x-y: only alphanumeric'),
+        ({'x__y': {'of': ['alas'], 'kind': 'rattle'}}, 'two underscores'),
     ],
 )
 def test_refused_recipes(builder, recipes, words):
@@ -56,6 +59,72 @@ def test_refused_recipes(builder, recipes, words):
     else:
         with pytest.raises(ValueError, match=words):
             builder.recipes = orm.Dict(recipes)
+
+
+@pytest.mark.parametrize(
+    ('split', 'words'),
+    [
+        ({'valid': 0.1}, "unknown part 'valid'"),
+        ({'validation': 0.5, 'test': 0.5}, 'leave something to train on'),
+        ({'validation': 0.5, 'train': ['odd']}, 'fractions of `validation` and `test`, or lists'),
+        ({'validation': ['odd'], 'train': ['odd']}, "'odd' is there twice"),
+    ],
+)
+def test_refused_splits(builder, split, words):
+    """A split that fits no structures is refused at the start."""
+    with pytest.raises(ValueError, match=words):
+        builder.split = orm.Dict(split)
+
+
+@pytest.mark.parametrize(
+    ('split', 'words'),
+    [
+        ({'train': ['odd'], 'test': ['bulk_n0007']}, "names 'bulk_n0007'"),
+        ({'train': [], 'test': ['bulk_n0003']}, 'nothing to train on'),
+        ({'validation': 0.01, 'test': 0.95}, 'too few'),
+    ],
+)
+def test_split_of_other_structures(builder, instantiate, split, words):
+    """A split that does not fit these structures ends the work before the first reference."""
+    builder.split = orm.Dict(split)
+    exit_code = instantiate(builder).setup()
+    assert exit_code.status == DatasetWorkChain.exit_codes.ERROR_STRUCTURES.status
+    assert words in exit_code.message
+
+
+def test_one_structure_twice(builder, instantiate, zincblende):
+    """Equal structures would give equal Hamiltonians, which no dataset can have."""
+    builder.structures = {**builder.structures, 'again': builder.structures['odd'].clone()}
+    exit_code = instantiate(builder).setup()
+    assert 'odd and again are the same structure' in exit_code.message
+
+
+def test_one_label_twice(builder, instantiate, zincblende):
+    """A structure is not replaced by one of a recipe that gets the same label."""
+    builder.structures = {**builder.structures, 'bulk_n0000': orm.StructureData(ase=zincblende(a=6.0))}
+    assert 'two have one label' in instantiate(builder).setup().message
+
+
+def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
+    """All references have the cutoffs that the hardest of all pseudopotentials needs."""
+    family = orm.load_group(pseudo_family)
+    cutoffs = {element: {'cutoff_wfc': wfc, 'cutoff_rho': 4 * wfc} for element, wfc in (('Al', 16.0), ('As', 24.0))}
+    family.set_cutoffs(cutoffs, 'elements', unit='Ry')
+    family.set_default_stringency('elements')
+    pure = {'Al': zincblende(), 'As': zincblende()}
+    for element, atoms in pure.items():
+        atoms.symbols[:] = element
+    structures = {element: orm.StructureData(ase=atoms) for element, atoms in pure.items()}
+    builder = DatasetWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        structures,
+        overrides={'reference': {'scf': {'pseudo_family': pseudo_family}}},
+        options=OPTIONS,
+        basis=basis_node,
+    )
+    system = builder.reference.scf.pw.parameters.get_dict()['SYSTEM']
+    assert (system['ecutwfc'], system['ecutrho']) == (24.0, 96.0)
 
 
 def test_nothing_to_do(builder):
@@ -90,7 +159,7 @@ def test_impossible_structures(builder, instantiate):
 
 def test_trajectory(builder, instantiate, zincblende):
     """All frames are computed, with their history."""
-    frames = [orm.StructureData(ase=zincblende()) for _ in range(3)]
+    frames = [orm.StructureData(ase=zincblende(a=5.6 + 0.01 * index)) for index in range(3)]
     builder.pop('recipes')
     builder.pop('structures')
     builder.trajectory = orm.TrajectoryData(structurelist=frames)

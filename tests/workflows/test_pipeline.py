@@ -1,4 +1,4 @@
-"""The whole way on real pw.x, pp.x and hamlr: references, dataset, training, prediction, comparison."""
+"""The whole way on real pw.x and hamlr: references, dataset, training, prediction, comparison."""
 
 import re
 from pathlib import Path
