@@ -10,6 +10,7 @@ from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
 __all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'hash_inputs')
@@ -36,14 +37,18 @@ def hash_inputs(inputs: Mapping) -> str:
 
     :param inputs: inputs of a `ReferenceWorkChain`.
     """
-    digest = hashlib.sha256()
+    # What was made before the file got a new version lacks what that brought.
+    digest = hashlib.sha256(f'{FORMAT} {VERSION};'.encode())
     for path, node in sorted(_leaves(inputs)):
         digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
     return digest.hexdigest()
 
 
 def find_reference(inputs_hash: str) -> HamiltonianData | None:
-    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing."""
+    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing.
+
+    References that were marked as no valid cache do not count.
+    """
     query = orm.QueryBuilder()
     query.append(
         orm.WorkChainNode,
@@ -53,9 +58,17 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
             'attributes.exit_status': 0,
         },
         tag='reference',
+        project='*',
     )
-    query.append(HamiltonianData, with_incoming='reference', edge_filters={'label': 'hamiltonian'})
-    return query.first(flat=True)
+    query.append(
+        HamiltonianData,
+        with_incoming='reference',
+        edge_filters={'label': 'hamiltonian'},
+        project='*',
+        tag='hamiltonian',
+    )
+    query.order_by({'reference': {'id': 'desc'}})
+    return next((found for reference, found in query.iterall() if reference.base.caching.is_valid_cache), None)
 
 
 class ReferencesMixin:

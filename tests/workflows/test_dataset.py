@@ -4,6 +4,7 @@ import pytest
 from aiida import orm
 
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
+from aiida_hamlr.workflows.references import INPUTS_HASH, find_reference, hash_inputs
 
 OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600}
 RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
@@ -213,6 +214,20 @@ def test_dataset(reachable_daemon, submit_and_await, builder):
     assert again.is_finished_ok, again.exit_message
     assert not [called for called in again.called if called.process_label == 'ReferenceWorkChain']
     assert again.outputs.dataset.base.attributes.get('fingerprint') == dataset.base.attributes.get('fingerprint')
+
+
+def test_found_references(builder, instantiate, make_finished, make_hamiltonian_node):
+    """A finished reference is found by its inputs until it is said to be of no use."""
+    reference = make_finished(
+        'workflows', 'hamlr.reference', outputs={'hamiltonian': make_hamiltonian_node().clone()}
+    ).seal()
+    inputs = {'structure': builder.structures['odd'].store(), 'band_tolerance': orm.Float(20.0).store()}
+    reference.base.extras.set(INPUTS_HASH, hash_inputs(inputs))
+    assert find_reference(hash_inputs({**inputs, 'clean_workdir': orm.Bool(True)})) == reference.outputs.hamiltonian
+    for other in ({'structure': builder.structures['alas'].store()}, {'band_tolerance': orm.Float(10.0).store()}):
+        assert find_reference(hash_inputs(inputs | other)) is None
+    reference.base.caching.is_valid_cache = False
+    assert find_reference(hash_inputs(inputs)) is None
 
 
 def test_waits_again(builder, instantiate, make_finished):
