@@ -138,7 +138,7 @@ def test_nothing_to_do(builder):
 def test_spin(builder, pp_code):
     """References may have spin, as one of them may, unless pp.x is to make their potentials."""
     parameters = builder.reference.scf.pw.parameters.get_dict()
-    parameters['SYSTEM'] |= {'nspin': 2, 'starting_magnetization': {'Al': 0.5}}
+    parameters['SYSTEM'] |= {'nspin': 2, 'tot_magnetization': 2}
     builder.reference.scf.pw.parameters = orm.Dict(parameters)
     assert problem(builder) is None
     builder.reference.potential = {
