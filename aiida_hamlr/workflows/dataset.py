@@ -12,20 +12,13 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
-from aiida_hamlr.calculations.validation import (
-    find_computer_problem,
-    find_pw_problem,
-    find_structure_problem,
-    validate_pseudos,
-)
-from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
-from aiida_hamlr.workflows.references import ReferencesMixin
+from aiida_hamlr.workflows.references import ReferencesMixin, find_references_problem
 from aiida_hamlr.workflows.utils import get_protocol_path
 
 __all__ = ('DatasetWorkChain',)
@@ -108,12 +101,7 @@ def validate_inputs(inputs, _) -> str | None:
     problem = find_basis_problem(inputs, symbols)
     if problem is not None:
         return problem
-    reference = inputs.get('reference', {})
-    pw = reference.get('scf', {}).get('pw', {})
-    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw, with_pp='potential' in reference) or find_computer_problem(
-        {'reference.scf.pw.code': pw.get('code'), **codes}
-    )
+    return find_references_problem(inputs.get('reference', {}))
 
 
 class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
@@ -149,12 +137,7 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             validator=validate_pseudos,
             help='Norm-conserving pseudopotentials by chemical symbol.',
         )
-        spec.input(
-            'basis',
-            valid_type=BasisData,
-            required=False,
-            help='Orbitals of the elements; if not given, they are generated first.',
-        )
+        cls.define_basis(spec)
         spec.input(
             'split',
             valid_type=orm.Dict,
@@ -175,12 +158,6 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             default=lambda: orm.Bool(True),
             help='Whether to clean the remote folders of a reference as soon as its Hamiltonian is in the repository.',
         )
-        spec.expose_inputs(
-            BasisCalculation,
-            namespace='generate_basis',
-            exclude=('pseudos',),
-            namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
-        )
         cls.define_references(spec)
         spec.inputs.validator = validate_inputs
         spec.outline(
@@ -191,10 +168,8 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             cls.inspect_references,
             cls.make_dataset,
         )
-        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.default_output_node = 'dataset'
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
         spec.exit_code(403, 'ERROR_STRUCTURES', message='There are no structures for a dataset: {reason}')
         spec.exit_code(404, 'ERROR_DATASET', message='The references give no dataset: {reason}')
 
@@ -256,6 +231,7 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             basis=basis,
             electronic_type=electronic_type,
         )
+        cls.fill_reference_settings(builder, inputs)
         if structures:
             builder.structures = structures
         if trajectory is not None:
@@ -266,10 +242,6 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             builder.group = orm.Str(group)
         builder.split = orm.Dict(inputs['split'])
         builder.seed = orm.Int(inputs['seed'])
-        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
-        builder.max_failures = orm.Int(inputs['max_failures'])
-        builder.reuse = orm.Bool(inputs['reuse'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 
     def setup(self):

@@ -9,11 +9,12 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ProcessState
 
+from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
-__all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'hash_inputs')
+__all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'find_references_problem', 'hash_inputs')
 
 #: Extra of a reference that says what it was made of.
 INPUTS_HASH = 'hamlr_inputs_hash'
@@ -69,6 +70,19 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
     )
     query.order_by({'reference': {'id': 'desc'}})
     return next((found for reference, found in query.iterall() if reference.base.caching.is_valid_cache), None)
+
+
+def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> str | None:
+    """Return why the inputs of references do not fit together, or nothing.
+
+    :param reference: the inputs `reference` of a work chain.
+    :param to_learn: whether a network is trained on the Hamiltonians.
+    """
+    pw = reference.get('scf', {}).get('pw', {})
+    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
+    return find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn) or find_computer_problem(
+        {'reference.scf.pw.code': pw.get('code'), **codes}
+    )
 
 
 class ReferencesMixin:
@@ -144,6 +158,14 @@ class ReferencesMixin:
             parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)
         first.scf.pw.parameters = orm.Dict(parameters[0])
         builder.reference = first
+
+    @staticmethod
+    def fill_reference_settings(builder, inputs: Mapping):
+        """Put what a protocol says of the window, of failures and of folders into a builder."""
+        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
+        builder.max_failures = orm.Int(inputs['max_failures'])
+        builder.reuse = orm.Bool(inputs['reuse'])
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
 
     def setup_references(self):
         """List what there is to do."""

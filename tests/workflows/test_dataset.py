@@ -3,6 +3,7 @@
 import pytest
 from aiida import orm
 
+from aiida_hamlr.tools.setup import create_pseudo_family
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.references import INPUTS_HASH, find_reference, hash_inputs
 
@@ -106,9 +107,9 @@ def test_one_label_twice(builder, instantiate, zincblende):
     assert 'two have one label' in instantiate(builder).setup().message
 
 
-def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
+def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincblende, tmp_path):
     """All references have the cutoffs that the hardest of all pseudopotentials needs."""
-    family = orm.load_group(pseudo_family)
+    family = create_pseudo_family(tmp_path / 'family', 'two cutoffs', 16)
     cutoffs = {element: {'cutoff_wfc': wfc, 'cutoff_rho': 4 * wfc} for element, wfc in (('Al', 16.0), ('As', 24.0))}
     family.set_cutoffs(cutoffs, 'elements', unit='Ry')
     family.set_default_stringency('elements')
@@ -120,7 +121,7 @@ def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincble
         pw_code,
         hamlr_code,
         structures,
-        overrides={'reference': {'scf': {'pseudo_family': pseudo_family}}},
+        overrides={'reference': {'scf': {'pseudo_family': family.label}}},
         options=OPTIONS,
         basis=basis_node,
     )
