@@ -18,7 +18,7 @@ from aiida_hamlr.calculations.validation import find_structure_problem, validate
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
-from aiida_hamlr.workflows.references import ReferencesMixin, find_references_problem
+from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.utils import get_protocol_path
 
 __all__ = ('DatasetWorkChain',)
@@ -71,12 +71,7 @@ def find_made_problem(structures: Mapping[str, orm.StructureData], split: dict, 
             random_split(sorted(structures), split.get('validation', 0.0), split.get('test', 0.0), seed)
         except ValueError as error:
             return str(error)
-    known = {}
-    for label, structure in structures.items():
-        other = known.setdefault(structure.base.caching.compute_hash(), label)
-        if other != label:
-            return f'{other} and {label} are the same structure'
-    return None
+    return find_equal_structures(structures)
 
 
 def validate_inputs(inputs, _) -> str | None:

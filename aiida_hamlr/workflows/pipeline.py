@@ -15,7 +15,7 @@ from aiida_hamlr.calculations.validation import find_structure_problem, validate
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
-from aiida_hamlr.workflows.references import ReferencesMixin, find_references_problem
+from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
 
@@ -49,7 +49,8 @@ def validate_inputs(inputs, _) -> str | None:
     unseen = sorted(elements - symbols['train'])
     if unseen:
         return f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it'
-    problem = find_basis_problem(inputs, elements)
+    labelled = {f'{part}.{label}': node for part in SPLITS for label, node in structures.get(part, {}).items()}
+    problem = find_equal_structures(labelled) or find_basis_problem(inputs, elements)
     if problem is not None:
         return problem
     return find_references_problem(inputs.get('reference', {}), to_learn=True)

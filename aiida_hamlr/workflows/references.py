@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.hashing import make_hash
 from aiida.engine import ProcessState
 
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
@@ -14,7 +15,14 @@ from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
-__all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'find_references_problem', 'hash_inputs')
+__all__ = (
+    'INPUTS_HASH',
+    'ReferencesMixin',
+    'find_equal_structures',
+    'find_reference',
+    'find_references_problem',
+    'hash_inputs',
+)
 
 #: Extra of a reference that says what it was made of.
 INPUTS_HASH = 'hamlr_inputs_hash'
@@ -70,6 +78,17 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
     )
     query.order_by({'reference': {'id': 'desc'}})
     return next((found for reference, found in query.iterall() if reference.base.caching.is_valid_cache), None)
+
+
+def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | None:
+    """Return which structures, by label, are the same, or nothing: no dataset has a Hamiltonian twice."""
+    known = {}
+    for label, structure in structures.items():
+        # Inputs that are not stored yet have no hash of their own.
+        other = known.setdefault(make_hash(structure.base.attributes.all), label)
+        if other != label:
+            return f'{other} and {label} are the same structure'
+    return None
 
 
 def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> str | None:
