@@ -44,7 +44,7 @@ def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
     # The daemon looks for `verdi` on the path.
     os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     with aiida_config_factory(tmp_path_factory.mktemp(secrets.token_hex(4))) as config:
-        config.set_option('daemon.timeout', 20)
+        config.set_option('daemon.timeout', 60)
         config.set_option('runner.poll.interval', 1)
         config.set_option('transport.task_maximum_attempts', 2)
         config.set_option('transport.task_retry_initial_interval', 1)

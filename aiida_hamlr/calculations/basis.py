@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.jobs.schemas import Recipe, Size
 
 __all__ = ('BasisCalculation',)
 
 KNOWN_PARAMETERS = ('size', 'cutoff_radius', 'recipe')
-RECIPES = ('contracted', 'plain')
+RECIPES, SIZES = get_args(Recipe), get_args(Size)
 
 
 def validate_parameters(value, _) -> str | None:
@@ -23,6 +26,10 @@ def validate_parameters(value, _) -> str | None:
         return f'unknown parameter {unknown[0]!r} of the basis; known are {", ".join(KNOWN_PARAMETERS)}'
     if parameters.get('recipe', RECIPES[0]) not in RECIPES:
         return f'`recipe` is {parameters["recipe"]!r}; known are {", ".join(RECIPES)}'
+    size = parameters.get('size', SIZES[0])
+    unknown = [entry for entry in (size.values() if isinstance(size, dict) else [size]) if entry not in SIZES]
+    if unknown:
+        return f'`size` is {unknown[0]!r}; known are {", ".join(SIZES)}'
     return None
 
 

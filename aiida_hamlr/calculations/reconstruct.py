@@ -1,4 +1,4 @@
-"""`hamlr reconstruct`: the Hamiltonian in the orbital basis from the potential of a pw.x run."""
+"""`hamlr reconstruct`: the Hamiltonian in the orbital basis from the density or the potential of a pw.x run."""
 
 from __future__ import annotations
 

@@ -67,6 +67,11 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'magnetizations in `SYSTEM` need `nspin` 2': (
             system.get('nspin', 1) == 1 and ('starting_magnetization' in system or 'tot_magnetization' in system)
         ),
+        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; else let `occupations` be smearing': (
+            system.get('nspin', 1) == 2
+            and system.get('occupations') == 'fixed'
+            and system.get('tot_magnetization') is None
+        ),
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
             with_pp and system.get('nspin', 1) == 2
         ),
@@ -81,6 +86,9 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
             'input_dft' in system
         ),
         'Hubbard corrections (`SYSTEM.lda_plus_u`) are not supported': system.get('lda_plus_u', False),
+        'isolated cells (`SYSTEM.assume_isolated`) are not supported: make the structure periodic in all directions': (
+            system.get('assume_isolated', 'none') != 'none'
+        ),
         'electric fields (`CONTROL.tefield`, `CONTROL.lelfield`) are not supported': (
             control.get('tefield', False) or control.get('lelfield', False)
         ),

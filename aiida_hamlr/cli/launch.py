@@ -48,7 +48,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
             basis=basis,
             pp_code=pp,
         )
-        builder.clean_workdir = _bool(clean_workdir)
+        _set_given(builder, clean_workdir=clean_workdir)
         _launch(builder, daemon)
 
 
@@ -91,8 +91,6 @@ def launch_dataset(
     **job,
 ):
     """Make the references of STRUCTURES (files that ASE reads, nodes or groups) and a dataset of them."""
-    from aiida import orm
-
     from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
     daemon = job.pop('daemon')
@@ -111,10 +109,7 @@ def launch_dataset(
         basis=basis,
         pp_code=pp,
     )
-    builder.seed = orm.Int(seed)
-    for name, value in (('max_concurrent', max_concurrent), ('max_failures', max_failures)):
-        if value is not None:
-            builder[name] = orm.Int(value)
+    _set_given(builder, seed=seed, max_concurrent=max_concurrent, max_failures=max_failures)
     _launch(builder, daemon)
 
 
@@ -136,7 +131,7 @@ def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job
         options=options.job_options(**job),
         seed=seed,
     )
-    builder.clean_workdir = _bool(clean_workdir)
+    _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
 
 
@@ -159,7 +154,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
         overrides=options.load_overrides(overrides),
         options=options.job_options(**job),
     )
-    builder.clean_workdir = _bool(clean_workdir)
+    _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
 
 
@@ -168,7 +163,11 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
 @click.option('--validation', multiple=True, metavar='STRUCTURE', help='Structures that choose the best epoch.')
 @click.option('--test', 'test', multiple=True, metavar='STRUCTURE', help='Structures to test.')
 @click.option('--predict', 'predict', multiple=True, metavar='STRUCTURE', help='Structures to predict.')
-@click.option('--compare/--no-compare', default=True, help='Whether to make references of the predicted ones too.')
+@click.option(
+    '--compare/--no-compare',
+    default=None,
+    help='Whether to make references of the predicted ones too; by default that of the overrides, or yes.',
+)
 @options.combine(
     options.PW,
     options.PP,
@@ -202,8 +201,6 @@ def launch_pipeline(
 
     A STRUCTURE is a file that ASE reads (all its frames), a node or a group; the options can be repeated.
     """
-    from aiida import orm
-
     from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
     daemon = job.pop('daemon')
@@ -221,16 +218,17 @@ def launch_pipeline(
         basis=basis,
         pp_code=pp,
     )
-    builder.compare = _bool(compare)
-    builder.seed = orm.Int(seed)
-    builder.clean_workdir = _bool(clean_workdir)
+    _set_given(builder, compare=compare, seed=seed, clean_workdir=clean_workdir)
     _launch(builder, daemon)
 
 
-def _bool(value):
-    from aiida import orm
+def _set_given(builder, **values):
+    """Set the inputs that the command line gives; the others stay those of the overrides and the protocol."""
+    from aiida.orm import to_aiida_type
 
-    return orm.Bool(value)
+    for name, value in values.items():
+        if value is not None:
+            builder[name] = to_aiida_type(value)
 
 
 def _with_family(overrides: dict, family: str | None) -> dict:

@@ -38,7 +38,9 @@ OVERRIDES = OverridableOption(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='YAML file with inputs that override those of the protocol.',
 )
-SEED = OverridableOption('-s', '--seed', type=int, default=0, show_default=True, help='Seed of all random numbers.')
+SEED = OverridableOption(
+    '-s', '--seed', type=int, help='Seed of all random numbers; by default that of the overrides, or 0.'
+)
 DAEMON = OverridableOption(
     '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running and waiting here.'
 )
@@ -52,7 +54,9 @@ WITH_MPI = OverridableOption('-i', '--with-mpi', is_flag=True, default=None, hel
 CUSTOM = OverridableOption(
     '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
 )
-CLEAN = OverridableOption('-x', '--clean-workdir', is_flag=True, help='Clean the remote folders at the end.')
+CLEAN = OverridableOption(
+    '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders at the end.'
+)
 
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
 

@@ -145,7 +145,7 @@ def basis(upfs, imported, sizes, radii, recipe, structures, plot, output):
 @main.command()
 @click.argument('config', type=_FILE)
 def reconstruct(config):
-    """Turn the potential of a pw.x run into a Hamiltonian in an orbital basis, as CONFIG says."""
+    """Turn the density or the potential of a pw.x run into a Hamiltonian in an orbital basis, as CONFIG says."""
     from aiida_hamlr.jobs.reconstruct import run_reconstruct
 
     run_reconstruct(config)

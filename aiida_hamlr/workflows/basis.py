@@ -6,6 +6,7 @@ from aiida.common import AttributeDict
 from aiida.engine import ToContext
 
 from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.data.basis import BasisData
 
 
 def find_basis_problem(inputs, elements: set[str]) -> str | None:
@@ -19,11 +20,32 @@ def find_basis_problem(inputs, elements: set[str]) -> str | None:
 
 
 class BasisStepsMixin:
-    """Outline steps for a work chain with the input `basis` and the exposed inputs `generate_basis`.
+    """Outline steps for a work chain with the ports of `define_basis`.
 
-    The work chain sets ``ctx.basis``, has the property ``pseudos``, the output `basis` and the exit code
-    `ERROR_SUB_PROCESS_FAILED_BASIS`.
+    The work chain sets ``ctx.basis`` and has the property ``pseudos``.
     """
+
+    @classmethod
+    def define_basis(cls, spec):
+        """Define the inputs, the output and the exit code."""
+        spec.input(
+            'basis',
+            valid_type=BasisData,
+            required=False,
+            help='Orbitals of the elements; if not given, they are generated first.',
+        )
+        spec.expose_inputs(
+            BasisCalculation,
+            namespace='generate_basis',
+            exclude=('pseudos',),
+            namespace_options={
+                'required': False,
+                'populate_defaults': False,
+                'help': 'Inputs of the generation of the basis.',
+            },
+        )
+        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
+        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
 
     def should_generate_basis(self) -> bool:
         """Return whether there is no basis yet."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from aiida import orm
+from aiida.common.links import validate_link_label
 from aiida.engine import WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_hamlr.calculations.basis import BasisCalculation
-from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
+from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
-from aiida_hamlr.calculations.validation import (
-    find_computer_problem,
-    find_pw_problem,
-    find_structure_problem,
-    validate_pseudos,
-)
-from aiida_hamlr.data.basis import BasisData
-from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
+from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
-from aiida_hamlr.workflows.references import ReferencesMixin
+from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.utils import get_protocol_path
 
 __all__ = ('DatasetWorkChain',)
@@ -32,13 +29,49 @@ def validate_recipes(value, _) -> str | None:
     for label, recipe in (value.get_dict() if value is not None else {}).items():
         content = dict(recipe) if isinstance(recipe, dict) else {}
         sources = content.pop('of', None)
-        if not isinstance(sources, list) or not sources:
+        if not isinstance(sources, list) or not sources or not all(isinstance(name, str) for name in sources):
             return f'`recipes`: {label} needs the key `of`, a list of labels of structures'
+        if '__' in label:
+            return f'`recipes`: {label}: a label cannot have two underscores in a row'
         try:
+            validate_link_label(label)
             parse_recipe(content, len(sources))
         except ValueError as error:
             return f'`recipes`: {label}: {error}'
     return None
+
+
+def validate_split(value, _) -> str | None:
+    """Return what is wrong with the split, or nothing."""
+    split = value.get_dict() if value is not None else {}
+    unknown = sorted(set(split) - set(SPLITS))
+    if unknown:
+        return f'`split`: unknown part {unknown[0]!r}; known are {", ".join(SPLITS)}'
+    if split and all(isinstance(part, list) for part in split.values()):
+        times = Counter(label for part in split.values() for label in part)
+        twice = sorted(label for label, number in times.items() if number > 1)
+        return f'`split`: {twice[0]!r} is there twice' if twice else None
+    if not all(isinstance(part, int | float) for part in split.values()) or 'train' in split:
+        return '`split`: give fractions of `validation` and `test`, or lists of labels of all parts'
+    if any(part < 0 for part in split.values()) or sum(split.values()) >= 1:
+        return '`split`: the fractions must not be negative and leave something to train on'
+    return None
+
+
+def find_made_problem(structures: Mapping[str, orm.StructureData], split: dict, seed: int) -> str | None:
+    """Return why there can be no dataset of these structures, or nothing."""
+    if any(isinstance(part, list) for part in split.values()):
+        unknown = sorted(set().union(*split.values()) - set(structures))
+        if unknown:
+            return f'the split names {unknown[0]!r}, but there is no structure of that label'
+        if not split.get('train'):
+            return 'the split leaves nothing to train on'
+    else:
+        try:
+            random_split(sorted(structures), split.get('validation', 0.0), split.get('test', 0.0), seed)
+        except ValueError as error:
+            return str(error)
+    return find_equal_structures(structures)
 
 
 def validate_inputs(inputs, _) -> str | None:
@@ -63,10 +96,7 @@ def validate_inputs(inputs, _) -> str | None:
     problem = find_basis_problem(inputs, symbols)
     if problem is not None:
         return problem
-    reference = inputs.get('reference', {})
-    pw = reference.get('scf', {}).get('pw', {})
-    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw) or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
+    return find_references_problem(inputs.get('reference', {}))
 
 
 class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
@@ -102,16 +132,12 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             validator=validate_pseudos,
             help='Norm-conserving pseudopotentials by chemical symbol.',
         )
-        spec.input(
-            'basis',
-            valid_type=BasisData,
-            required=False,
-            help='Orbitals of the elements; if not given, they are generated first.',
-        )
+        cls.define_basis(spec)
         spec.input(
             'split',
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'validation': 0.1, 'test': 0.1}),
+            validator=validate_split,
             help='Fractions for validation and test, drawn at random with the seed; or lists of labels of all parts.',
         )
         spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the recipes and the split.')
@@ -127,12 +153,6 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             default=lambda: orm.Bool(True),
             help='Whether to clean the remote folders of a reference as soon as its Hamiltonian is in the repository.',
         )
-        spec.expose_inputs(
-            BasisCalculation,
-            namespace='generate_basis',
-            exclude=('pseudos',),
-            namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
-        )
         cls.define_references(spec)
         spec.inputs.validator = validate_inputs
         spec.outline(
@@ -143,11 +163,9 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             cls.inspect_references,
             cls.make_dataset,
         )
-        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.default_output_node = 'dataset'
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
-        spec.exit_code(403, 'ERROR_STRUCTURES', message='No structures could be made: {reason}')
+        spec.exit_code(403, 'ERROR_STRUCTURES', message='There are no structures for a dataset: {reason}')
         spec.exit_code(404, 'ERROR_DATASET', message='The references give no dataset: {reason}')
 
     @classmethod
@@ -208,6 +226,7 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             basis=basis,
             electronic_type=electronic_type,
         )
+        cls.fill_reference_settings(builder, inputs)
         if structures:
             builder.structures = structures
         if trajectory is not None:
@@ -218,10 +237,6 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
             builder.group = orm.Str(group)
         builder.split = orm.Dict(inputs['split'])
         builder.seed = orm.Int(inputs['seed'])
-        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
-        builder.max_failures = orm.Int(inputs['max_failures'])
-        builder.reuse = orm.Bool(inputs['reuse'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 
     def setup(self):
@@ -230,7 +245,8 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
         structures = dict(self.inputs.get('structures', {}))
         recipes = self.inputs.recipes.get_dict() if 'recipes' in self.inputs else {}
         used = {name for recipe in recipes.values() for name in recipe['of']}
-        made = {}
+        made = {label: structure for label, structure in structures.items() if label not in used}
+        n_made = len(made)
         for label, recipe in sorted(recipes.items()):
             sources = {f's{index}': structures[name] for index, name in enumerate(recipe.pop('of'))}
             try:
@@ -244,10 +260,16 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
                 metadata={'call_link_label': f'structures_{label}'},
             )
             made |= {f'{label}_{name}': structure for name, structure in result.items()}
-        made |= {label: structure for label, structure in structures.items() if label not in used}
+            n_made += len(result)
         if 'trajectory' in self.inputs:
             frames = extract_frames(self.inputs.trajectory, metadata={'call_link_label': 'frames'})
             made |= {f'frame_{name}': structure for name, structure in frames.items()}
+            n_made += len(frames)
+        if len(made) < n_made:
+            return self.exit_codes.ERROR_STRUCTURES.format(reason='two have one label; rename the recipes')
+        problem = find_made_problem(made, self.inputs.split.get_dict(), self.inputs.seed.value)
+        if problem is not None:
+            return self.exit_codes.ERROR_STRUCTURES.format(reason=problem)
         self.ctx.structures = made
         self.report(f'{len(made)} structures')
         return None

@@ -9,20 +9,13 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
-from aiida_hamlr.calculations.validation import (
-    find_computer_problem,
-    find_pw_problem,
-    find_structure_problem,
-    validate_pseudos,
-)
-from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
-from aiida_hamlr.workflows.references import ReferencesMixin
+from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
 
@@ -56,15 +49,11 @@ def validate_inputs(inputs, _) -> str | None:
     unseen = sorted(elements - symbols['train'])
     if unseen:
         return f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it'
-    problem = find_basis_problem(inputs, elements)
+    labelled = {f'{part}.{label}': node for part in SPLITS for label, node in structures.get(part, {}).items()}
+    problem = find_equal_structures(labelled) or find_basis_problem(inputs, elements)
     if problem is not None:
         return problem
-    reference = inputs.get('reference', {})
-    pw = reference.get('scf', {}).get('pw', {})
-    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw, to_learn=True) or find_computer_problem(
-        {'reference.scf.pw.code': pw.get('code'), **codes}
-    )
+    return find_references_problem(inputs.get('reference', {}), to_learn=True)
 
 
 class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
@@ -92,12 +81,7 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             validator=validate_pseudos,
             help='Norm-conserving pseudopotentials by chemical symbol.',
         )
-        spec.input(
-            'basis',
-            valid_type=BasisData,
-            required=False,
-            help='Orbitals of the elements; if not given, they are generated first.',
-        )
+        cls.define_basis(spec)
         spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the dataset and the training.')
         spec.input(
             'compare',
@@ -110,12 +94,6 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
             help='Whether to clean the remote folders of all jobs at the end.',
-        )
-        spec.expose_inputs(
-            BasisCalculation,
-            namespace='generate_basis',
-            exclude=('pseudos',),
-            namespace_options={'required': False, 'populate_defaults': False, 'help': 'Inputs for the basis.'},
         )
         cls.define_references(spec)
         spec.expose_inputs(
@@ -146,7 +124,6 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             cls.inspect_train,
             if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
         )
-        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.expose_outputs(TrainBaseWorkChain, namespace='train')
         spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
@@ -157,7 +134,6 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             required=False,
             help='Errors of the predictions in meV, by label.',
         )
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
         spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed: {reason}')
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed: {reason}')
         spec.exit_code(405, 'ERROR_DATASET', message='The references give no dataset: {reason}')
@@ -212,6 +188,7 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             basis=basis,
             electronic_type=electronic_type,
         )
+        cls.fill_reference_settings(builder, inputs)
         train = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, protocol, parts['train'], options, None)
         train.pop('clean_workdir')
         train.train.pop('seed')
@@ -225,10 +202,6 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             builder.predict = predict
         builder.seed = orm.Int(inputs['seed'])
         builder.compare = orm.Bool(inputs['compare'])
-        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
-        builder.max_failures = orm.Int(inputs['max_failures'])
-        builder.reuse = orm.Bool(inputs['reuse'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         return builder
 
     def setup(self):

@@ -10,7 +10,6 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.calculations.potential import PotentialCalculation
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
 from aiida_hamlr.calculations.validation import (
@@ -19,7 +18,6 @@ from aiida_hamlr.calculations.validation import (
     find_structure_problem,
     validate_pseudos,
 )
-from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.utils import (
@@ -86,12 +84,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             validator=validate_pseudos,
             help='Norm-conserving pseudopotentials by chemical symbol; there may be more than the structure needs.',
         )
-        spec.input(
-            'basis',
-            valid_type=BasisData,
-            required=False,
-            help='Orbitals of the elements; if not given, they are generated first.',
-        )
+        cls.define_basis(spec)
         spec.input(
             'conduction_bands',
             valid_type=orm.Int,
@@ -110,16 +103,6 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
             help='Whether to clean the remote folders of all jobs after the Hamiltonian is in the repository.',
-        )
-        spec.expose_inputs(
-            BasisCalculation,
-            namespace='generate_basis',
-            exclude=('pseudos',),
-            namespace_options={
-                'required': False,
-                'populate_defaults': False,
-                'help': 'Inputs of the generation of the basis.',
-            },
         )
         spec.expose_inputs(
             PwBaseWorkChain,
@@ -161,9 +144,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         spec.output(
             'remote_folder', valid_type=orm.RemoteData, help='Folder of the pw.x run, for further runs on its density.'
         )
-        spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
         spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed: {reason}')
         spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed: {reason}')
         spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')

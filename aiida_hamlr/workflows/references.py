@@ -7,12 +7,22 @@ from collections.abc import Iterator, Mapping
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.hashing import make_hash
 from aiida.engine import ProcessState
 
+from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
-__all__ = ('INPUTS_HASH', 'ReferencesMixin', 'find_reference', 'hash_inputs')
+__all__ = (
+    'INPUTS_HASH',
+    'ReferencesMixin',
+    'find_equal_structures',
+    'find_reference',
+    'find_references_problem',
+    'hash_inputs',
+)
 
 #: Extra of a reference that says what it was made of.
 INPUTS_HASH = 'hamlr_inputs_hash'
@@ -36,14 +46,18 @@ def hash_inputs(inputs: Mapping) -> str:
 
     :param inputs: inputs of a `ReferenceWorkChain`.
     """
-    digest = hashlib.sha256()
+    # What was made before the file got a new version lacks what that brought.
+    digest = hashlib.sha256(f'{FORMAT} {VERSION};'.encode())
     for path, node in sorted(_leaves(inputs)):
         digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
     return digest.hexdigest()
 
 
 def find_reference(inputs_hash: str) -> HamiltonianData | None:
-    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing."""
+    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing.
+
+    References that were marked as no valid cache do not count.
+    """
     query = orm.QueryBuilder()
     query.append(
         orm.WorkChainNode,
@@ -53,9 +67,41 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
             'attributes.exit_status': 0,
         },
         tag='reference',
+        project='*',
     )
-    query.append(HamiltonianData, with_incoming='reference', edge_filters={'label': 'hamiltonian'})
-    return query.first(flat=True)
+    query.append(
+        HamiltonianData,
+        with_incoming='reference',
+        edge_filters={'label': 'hamiltonian'},
+        project='*',
+        tag='hamiltonian',
+    )
+    query.order_by({'reference': {'id': 'desc'}})
+    return next((found for reference, found in query.iterall() if reference.base.caching.is_valid_cache), None)
+
+
+def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | None:
+    """Return which structures, by label, are the same, or nothing: no dataset has a Hamiltonian twice."""
+    known = {}
+    for label, structure in structures.items():
+        # Inputs that are not stored yet have no hash of their own.
+        other = known.setdefault(make_hash(structure.base.attributes.all), label)
+        if other != label:
+            return f'{other} and {label} are the same structure'
+    return None
+
+
+def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> str | None:
+    """Return why the inputs of references do not fit together, or nothing.
+
+    :param reference: the inputs `reference` of a work chain.
+    :param to_learn: whether a network is trained on the Hamiltonians.
+    """
+    pw = reference.get('scf', {}).get('pw', {})
+    codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
+    return find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn) or find_computer_problem(
+        {'reference.scf.pw.code': pw.get('code'), **codes}
+    )
 
 
 class ReferencesMixin:
@@ -80,6 +126,7 @@ class ReferencesMixin:
             'max_failures',
             valid_type=orm.Int,
             default=lambda: orm.Int(0),
+            validator=lambda value, _: None if value.value >= 0 else '`max_failures` must not be negative',
             help='With so many failed references the dataset is made without them.',
         )
         spec.input(
@@ -108,7 +155,7 @@ class ReferencesMixin:
         :param basis: orbitals, or nothing.
         :param arguments: of the builder of the references.
         """
-        # One structure with every element names all pseudopotentials.
+        # One structure with every element names all pseudopotentials, and between them they have the highest cutoffs.
         kinds = {kind.symbol: node for node in structures for kind in node.kinds}
         builders = {
             node.uuid: ReferenceWorkChain.get_builder_from_protocol(
@@ -125,7 +172,19 @@ class ReferencesMixin:
         unused = () if pp_code is not None else ('potential',)
         for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
             first.pop(name, None)
+        parameters = [entry.scf.pw.parameters.get_dict() for entry in builders.values()]
+        for name in ('ecutwfc', 'ecutrho'):
+            parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)
+        first.scf.pw.parameters = orm.Dict(parameters[0])
         builder.reference = first
+
+    @staticmethod
+    def fill_reference_settings(builder, inputs: Mapping):
+        """Put what a protocol says of the window, of failures and of folders into a builder."""
+        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
+        builder.max_failures = orm.Int(inputs['max_failures'])
+        builder.reuse = orm.Bool(inputs['reuse'])
+        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
 
     def setup_references(self):
         """List what there is to do."""
@@ -198,8 +257,8 @@ class ReferencesMixin:
 
     def _on_awaitable_finished(self, awaitable):
         """Go on as soon as one reference has ended; the engine itself waits for all."""
-        if awaitable not in self._awaitables:
-            # It was collected with another one, or registered again since.
+        if not any(entry is awaitable for entry in self._awaitables):
+            # It was collected with another one, or registered again since: then an equal one is listened for, too.
             return
         super()._on_awaitable_finished(awaitable)
         if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:

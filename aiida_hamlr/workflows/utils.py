@@ -57,11 +57,12 @@ def is_usable(folder: orm.RemoteData) -> bool:
 def clean_called_folders(node: orm.WorkChainNode) -> list[int]:
     """Clean the remote folders of all calculation jobs that a work chain called; return the jobs' identifiers.
 
-    The jobs whose product is the folder itself can no longer stand in for new ones.
+    The jobs whose product is the folder itself can no longer stand in for new ones. Folders of jobs from the cache are
+    those of the earlier runs that these were taken from, and stay.
     """
     cleaned = []
     for called in node.called_descendants:
-        if not isinstance(called, orm.CalcJobNode):
+        if not isinstance(called, orm.CalcJobNode) or called.base.caching.is_created_from_cache:
             continue
         try:
             called.outputs.remote_folder._clean()

@@ -98,6 +98,9 @@ def test_contracted_basis(prepare, make_inputs, structure):
     inputs = {**make_inputs('hamlr.basis'), 'structures': {'bulk': structure}}
     inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'plain'})
     assert 'plain' in problem('hamlr.basis', inputs)
+    for size in ('dzq', {'Al': 'dzp', 'As': 'dzq'}):
+        inputs['parameters'] = orm.Dict({'size': size})
+        assert "`size` is 'dzq'" in problem('hamlr.basis', inputs)
     inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'lean'})
     assert "'lean'; known are contracted, plain" in problem('hamlr.basis', inputs)
     inputs['parameters'] = orm.Dict({'size': 'szp', 'recipe': 'contracted'})

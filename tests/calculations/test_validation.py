@@ -13,6 +13,8 @@ from aiida_hamlr.calculations.validation import find_pw_problem
         ({'SYSTEM': {'nspin': 2, 'tot_magnetization': 1}}, None),
         ({'system': {'NSPIN': 4}}, '`SYSTEM.nspin` is neither 1 nor 2'),
         ({'SYSTEM': {'tot_magnetization': 1}}, 'need `nspin` 2'),
+        ({'SYSTEM': {'nspin': 2, 'occupations': 'fixed', 'tot_magnetization': 0}}, None),
+        ({'SYSTEM': {'nspin': 2, 'occupations': 'fixed', 'starting_magnetization': {'Fe': 0.5}}}, 'needs `tot_mag'),
         ({'SYSTEM': {'LSPINORB': True}}, 'spin-orbit'),
         ({'system': {'tot_charge': -1}}, 'charged cells (`SYSTEM.tot_charge` -1)'),
         ({'SYSTEM': {'lda_plus_u': True}}, 'Hubbard'),

@@ -7,7 +7,7 @@ from aiida.cmdline.commands.cmd_verdi import verdi
 from aiida.cmdline.utils.echo import ExitCode
 from click.testing import CliRunner
 
-from aiida_hamlr.cli import cmd_root
+from aiida_hamlr.cli import cmd_root, launch
 from aiida_hamlr.cli.options import load_structures
 
 
@@ -96,16 +96,34 @@ def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, b
     assert result.exit_code == ExitCode.CRITICAL
     assert 'no_such_family' in result.output
     overrides = tmp_path / 'overrides.yaml'
-    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'noncolin': True}}}}}))
+    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'nspin': 4}}}}}))
     arguments = (structure.pk, *codes, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
-    assert 'noncollinear' in result.output
+    assert 'neither 1 nor 2' in result.output
     overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
     assert 'unrecognised key in overrides: scf.kpoints_distanze' in result.output
     assert orm.QueryBuilder().append(orm.CalcJobNode).count() == n_jobs
+
+
+@pytest.mark.parametrize(('given', 'expected'), [((), (7, 3, True)), (('-s', 5, '-n', 2), (5, 2, True))])
+def test_command_line_and_overrides(
+    invoke, monkeypatch, pw_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path, given, expected
+):
+    """What the command line does not give is that of the overrides."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    overrides = tmp_path / 'overrides.yaml'
+    overrides.write_text(yaml.safe_dump({'seed': 7, 'max_concurrent': 3, 'clean_workdir': True}))
+    arguments = ('-X', pw_code.pk, '-Z', hamlr_code.pk, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
+    for command in (('dataset', structure.pk), ('pipeline', '--train', structure.pk)):
+        result = invoke(cmd_root, 'launch', *command, *arguments, *(given if command[0] == 'dataset' else given[:2]))
+        assert result.exit_code == 0, result.output
+    dataset, pipeline = builders
+    assert (dataset.seed.value, dataset.max_concurrent.value, dataset.clean_workdir.value) == expected
+    assert (pipeline.seed.value, pipeline.max_concurrent.value, pipeline.clean_workdir.value) == (expected[0], 3, True)
 
 
 @pytest.mark.parametrize('kind', ['hamiltonian', 'basis', 'dataset', 'model'])

@@ -3,7 +3,13 @@
 import pytest
 from aiida import orm
 
+from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.electronic.basis import Basis
+from aiida_hamlr.electronic.basis_generation import generate_basis
+from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.tools.setup import create_pseudo_family
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
+from aiida_hamlr.workflows.references import INPUTS_HASH, find_reference, hash_inputs
 
 OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600}
 RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
@@ -47,6 +53,9 @@ def problem(builder):
         ({'x': {'kind': 'rattle'}}, 'x needs the key `of`'),
         ({'x': {'of': ['gaas'], 'kind': 'rattle'}}, "x is made of 'gaas'"),
         ({'x': {'of': ['alas'], 'kind': 'rattle', 'cuont': 2}}, 'x: recipe for structures: cuont'),
+        ({'x': {'of': [['alas']], 'kind': 'rattle'}}, 'x needs the key `of`'),
+        ({'x-y': {'of': ['alas'], 'kind': 'rattle'}}, 'x-y: only alphanumeric'),
+        ({'x__y': {'of': ['alas'], 'kind': 'rattle'}}, 'two underscores'),
     ],
 )
 def test_refused_recipes(builder, recipes, words):
@@ -60,11 +69,90 @@ def test_refused_recipes(builder, recipes, words):
             builder.recipes = orm.Dict(recipes)
 
 
+@pytest.mark.parametrize(
+    ('split', 'words'),
+    [
+        ({'valid': 0.1}, "unknown part 'valid'"),
+        ({'validation': 0.5, 'test': 0.5}, 'leave something to train on'),
+        ({'validation': 0.5, 'train': ['odd']}, 'fractions of `validation` and `test`, or lists'),
+        ({'validation': ['odd'], 'train': ['odd']}, "'odd' is there twice"),
+    ],
+)
+def test_refused_splits(builder, split, words):
+    """A split that fits no structures is refused at the start."""
+    with pytest.raises(ValueError, match=words):
+        builder.split = orm.Dict(split)
+
+
+@pytest.mark.parametrize(
+    ('split', 'words'),
+    [
+        ({'train': ['odd'], 'test': ['bulk_n0007']}, "names 'bulk_n0007'"),
+        ({'train': [], 'test': ['bulk_n0003']}, 'nothing to train on'),
+        ({'validation': 0.01, 'test': 0.95}, 'too few'),
+    ],
+)
+def test_split_of_other_structures(builder, instantiate, split, words):
+    """A split that does not fit these structures ends the work before the first reference."""
+    builder.split = orm.Dict(split)
+    exit_code = instantiate(builder).setup()
+    assert exit_code.status == DatasetWorkChain.exit_codes.ERROR_STRUCTURES.status
+    assert words in exit_code.message
+
+
+def test_one_structure_twice(builder, instantiate, zincblende):
+    """Equal structures would give equal Hamiltonians, which no dataset can have."""
+    builder.structures = {**builder.structures, 'again': builder.structures['odd'].clone()}
+    exit_code = instantiate(builder).setup()
+    assert 'odd and again are the same structure' in exit_code.message
+
+
+def test_one_label_twice(builder, instantiate, zincblende):
+    """A structure is not replaced by one of a recipe that gets the same label."""
+    builder.structures = {**builder.structures, 'bulk_n0000': orm.StructureData(ase=zincblende(a=6.0))}
+    assert 'two have one label' in instantiate(builder).setup().message
+
+
+def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincblende, tmp_path):
+    """All references have the cutoffs that the hardest of all pseudopotentials needs."""
+    family = create_pseudo_family(tmp_path / 'family', 'two cutoffs', 16)
+    cutoffs = {element: {'cutoff_wfc': wfc, 'cutoff_rho': 4 * wfc} for element, wfc in (('Al', 16.0), ('As', 24.0))}
+    family.set_cutoffs(cutoffs, 'elements', unit='Ry')
+    family.set_default_stringency('elements')
+    pure = {'Al': zincblende(), 'As': zincblende()}
+    for element, atoms in pure.items():
+        atoms.symbols[:] = element
+    structures = {element: orm.StructureData(ase=atoms) for element, atoms in pure.items()}
+    builder = DatasetWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        structures,
+        overrides={'reference': {'scf': {'pseudo_family': family.label}}},
+        options=OPTIONS,
+        basis=basis_node,
+    )
+    system = builder.reference.scf.pw.parameters.get_dict()['SYSTEM']
+    assert (system['ecutwfc'], system['ecutrho']) == (24.0, 96.0)
+
+
 def test_nothing_to_do(builder):
     """There must be structures."""
     builder.pop('recipes')
     builder.pop('structures')
     assert '`structures` or a `trajectory`' in problem(builder)
+
+
+def test_spin(builder, pp_code):
+    """References may have spin, as one of them may, unless pp.x is to make their potentials."""
+    parameters = builder.reference.scf.pw.parameters.get_dict()
+    parameters['SYSTEM'] |= {'nspin': 2, 'tot_magnetization': 2}
+    builder.reference.scf.pw.parameters = orm.Dict(parameters)
+    assert problem(builder) is None
+    builder.reference.potential = {
+        'code': pp_code,
+        'metadata': {'options': OPTIONS | {'resources': {'num_machines': 1}}},
+    }
+    assert 'pp.x writes the potential of one spin only' in problem(builder)
 
 
 def test_impossible_structures(builder, instantiate):
@@ -79,7 +167,7 @@ def test_impossible_structures(builder, instantiate):
 
 def test_trajectory(builder, instantiate, zincblende):
     """All frames are computed, with their history."""
-    frames = [orm.StructureData(ase=zincblende()) for _ in range(3)]
+    frames = [orm.StructureData(ase=zincblende(a=5.6 + 0.01 * index)) for index in range(3)]
     builder.pop('recipes')
     builder.pop('structures')
     builder.trajectory = orm.TrajectoryData(structurelist=frames)
@@ -103,8 +191,11 @@ def most_at_once(nodes):
 @pytest.mark.qe
 @pytest.mark.daemon
 @pytest.mark.slow
-def test_dataset(reachable_daemon, submit_and_await, builder):
+def test_dataset(reachable_daemon, submit_and_await, builder, al_as_pseudos):
     """Two at a time; one that fails is named; a second run finds everything there."""
+    # References in the model orbitals of the other tests would be refused for their bands.
+    potentials = (Pseudopotential.from_text(node.get_content(), node.filename) for node in al_as_pseudos.values())
+    builder.basis = BasisData.from_basis(Basis({each.element: generate_basis(each, 'szp', 6.0) for each in potentials}))
     node = submit_and_await(builder, timeout=500)
     assert node.is_finished_ok, node.exit_message
     dataset = node.outputs.dataset
@@ -133,3 +224,38 @@ def test_dataset(reachable_daemon, submit_and_await, builder):
     assert again.is_finished_ok, again.exit_message
     assert not [called for called in again.called if called.process_label == 'ReferenceWorkChain']
     assert again.outputs.dataset.base.attributes.get('fingerprint') == dataset.base.attributes.get('fingerprint')
+
+
+def test_found_references(builder, instantiate, make_finished, make_hamiltonian_node):
+    """A finished reference is found by its inputs until it is said to be of no use."""
+    reference = make_finished(
+        'workflows', 'hamlr.reference', outputs={'hamiltonian': make_hamiltonian_node().clone()}
+    ).seal()
+    inputs = {'structure': builder.structures['odd'].store(), 'band_tolerance': orm.Float(20.0).store()}
+    reference.base.extras.set(INPUTS_HASH, hash_inputs(inputs))
+    assert find_reference(hash_inputs({**inputs, 'clean_workdir': orm.Bool(True)})) == reference.outputs.hamiltonian
+    for other in ({'structure': builder.structures['alas'].store()}, {'band_tolerance': orm.Float(10.0).store()}):
+        assert find_reference(hash_inputs(inputs | other)) is None
+    reference.base.caching.is_valid_cache = False
+    assert find_reference(hash_inputs(inputs)) is None
+
+
+def test_waits_again(builder, instantiate, make_finished):
+    """A reference that is waited for a second time, since another one ended, is dealt with once when it ends."""
+    process = instantiate(builder)
+    process.setup()
+    process.setup_references()
+    process.ctx.queue = []
+    process.ctx.running = {name: make_finished('workflows', 'hamlr.reference').pk for name in 'ab'}
+    waits = []
+    for _ in range(2):
+        process._awaitables = []
+        process.to_context(**{f'window_{pk}': orm.load_node(pk) for pk in process.ctx.running.values()})
+        waits.append(list(process._awaitables))
+    first, second = waits
+    process._on_awaitable_finished(first[0])
+    assert len(process._awaitables) == 2
+    process._on_awaitable_finished(second[0])
+    assert [entry.pk for entry in process._awaitables] == [second[1].pk]
+    process._on_awaitable_finished(second[0])
+    assert [entry.pk for entry in process._awaitables] == [second[1].pk]

@@ -1,4 +1,4 @@
-"""The whole way on real pw.x, pp.x and hamlr: references, dataset, training, prediction, comparison."""
+"""The whole way on real pw.x and hamlr: references, dataset, training, prediction, comparison."""
 
 import re
 from pathlib import Path
@@ -71,6 +71,8 @@ def test_refused(builder, pseudos, zincblende, other_computer):
     assert 'no structure in `structures.train` contains Si' in problem(builder)
     builder.structures = {**structures, 'train': {}}
     assert '`structures.train` is empty' in problem(builder)
+    builder.structures = {**structures, 'validation': {'same': structures['train']['a'].clone()}}
+    assert 'train.a and validation.same are the same structure' in problem(builder)
 
 
 def run_documentation(name, names):

@@ -91,6 +91,7 @@ def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family):
         ({'lspinorb': True}, 'spin-orbit'),
         ({'tot_charge': 1}, 'charged cells'),
         ({'input_dft': 'HSE'}, 'input_dft'),
+        ({'assume_isolated': '2D'}, 'periodic in all directions'),
     ],
 )
 def test_unsupported_runs(builder, system, words):
