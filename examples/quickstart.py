@@ -84,7 +84,8 @@ def set_up_profile():
         broker_config=BrokerFactory('core.zeromq').get_default_config(),
     )
     config.set_default_profile('demo', overwrite=True)
-    config.set_option('daemon.timeout', 20)
+    # The client of the daemon does not see what is set for all profiles.
+    config.set_option('daemon.timeout', 60, scope='demo')
     config.set_option('runner.poll.interval', 1)
     config.store()
     load_profile('demo')

@@ -44,7 +44,6 @@ def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
     # The daemon looks for `verdi` on the path.
     os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     with aiida_config_factory(tmp_path_factory.mktemp(secrets.token_hex(4))) as config:
-        config.set_option('daemon.timeout', 60)
         config.set_option('runner.poll.interval', 1)
         config.set_option('transport.task_maximum_attempts', 2)
         config.set_option('transport.task_retry_initial_interval', 1)
@@ -60,6 +59,8 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
         storage_config=config_sqlite_dos(),
         broker_backend='core.zeromq',
     ) as profile:
+        # The client of the daemon does not see what is set for all profiles.
+        aiida_config.set_option('daemon.timeout', 60, scope=profile.name)
         yield profile
 
 
