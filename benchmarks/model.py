@@ -10,7 +10,6 @@ cells are made by pw.x when they are first needed, see data/alas.py.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 import time
@@ -136,9 +135,11 @@ def _changed(settings) -> dict:
 )
 def main(part, seconds, settings, data):
     """Command line."""
-    os.environ.setdefault('OMP_NUM_THREADS', '1')
     config = _changed(settings)
-    files = make_all(data)
+    try:
+        files = make_all(data)
+    except (RuntimeError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
     result = {'code': f'aiida-hamlr {__version__}', 'date': datetime.now(timezone.utc).date().isoformat()}
     result['data'] = {key: value for key, value in files.items() if not isinstance(value, list)}
     if part in ('accuracy', 'all'):

@@ -104,13 +104,13 @@ class References:
         """Of the basis."""
         return TwoCentreTables(self.basis, self.pseudos)
 
-    def make(self, name: str, atoms: Atoms, kpoints=KPOINTS, shift=SHIFT) -> tuple[Path, float, float] | None:
+    def make(self, name: str, atoms: Atoms, kpoints=KPOINTS, shift=SHIFT) -> tuple[float, float] | None:
         """Write ``<name>.h5``, unless it is there.
 
         Returns
         -------
-        path and CPU seconds of pw.x and of the rest, or None
-            None if the file was there.
+        (float, float) or None
+            CPU seconds of pw.x and of the rest; None if the file was there.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class References:
         reconstruct(
             run.atoms, potential, self.basis, self.pseudos, run.ecutrho, kpoints, run=run, tables=self.tables
         ).write(path)
-        return path, pw_seconds, time.process_time() - start
+        return pw_seconds, time.process_time() - start
 
     def _check(self, path: Path, atoms: Atoms, kpoints):
         found = Hamiltonian.read(path, ())
@@ -182,7 +182,7 @@ class References:
             check=False,
         )
         if done.returncode or 'JOB DONE' not in done.stdout:
-            raise RuntimeError(f'pw.x failed: {(done.stdout + done.stderr)[-TAIL:]}')
+            raise RuntimeError(f'pw.x failed with exit status {done.returncode}: {(done.stdout + done.stderr)[-TAIL:]}')
         return _children_seconds() - before
 
 
@@ -207,8 +207,8 @@ def make_all(folder: Path) -> dict:
         name = f'{split}_{n:02d}'
         made = references.make(name, cell(index))
         if made is not None:
-            seconds.append(made[1:])
-            print(f'{name}: {made[1]:.1f} s pw.x, {made[2]:.1f} s the Hamiltonian', file=sys.stderr, flush=True)
+            seconds.append(made)
+            print(f'{name}: {made[0]:.1f} s pw.x, {made[1]:.1f} s the Hamiltonian', file=sys.stderr, flush=True)
         result[split].append(str(folder / f'{name}.h5'))
     result |= {'made': len(seconds), 'reused': len(names) - len(seconds)}
     if seconds:
