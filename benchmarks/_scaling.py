@@ -53,11 +53,12 @@ def measure(sizes: Sequence[int] = (8, 64, 216), memory_limit: float | None = No
     Returns
     -------
     dict
-        For every size, as text: the grid; CPU seconds per atom of each part (``parts_s``) and of all
-        (``cpu_s_per_atom``); the same by grid points, since FFT dimensions come in steps (``cpu_s_per_1000_points``);
-        CPU seconds of tables that are made once per basis and set of pseudopotentials (``tables_s``, not in the sums);
-        the largest resident memory and the size of one matrix, MB. ``passed``: whether no size takes more than 0.05 s
-        per atom, the slowest at most 30 % more than the fastest, and none more than 4 GB of memory.
+        For every size, as text: the grid; CPU seconds per atom of each part (``parts_s``), of all (``cpu_s_per_atom``)
+        and of S and H alone, with one potential (``cpu_s_per_atom_without_h0``); the sum of all by grid points, since
+        FFT dimensions come in steps (``cpu_s_per_1000_points``); CPU seconds of tables that are made once per basis and
+        set of pseudopotentials (``tables_s``, not in the sums); the largest resident memory and the size of one matrix,
+        MB. ``passed``: whether no size takes more than 0.05 s per atom, the slowest at most 30 % more than the fastest,
+        and none more than 4 GB of memory.
     """
     environment = {'OMP_NUM_THREADS': '1'} | os.environ
     result = {}
@@ -109,12 +110,15 @@ def measure_one(n_atoms: int, memory_limit: float | None = None) -> dict:
     potentials = np.stack([neutral + 0.3 * wave, neutral])
     timed('grid', local_matrix, atoms, basis, pattern, potentials, 'cpu', memory_limit)
     total = sum(parts.values())
+    timed('grid_one_potential', local_matrix, atoms, basis, pattern, potentials[0], 'cpu', memory_limit)
+    without_h0 = sum(parts[name] for name in ('pairs', 'overlap_kinetic', 'nonlocal', 'grid_one_potential'))
     n_points = int(np.prod(grid))
     return {
         'grid': list(grid),
         'blocks': len(pattern),
         'parts_s': {name: seconds / n_atoms for name, seconds in parts.items()},
         'cpu_s_per_atom': total / n_atoms,
+        'cpu_s_per_atom_without_h0': without_h0 / n_atoms,
         'cpu_s_per_1000_points': 1000 * total / n_points,
         'tables_s': tables_s,
         'peak_memory_MB': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,

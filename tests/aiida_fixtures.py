@@ -60,7 +60,7 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
         broker_backend='core.zeromq',
     ) as profile:
         # The client of the daemon does not see what is set for all profiles.
-        aiida_config.set_option('daemon.timeout', 60, scope=profile.name)
+        aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         yield profile
 
 
