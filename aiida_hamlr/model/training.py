@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.electronic.resources import set_threads
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
@@ -82,8 +83,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
     _check_validation(settings, files)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    set_threads(settings.threads)
     # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
     kept: dict[str, Reference] = {}
     surveys = {

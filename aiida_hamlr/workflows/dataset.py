@@ -12,7 +12,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
+from aiida_hamlr.calculations.functions.dataset import random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
@@ -291,19 +291,8 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
         if any(isinstance(part, list) for part in split.values()):
             # Those that failed are left out.
             split = {name: [label for label in part if label in self.ctx.references] for name, part in split.items()}
-        try:
-            assemble_dataset(split, self.inputs.seed.value, self.ctx.references)
-        except ValueError as error:
-            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
-        dataset = create_dataset(
-            split=orm.Dict(split),
-            seed=self.inputs.seed,
-            failures=orm.Dict(dict(self.ctx.failures)),
-            **self.ctx.references,
-            metadata={'call_link_label': 'create_dataset'},
-        )
-        self.out('dataset', dataset)
-        if 'group' in self.inputs:
+        exit_code = self.attach_dataset(split, self.ctx.references)
+        if exit_code is None and 'group' in self.inputs:
             group, _ = orm.Group.collection.get_or_create(label=self.inputs.group.value)
-            group.add_nodes([*self.ctx.references.values(), dataset])
-        return None
+            group.add_nodes([*self.ctx.references.values(), self.ctx.dataset])
+        return exit_code

@@ -10,7 +10,6 @@ from aiida_quantumespresso.common.types import ElectronicType
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
-from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
@@ -227,19 +226,7 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
         split = {part: [f'{part}_{label}' for label in sorted(self.inputs.structures.get(part, {}))] for part in SPLITS}
         split = {part: [name for name in names if name in self.ctx.references] for part, names in split.items()}
         hamiltonians = {name: self.ctx.references[name] for names in split.values() for name in names}
-        try:
-            assemble_dataset(split, self.inputs.seed.value, hamiltonians)
-        except ValueError as error:
-            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
-        self.ctx.dataset = create_dataset(
-            split=orm.Dict(split),
-            seed=self.inputs.seed,
-            failures=orm.Dict(dict(self.ctx.failures)),
-            **hamiltonians,
-            metadata={'call_link_label': 'create_dataset'},
-        )
-        self.out('dataset', self.ctx.dataset)
-        return None
+        return self.attach_dataset(split, hamiltonians)
 
     def run_train(self):
         """Train the network."""

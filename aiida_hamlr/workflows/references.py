@@ -10,6 +10,7 @@ from aiida.common import AttributeDict
 from aiida.common.hashing import make_hash
 from aiida.engine import ProcessState
 
+from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
@@ -109,7 +110,8 @@ class ReferencesMixin:
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
-    The work chain has the inputs of `define_references` and the property ``pseudos``, and sets ``ctx.basis``.
+    The work chain has the inputs of `define_references` and the property ``pseudos``, and sets ``ctx.basis``; for
+    `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
     """
 
     @classmethod
@@ -253,6 +255,23 @@ class ReferencesMixin:
         if len(self.ctx.failures) > self.inputs.max_failures.value:
             labels = '; '.join(f'{name} ({reason})' for name, reason in self.ctx.failures.items())
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=labels)
+        return None
+
+    def attach_dataset(self, split: dict, hamiltonians: dict[str, HamiltonianData]):
+        """Make the dataset node of some references; return the exit code if they give none."""
+        try:
+            # The calculation function would end as excepted.
+            assemble_dataset(split, self.inputs.seed.value, hamiltonians)
+        except ValueError as error:
+            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
+        self.ctx.dataset = create_dataset(
+            split=orm.Dict(split),
+            seed=self.inputs.seed,
+            failures=orm.Dict(dict(self.ctx.failures)),
+            **hamiltonians,
+            metadata={'call_link_label': 'create_dataset'},
+        )
+        self.out('dataset', self.ctx.dataset)
         return None
 
     def _on_awaitable_finished(self, awaitable):

@@ -16,7 +16,7 @@ from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
 CALCULATIONS = ('scf', 'nscf', 'bands', 'relax', 'vc-relax', 'md', 'vc-md')
 
 #: Largest disagreement of the occupations and the number of electrons.
-ELECTRON_TOLERANCE = 1e-3
+OCCUPATION_TOLERANCE = 1e-3
 
 #: Names that Quantum ESPRESSO gives to the functionals known here.
 FUNCTIONALS = {
@@ -289,7 +289,7 @@ def check_supported(run: QeRun):
         if applies:
             raise ValueError(f'{run.source}: {reason}')
     electrons = 2 / run.n_spin * float((run.weights[:, None] * run.occupations).sum())
-    if not abs(electrons - run.n_electrons) < ELECTRON_TOLERANCE:
+    if not abs(electrons - run.n_electrons) < OCCUPATION_TOLERANCE:
         raise ValueError(
             f'{run.source}: damaged: its occupations hold {electrons:.6g} electrons instead of {run.n_electrons:.6g}'
         )
