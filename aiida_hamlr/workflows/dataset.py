@@ -18,6 +18,7 @@ from aiida_hamlr.calculations.validation import find_structure_problem, validate
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.utils import get_protocol_path
 
@@ -99,7 +100,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}))
 
 
-class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
     """Make the references of many structures, some at a time, and a dataset of them."""
 
     @classmethod

@@ -13,6 +13,7 @@ from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
@@ -55,7 +56,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}), to_learn=True)
 
 
-class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
     """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
 
     @classmethod

@@ -20,6 +20,7 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.utils import (
     clean_called_folders,
     count_bands,
@@ -61,7 +62,7 @@ def validate_inputs(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
+class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ProtocolMixin, WorkChain):
     """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
 
     #: A finished pw.x run whose files are gone is repeated so many times.

@@ -8,12 +8,13 @@ from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_han
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.predict import PredictCalculation
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
 
 
-class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
+class PredictBaseWorkChain(PlaysPausedMixin, ProtocolMixin, BaseRestartWorkChain):
     """Predict the Hamiltonians of structures; run again if the compute node failed."""
 
     _process_class = PredictCalculation

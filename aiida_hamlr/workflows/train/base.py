@@ -9,12 +9,13 @@ from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
 
 __all__ = ('TrainBaseWorkChain',)
 
 
-class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
+class TrainBaseWorkChain(PlaysPausedMixin, ProtocolMixin, BaseRestartWorkChain):
     """Train a network; resume from the checkpoint after wall-time, lower the learning rate after a divergence."""
 
     _process_class = TrainCalculation
