@@ -34,17 +34,20 @@ if __name__ == '__main__':
 
 from aiida import orm
 from aiida.engine import submit
-from aiida.engine.daemon.client import DaemonException, get_daemon_client
 from aiida.engine.processes.control import get_active_processes, kill_processes
-from loopback_cluster import LoopbackCluster, environment, start_daemon, wait_until
+from loopback_cluster import (
+    LoopbackCluster,
+    make_codes,
+    make_pseudo_family,
+    start_daemon,
+    started_profile,
+    wait_until,
+)
 
 from aiida_hamlr.data.dataset import DatasetData
-from aiida_hamlr.tools.setup import create_codes, create_pseudo_family, find_executable
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
-PSEUDOS = Path('/usr/share/espresso/pseudo')
-PSEUDO_FILES = ('Al.pz-vbc.UPF', 'As.pz-bhs.UPF')
 PW = 'aiida.calculations:quantumespresso.pw'
 RECONSTRUCT = 'aiida.calculations:hamlr.reconstruct'
 TRAIN = 'aiida.calculations:hamlr.train'
@@ -95,10 +98,7 @@ class Drill:
         self.cluster = cluster
         self.client = client
         self.pseudo_family = pseudo_family
-        self.computer = cluster.make_computer('drill')
-        self.codes = create_codes(
-            self.computer, {name: find_executable(program) for name, program in (('pw', 'pw.x'), ('hamlr', 'hamlr'))}
-        )
+        self.codes = make_codes(cluster.make_computer('drill'))
         self._seed = 0
         self._dataset: DatasetData | None = None
 
@@ -142,7 +142,7 @@ class Drill:
             excepted=[f'{process.process_label}: {process.exception}' for process in processes if process.is_excepted],
             stuck=[f'{process.process_label}: {process.process_status}' for process in self._find_stuck(first)],
             computed_twice=[uuid for uuid, number in finished.items() if number > 1],
-            jobs=Counter(process.process_type for process in processes if isinstance(process, orm.CalcJobNode)),
+            jobs=dict(Counter(node.process_type for node in processes if isinstance(node, orm.CalcJobNode))),
             seconds=seconds,
         )
 
@@ -343,8 +343,7 @@ class Drill:
         try:
             computer = self.cluster.make_computer(folder.name, folder / 'work')
             (folder / 'work').mkdir()
-            codes = create_codes(computer, {name: code.filepath_executable for name, code in self.codes.items()})
-            yield codes, fill, ballast.unlink
+            yield make_codes(computer), fill, ballast.unlink
         finally:
             subprocess.run(['umount', '--lazy', folder], check=True)
 
@@ -393,42 +392,6 @@ FAULTS = {
 }
 
 
-@contextlib.contextmanager
-def standalone_drill():
-    """Start a cluster, a profile and a daemon for a drill."""
-    from aiida.manage.configuration import create_profile, get_config, load_profile
-    from aiida.plugins import BrokerFactory
-
-    with LoopbackCluster() as cluster, environment(cluster.environment):
-        config = get_config(create=True)
-        create_profile(
-            config,
-            name='drill',
-            email='drill@localhost',
-            storage_backend='core.psql_dos',
-            storage_config=cluster.make_storage_config('drill'),
-            broker_backend='core.zeromq',
-            broker_config=BrokerFactory('core.zeromq').get_default_config(),
-        )
-        config.set_default_profile('drill')
-        config.set_option('daemon.timeout', 60, scope='drill')
-        config.set_option('runner.poll.interval', 1)
-        config.store()
-        load_profile('drill')
-        folder = cluster.folder / 'pseudos'
-        folder.mkdir()
-        for name in PSEUDO_FILES:
-            (folder / name).write_bytes((PSEUDOS / name).read_bytes())
-        family = create_pseudo_family(folder, 'nc', 16).label
-        client = get_daemon_client('drill')
-        start_daemon(client)
-        try:
-            yield Drill(cluster, client, family)
-        finally:
-            with contextlib.suppress(DaemonException):
-                client.stop_daemon(wait=True, timeout=60)
-
-
 def main() -> int:
     """Run the drill."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -439,7 +402,8 @@ def main() -> int:
     # The daemons are ended also if the drill is.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(HEADER)
-    with standalone_drill() as drill:
+    with LoopbackCluster() as cluster, started_profile(cluster) as client:
+        drill = Drill(cluster, client, make_pseudo_family(cluster))
         for fault in arguments.fault or FAULTS:
             results.append(drill.run(fault))
             print(results[-1].as_row(), flush=True)

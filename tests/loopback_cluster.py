@@ -268,6 +268,10 @@ class LoopbackCluster:
         (folder / 'config').write_text('\n'.join(lines) + '\n')
         (folder / 'config').chmod(0o600)
 
+    def get_pid(self, name: str) -> int:
+        """Return the identifier of the process of a daemon."""
+        return self._daemons[name].pid
+
     def start_sshd(self):
         """Start sshd."""
         self._start('sshd', '-D', '-e', '-f', str(self.folder / 'sshd_config'))
@@ -363,3 +367,58 @@ def start_daemon(client, workers: int = 2):
     if not client.is_daemon_running:
         client.start_daemon(number_workers=workers)
     wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', interval=0.2)
+
+
+@contextlib.contextmanager
+def started_profile(cluster: LoopbackCluster, name: str = 'cluster') -> Iterator:
+    """Load a profile of its own on a cluster, and return the client of its daemon, which has two workers."""
+    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+    from aiida.manage.configuration import create_profile, get_config, load_profile
+    from aiida.plugins import BrokerFactory
+
+    with environment(cluster.environment):
+        config = get_config(create=True)
+        create_profile(
+            config,
+            name=name,
+            email='cluster@localhost',
+            storage_backend='core.psql_dos',
+            storage_config=cluster.make_storage_config(name),
+            broker_backend='core.zeromq',
+            broker_config=BrokerFactory('core.zeromq').get_default_config(),
+        )
+        config.set_default_profile(name)
+        config.set_option('daemon.timeout', 60, scope=name)
+        config.set_option('runner.poll.interval', 1)
+        config.store()
+        load_profile(name)
+        client = get_daemon_client(name)
+        try:
+            start_daemon(client)
+            yield client
+        finally:
+            with contextlib.suppress(DaemonException):
+                client.stop_daemon(wait=True, timeout=60)
+
+
+def make_codes(computer) -> dict:
+    """Return the codes pw and hamlr of a cluster that is this machine."""
+    from aiida_hamlr.tools.setup import create_codes, find_executable
+
+    return create_codes(computer, {'pw': find_executable('pw.x'), 'hamlr': find_executable('hamlr')})
+
+
+def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
+    """Return the label of a family of pseudopotentials of Al and As.
+
+    :param cutoff: the cutoff of the wave functions that it recommends, Ry.
+    """
+    from qe_fixtures import PSEUDO_FILES
+
+    from aiida_hamlr.tools.setup import create_pseudo_family
+
+    folder = cluster.folder / 'pseudos'
+    folder.mkdir()
+    for element in ('Al', 'As'):
+        shutil.copy(PSEUDO_FILES[element], folder)
+    return create_pseudo_family(folder, 'nc', cutoff).label
