@@ -6,11 +6,14 @@ import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
+from aiida.schedulers import JobResource
 from aiida_quantumespresso.calculations.base import CalcJob
 
 __all__ = (
     'HamlrCalculation',
     'define_withmpi',
+    'find_copies_problem',
+    'find_job_resource',
     'find_remote_folder_problem',
     'find_withmpi_problem',
     'is_valid_remote_cache',
@@ -36,6 +39,28 @@ def find_withmpi_problem(inputs: dict) -> str | None:
     if code is None or wish is None or code.with_mpi is None or code.with_mpi == wish:
         return None
     return f'`metadata.options.withmpi` is {wish}, but code {code.label} is set up with `with_mpi` {code.with_mpi}'
+
+
+def find_job_resource(inputs: dict) -> JobResource | None:
+    """Return the resources of a job, or nothing if the inputs do not say where it runs or how."""
+    code, resources = inputs.get('code'), inputs.get('metadata', {}).get('options', {}).get('resources')
+    if code is None or code.computer is None or not resources:
+        return None
+    return code.computer.get_scheduler().create_job_resource(**resources)
+
+
+def find_copies_problem(inputs: dict) -> str | None:
+    """Return that MPI would start the executable several times, or nothing."""
+    resource = find_job_resource(inputs)
+    if resource is None or not (inputs['metadata']['options'].get('withmpi') or inputs['code'].with_mpi):
+        return None
+    n_tasks = resource.get_tot_num_mpiprocs()
+    if n_tasks == 1:
+        return None
+    return (
+        f'`hamlr` is no MPI program: {n_tasks} of them would do the same; leave `metadata.options.withmpi` and the '
+        "code's `with_mpi` out, or set them to False (a training has `processes`)"
+    )
 
 
 def find_remote_folder_problem(inputs: dict, labels: tuple[str, ...]) -> str | None:
@@ -105,11 +130,18 @@ class HamlrCalculation(CalcJob):
         )
         spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
         spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
+        spec.exit_code(431, 'ERROR_NO_GPU', message='The job asked for a GPU and saw none, or too few: {reason}')
+        spec.exit_code(432, 'ERROR_KILLED', message='The executable was killed, and not by the scheduler: {reason}')
+        spec.exit_code(433, 'ERROR_DISK_FULL', message='There is no space left on the disk of the computer: {reason}')
 
     @classmethod
     def validate_inputs(cls, inputs, _) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
-        return find_withmpi_problem(inputs) or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+        return (
+            find_withmpi_problem(inputs)
+            or find_copies_problem(inputs)
+            or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+        )
 
     def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
         """Return the description of a job that runs the executable once for each list of parameters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida import orm
 from pydantic import ValidationError
 
-from aiida_hamlr.calculations.base import HamlrCalculation, is_valid_remote_cache
+from aiida_hamlr.calculations.base import HamlrCalculation, find_job_resource, is_valid_remote_cache
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
@@ -16,6 +16,10 @@ __all__ = ('TrainCalculation',)
 
 #: Keys of the configuration that belong to the job, not to the user.
 BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
+
+
+#: Where the machines of a job find each other; `hamlr` starts itself on all of them.
+_RENDEZVOUS = 'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
 
 
 class _Parameters(Config):
@@ -43,6 +47,30 @@ def validate_parameters(value, _) -> str | None:
     return None
 
 
+def validate_processes(value, _) -> str | None:
+    """Return what is wrong with the number of processes, or nothing."""
+    if value is not None and value.value < 1:
+        return f'`processes` must be positive, not {value.value}'
+    return None
+
+
+def count_machines(inputs: dict) -> int:
+    """Return how many machines a job gets."""
+    return getattr(find_job_resource(inputs), 'num_machines', 1)
+
+
+def find_machines_problem(inputs: dict) -> str | None:
+    """Return why the training cannot run on so many machines, or nothing."""
+    n_machines = count_machines(inputs)
+    if n_machines > 1 and inputs['code'].computer.scheduler_type != 'core.slurm':
+        computer = inputs['code'].computer
+        return (
+            f'`metadata.options.resources` asks for {n_machines} machines; a training runs on several of them with '
+            f'SLURM only, and {computer.label} has {computer.scheduler_type}'
+        )
+    return None
+
+
 class TrainCalculation(HamlrCalculation):
     """Train a network on the Hamiltonians of a dataset."""
 
@@ -67,6 +95,14 @@ class TrainCalculation(HamlrCalculation):
         )
         spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of all random numbers.')
         spec.input(
+            'processes',
+            valid_type=orm.Int,
+            required=False,
+            validator=validate_processes,
+            help='So many processes train together on each machine, one for each GPU that the job has there; each '
+            'takes batches of its own. If not given, one.',
+        )
+        spec.input(
             'parent_folder',
             valid_type=orm.RemoteData,
             required=False,
@@ -86,6 +122,11 @@ class TrainCalculation(HamlrCalculation):
         )
 
     @classmethod
+    def validate_inputs(cls, inputs, namespace) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        return super().validate_inputs(inputs, namespace) or find_machines_problem(inputs)
+
+    @classmethod
     def is_valid_cache(cls, node) -> bool:
         """Return whether a job may stand in for one with the same inputs: if it stopped early, with its checkpoint."""
         return super().is_valid_cache(node) and (node.is_finished_ok or is_valid_remote_cache(node))
@@ -99,7 +140,9 @@ class TrainCalculation(HamlrCalculation):
         if walltime is not None:
             training['walltime'] = int(self._WALLTIME_FRACTION * walltime)
         data = {}
-        calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
+        calc_info = self.get_calc_info([self._get_command()])
+        if self._n_machines > 1:
+            calc_info.prepend_text = _RENDEZVOUS
         for part in SPLITS:
             uuids = dataset.get_uuids(part)
             if not uuids:
@@ -125,3 +168,14 @@ class TrainCalculation(HamlrCalculation):
         calc_info.retrieve_list += [(f'{output}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, 'metrics.csv')]
         calc_info.retrieve_temporary_list = [(f'{output}/model', '.', 1)]
         return calc_info
+
+    def _get_command(self) -> list[str]:
+        """Return the arguments of the executable."""
+        command = [self._COMMAND, self._CONFIG_FILENAME]
+        if 'processes' in self.inputs:
+            command += ['--processes', str(self.inputs.processes.value)]
+        return command if self._n_machines == 1 else [*command, '--machines', str(self._n_machines)]
+
+    @property
+    def _n_machines(self) -> int:
+        return count_machines(self.inputs)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
-from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 
 
 class Status(IntEnum):
@@ -15,6 +16,8 @@ class Status(IntEnum):
     WALLTIME = 3
     NUMERICAL = 4
     OUT_OF_MEMORY = 5
+    NO_GPU = 6
+    DISK_FULL = 7
 
 
 def status_of(error: BaseException) -> Status | None:
@@ -27,6 +30,12 @@ def status_of(error: BaseException) -> Status | None:
         return Status.WALLTIME
     if isinstance(error, NumericalError) or type(error).__name__ == 'LinAlgError':
         return Status.NUMERICAL
+    if isinstance(error, NoGPU):
+        return Status.NO_GPU
+    # HDF5 has the number of the error only in its words.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or (isinstance(error, OSError | RuntimeError) and 'No space left on device' in str(error)):
+        return Status.DISK_FULL
     if isinstance(error, ValueError | OSError):
         return Status.BAD_INPUT
     return None

@@ -171,6 +171,7 @@ class TrainingLoop(lightning.Callback):
         if not self.processes.is_first:
             # Writes nothing, but all processes wait for each other in it.
             trainer.save_checkpoint(self.checkpoint)
+            trainer.strategy.barrier()
             return
         with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
             writer = csv.DictWriter(handle, COLUMNS)
@@ -178,6 +179,8 @@ class TrainingLoop(lightning.Callback):
             writer.writerows(self._rows)
         with atomic_path(self.checkpoint) as temporary:
             trainer.save_checkpoint(temporary)
+        # When one process ends, torchrun ends the others: not before the checkpoint has its name.
+        trainer.strategy.barrier()
 
 
 def _mean(values: list[float], device) -> float:

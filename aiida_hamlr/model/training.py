@@ -17,9 +17,9 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aiida_hamlr.electronic.files import atomic_path
-from aiida_hamlr.electronic.resources import set_threads
+from aiida_hamlr.electronic.resources import Device, choose_device, set_threads
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
-from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.cache import CachedExamples, n_edges
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
@@ -72,6 +72,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     ------
     ValueError
         If the data cannot be learned from, or the checkpoint belongs to another training.
+    NoGPU
+        If a GPU is asked for and there is none, or fewer than processes.
     WalltimeReached
         If the time was over first; the checkpoint is written.
     NumericalError
@@ -83,6 +85,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
     _check_validation(settings, files)
+    processes = Processes.of_environment()
+    accelerator = _accelerator(settings.device, processes)
     set_threads(settings.threads)
     # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
     kept: dict[str, Reference] = {}
@@ -91,7 +95,6 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         for name, paths in files.items()
     }
     common = identify([survey for group in surveys.values() for survey in group])
-    processes = Processes.of_environment()
     if processes.is_first:
         for text in common.warnings:
             print(f'warning: {text}', flush=True)
@@ -111,7 +114,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
             model.normalise_pairs(example.graph)
-    module = _fit(model, settings, common, examples, output, started)
+    module = _fit(model, settings, common, examples, output, started, accelerator)
     return _finish(module, common, files, response, output, started)
 
 
@@ -195,7 +198,9 @@ def _nearest_distance(atoms, cutoff: float) -> float:
     return float(nearest.mean())
 
 
-def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
+def _fit(
+    model, settings: TrainingConfig, common, examples, output: Path, started: float, accelerator: str
+) -> TrainingModule:
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
     sampler = BatchSampler(
@@ -227,7 +232,6 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             identity[key] = getattr(settings, key)
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, processes)
-    accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
     with warnings.catch_warnings():
         _silence_lightning()
         trainer = lightning.Trainer(
@@ -258,6 +262,19 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             f'run the same again to go on from {loop.checkpoint}'
         )
     return module
+
+
+def _accelerator(device: Device, processes: Processes) -> str:
+    """What Lightning calls the device; every process on a machine needs a GPU of its own."""
+    if choose_device(device) == 'cpu':
+        return 'cpu'
+    n_gpus = torch.cuda.device_count()
+    if processes.local_size > n_gpus:
+        raise NoGPU(
+            f'{processes.local_size} processes on this machine, but torch finds {n_gpus} GPUs; ask the scheduler for as '
+            'many (#SBATCH --gres=gpu:N), or start fewer processes'
+        )
+    return 'gpu'
 
 
 def _as_it_is(batch):

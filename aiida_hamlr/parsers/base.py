@@ -9,7 +9,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_hamlr.calculations.base import HamlrCalculation
-from aiida_hamlr.parsers.raw import EXIT_LABELS, find_reason, parse_summary
+from aiida_hamlr.parsers.raw import SIGNALLED, find_exit_label, find_reason, parse_summary
 
 __all__ = ('HamlrParser',)
 
@@ -64,13 +64,14 @@ class HamlrParser(Parser):
         status = int(text) if text is not None and text.strip().isdigit() else None
         if status == 0:
             return None
-        reason = self.reason
-        if status in EXIT_LABELS:
-            self.logger.error(reason)
-            return getattr(self.exit_codes, EXIT_LABELS[status]).format(reason=reason)
-        # The scheduler ended the job: it knows why (wall-time, memory, node failure) better than what is left of it.
-        if self.node.exit_status is not None:
+        stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
+        label, reason = find_exit_label(status, stderr), find_reason(stderr)
+        # What the scheduler ended left no status, or that of a signal: it knows why (wall-time, memory, node failure).
+        if self.node.exit_status is not None and (label is None or (status or 0) > SIGNALLED):
             return ExitCode(self.node.exit_status, self.node.exit_message)
+        if label is not None:
+            self.logger.error(reason)
+            return getattr(self.exit_codes, label).format(reason=reason)
         return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(
             status='unknown' if status is None else status, reason=reason
         )

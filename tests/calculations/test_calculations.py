@@ -292,26 +292,75 @@ def test_cleaned_potential_is_no_cache(make_finished, localhost):
     assert not calculation.is_valid_cache(node)
 
 
-def test_slurm_script(make_inputs, hamlr_code, monkeypatch, tmp_path):
-    """The lines that ask for a GPU come to the head of the job script."""
-    from aiida.engine import run
-
-    computer = orm.Computer(
+@pytest.fixture
+def slurm_computer(tmp_path):
+    """Return a computer with SLURM whose jobs are only written."""
+    created, computer = orm.Computer.collection.get_or_create(
         label='cluster',
         hostname='localhost',
         transport_type='core.local',
         scheduler_type='core.slurm',
         workdir=str(tmp_path),
-    ).store()
-    computer.set_default_mpiprocs_per_machine(1)
-    code = orm.InstalledCode(computer=computer, filepath_executable='/opt/hamlr', label='hamlr').store()
+    )
+    if created:
+        computer.store().set_default_mpiprocs_per_machine(32)
+    return computer
+
+
+@pytest.fixture
+def slurm_script(slurm_computer, monkeypatch, tmp_path):
+    """Return a function that writes the job script of a calculation with its code on the cluster."""
+    from aiida.engine import run
+
+    code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', label='hamlr').store()
     monkeypatch.chdir(tmp_path)
-    options = {**OPTIONS['options'], 'custom_scheduler_commands': '#SBATCH --gres=gpu:1', 'queue_name': 'gpu'}
-    metadata = {'options': options, 'dry_run': True, 'store_provenance': False}
-    run(CalculationFactory('hamlr.train'), **{**make_inputs('hamlr.train'), 'code': code, 'metadata': metadata})
-    script = next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
-    head, body = script.split("'/opt/hamlr' 'train' 'train.yaml'")
-    assert '#SBATCH --gres=gpu:1' in head
-    assert '#SBATCH --partition=gpu' in head
-    assert 'mpirun' not in head
-    assert body.split() == ['>', "'hamlr.out'", 'echo', '$?', '>', 'hamlr.status']
+
+    def write(name, inputs, **options):
+        metadata = {'options': {'max_wallclock_seconds': 1000, **options}, 'dry_run': True, 'store_provenance': False}
+        run(CalculationFactory(name), **{**inputs, 'code': code, 'metadata': metadata})
+        return next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+
+    return write
+
+
+def test_slurm_script_of_one_machine(make_inputs, slurm_script, file_regression):
+    """The lines that ask for GPUs come to the head, the processes are those of torchrun and not of MPI."""
+    script = slurm_script(
+        'hamlr.train',
+        {**make_inputs('hamlr.train'), 'processes': orm.Int(4)},
+        resources={'num_machines': 1, 'num_mpiprocs_per_machine': 1, 'num_cores_per_mpiproc': 16},
+        custom_scheduler_commands='#SBATCH --gres=gpu:4',
+        queue_name='gpu',
+    )
+    file_regression.check(script, extension='.sh')
+
+
+def test_slurm_script_of_several_machines(make_inputs, slurm_script, file_regression):
+    """The first machine is where all meet; the executable starts itself on the others."""
+    script = slurm_script(
+        'hamlr.train',
+        {**make_inputs('hamlr.train'), 'processes': orm.Int(4)},
+        resources={'num_machines': 2, 'num_mpiprocs_per_machine': 4},
+        custom_scheduler_commands='#SBATCH --gres=gpu:4',
+    )
+    file_regression.check(script, extension='.sh')
+
+
+def test_training_on_too_many_machines(make_inputs):
+    """Without SLURM nobody starts the processes on the other machines; none or fewer processes make no sense."""
+    inputs = make_inputs('hamlr.train')
+    options = {'resources': {'num_machines': 2, 'num_mpiprocs_per_machine': 1}}
+    message = problem('hamlr.train', {**inputs, 'metadata': {'options': options}})
+    assert 'asks for 2 machines' in message and 'core.direct' in message
+    assert 'must be positive' in problem('hamlr.train', {**inputs, 'processes': orm.Int(0)})
+
+
+@pytest.mark.parametrize('name', ['hamlr.train', 'hamlr.predict'])
+def test_mpi_would_start_copies(make_inputs, slurm_computer, name):
+    """Thirty-two of the executable would write the same files."""
+    inputs = make_inputs(name)
+    code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', with_mpi=True).store()
+    metadata = {'options': {'resources': {'num_machines': 1}}}
+    assert '32 of them would do the same' in problem(name, {**inputs, 'code': code, 'metadata': metadata})
+    metadata = {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}}
+    assert problem(name, {**inputs, 'code': code, 'metadata': metadata}) is None
