@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.daemon)
             item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope='package')

@@ -41,7 +41,7 @@ def test_pipeline(started_daemon_client, submit_and_await, pw_code, hamlr_code, 
     options = builder.reference.scf.pw.metadata.options
     options.resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 2}
     options.withmpi = True
-    node = submit_and_await(builder, timeout=400)
+    node = submit_and_await(builder, timeout=1500)
     assert node.is_finished_ok, node.exit_message
     assert 0 < node.outputs.comparison.a.get_dict()['mae_meV'] < 50
     jobs = [called for called in node.called_descendants if isinstance(called, orm.CalcJobNode)]
