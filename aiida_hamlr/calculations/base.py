@@ -130,9 +130,25 @@ class HamlrCalculation(CalcJob):
         )
         spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
         spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
-        spec.exit_code(431, 'ERROR_NO_GPU', message='The job asked for a GPU and saw none, or too few: {reason}')
-        spec.exit_code(432, 'ERROR_KILLED', message='The executable was killed, and not by the scheduler: {reason}')
-        spec.exit_code(433, 'ERROR_DISK_FULL', message='There is no space left on the disk of the computer: {reason}')
+        # What the computer did once it need not do again.
+        spec.exit_code(
+            431,
+            'ERROR_NO_GPU',
+            message='The job asked for a GPU and saw none, or too few: {reason}',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            432,
+            'ERROR_KILLED',
+            message='The executable was killed, and the scheduler does not say why: {reason}',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            433,
+            'ERROR_DISK_FULL',
+            message='There is no space left on the disk of the computer: {reason}',
+            invalidates_cache=True,
+        )
 
     @classmethod
     def validate_inputs(cls, inputs, _) -> str | None:

@@ -18,6 +18,9 @@ __all__ = ('TrainCalculation',)
 BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
 
 
+#: Checkpoints to go on from, and their files.
+CHECKPOINTS = {'last': 'last.ckpt', 'best': 'best.ckpt'}
+
 #: Where the machines of a job find each other; `hamlr` starts itself on all of them.
 _RENDEZVOUS = 'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
 
@@ -44,6 +47,31 @@ def validate_parameters(value, _) -> str | None:
         _Parameters.model_validate(parameters)
     except ValidationError as error:
         return describe(error.errors()[0], _Parameters)
+    return None
+
+
+def validate_dataset(value, _) -> str | None:
+    """Return why a network cannot learn from the dataset, or nothing."""
+    if value is None:
+        return None
+    query = orm.QueryBuilder().append(
+        HamiltonianData,
+        filters={'uuid': {'in': [uuid for part in SPLITS for uuid in value.get_uuids(part)]}, 'attributes.n_spin': 2},
+        project='id',
+    )
+    polarised = query.first(flat=True)
+    if polarised is None:
+        return None
+    return (
+        f'{query.count()} Hamiltonians of the dataset are spin-polarised (as node {polarised}), which the network does '
+        'not learn; make a dataset without them'
+    )
+
+
+def validate_checkpoint(value, _) -> str | None:
+    """Return what is wrong with the name of the checkpoint, or nothing."""
+    if value is not None and value.value not in CHECKPOINTS:
+        return f'`checkpoint` is {value.value!r}; it can be {" or ".join(CHECKPOINTS)}'
     return None
 
 
@@ -85,7 +113,12 @@ class TrainCalculation(HamlrCalculation):
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input('dataset', valid_type=DatasetData, help='The Hamiltonians and how they are split.')
+        spec.input(
+            'dataset',
+            valid_type=DatasetData,
+            validator=validate_dataset,
+            help='The Hamiltonians and how they are split.',
+        )
         spec.input(
             'parameters',
             valid_type=orm.Dict,
@@ -106,7 +139,14 @@ class TrainCalculation(HamlrCalculation):
             'parent_folder',
             valid_type=orm.RemoteData,
             required=False,
-            help='Remote folder of a training that stopped: go on from its last checkpoint.',
+            help='Remote folder of a training that stopped: go on from its checkpoint.',
+        )
+        spec.input(
+            'checkpoint',
+            valid_type=orm.Str,
+            required=False,
+            validator=validate_checkpoint,
+            help='With `parent_folder`: go on from its `last` checkpoint (default) or from the `best` in validation.',
         )
         spec.output('model', valid_type=ModelData, required=False, help='The best model that the training found.')
         spec.output(
@@ -160,11 +200,16 @@ class TrainCalculation(HamlrCalculation):
         if 'parent_folder' in self.inputs:
             parent = self.inputs.parent_folder
             # Copies, for the training goes on writing to them.
-            calc_info.remote_copy_list = [
-                (parent.computer.uuid, f'{parent.get_remote_path()}/{output}/{name}', f'{output}/{name}')
-                for name in ('checkpoints', 'metrics.csv')
-            ]
+            copies = {'checkpoints': 'checkpoints', 'metrics.csv': 'metrics.csv'}
             folder.get_subfolder(output, create=True)
+            if 'checkpoint' in self.inputs and self.inputs.checkpoint.value == 'best':
+                best = f'checkpoints/{CHECKPOINTS["best"]}'
+                copies = {f'checkpoints/{CHECKPOINTS["last"]}': best, best: best, 'metrics.csv': 'metrics.csv'}
+                folder.get_subfolder(f'{output}/checkpoints', create=True)
+            calc_info.remote_copy_list = [
+                (parent.computer.uuid, f'{parent.get_remote_path()}/{output}/{source}', f'{output}/{target}')
+                for target, source in copies.items()
+            ]
         calc_info.retrieve_list += [(f'{output}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, 'metrics.csv')]
         calc_info.retrieve_temporary_list = [(f'{output}/model', '.', 1)]
         return calc_info

@@ -1,6 +1,5 @@
 """`aiida-hamlr launch`: start work chains."""
 
-import warnings
 from pathlib import Path
 
 import click
@@ -44,7 +43,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
             structure,
             protocol=protocol,
             overrides=_with_family(options.load_overrides(overrides), pseudo_family),
-            options=options.job_options(**job),
+            options=options.job_options(pw, **job),
             basis=basis,
             pp_code=pp,
         )
@@ -105,7 +104,7 @@ def launch_dataset(
         group=group,
         protocol=protocol,
         overrides=content,
-        options=options.job_options(**job),
+        options=options.job_options(pw, **job),
         basis=basis,
         pp_code=pp,
     )
@@ -115,9 +114,15 @@ def launch_dataset(
 
 @cmd_launch.command('train')
 @click.argument('dataset', type=types.DataParamType(sub_classes=('aiida.data:hamlr.dataset',)))
+@click.option(
+    '-g',
+    '--gpus',
+    type=click.IntRange(min=1),
+    help='GPUs on each node, with a process for each. SLURM is asked for them.',
+)
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @decorators.with_dbenv()
-def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job):
+def launch_train(dataset, gpus, hamlr, protocol, overrides, seed, clean_workdir, **job):
     """Train a network on DATASET."""
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
@@ -128,8 +133,9 @@ def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job
         dataset,
         protocol=protocol,
         overrides=options.load_overrides(overrides),
-        options=options.job_options(**job),
+        options=options.job_options(hamlr, **job),
         seed=seed,
+        gpus=gpus,
     )
     _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
@@ -152,7 +158,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
         options.load_structures(structures),
         protocol=protocol,
         overrides=options.load_overrides(overrides),
-        options=options.job_options(**job),
+        options=options.job_options(hamlr, **job),
     )
     _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
@@ -214,7 +220,7 @@ def launch_pipeline(
         {name: options.load_structures(part) for name, part in parts.items() if part},
         protocol=protocol,
         overrides=content,
-        options=options.job_options(**job),
+        options=options.job_options(pw, **job),
         basis=basis,
         pp_code=pp,
     )
@@ -240,11 +246,8 @@ def _with_family(overrides: dict, family: str | None) -> dict:
 def _build(process_class, *args, **kwargs):
     """Return the builder; what is wrong with the arguments becomes one line."""
     try:
-        with warnings.catch_warnings():
-            # A misspelt key would change nothing, and long work would start without it.
-            warnings.filterwarnings('error', message='Found unrecognised key in overrides')
-            return process_class.get_builder_from_protocol(*args, **kwargs)
-    except (ValueError, UserWarning) as error:
+        return process_class.get_builder_from_protocol(*args, **kwargs)
+    except ValueError as error:
         echo.echo_critical(' '.join(str(error).split()))
 
 

@@ -173,7 +173,7 @@ def h0(structure, basis_folder, pseudos, ecutrho, output):
     '--machines',
     type=click.IntRange(1),
     default=1,
-    help='Machines of a SLURM job; MASTER_ADDR names the first of them.',
+    help='Machines of a SLURM job; MASTER_ADDR names the first.',
 )
 @click.pass_context
 def train(context, config, processes, machines):

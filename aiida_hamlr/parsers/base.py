@@ -65,16 +65,18 @@ class HamlrParser(Parser):
         if status == 0:
             return None
         stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
+        if status is None and self.node.is_imported:
+            # The outputs say how it ended.
+            return None
         label, reason = find_exit_label(status, stderr), find_reason(stderr)
         # What the scheduler ended left no status, or that of a signal: it knows why (wall-time, memory, node failure).
-        if self.node.exit_status is not None and (label is None or (status or 0) > SIGNALLED):
+        unclear = label is None or label == 'ERROR_KILLED' or (status or 0) > SIGNALLED
+        if self.node.exit_status is not None and unclear:
             return ExitCode(self.node.exit_status, self.node.exit_message)
         if label is not None:
             self.logger.error(reason)
             return getattr(self.exit_codes, label).format(reason=reason)
-        return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(
-            status='unknown' if status is None else status, reason=reason
-        )
+        return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(status=status, reason=reason)
 
     def _parse_summary(self) -> tuple[dict | None, ExitCode | None]:
         text = self._read(HamlrCalculation._SUMMARY_FILENAME)

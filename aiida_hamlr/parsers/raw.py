@@ -39,9 +39,9 @@ def find_exit_label(status: int | None, stderr: str) -> str | None:
     """
     if status == SIGNALLED + signal.SIGKILL and any(words in stderr for words in OUT_OF_MEMORY):
         return 'ERROR_OUT_OF_MEMORY'
-    # The status may have had no place either.
-    if status is None and NO_SPACE in stderr:
-        return 'ERROR_DISK_FULL'
+    if status is None:
+        # The status may have had no place either; else the whole job script was killed.
+        return 'ERROR_DISK_FULL' if NO_SPACE in stderr else 'ERROR_KILLED'
     return EXIT_LABELS.get(status)
 
 

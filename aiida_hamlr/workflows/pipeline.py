@@ -7,7 +7,6 @@ from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
@@ -17,7 +16,7 @@ from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
-from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, clean_called_folders, get_protocol_path
 
 __all__ = ('PipelineWorkChain',)
 
@@ -56,7 +55,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}), to_learn=True)
 
 
-class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StrictProtocolMixin, WorkChain):
     """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
 
     @classmethod

@@ -8,7 +8,6 @@ from aiida.engine import ToContext, WorkChain, append_, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.potential import PotentialCalculation
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
@@ -22,6 +21,7 @@ from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.utils import (
+    StrictProtocolMixin,
     clean_called_folders,
     count_bands,
     get_protocol_path,
@@ -62,7 +62,7 @@ def validate_inputs(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ProtocolMixin, WorkChain):
+class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin, WorkChain):
     """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
 
     #: A finished pw.x run whose files are gone is repeated so many times.
@@ -208,7 +208,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ProtocolMixin, WorkC
 
         def job_options(name, code):
             return recursive_options(
-                inputs.get(name, {}), options, code.computer.scheduler_type, cls.set_default_resources
+                inputs.get(name, {}), options, code, cls.set_default_resources, mpi=name == 'potential'
             )
 
         builder = cls.get_builder()

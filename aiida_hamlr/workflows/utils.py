@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from math import ceil
 from pathlib import Path
 
 from aiida import orm
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin, recursive_merge
+from plumpy import PortNamespace
 
-__all__ = ('clean_called_folders', 'count_bands', 'get_protocol_path', 'is_usable', 'recursive_options')
+from aiida_hamlr.jobs.config import describe_unknown_key
+
+__all__ = (
+    'StrictProtocolMixin',
+    'check_keys',
+    'clean_called_folders',
+    'count_bands',
+    'count_tasks',
+    'get_protocol_path',
+    'is_usable',
+    'recursive_options',
+    'request_gpus',
+)
+
+
+class StrictProtocolMixin(ProtocolMixin):
+    """Protocols whose overrides may hold nothing that the work chain does not know."""
+
+    @classmethod
+    def _validate_override_keys(cls, overrides):
+        check_keys(overrides, cls.spec().inputs, cls._load_protocol_file()['meta_inputs_schema'] or {})
+
+
+def check_keys(inputs: Mapping, namespace: PortNamespace, others: Mapping | None = None, where: str = 'overrides'):
+    """Check that inputs are those of a namespace.
+
+    :param inputs: nested inputs.
+    :param namespace: the input ports of a process.
+    :param others: further keys that are known, nested as the inputs.
+    :param where: what errors call the inputs.
+    :raises ValueError: if there is another; the message names it and the nearest known one.
+    """
+    if namespace.dynamic and not len(namespace):
+        return
+    others = others or {}
+    known = set(namespace) | set(others)
+    for key, value in inputs.items():
+        if key not in known:
+            raise ValueError(describe_unknown_key(key, where, known))
+        port, more = namespace.get(key), others.get(key)
+        if isinstance(value, Mapping) and (isinstance(port, PortNamespace) or more):
+            check_keys(value, port or PortNamespace(dynamic=False), more, f'{where}.{key}')
 
 
 def get_protocol_path(name: str) -> Path:
@@ -16,12 +60,38 @@ def get_protocol_path(name: str) -> Path:
     return Path(str(resources.files('aiida_hamlr.workflows.protocols') / name))
 
 
-def recursive_options(inputs: dict, options: dict | None, scheduler_type: str, set_default_resources) -> dict:
-    """Return the options of a job: those of the protocol, overridden by those of the user."""
-    from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
+def recursive_options(
+    inputs: dict, options: dict | None, code: orm.AbstractCode, set_default_resources, mpi: bool = True
+) -> dict:
+    """Return the options of a job: those of the protocol and its overrides, overridden by those that all jobs share.
 
-    merged = recursive_merge(inputs.get('metadata', {}).get('options', {}), options or {})
-    return set_default_resources(merged, scheduler_type)
+    :param code: what it runs; if it is set up with or without MPI, the shared options have no say in it.
+    :param mpi: whether what it runs is an MPI program; if not, the shared options cannot make it one.
+    """
+    shared = dict(options or {})
+    if code.with_mpi is not None or (not mpi and shared.get('withmpi')):
+        shared.pop('withmpi', None)
+    merged = recursive_merge(inputs.get('metadata', {}).get('options', {}), shared)
+    return set_default_resources(merged, code.computer.scheduler_type)
+
+
+def count_tasks(resources: Mapping) -> int:
+    """Return how many tasks on each machine resources ask for by themselves, without the default of a computer."""
+    n_machines = resources.get('num_machines', 1)
+    return resources.get('num_mpiprocs_per_machine', resources.get('tot_num_mpiprocs', n_machines) // n_machines)
+
+
+def request_gpus(options: dict, gpus: int, scheduler_type: str) -> dict:
+    """Return the options of a job with lines for SLURM that ask for GPUs on each machine, unless they have some.
+
+    :raises ValueError: if the number is not positive.
+    """
+    if gpus < 1:
+        raise ValueError(f'`gpus` must be positive, not {gpus}')
+    lines = options.get('custom_scheduler_commands', '')
+    if scheduler_type != 'core.slurm' or 'gpu' in lines.lower():
+        return options
+    return {**options, 'custom_scheduler_commands': f'{lines}\n#SBATCH --gres=gpu:{gpus}'.lstrip('\n')}
 
 
 def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:

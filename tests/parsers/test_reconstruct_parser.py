@@ -66,7 +66,7 @@ def test_disk_without_place_for_the_status(parse):
 def test_killed_without_a_word(parse):
     """A job that left nothing failed."""
     _, node = parse('hamlr.reconstruct', {})
-    assert node.exit_status == CODES.ERROR_EXECUTABLE_FAILED.status
+    assert node.exit_status == CODES.ERROR_KILLED.status
 
 
 def test_output_missing(parse):

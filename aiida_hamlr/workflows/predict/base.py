@@ -5,16 +5,15 @@ from __future__ import annotations
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.predict import PredictCalculation
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
 
 
-class PredictBaseWorkChain(PlaysPausedMixin, ProtocolMixin, BaseRestartWorkChain):
+class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
     """Predict the Hamiltonians of structures; run again if the compute node failed."""
 
     _process_class = PredictCalculation
@@ -63,9 +62,7 @@ class PredictBaseWorkChain(PlaysPausedMixin, ProtocolMixin, BaseRestartWorkChain
         builder.predict.code = code
         builder.predict.parameters = orm.Dict(inputs['predict']['parameters'])
         builder.predict.metadata = {
-            'options': recursive_options(
-                inputs['predict'], options, code.computer.scheduler_type, cls.set_default_resources
-            )
+            'options': recursive_options(inputs['predict'], options, code, cls.set_default_resources, mpi=False)
         }
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.max_iterations = orm.Int(inputs['max_iterations'])
