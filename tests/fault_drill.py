@@ -153,7 +153,7 @@ class Drill:
 
     # What runs while a fault is caused.
 
-    def submit_dataset(self, count: int = 4, structures=None, codes=None, **inputs) -> orm.WorkChainNode:
+    def submit_dataset(self, count: int = 3, structures=None, codes=None, **inputs) -> orm.WorkChainNode:
         """Submit the references of rattled AlAs, that no other fault has asked for."""
         if structures is None:
             structures = {f's{index}': self.make_structure() for index in range(count)}
@@ -210,7 +210,9 @@ class Drill:
             options={'max_wallclock_seconds': walltime},
         )
         node = submit(builder)
-        wait_until(lambda: self._find_checkpoint(node), 'there is a checkpoint', PATIENCE)
+        wait_until(lambda: node.is_terminated or self._find_checkpoint(node), 'there is a checkpoint', PATIENCE)
+        if node.is_terminated:
+            raise RuntimeError(f'the training ended before the fault: {node.exit_message}')
         return node
 
     @staticmethod
@@ -266,7 +268,7 @@ class Drill:
 
     def exceed_walltime(self) -> orm.WorkChainNode:
         """A training that hangs cannot stop in order before its wall-time is over: SLURM ends it."""
-        node = self.submit_training(walltime=60)
+        node = self.submit_training(walltime=120)
         self.signal_training(signal.SIGSTOP)
         return node
 
