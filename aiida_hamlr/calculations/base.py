@@ -8,6 +8,8 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida_quantumespresso.calculations.base import CalcJob
 
+from aiida_hamlr.calculations.storage import find_storage_problem
+
 __all__ = (
     'HamlrCalculation',
     'define_withmpi',
@@ -74,6 +76,8 @@ class HamlrCalculation(CalcJob):
     #: The shell writes the exit status of the executable here: AiiDA does not know it.
     _STATUS_FILENAME = 'hamlr.status'
     _REMOTE_FOLDERS: tuple[str, ...] = ()
+    #: Hamiltonian files, relative to the folder of the job, that can stay on the computer.
+    _STASHED: tuple[str, ...] = ()
 
     @classmethod
     def define(cls, spec):
@@ -109,7 +113,11 @@ class HamlrCalculation(CalcJob):
     @classmethod
     def validate_inputs(cls, inputs, _) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
-        return find_withmpi_problem(inputs) or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+        return (
+            find_withmpi_problem(inputs)
+            or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+            or find_storage_problem(inputs, cls._STASHED)
+        )
 
     def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
         """Return the description of a job that runs the executable once for each list of parameters."""

@@ -6,6 +6,7 @@ from aiida import orm
 from pydantic import ValidationError
 
 from aiida_hamlr.calculations.base import HamlrCalculation, is_valid_remote_cache
+from aiida_hamlr.calculations.storage import find_remote_data_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
@@ -86,6 +87,14 @@ class TrainCalculation(HamlrCalculation):
         )
 
     @classmethod
+    def validate_inputs(cls, inputs, namespace) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        problem = super().validate_inputs(inputs, namespace)
+        if problem is not None or 'dataset' not in inputs:
+            return problem
+        return find_remote_data_problem(inputs['dataset'].get_remote(), inputs.get('code'))
+
+    @classmethod
     def is_valid_cache(cls, node) -> bool:
         """Return whether a job may stand in for one with the same inputs: if it stopped early, with its checkpoint."""
         return super().is_valid_cache(node) and (node.is_finished_ok or is_valid_remote_cache(node))
@@ -101,13 +110,17 @@ class TrainCalculation(HamlrCalculation):
         data = {}
         calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
         for part in SPLITS:
-            uuids = dataset.get_uuids(part)
-            if not uuids:
+            nodes = dataset.get_hamiltonians(part)
+            if not nodes:
                 continue
-            width = len(str(len(uuids) - 1))
-            for index, uuid in enumerate(uuids):
+            width = len(str(len(nodes) - 1))
+            for index, node in enumerate(nodes):
                 name = f'{part}/{index:0{width}d}.h5'
-                calc_info.local_copy_list.append((uuid, HamiltonianData.FILENAME, name))
+                if node.is_remote:
+                    path = node.base.attributes.get('remote_path')
+                    calc_info.remote_symlink_list.append((node.computer.uuid, path, name))
+                    continue
+                calc_info.local_copy_list.append((node.uuid, HamiltonianData.FILENAME, name))
                 calc_info.provenance_exclude_list.append(name)
             data[part] = [f'{part}/*.h5']
             folder.get_subfolder(part, create=True)

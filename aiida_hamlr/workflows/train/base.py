@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, if_, process_handler, while_
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.workflows.fetch import FetchStepsMixin
 from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
 
 __all__ = ('TrainBaseWorkChain',)
 
 
-class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
+class TrainBaseWorkChain(FetchStepsMixin, ProtocolMixin, BaseRestartWorkChain):
     """Train a network; resume from the checkpoint after wall-time, lower the learning rate after a divergence."""
 
     _process_class = TrainCalculation
@@ -28,8 +29,17 @@ class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         """Define the process specification."""
         super().define(spec)
         spec.expose_inputs(TrainCalculation, namespace='train')
+        # Hamiltonians on other computers, which the job would refuse, are fetched first.
+        validate = spec.inputs['train'].validator
+        spec.inputs['train'].validator = lambda inputs, port: validate(
+            {key: value for key, value in inputs.items() if key != 'dataset'}, port
+        )
+        cls.define_fetch(spec)
         spec.outline(
             cls.setup,
+            cls.inspect_data,
+            if_(cls.should_fetch)(cls.run_fetch, cls.inspect_fetch),
+            cls.use_data,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
@@ -79,6 +89,14 @@ class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         self.ctx.inputs = AttributeDict(self.exposed_inputs(TrainCalculation, 'train'))
         self.ctx.inputs.parameters = self.ctx.inputs.parameters.get_dict()
         self.ctx.divergences = 0
+
+    def data_target(self):
+        """Return the dataset, and the computer of the training."""
+        return self.inputs.train.dataset, self.inputs.train.code.computer
+
+    def use_data(self):
+        """Train on the dataset whose files are at hand."""
+        self.ctx.inputs.dataset = self.ctx.dataset
 
     def report_action(self, node, action: str):
         """Report a failure and what is done about it."""
