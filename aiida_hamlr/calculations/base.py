@@ -9,6 +9,8 @@ from aiida.common.folders import Folder
 from aiida.schedulers import JobResource
 from aiida_quantumespresso.calculations.base import CalcJob
 
+from aiida_hamlr.calculations.storage import find_storage_problem
+
 __all__ = (
     'HamlrCalculation',
     'define_withmpi',
@@ -49,13 +51,16 @@ def find_job_resource(inputs: dict) -> JobResource | None:
     return code.computer.get_scheduler().create_job_resource(**resources)
 
 
-def find_copies_problem(inputs: dict) -> str | None:
-    """Return that MPI would start the executable several times, or nothing."""
+def find_copies_problem(inputs: dict, on_each_machine: bool = False) -> str | None:
+    """Return that MPI would start the executable several times, or nothing.
+
+    :param on_each_machine: whether one on each machine is what should be started.
+    """
     resource = find_job_resource(inputs)
     if resource is None or not (inputs['metadata']['options'].get('withmpi') or inputs['code'].with_mpi):
         return None
     n_tasks = resource.get_tot_num_mpiprocs()
-    if n_tasks == 1:
+    if n_tasks == (getattr(resource, 'num_machines', 1) if on_each_machine else 1):
         return None
     return (
         f'`hamlr` is no MPI program: {n_tasks} of them would do the same; leave `metadata.options.withmpi` and the '
@@ -99,6 +104,10 @@ class HamlrCalculation(CalcJob):
     #: The shell writes the exit status of the executable here: AiiDA does not know it.
     _STATUS_FILENAME = 'hamlr.status'
     _REMOTE_FOLDERS: tuple[str, ...] = ()
+    #: Whether one executable on each machine work together.
+    _ON_EACH_MACHINE = False
+    #: Hamiltonian files, relative to the folder of the job, that can stay on the computer.
+    _STASHED: tuple[str, ...] = ()
 
     @classmethod
     def define(cls, spec):
@@ -155,8 +164,9 @@ class HamlrCalculation(CalcJob):
         """Return why the inputs do not fit together, or nothing."""
         return (
             find_withmpi_problem(inputs)
-            or find_copies_problem(inputs)
+            or find_copies_problem(inputs, cls._ON_EACH_MACHINE)
             or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+            or find_storage_problem(inputs, cls._STASHED)
         )
 
     def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
@@ -166,7 +176,8 @@ class HamlrCalculation(CalcJob):
         calc_info.codes_info = []
         for index, parameters in enumerate(cmdline_params):
             code_info = CodeInfo()
-            code_info.code_uuid = self.inputs.code.uuid
+            # What ran without AiiDA is imported without a code.
+            code_info.code_uuid = self.inputs.code.uuid if 'code' in self.inputs else None
             code_info.cmdline_params = parameters
             code_info.stdout_name = options.output_filename if index == 0 else f'{index}.{options.output_filename}'
             calc_info.codes_info.append(code_info)

@@ -6,6 +6,7 @@ from aiida import orm
 from pydantic import ValidationError
 
 from aiida_hamlr.calculations.base import HamlrCalculation, find_job_resource, is_valid_remote_cache
+from aiida_hamlr.calculations.storage import find_remote_data_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
@@ -105,6 +106,7 @@ class TrainCalculation(HamlrCalculation):
     _COMMAND = 'train'
     _CONFIG_FILENAME = 'train.yaml'
     _REMOTE_FOLDERS = ('parent_folder',)
+    _ON_EACH_MACHINE = True
     _OUTPUT_SUBFOLDER = 'run'
     #: A training stops by itself this fraction of its wall-time before the scheduler would end it.
     _WALLTIME_FRACTION = 0.95
@@ -164,7 +166,10 @@ class TrainCalculation(HamlrCalculation):
     @classmethod
     def validate_inputs(cls, inputs, namespace) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
-        return super().validate_inputs(inputs, namespace) or find_machines_problem(inputs)
+        problem = super().validate_inputs(inputs, namespace) or find_machines_problem(inputs)
+        if problem is not None or 'dataset' not in inputs:
+            return problem
+        return find_remote_data_problem(inputs['dataset'].get_remote(), inputs.get('code'))
 
     @classmethod
     def is_valid_cache(cls, node) -> bool:
@@ -184,13 +189,17 @@ class TrainCalculation(HamlrCalculation):
         if self._n_machines > 1:
             calc_info.prepend_text = _RENDEZVOUS
         for part in SPLITS:
-            uuids = dataset.get_uuids(part)
-            if not uuids:
+            nodes = dataset.get_hamiltonians(part)
+            if not nodes:
                 continue
-            width = len(str(len(uuids) - 1))
-            for index, uuid in enumerate(uuids):
+            width = len(str(len(nodes) - 1))
+            for index, node in enumerate(nodes):
                 name = f'{part}/{index:0{width}d}.h5'
-                calc_info.local_copy_list.append((uuid, HamiltonianData.FILENAME, name))
+                if node.is_remote:
+                    path = node.base.attributes.get('remote_path')
+                    calc_info.remote_symlink_list.append((node.computer.uuid, path, name))
+                    continue
+                calc_info.local_copy_list.append((node.uuid, HamiltonianData.FILENAME, name))
                 calc_info.provenance_exclude_list.append(name)
             data[part] = [f'{part}/*.h5']
             folder.get_subfolder(part, create=True)

@@ -192,12 +192,12 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
         first.attributes.get('functional'),
         first.attributes.get('gauge'),
         first.attributes.get('ecutrho_Ry'),
-        joint_hash(hashes),
+        hash_of_data(hashes),
         found,
     )
 
 
-def joint_hash(hashes: Sequence[str]) -> str:
+def hash_of_data(hashes: Sequence[str]) -> str:
     """sha256 of files from those of their contents, in whatever order."""
     return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
 

@@ -92,7 +92,8 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
-            help='Whether to clean the remote folders of all jobs at the end.',
+            help='Whether to clean the remote folders: of a reference as soon as it has its Hamiltonian, of training '
+            'and prediction at the end. What failed is left to be looked at.',
         )
         cls.define_references(spec)
         spec.expose_inputs(

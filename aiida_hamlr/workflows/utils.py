@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from math import ceil
 from pathlib import Path
@@ -11,6 +11,7 @@ from aiida import orm
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin, recursive_merge
 from plumpy import PortNamespace
 
+from aiida_hamlr.data.remote import CONNECTION_ERRORS
 from aiida_hamlr.jobs.config import describe_unknown_key
 
 __all__ = (
@@ -115,30 +116,48 @@ def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_em
     return ceil((sum(electrons) + excess) / 2 - 1e-6) + n_empty
 
 
-def is_usable(folder: orm.RemoteData) -> bool:
-    """Return whether a remote folder still has its files."""
+def is_usable(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
+    """Return whether a remote folder still has its files.
+
+    :param needed: patterns of files, relative to the folder, that the next step reads.
+    """
     if folder.is_cleaned:
         return False
     # Only what the cache gave back can be old; a look at the computer costs a connection.
     creator = folder.creator
-    return creator is None or not creator.base.caching.is_created_from_cache or not folder.is_empty
+    if creator is None or not creator.base.caching.is_created_from_cache:
+        return True
+    try:
+        with folder.computer.get_transport() as transport:
+            return all(transport.glob(f'{folder.get_remote_path()}/{pattern}') for pattern in needed)
+    except CONNECTION_ERRORS:
+        return True  # Nothing is known; the next job tries until the connection is back.
 
 
-def clean_called_folders(node: orm.WorkChainNode) -> list[int]:
+def clean_called_folders(node: orm.WorkChainNode, also_failed: bool = False) -> list[int]:
     """Clean the remote folders of all calculation jobs that a work chain called; return the jobs' identifiers.
 
-    The jobs whose product is the folder itself can no longer stand in for new ones. Folders of jobs from the cache are
-    those of the earlier runs that these were taken from, and stay.
+    What a called process that failed left behind stays, to be looked at and gone on from. Folders of jobs from the
+    cache are those of the earlier runs that these were taken from, and stay. The jobs whose product is the folder
+    itself can no longer stand in for new ones.
+
+    :param also_failed: whether nothing of failed processes is needed any more, for another one did their work.
     """
     cleaned = []
-    for called in node.called_descendants:
-        if not isinstance(called, orm.CalcJobNode) or called.base.caching.is_created_from_cache:
+    for child in node.called:
+        if not (child.is_finished_ok or also_failed):
             continue
-        try:
-            called.outputs.remote_folder._clean()
-        except (OSError, KeyError, AttributeError):
-            continue
-        if called.process_type in ('aiida.calculations:quantumespresso.pw', 'aiida.calculations:hamlr.potential'):
-            called.base.caching.is_valid_cache = False
-        cleaned.append(called.pk)
+        for called in (child, *child.called_descendants):
+            if not isinstance(called, orm.CalcJobNode) or called.base.caching.is_created_from_cache:
+                continue
+            try:
+                folder = called.outputs.remote_folder
+                if folder.is_cleaned:
+                    continue
+                folder._clean()
+            except (*CONNECTION_ERRORS, KeyError, AttributeError):
+                continue
+            if called.process_type in ('aiida.calculations:quantumespresso.pw', 'aiida.calculations:hamlr.potential'):
+                called.base.caching.is_valid_cache = False
+            cleaned.append(called.pk)
     return cleaned

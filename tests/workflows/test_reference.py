@@ -71,15 +71,29 @@ def serialize(builder):
     return plain(builder._inputs(prune=True))
 
 
-def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family):
-    """A key that no input has is named."""
-    with pytest.warns(UserWarning, match='unrecognised key in overrides: scff'):
-        ReferenceWorkChain.get_builder_from_protocol(
-            pw_code,
-            hamlr_code,
-            structure,
-            overrides={'scf': {'pseudo_family': pseudo_family}, 'scff': {}},
-        )
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'scff': {}}, "unknown key 'scff' in overrides; did you mean 'scf'?"),
+        (
+            {'scf': {'pw': {'metadata': {'option': {}}}}},
+            "'option' in overrides.scf.pw.metadata; did you",
+        ),
+        (
+            {'scf': {'pw': {'parameters': {'SYSTEM': {'ecutwfcc': 30}}}}},
+            "'ecutwfcc' in SYSTEM; did you mean 'ecutwfc'",
+        ),
+        ({'scf': {'pw': {'parameters': {'SISTEM': {}}}}}, "'SISTEM' in parameters; did you mean 'SYSTEM'?"),
+        ({'scf': {'meta_parameters': {'conv_thr': 1}}}, "'conv_thr' in overrides.scf.meta_parameters"),
+        ({'generate_basis': {'parameters': {'sise': 'dzp'}}}, 'sise'),
+    ],
+)
+def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family, overrides, words):
+    """A key that no input has is named, wherever it is, with the nearest known one."""
+    overrides.setdefault('scf', {})['pseudo_family'] = pseudo_family
+    with pytest.raises(ValueError, match=words.split(';')[0]) as error:
+        ReferenceWorkChain.get_builder_from_protocol(pw_code, hamlr_code, structure, overrides=overrides)
+    assert words in str(error.value) and '\n' not in words
 
 
 @pytest.mark.parametrize(

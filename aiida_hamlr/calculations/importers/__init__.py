@@ -1,1 +1,1 @@
-"""Importers of jobs that ran outside AiiDA."""
+"""Importers of jobs that ran without AiiDA."""

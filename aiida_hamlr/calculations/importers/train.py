@@ -1,74 +1,61 @@
-"""Inputs of a training that ran outside AiiDA."""
+"""Importer of trainings that ran without AiiDA."""
 
 from __future__ import annotations
 
-import json
-import tempfile
 from pathlib import Path, PurePosixPath
 
-import yaml
 from aiida import orm
 from aiida.engine import CalcJobImporter
 
+from aiida_hamlr.calculations.importers.folder import open_folder
 from aiida_hamlr.calculations.train import BLOCKED, TrainCalculation
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.model import DESCRIPTION
 
 __all__ = ('TrainCalculationImporter',)
 
 
 class TrainCalculationImporter(CalcJobImporter):
-    """Reads the inputs of `hamlr train` from its folder: ``train.yaml`` and, beside it, the output ``run/``."""
+    """Make the inputs of a training from the folder where `hamlr train` ran, with its output in ``run/``."""
 
     @staticmethod
-    def parse_remote_data(remote_data: orm.RemoteData, **kwargs) -> dict:
-        """Return the inputs of the training.
+    def parse_remote_data(
+        remote_data: orm.RemoteData, config_filename: str = TrainCalculation._CONFIG_FILENAME, **kwargs
+    ) -> dict[str, orm.Node | dict]:
+        """Return the inputs by the configuration.
 
-        :param remote_data: the folder.
-        :param kwargs: ``dataset``, the node of the Hamiltonians that it learned from.
-        :raises ValueError: if the folder is not one of `hamlr train`, or the dataset is not the one of the training.
+        :param remote_data: the folder where `hamlr train` ran.
+        :param config_filename: the configuration in it.
+        :param kwargs: inputs that take the place of those found, and ``dataset``, the Hamiltonians that were learned.
+        :raises ValueError: if a file is missing, or the dataset is not the one of the training.
         """
-        dataset = kwargs.get('dataset')
+        dataset, output = kwargs.get('dataset'), TrainCalculation._OUTPUT_SUBFOLDER
         if not isinstance(dataset, DatasetData):
-            raise ValueError('give the `dataset` that the model was trained on; `create_dataset` makes one')
-        output = TrainCalculation._OUTPUT_SUBFOLDER
-        config = _read(remote_data, TrainCalculation._CONFIG_FILENAME, yaml.safe_load)
-        if PurePosixPath(str(config.get('output', output))).name != output:
-            raise ValueError(f'{TrainCalculation._CONFIG_FILENAME}: `output` must be {output}/, not {config["output"]}')
-        _check_dataset(dataset, _read(remote_data, f'{output}/model/model.json', json.loads))
+            raise ValueError('give the `dataset` that was learned; the calculation function `create_dataset` makes one')
+        with open_folder(remote_data) as folder:
+            config = folder.load_config(config_filename)
+            if PurePosixPath(str(config.get('output', output))) != PurePosixPath(output):
+                raise ValueError(
+                    f'{folder.path / config_filename}: output is {config["output"]!r}; rename it to {output}/ in this '
+                    'folder, and change the configuration'
+                )
+            _check_dataset(dataset, folder.fetch(f'{output}/model/{DESCRIPTION}').parent)
         training = dict(config.get('training') or {})
         seed = training.get('seed', 0)
         for key in BLOCKED['training']:
             training.pop(key, None)
-        return {
-            'dataset': dataset,
-            'parameters': orm.Dict({'model': dict(config.get('model') or {}), 'training': training}),
-            'seed': orm.Int(seed),
-        }
+        parameters = orm.Dict({'model': dict(config.get('model') or {}), 'training': training})
+        return {'parameters': parameters, 'seed': orm.Int(seed)} | kwargs
 
 
-def _read(remote_data: orm.RemoteData, name: str, load) -> dict:
-    """Return the content of a file in the folder."""
-    path = PurePosixPath(remote_data.get_remote_path()) / name
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        try:
-            with remote_data.get_authinfo().get_transport() as transport:
-                transport.getfile(str(path), str(copy))
-            content = load(copy.read_text(encoding='utf-8'))
-        except OSError as error:
-            raise ValueError(f'{path}: cannot be read; give the folder in which `hamlr train` ran') from error
-        except (ValueError, yaml.YAMLError) as error:
-            raise ValueError(f'{path}: damaged, or of something else') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: damaged, or of something else')
-    return content
-
-
-def _check_dataset(dataset: DatasetData, description: dict):
+def _check_dataset(dataset: DatasetData, model_folder: Path):
     """Check that a model learned from a dataset."""
-    from aiida_hamlr.model.data import Reference, joint_hash
+    # Imported here for they bring torch.
+    from aiida_hamlr.model.data import Reference, hash_of_data
+    from aiida_hamlr.model.files import read_description
 
+    description = read_description(model_folder)
     for part in SPLITS:
         n_there, n_learned = len(dataset.get_uuids(part)), len(description.get('split', {}).get(part, ()))
         if n_there != n_learned:
@@ -76,7 +63,8 @@ def _check_dataset(dataset: DatasetData, description: dict):
     hashes = []
     for part in SPLITS:
         for node in dataset.get_hamiltonians(part):
-            with node.base.repository.as_path(HamiltonianData.FILENAME) as path:
-                hashes.append(Reference.read(path).content_hash)
-    if joint_hash(hashes) != description.get('data_hash'):
+            path = model_folder / HamiltonianData.FILENAME
+            node.export(path)
+            hashes.append(Reference.read(path).content_hash)
+    if hash_of_data(hashes) != description.get('data_hash'):
         raise ValueError('the Hamiltonians of the dataset are not those that the model was trained on')

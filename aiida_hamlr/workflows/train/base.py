@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, if_, process_handler, while_
 
 from aiida_hamlr.calculations.train import CHECKPOINTS, TrainCalculation
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.monitors.training import DIVERGED, FLAT
+from aiida_hamlr.workflows.fetch import FetchStepsMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.utils import (
     StrictProtocolMixin,
@@ -24,7 +25,7 @@ __all__ = ('TrainBaseWorkChain',)
 CODES = TrainCalculation.exit_codes
 
 
-class TrainBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
+class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin, BaseRestartWorkChain):
     """Train a network; go on from checkpoints, and lower the learning rate or the batch where that helps."""
 
     _process_class = TrainCalculation
@@ -40,8 +41,17 @@ class TrainBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkC
         """Define the process specification."""
         super().define(spec)
         spec.expose_inputs(TrainCalculation, namespace='train')
+        # Hamiltonians on other computers, which the job would refuse, are fetched first.
+        validate = spec.inputs['train'].validator
+        spec.inputs['train'].validator = lambda inputs, port: validate(
+            {key: value for key, value in inputs.items() if key != 'dataset'}, port
+        )
+        cls.define_fetch(spec)
         spec.outline(
             cls.setup,
+            cls.inspect_data,
+            if_(cls.should_fetch)(cls.run_fetch, cls.inspect_fetch),
+            cls.use_data,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
@@ -113,6 +123,14 @@ class TrainBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkC
         self.ctx.divergences = self.ctx.kills = 0
         # Last epoch in the learning curve of the job before, if wall-time ended it.
         self.ctx.epoch = None
+
+    def data_target(self):
+        """Return the dataset, and the computer of the training."""
+        return self.inputs.train.dataset, self.inputs.train.code.computer
+
+    def use_data(self):
+        """Train on the dataset whose files are at hand."""
+        self.ctx.inputs.dataset = self.ctx.dataset
 
     def report_action(self, node, action: str):
         """Report a failure and what is done about it."""
@@ -201,7 +219,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkC
         """Clean the remote folders, if that was asked for; a training that failed keeps its checkpoints."""
         super(BaseRestartWorkChain, self).on_terminated()
         if self.inputs.clean_workdir.value and self.node.is_finished_ok:
-            cleaned = clean_called_folders(self.node)
+            cleaned = clean_called_folders(self.node, also_failed=True)
             if cleaned:
                 self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
 
