@@ -29,6 +29,7 @@ from aiida_hamlr.workflows.utils import (
     clean_called_folders,
     count_bands,
     get_protocol_path,
+    has_files,
     is_usable,
     recursive_options,
 )
@@ -141,9 +142,11 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         spec.outline(
             cls.setup,
             if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
-            while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
-            while_(cls.should_run_potential)(cls.run_potential, cls.inspect_potential),
-            while_(cls.should_run_reconstruct)(cls.run_reconstruct, cls.inspect_reconstruct),
+            while_(cls.should_run_reconstruct)(
+                while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
+                while_(cls.should_run_potential)(cls.run_potential, cls.inspect_potential),
+                if_(cls.has_potential)(cls.run_reconstruct, cls.inspect_reconstruct),
+            ),
             if_(cls.should_inspect_bands)(cls.inspect_bands),
         )
         spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
@@ -312,12 +315,21 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         self.ctx.repeats[step] += 1
         if self.ctx.repeats[step] > self._MAX_REPEATS:
             return False
-        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
+        self.report(f'the files of {node.process_label}<{node.pk}> are gone: running it again')
+        return True
+
+    def _go_back_to_scf(self) -> bool:
+        """Prepare to run pw.x again if its files are gone, and may be the reason of a failure; return whether to."""
+        node = self.ctx.scf[-1]
+        if has_files(node.outputs.remote_folder, SCF_FILES) or not self._repeat('scf', node):
+            return False
+        self.ctx.scf_is_done = False
+        self.ctx.potential_is_done = 'potential' not in self.inputs
         return True
 
     def should_run_potential(self) -> bool:
         """Return whether pp.x is to make the potential."""
-        return not self.ctx.potential_is_done
+        return self.ctx.scf_is_done and not self.ctx.potential_is_done
 
     def run_potential(self):
         """Run pp.x for the total local potential."""
@@ -335,13 +347,18 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         node = self.ctx.potential
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
+            return None if self._go_back_to_scf() else exit_code
         if is_usable(node.outputs.remote_folder, POTENTIAL_FILES):
             self.ctx.potential_is_done = True
             return None
         reason = 'its files are gone, also after it was repeated'
         exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
         return None if self._repeat('potential', node) else exit_code
+
+    def has_potential(self) -> bool:
+        """Return whether all is there for the reconstruction."""
+        return self.ctx.scf_is_done and self.ctx.potential_is_done
 
     def should_run_reconstruct(self) -> bool:
         """Return whether there is no Hamiltonian yet."""
@@ -370,7 +387,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         node = self.ctx.reconstruct
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
+            return None if self._go_back_to_scf() else exit_code
         hamiltonian = node.outputs.hamiltonian
         if node.base.caching.is_created_from_cache and find_gone([hamiltonian]):
             reason = 'its file is gone, also after it was repeated'

@@ -21,6 +21,7 @@ __all__ = (
     'count_bands',
     'count_tasks',
     'get_protocol_path',
+    'has_files',
     'is_usable',
     'recursive_options',
     'request_gpus',
@@ -125,8 +126,14 @@ def is_usable(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
         return False
     # Only what the cache gave back can be old; a look at the computer costs a connection.
     creator = folder.creator
-    if creator is None or not creator.base.caching.is_created_from_cache:
-        return True
+    return creator is None or not creator.base.caching.is_created_from_cache or has_files(folder, needed)
+
+
+def has_files(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
+    """Look whether a remote folder has files; if its computer cannot be reached, they count as being there.
+
+    :param needed: patterns of files, relative to the folder.
+    """
     try:
         with folder.computer.get_transport() as transport:
             return all(transport.glob(f'{folder.get_remote_path()}/{pattern}') for pattern in needed)

@@ -202,9 +202,9 @@ def capture(process):
 def make_scf(make_finished, make_remote, localhost):
     """Return a factory of finished pw.x work chains."""
 
-    def make(exit_status=0, converged=True):
+    def make(exit_status=0, converged=True, path='/scratch'):
         convergence = {'convergence_info': {'scf_conv': {'convergence_achieved': converged}}}
-        folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
+        folder = orm.RemoteData(computer=localhost, remote_path=str(path))
         outputs = {'output_parameters': orm.Dict(convergence), 'remote_folder': folder}
         return make_finished('workflows', 'quantumespresso.pw.base', exit_status, outputs)
 
@@ -291,10 +291,40 @@ def test_band_tolerance_of_the_overrides(pw_code, hamlr_code, structure, pseudo_
     assert builder.band_tolerance.value == 20.0
 
 
-def test_failed_steps(builder, instantiate, make_finished):
+@pytest.fixture
+def scf_folder(tmp_path):
+    """Return a folder with what the reconstruction reads of a pw.x run."""
+    save = tmp_path / 'scf/out/aiida.save'
+    save.mkdir(parents=True)
+    for name in ('data-file-schema.xml', 'charge-density.dat'):
+        (save / name).touch()
+    return tmp_path / 'scf'
+
+
+def test_deleted_scf(builder, instantiate, make_scf, make_finished, scf_folder):
+    """If the reconstruction fails and the files of pw.x are gone, pw.x runs again, once and without the cache."""
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf(path=scf_folder)]
+    assert process.inspect_scf() is None
+    assert process.has_potential()
+    (scf_folder / 'out/aiida.save/charge-density.dat').unlink()
+    process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='no such file')
+    assert process.inspect_reconstruct() is None
+    assert process.should_run_scf()
+    assert not process.has_potential()
+    submitted = capture(process)
+    process.run_scf()
+    assert submitted[0]['pw']['metadata']['disable_cache'] is True
+    process.ctx.scf = [make_scf(path=scf_folder)]
+    assert process.inspect_reconstruct().status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status
+
+
+def test_failed_steps(builder, instantiate, make_finished, make_scf, scf_folder):
     """Every step has its exit code."""
     process = instantiate(builder)
     process.setup()
+    process.ctx.scf = [make_scf(path=scf_folder)]
     process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320, message='no potential')
     exit_code = process.inspect_potential()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL.status
