@@ -101,6 +101,8 @@ class Drill:
         self.codes = make_codes(cluster.make_computer('drill'))
         self._seed = 0
         self._dataset: DatasetData | None = None
+        #: Runs whose files were deleted before anything came of them.
+        self._lost: set[int] = set()
 
     def run(self, fault: str) -> Result:
         """Cause a fault and say what became of the work chain."""
@@ -130,7 +132,7 @@ class Drill:
             if process.process_type == PW
             and process.is_finished_ok
             and not process.base.caching.is_created_from_cache
-            and not self._was_lost(process)
+            and process.pk not in self._lost
         )
         return Result(
             fault=FAULTS[fault].title,
@@ -145,11 +147,6 @@ class Drill:
             jobs=dict(Counter(node.process_type for node in processes if isinstance(node, orm.CalcJobNode))),
             seconds=seconds,
         )
-
-    @staticmethod
-    def _was_lost(process: orm.CalcJobNode) -> bool:
-        """Return whether the files of a finished job were deleted before anything came of them."""
-        return not Path(process.get_remote_workdir()).is_dir() and not process.outputs.remote_folder.is_cleaned
 
     # What runs while a fault is caused.
 
@@ -181,6 +178,8 @@ class Drill:
         )
         for name, value in inputs.items():
             builder[name] = value
+        if 'max_paused_seconds' in inputs:
+            builder.reference.max_paused_seconds = inputs['max_paused_seconds']
         return submit(builder)
 
     def make_structure(self, lattice_constant: float = 5.66) -> orm.StructureData:
@@ -313,7 +312,8 @@ class Drill:
     def fill_disk(self) -> orm.WorkChainNode:
         """The file system of the work directories is full, and stays so."""
         with self._mount_small() as (codes, fill, _):
-            node = self.submit_dataset(codes=codes)
+            # Killed as soon as the engine has given up, not after days.
+            node = self.submit_dataset(codes=codes, max_paused_seconds=0)
             self.wait_for_finished(node, RECONSTRUCT)
             fill()
             wait_until(lambda: node.is_terminated, 'the work chain ends', LIMIT, 0.5)
@@ -361,6 +361,7 @@ class Drill:
         self.wait_for_finished(node, PW)
         job = next(job for job in self.find_jobs(node, PW) if job.is_finished)
         subprocess.run(['rm', '-r', job.get_remote_workdir()], check=True)
+        self._lost.add(job.pk)
         return node
 
     def delete_training_folder(self) -> orm.WorkChainNode:
@@ -401,8 +402,6 @@ def main() -> int:
     parser.add_argument('--json', type=Path, help='where to write the results')
     arguments = parser.parse_args()
     results = []
-    # The daemons are ended also if the drill is.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     print(HEADER)
     with LoopbackCluster() as cluster, started_profile(cluster) as client:
         drill = Drill(cluster, client, make_pseudo_family(cluster))

@@ -376,6 +376,8 @@ def started_profile(cluster: LoopbackCluster, name: str = 'cluster') -> Iterator
     from aiida.manage.configuration import create_profile, get_config, load_profile
     from aiida.plugins import BrokerFactory
 
+    # The daemons are ended also if the script is.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with environment(cluster.environment):
         config = get_config(create=True)
         create_profile(
