@@ -96,11 +96,13 @@ def main() -> int:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--count', type=int, default=100, help='number of structures')
-    parser.add_argument('--window', type=int, default=4, help='references at a time')
+    parser.add_argument('--window', type=int, default=8, help='references at a time')
+    parser.add_argument('--interval', type=float, default=5.0, help='s between connections and looks at the queue')
     arguments = parser.parse_args()
     with LoopbackCluster() as cluster, started_profile(cluster, PROFILE) as client:
         family = make_pseudo_family(cluster, 12.0)
-        builder = make_builder(make_codes(cluster.make_computer()), family, arguments.count, arguments.window)
+        codes = make_codes(cluster.make_computer(interval=arguments.interval))
+        builder = make_builder(codes, family, arguments.count, arguments.window)
         meter, started = Meter(cluster, client), time.monotonic()
         before = meter.read()
         node = submit(builder)
@@ -116,6 +118,8 @@ def main() -> int:
         left = sorted(str(path.relative_to(cluster.work)) for path in cluster.work.rglob('*') if path.is_file())
         result = {
             'structures': arguments.count,
+            'window': arguments.window,
+            'interval_s': arguments.interval,
             'exit_status': node.exit_status,
             'references': references.count(),
             'wall_s': wall,

@@ -312,10 +312,11 @@ class LoopbackCluster:
         with psycopg.connect(**server) as connection:
             return connection.execute('SELECT pg_database_size(current_database())').fetchone()[0]
 
-    def make_computer(self, label: str = 'cluster', work: Path | None = None):
-        """Store the cluster as a computer of the loaded profile, polled without delay.
+    def make_computer(self, label: str = 'cluster', work: Path | None = None, interval: float = 0.0):
+        """Store the cluster as a computer of the loaded profile.
 
         :param work: where jobs run; by default a folder of the cluster.
+        :param interval: least time between two connections and two looks at the queue, s.
         """
         from aiida.orm import Computer
 
@@ -329,9 +330,9 @@ class LoopbackCluster:
         computer.set_mpirun_command(MPIRUN)
         computer.set_prepend_text(PREPEND_TEXT)
         computer.set_default_mpiprocs_per_machine(1)
-        computer.set_minimum_job_poll_interval(1.0)
+        computer.set_minimum_job_poll_interval(max(interval, 1.0))
         computer.store()
-        computer.configure(host=HOST_ALIAS, use_login_shell=False, safe_interval=0.0, backend='asyncssh')
+        computer.configure(host=HOST_ALIAS, use_login_shell=False, safe_interval=interval, backend='asyncssh')
         return computer
 
 
@@ -365,6 +366,9 @@ def start_daemon(client, workers: int = 2):
     from aiida.manage import get_manager
 
     if not client.is_daemon_running:
+        # A connection to the broker of an earlier daemon swallows what is submitted.
+        get_manager().reset_broker()
+        get_manager().reset_runner()
         client.start_daemon(number_workers=workers)
     wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', interval=0.2)
 
