@@ -123,7 +123,7 @@ def test_divergence(process, fail):
 
 def test_divergence_seen_by_the_monitor(process, fail):
     """A training that the monitor ended because it diverged is one that diverged; the next goes on as usual."""
-    message = 'the training was stopped by monitor: diverged: the last 3 validation errors are more than 10 times'
+    message = 'diverged: the last 3 validation errors are more than 10 times'
     assert fail('STOPPED_BY_MONITOR', 'last', 'best', message=message).status == 0
     assert goes_on(process, 'best')
     assert training(process)['learning_rate'] == pytest.approx(0.003)
@@ -133,7 +133,7 @@ def test_divergence_seen_by_the_monitor(process, fail):
 
 def test_flat(process, fail, model_node):
     """A training that learned nothing more is finished, with its model."""
-    message = 'the training was stopped by monitor: flat: since epoch 7 no validation error was below 2 meV'
+    message = 'flat: since epoch 7 no validation error was below 2 meV'
     model = model_node.clone()
     assert fail('STOPPED_BY_MONITOR', message=message, model=model).status == 0
     assert process.ctx.is_finished

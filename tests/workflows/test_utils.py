@@ -78,6 +78,9 @@ def test_what_failed_is_not_cleaned(make_job, tmp_path):
     make_job(work_chain, 'train', 'hamlr.train', 340)
     assert len(clean_called_folders(work_chain)) == 2
     assert sorted(path.parent.parent.name for path in tmp_path.glob('*/out/file')) == ['pw', 'reconstruct', 'train']
+    # Unless another one did their work.
+    assert len(clean_called_folders(work_chain, also_failed=True)) == 3
+    assert not list(tmp_path.glob('*/out/file'))
 
 
 def test_usable(make_job, tmp_path, monkeypatch):
