@@ -71,6 +71,21 @@ def test_builder(process):
     assert process.inputs.train.monitors.training['entry_point'] == 'hamlr.training'
 
 
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'trian': {}}, "unknown key 'trian' in overrides; did you mean 'train'"),
+        ({'train': {'metadata': {'options': {'queue': 'x'}}}}, "'queue' in overrides.train.metadata.options"),
+        ({'train': {'parameters': {'training': {'max_epoch': 3}}}}, "did you mean 'max_epochs'"),
+        ({'train': {'parameters': {'model': {'layer': 3}}}}, "did you mean 'layers'"),
+    ],
+)
+def test_unknown_override(hamlr_code, overrides, words):
+    """A misspelt key is named with the nearest known one, wherever it is."""
+    with pytest.raises(ValueError, match=words):
+        TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, 'fast', overrides, None, None)
+
+
 @pytest.mark.parametrize('label', ['ERROR_OUT_OF_WALLTIME', 'ERROR_SCHEDULER_OUT_OF_WALLTIME'])
 def test_walltime(process, fail, label):
     """After wall-time the training goes on from its checkpoint, by itself or as the scheduler left it."""
