@@ -86,7 +86,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     _check_split(files)
     _check_validation(settings, files)
     processes = Processes.of_environment()
-    accelerator = _accelerator(settings.device, processes)
+    accelerator = choose_accelerator(settings.device, processes)
     set_threads(settings.threads)
     # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
     kept: dict[str, Reference] = {}
@@ -268,8 +268,14 @@ def _fit(
     return module
 
 
-def _accelerator(device: Device, processes: Processes) -> str:
-    """What Lightning calls the device; every process on a machine needs a GPU of its own."""
+def choose_accelerator(device: Device, processes: Processes) -> str:
+    """What Lightning calls the device, 'cpu' or 'gpu'; every process on a machine needs a GPU of its own.
+
+    Raises
+    ------
+    NoGPU
+        If a GPU is asked for and there is none, or there are fewer than processes.
+    """
     if choose_device(device) == 'cpu':
         return 'cpu'
     n_gpus = torch.cuda.device_count()

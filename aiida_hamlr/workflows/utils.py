@@ -8,6 +8,7 @@ from math import ceil
 from pathlib import Path
 
 from aiida import orm
+from aiida.engine import CalcJob
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin, recursive_merge
 from plumpy import PortNamespace
 
@@ -69,8 +70,10 @@ def recursive_options(
 
     :param code: what it runs; if it is set up with or without MPI, the shared options have no say in it.
     :param mpi: whether what it runs is an MPI program; if not, the shared options cannot make it one.
+    :raises ValueError: if there is no such option.
     """
     shared = dict(options or {})
+    check_keys(shared, CalcJob.spec().inputs['metadata']['options'], where='options')
     if code.with_mpi is not None or (not mpi and shared.get('withmpi')):
         shared.pop('withmpi', None)
     merged = recursive_merge(inputs.get('metadata', {}).get('options', {}), shared)

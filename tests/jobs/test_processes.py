@@ -9,8 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from aiida_hamlr.errors import NoGPU
 from aiida_hamlr.jobs.processes import joint_status, run_processes
+from aiida_hamlr.model.processes import Processes
+from aiida_hamlr.model.training import choose_accelerator
 
 HAMLR = [sys.executable, '-m', 'aiida_hamlr.jobs.cli']
 TRAIN = """
@@ -63,6 +67,22 @@ def test_several_machines_need_a_job_on_them(monkeypatch):
     monkeypatch.delenv('MASTER_ADDR', raising=False)
     with pytest.raises(ValueError, match='MASTER_ADDR is not set'):
         run_processes(['train', 'train.yaml'], 1, 2)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_missing_gpu_has_a_status_of_its_own(write_config, hamlr):
+    result = hamlr('train', write_config(device='gpu'))
+    assert result.exit_code == 6
+    assert 'device is gpu, but torch finds no GPU' in result.stderr
+
+
+def test_more_processes_than_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    processes = Processes(rank=0, size=4, local_size=4, n_nodes=1)
+    with pytest.raises(NoGPU, match='4 processes on this machine, but torch finds 2 GPUs'):
+        choose_accelerator('auto', processes)
+    assert choose_accelerator('cpu', processes) == 'cpu'
 
 
 def test_bad_input_is_one_line(write_config):

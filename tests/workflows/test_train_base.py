@@ -71,6 +71,21 @@ def test_builder(process):
     assert process.inputs.train.monitors.training['entry_point'] == 'hamlr.training'
 
 
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'trian': {}}, "unknown key 'trian' in overrides; did you mean 'train'"),
+        ({'train': {'metadata': {'options': {'queue': 'x'}}}}, "'queue' in overrides.train.metadata.options"),
+        ({'train': {'parameters': {'training': {'max_epoch': 3}}}}, "did you mean 'max_epochs'"),
+        ({'train': {'parameters': {'model': {'layer': 3}}}}, "did you mean 'layers'"),
+    ],
+)
+def test_unknown_override(hamlr_code, overrides, words):
+    """A misspelt key is named with the nearest known one, wherever it is."""
+    with pytest.raises(ValueError, match=words):
+        TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, 'fast', overrides, None, None)
+
+
 @pytest.mark.parametrize('label', ['ERROR_OUT_OF_WALLTIME', 'ERROR_SCHEDULER_OUT_OF_WALLTIME'])
 def test_walltime(process, fail, label):
     """After wall-time the training goes on from its checkpoint, by itself or as the scheduler left it."""
@@ -123,7 +138,7 @@ def test_divergence(process, fail):
 
 def test_divergence_seen_by_the_monitor(process, fail):
     """A training that the monitor ended because it diverged is one that diverged; the next goes on as usual."""
-    message = 'the training was stopped by monitor: diverged: the last 3 validation errors are more than 10 times'
+    message = 'diverged: the last 3 validation errors are more than 10 times'
     assert fail('STOPPED_BY_MONITOR', 'last', 'best', message=message).status == 0
     assert goes_on(process, 'best')
     assert training(process)['learning_rate'] == pytest.approx(0.003)
@@ -133,7 +148,7 @@ def test_divergence_seen_by_the_monitor(process, fail):
 
 def test_flat(process, fail, model_node):
     """A training that learned nothing more is finished, with its model."""
-    message = 'the training was stopped by monitor: flat: since epoch 7 no validation error was below 2 meV'
+    message = 'flat: since epoch 7 no validation error was below 2 meV'
     model = model_node.clone()
     assert fail('STOPPED_BY_MONITOR', message=message, model=model).status == 0
     assert process.ctx.is_finished

@@ -77,6 +77,28 @@ def test_resume(hamlr_code, make_dataset, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_flat_training_is_ended_with_its_model(hamlr_code, make_dataset):
+    """A learning rate that changes nothing: the monitor ends the job, and the work chain takes its model."""
+    training = {'max_epochs': 1000000, 'device': 'cpu', 'threads': 1, 'learning_rate': 1e-30, 'validate_every': 1}
+    monitor = {'minimum_poll_interval': 1, 'kwargs': {'flat_epochs': 5}}
+    builder = TrainBaseWorkChain.get_builder_from_protocol(
+        hamlr_code,
+        make_dataset(1),
+        protocol='fast',
+        overrides={
+            'train': {'parameters': {'model': SMALL, 'training': training}, 'monitors': {'training': monitor}},
+        },
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    (job,) = node.called
+    assert job.exit_status == TrainCalculation.exit_codes.STOPPED_BY_MONITOR.status
+    assert job.exit_message.startswith('flat: since epoch 1 ')
+    assert node.outputs.model.species == ['Al', 'As']
+    assert len(node.outputs.learning_curve.get_array('epoch')) > 5
+
+
+@pytest.mark.slow
 def test_two_processes_and_import(hamlr_code, localhost, make_dataset, make_hamiltonian_node):
     """Two processes on the CPU make one model; the importer reads their folder as one of a training without AiiDA."""
     dataset = make_dataset(3)

@@ -194,9 +194,9 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin,
     @process_handler(priority=540, exit_codes=[CODES.STOPPED_BY_MONITOR])
     def handle_stopped_by_monitor(self, node):
         """Take what a training that learned nothing more has left; mend one that diverged."""
-        if f' {DIVERGED}:' in node.exit_message:
+        if node.exit_message.startswith(f'{DIVERGED}:'):
             return self._lower_learning_rate(node)
-        if f' {FLAT}:' in node.exit_message and 'model' in node.outputs:
+        if node.exit_message.startswith(f'{FLAT}:') and 'model' in node.outputs:
             self.report(f'{node.process_label}<{node.pk}>: {node.exit_message}')
             self.ctx.is_finished = True
             return ProcessHandlerReport(True)
