@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 python benchmarks/high_throughput.py > high_throughput.json
 
-starts the cluster of the tests (sshd, SLURM and PostgreSQL on the loopback device, in a temporary folder) and a daemon
-with two workers, makes the references of 100 cells of two atoms with one `hamlr.dataset`, at settings as cheap as they
-can be, and counts: the processor time of the daemon, its broker and the database, but not that of the jobs; nodes by
-type; bytes in the repository and the database; and what is left in the work directory. The exit status is 1 if a
-reference failed or if files are left in the work directory.
+starts the cluster of the tests (sshd, SLURM and PostgreSQL on the loopback device, in a temporary folder; with
+``--transport local`` jobs run without sshd and SLURM) and a daemon with two workers, makes the references of 100 cells
+of two atoms with one `hamlr.dataset`, at settings as cheap as they can be, and counts: the processor time of the
+daemon, its broker and the database, but not that of the jobs; nodes by type; bytes in the repository and the database;
+and what is left in the work directory. The exit status is 1 if a reference failed or if files are left there.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from aiida import orm
 from aiida.engine import submit
 from loopback_cluster import LoopbackCluster, make_codes, make_pseudo_family, started_profile, wait_until
 
+from aiida_hamlr.tools.setup import create_localhost
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
 PROFILE = 'throughput'
@@ -72,6 +73,16 @@ class Meter:
         }
 
 
+def make_computer(cluster: LoopbackCluster, transport: str, interval: float) -> orm.Computer:
+    """Return the computer that jobs run on: the cluster, or this machine without a scheduler."""
+    if transport == 'ssh':
+        return cluster.make_computer(interval=interval)
+    computer = create_localhost(workdir=cluster.work)
+    computer.set_minimum_job_poll_interval(interval)
+    computer.configure(safe_interval=interval, use_login_shell=False)
+    return computer
+
+
 def make_builder(codes: dict, family: str, count: int, window: int):
     """Return a dataset of rattled cells of AlAs, with few plane waves, one k-point and the smallest basis."""
     return DatasetWorkChain.get_builder_from_protocol(
@@ -98,10 +109,11 @@ def main() -> int:
     parser.add_argument('--count', type=int, default=100, help='number of structures')
     parser.add_argument('--window', type=int, default=8, help='references at a time')
     parser.add_argument('--interval', type=float, default=5.0, help='s between connections and looks at the queue')
+    parser.add_argument('--transport', choices=('ssh', 'local'), default='ssh', help='ssh and SLURM, or neither')
     arguments = parser.parse_args()
     with LoopbackCluster() as cluster, started_profile(cluster, PROFILE) as client:
         family = make_pseudo_family(cluster, 12.0)
-        codes = make_codes(cluster.make_computer(interval=arguments.interval))
+        codes = make_codes(make_computer(cluster, arguments.transport, arguments.interval))
         builder = make_builder(codes, family, arguments.count, arguments.window)
         meter, started = Meter(cluster, client), time.monotonic()
         before = meter.read()
@@ -120,6 +132,7 @@ def main() -> int:
             'structures': arguments.count,
             'window': arguments.window,
             'interval_s': arguments.interval,
+            'transport': arguments.transport,
             'exit_status': node.exit_status,
             'references': references.count(),
             'wall_s': wall,
