@@ -19,7 +19,7 @@ from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
-from aiida_hamlr.workflows.utils import StrictProtocolMixin, clean_called_folders, get_protocol_path
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
 
 __all__ = ('DatasetWorkChain',)
 
@@ -296,11 +296,3 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
             group, _ = orm.Group.collection.get_or_create(label=self.inputs.group.value)
             group.add_nodes([*self.ctx.references.values(), self.ctx.dataset])
         return exit_code
-
-    def on_terminated(self):
-        """Clean the remote folder of the generation of the basis, if that was asked for; references clean theirs."""
-        super().on_terminated()
-        if self.inputs.clean_workdir.value:
-            cleaned = clean_called_folders(self.node)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

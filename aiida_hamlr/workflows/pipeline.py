@@ -16,7 +16,7 @@ from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
-from aiida_hamlr.workflows.utils import StrictProtocolMixin, clean_called_folders, get_protocol_path
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
 
 __all__ = ('PipelineWorkChain',)
 
@@ -284,11 +284,3 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
             else:
                 self.report(f'{label}: no comparison: {process.exit_message}')
         return None
-
-    def on_terminated(self):
-        """Clean the remote folders, if that was asked for."""
-        super().on_terminated()
-        if self.inputs.clean_workdir.value:
-            cleaned = clean_called_folders(self.node)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

@@ -14,6 +14,7 @@ from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_p
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
+from aiida_hamlr.workflows.utils import clean_called_folders
 
 __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
 
@@ -47,8 +48,8 @@ class ReferencesMixin:
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
-    The work chain has the inputs of `define_references` and the property ``pseudos``, and sets ``ctx.basis``; for
-    `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
+    The work chain has the inputs of `define_references`, the input `clean_workdir` and the property ``pseudos``, and sets
+    ``ctx.basis``; for `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
     """
 
     @classmethod
@@ -217,3 +218,11 @@ class ReferencesMixin:
         super()._on_awaitable_finished(awaitable)
         if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:
             self.resume()
+
+    def on_terminated(self):
+        """Clean the remote folders of what succeeded, if that was asked for."""
+        super().on_terminated()
+        if self.inputs.clean_workdir.value:
+            cleaned = clean_called_folders(self.node)
+            if cleaned:
+                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
