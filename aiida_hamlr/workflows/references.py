@@ -48,7 +48,7 @@ class ReferencesMixin:
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
-    The work chain has the inputs of `define_references`, the input `clean_workdir` and the property ``pseudos``, and sets
+    The work chain has the inputs of `define_references`, `clean_workdir` and the property ``pseudos``, and sets
     ``ctx.basis``; for `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
     """
 
