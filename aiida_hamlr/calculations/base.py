@@ -94,21 +94,47 @@ class HamlrCalculation(CalcJob):
         spec.inputs.validator = validate
         spec.output('output_parameters', valid_type=orm.Dict, required=False, help='The summary that the job wrote.')
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}')
         spec.exit_code(
-            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The temporarily retrieved folder is not there.'
+            210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}. Mend what it names.'
         )
         spec.exit_code(
-            303, 'ERROR_OUTPUT_FILE_MISSING', message='The job left no file {filename}; its last words: {reason}'
+            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The retrieved files are gone: run the job again.'
         )
-        spec.exit_code(310, 'ERROR_OUTPUT_SUMMARY', message='The summary of the job could not be read: {reason}')
-        spec.exit_code(320, 'ERROR_OUTPUT_FILE_READ', message='An output file could not be read: {reason}')
-        spec.exit_code(360, 'ERROR_EXECUTABLE_FAILED', message='The executable ended with status {status}: {reason}')
         spec.exit_code(
-            400, 'ERROR_OUT_OF_WALLTIME', message='The allotted time is over; the job stopped in order: {reason}'
+            303,
+            'ERROR_OUTPUT_FILE_MISSING',
+            message='The job left no file {filename}; its last words: {reason}. Look into its remote folder.',
         )
-        spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
-        spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_OUTPUT_SUMMARY',
+            message='The summary of the job could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            320,
+            'ERROR_OUTPUT_FILE_READ',
+            message='An output file could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            360,
+            'ERROR_EXECUTABLE_FAILED',
+            message='The executable ended with status {status}: {reason}. See its output and its remote folder.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The allotted time is over; the job stopped in order: {reason}. Raise `max_wallclock_seconds`.',
+        )
+        spec.exit_code(
+            420,
+            'ERROR_NUMERICAL',
+            message='The calculation broke down numerically: {reason}. Check structure, orbitals and parameters.',
+        )
+        spec.exit_code(
+            430,
+            'ERROR_OUT_OF_MEMORY',
+            message='The job ran out of memory: {reason}. Ask for more, or give it less at a time.',
+        )
 
     @classmethod
     def validate_inputs(cls, inputs, _) -> str | None:
@@ -124,7 +150,8 @@ class HamlrCalculation(CalcJob):
         options = self.inputs.metadata.options
         calc_info = CalcInfo()
         calc_info.codes_info = []
-        for index, parameters in enumerate(cmdline_params):
+        # A job that ran without AiiDA may be imported without a code.
+        for index, parameters in enumerate(cmdline_params if 'code' in self.inputs else ()):
             code_info = CodeInfo()
             code_info.code_uuid = self.inputs.code.uuid
             code_info.cmdline_params = parameters

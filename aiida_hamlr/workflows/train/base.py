@@ -28,7 +28,7 @@ class TrainBaseWorkChain(FetchStepsMixin, ProtocolMixin, BaseRestartWorkChain):
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(TrainCalculation, namespace='train')
+        spec.expose_inputs(TrainCalculation, namespace='train', namespace_options={'help': 'Inputs of the jobs.'})
         # Hamiltonians on other computers, which the job would refuse, are fetched first.
         validate = spec.inputs['train'].validator
         spec.inputs['train'].validator = lambda inputs, port: validate(
@@ -44,7 +44,11 @@ class TrainBaseWorkChain(FetchStepsMixin, ProtocolMixin, BaseRestartWorkChain):
             cls.results,
         )
         spec.expose_outputs(TrainCalculation)
-        spec.exit_code(310, 'ERROR_KNOWN_UNRECOVERABLE_FAILURE', message='The training cannot be mended: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_KNOWN_UNRECOVERABLE_FAILURE',
+            message='The training cannot be mended: {reason}. Change its parameters.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):
