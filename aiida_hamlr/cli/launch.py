@@ -28,10 +28,13 @@ def cmd_launch():
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.CLEAN,
 )
 @decorators.with_dbenv()
-def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, clean_workdir, **job):
+def launch_reference(
+    structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, stash_folder, clean_workdir, **job
+):
     """Make the reference Hamiltonians of STRUCTURES: files that ASE reads, nodes or groups."""
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
@@ -43,7 +46,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
             hamlr,
             structure,
             protocol=protocol,
-            overrides=_with_family(options.load_overrides(overrides), pseudo_family),
+            overrides=_with_stash(_with_family(options.load_overrides(overrides), pseudo_family), stash_folder),
             options=options.job_options(**job),
             basis=basis,
             pp_code=pp,
@@ -71,6 +74,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
 )
 @decorators.with_dbenv()
@@ -87,6 +91,7 @@ def launch_dataset(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     **job,
 ):
@@ -95,7 +100,7 @@ def launch_dataset(
 
     daemon = job.pop('daemon')
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
     builder = _build(
         DatasetWorkChain,
         pw,
@@ -138,9 +143,9 @@ def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job
 @cmd_launch.command('predict')
 @click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
 @click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
-@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @decorators.with_dbenv()
-def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir, **job):
+def launch_predict(model, structures, hamlr, protocol, overrides, stash_folder, clean_workdir, **job):
     """Predict the Hamiltonians of STRUCTURES (files that ASE reads, nodes or groups) with MODEL."""
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
@@ -151,7 +156,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
         model,
         options.load_structures(structures),
         protocol=protocol,
-        overrides=options.load_overrides(overrides),
+        overrides=_with_stash(options.load_overrides(overrides), stash_folder),
         options=options.job_options(**job),
     )
     _set_given(builder, clean_workdir=clean_workdir)
@@ -176,6 +181,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
     options.CLEAN,
 )
@@ -193,6 +199,7 @@ def launch_pipeline(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     clean_workdir,
     **job,
@@ -206,7 +213,8 @@ def launch_pipeline(
     daemon = job.pop('daemon')
     parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
+    content['predict'] = _with_stash(content.get('predict', {}), stash_folder)
     builder = _build(
         PipelineWorkChain,
         pw,
@@ -234,6 +242,12 @@ def _set_given(builder, **values):
 def _with_family(overrides: dict, family: str | None) -> dict:
     if family is not None:
         overrides.setdefault('scf', {})['pseudo_family'] = family
+    return overrides
+
+
+def _with_stash(overrides: dict, folder: str | None) -> dict:
+    if folder is not None:
+        overrides |= {'storage': 'remote', 'stash_folder': folder}
     return overrides
 
 
