@@ -124,38 +124,65 @@ class HamlrCalculation(CalcJob):
         spec.inputs.validator = validate
         spec.output('output_parameters', valid_type=orm.Dict, required=False, help='The summary that the job wrote.')
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}')
         spec.exit_code(
-            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The temporarily retrieved folder is not there.'
+            210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}. Mend what it names.'
         )
         spec.exit_code(
-            303, 'ERROR_OUTPUT_FILE_MISSING', message='The job left no file {filename}; its last words: {reason}'
+            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The retrieved files are gone: run the job again.'
         )
-        spec.exit_code(310, 'ERROR_OUTPUT_SUMMARY', message='The summary of the job could not be read: {reason}')
-        spec.exit_code(320, 'ERROR_OUTPUT_FILE_READ', message='An output file could not be read: {reason}')
-        spec.exit_code(360, 'ERROR_EXECUTABLE_FAILED', message='The executable ended with status {status}: {reason}')
         spec.exit_code(
-            400, 'ERROR_OUT_OF_WALLTIME', message='The allotted time is over; the job stopped in order: {reason}'
+            303,
+            'ERROR_OUTPUT_FILE_MISSING',
+            message='The job left no file {filename}; its last words: {reason}. Look into its remote folder.',
         )
-        spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
-        spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_OUTPUT_SUMMARY',
+            message='The summary of the job could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            320,
+            'ERROR_OUTPUT_FILE_READ',
+            message='An output file could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            360,
+            'ERROR_EXECUTABLE_FAILED',
+            message='The executable ended with status {status}: {reason}. See its output and its remote folder.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The allotted time is over; the job stopped in order: {reason}. Raise `max_wallclock_seconds`.',
+        )
+        spec.exit_code(
+            420,
+            'ERROR_NUMERICAL',
+            message='The calculation broke down numerically: {reason}. Check structure, orbitals and parameters.',
+        )
+        spec.exit_code(
+            430,
+            'ERROR_OUT_OF_MEMORY',
+            message='The job ran out of memory: {reason}. Ask for more, or give it less at a time.',
+        )
         # What the computer did once it need not do again.
         spec.exit_code(
             431,
             'ERROR_NO_GPU',
-            message='The job asked for a GPU and saw none, or too few: {reason}',
+            message='The job asked for a GPU and saw none, or too few: {reason}. See what the scheduler was asked for.',
             invalidates_cache=True,
         )
         spec.exit_code(
             432,
             'ERROR_KILLED',
-            message='The executable was killed, and the scheduler does not say why: {reason}',
+            message='The executable was killed, and the scheduler does not say why: {reason}. Run again; if it happens '
+            'again, ask for more memory.',
             invalidates_cache=True,
         )
         spec.exit_code(
             433,
             'ERROR_DISK_FULL',
-            message='There is no space left on the disk of the computer: {reason}',
+            message='There is no space left on the disk of the computer: {reason}. Make room, and run again.',
             invalidates_cache=True,
         )
 
@@ -174,10 +201,10 @@ class HamlrCalculation(CalcJob):
         options = self.inputs.metadata.options
         calc_info = CalcInfo()
         calc_info.codes_info = []
-        for index, parameters in enumerate(cmdline_params):
+        # A job that ran without AiiDA may be imported without a code.
+        for index, parameters in enumerate(cmdline_params if 'code' in self.inputs else ()):
             code_info = CodeInfo()
-            # What ran without AiiDA is imported without a code.
-            code_info.code_uuid = self.inputs.code.uuid if 'code' in self.inputs else None
+            code_info.code_uuid = self.inputs.code.uuid
             code_info.cmdline_params = parameters
             code_info.stdout_name = options.output_filename if index == 0 else f'{index}.{options.output_filename}'
             calc_info.codes_info.append(code_info)

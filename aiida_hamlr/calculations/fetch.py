@@ -63,7 +63,7 @@ class FetchCalculation(CalcJob):
         spec.exit_code(
             301,
             'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER',
-            message='The temporarily retrieved folder is not there; run again.',
+            message='The retrieved files are gone: run the job again.',
         )
         spec.exit_code(
             303,

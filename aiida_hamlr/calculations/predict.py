@@ -92,7 +92,11 @@ class PredictCalculation(HamlrCalculation):
         spec.output_namespace(
             'bands', valid_type=orm.BandsData, dynamic=True, required=False, help='The predicted bands by label.'
         )
-        spec.exit_code(440, 'ERROR_ALL_STRUCTURES_FAILED', message='No structure could be predicted: {reason}')
+        spec.exit_code(
+            440,
+            'ERROR_ALL_STRUCTURES_FAILED',
+            message='No structure could be predicted: {reason}. Check that the model fits them.',
+        )
 
     @classmethod
     def validate_inputs(cls, inputs, namespace) -> str | None:

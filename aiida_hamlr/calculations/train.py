@@ -160,7 +160,8 @@ class TrainCalculation(HamlrCalculation):
         spec.exit_code(
             340,
             'ERROR_NO_CHECKPOINT',
-            message='The allotted time is over and there is no checkpoint to go on from: {reason}',
+            message='The allotted time is over and there is no checkpoint to go on from: {reason}. Raise '
+            '`max_wallclock_seconds`.',
         )
 
     @classmethod

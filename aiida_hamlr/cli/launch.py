@@ -27,10 +27,13 @@ def cmd_launch():
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.CLEAN,
 )
 @decorators.with_dbenv()
-def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, clean_workdir, **job):
+def launch_reference(
+    structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, stash_folder, clean_workdir, **job
+):
     """Make the reference Hamiltonians of STRUCTURES: files that ASE reads, nodes or groups."""
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
@@ -42,7 +45,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
             hamlr,
             structure,
             protocol=protocol,
-            overrides=_with_family(options.load_overrides(overrides), pseudo_family),
+            overrides=_with_stash(_with_family(options.load_overrides(overrides), pseudo_family), stash_folder),
             options=options.job_options(pw, **job),
             basis=basis,
             pp_code=pp,
@@ -70,6 +73,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
 )
 @decorators.with_dbenv()
@@ -86,6 +90,7 @@ def launch_dataset(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     **job,
 ):
@@ -94,7 +99,7 @@ def launch_dataset(
 
     daemon = job.pop('daemon')
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
     builder = _build(
         DatasetWorkChain,
         pw,
@@ -144,9 +149,9 @@ def launch_train(dataset, gpus, hamlr, protocol, overrides, seed, clean_workdir,
 @cmd_launch.command('predict')
 @click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
 @click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
-@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @decorators.with_dbenv()
-def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir, **job):
+def launch_predict(model, structures, hamlr, protocol, overrides, stash_folder, clean_workdir, **job):
     """Predict the Hamiltonians of STRUCTURES (files that ASE reads, nodes or groups) with MODEL."""
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
@@ -157,7 +162,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
         model,
         options.load_structures(structures),
         protocol=protocol,
-        overrides=options.load_overrides(overrides),
+        overrides=_with_stash(options.load_overrides(overrides), stash_folder),
         options=options.job_options(hamlr, **job),
     )
     _set_given(builder, clean_workdir=clean_workdir)
@@ -182,6 +187,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
     options.CLEAN,
 )
@@ -199,6 +205,7 @@ def launch_pipeline(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     clean_workdir,
     **job,
@@ -212,7 +219,8 @@ def launch_pipeline(
     daemon = job.pop('daemon')
     parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
+    content['predict'] = _with_stash(content.get('predict', {}), stash_folder)
     builder = _build(
         PipelineWorkChain,
         pw,
@@ -240,6 +248,12 @@ def _set_given(builder, **values):
 def _with_family(overrides: dict, family: str | None) -> dict:
     if family is not None:
         overrides.setdefault('scf', {})['pseudo_family'] = family
+    return overrides
+
+
+def _with_stash(overrides: dict, folder: str | None) -> dict:
+    if folder is not None:
+        overrides |= {'storage': 'remote', 'stash_folder': folder}
     return overrides
 
 

@@ -60,6 +60,11 @@ WITH_MPI = OverridableOption(
 CUSTOM = OverridableOption(
     '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
 )
+STASH = OverridableOption(
+    '--stash-folder',
+    metavar='PATH',
+    help='Leave the Hamiltonians in this folder of the computer instead of copying them into the repository.',
+)
 CLEAN = OverridableOption(
     '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders at the end.'
 )

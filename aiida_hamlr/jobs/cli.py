@@ -178,13 +178,15 @@ def h0(structure, basis_folder, pseudos, ecutrho, output):
 @click.pass_context
 def train(context, config, processes, machines):
     """Train the network as CONFIG says; goes on from a checkpoint in the output folder."""
+    from aiida_hamlr.jobs.processes import die_with_parent, run_processes
+
     if processes * machines == 1:
+        die_with_parent()
         from aiida_hamlr.jobs.train import run_train
 
         run_train(config)
         return
     from aiida_hamlr.jobs.config import load_config
-    from aiida_hamlr.jobs.processes import run_processes
     from aiida_hamlr.jobs.schemas import TrainConfig
 
     load_config(config, TrainConfig)  # One line, and not one of each process.

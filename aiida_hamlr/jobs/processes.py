@@ -14,6 +14,9 @@ from aiida_hamlr.jobs.status import Status
 #: First port of the rendezvous of machines, and how many there are to choose from by the number of the job.
 FIRST_PORT, N_PORTS = 20000, 20000
 
+#: Environment variable with the identifier of the process that started the several ones.
+PARENT = 'HAMLR_PARENT_PROCESS'
+
 #: Option of Linux's prctl: which signal a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
 
@@ -51,9 +54,13 @@ def run_processes(command: Sequence[str], n_processes: int, n_machines: int = 1)
 
 
 def die_with_parent():
-    """Let this process end when the one that started it dies, however that happens; Linux only."""
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Let one of several processes end when the one that started them dies, however that happens; Linux only."""
+    parent = _variable(PARENT)
+    if parent is None or sys.platform != 'linux':
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        sys.exit(128 + signal.SIGKILL)  # It was dead before.
 
 
 def joint_status(exit_codes: Iterable[int]) -> int:
@@ -90,6 +97,7 @@ def _run_here(command: Sequence[str], n_processes: int, where: Sequence[str]) ->
 
     # torchrun would set it to one.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, _count_cpus() // n_processes)))
+    os.environ[PARENT] = str(os.getpid())
     module = ['--nproc-per-node', str(n_processes), '--module', 'aiida_hamlr.jobs.cli']
     try:
         torchrun.run(torchrun.parse_args([*where, *module, *command]))

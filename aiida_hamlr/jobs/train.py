@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.processes import die_with_parent
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
@@ -51,10 +50,7 @@ def run_train(config_file: Path) -> dict:
     training = config.training
     beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
     training = training.model_copy(update=beside)
-    processes = Processes.of_environment()
-    if processes.size > 1:
-        die_with_parent()
-    is_first = processes.is_first
+    is_first = Processes.of_environment().is_first
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
     summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)

@@ -48,7 +48,11 @@ class BasisStepsMixin:
             },
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
+        spec.exit_code(
+            401,
+            'ERROR_SUB_PROCESS_FAILED_BASIS',
+            message='The generation of the basis failed, see the job: {reason}',
+        )
 
     @property
     def reuses_basis(self) -> bool:

@@ -165,8 +165,16 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
         )
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.default_output_node = 'dataset'
-        spec.exit_code(403, 'ERROR_STRUCTURES', message='There are no structures for a dataset: {reason}')
-        spec.exit_code(404, 'ERROR_DATASET', message='The references give no dataset: {reason}')
+        spec.exit_code(
+            403,
+            'ERROR_STRUCTURES',
+            message='There are no structures for a dataset: {reason}. Change structures, recipes or split.',
+        )
+        spec.exit_code(
+            404,
+            'ERROR_DATASET',
+            message='The references give no dataset: {reason}. Change the split or the structures.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):

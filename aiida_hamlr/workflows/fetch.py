@@ -30,7 +30,7 @@ class FetchStepsMixin:
         spec.exit_code(
             440,
             'ERROR_SUB_PROCESS_FAILED_FETCH',
-            message='Hamiltonians could not be copied from another computer: {reason}',
+            message='Hamiltonians could not be copied from another computer, see the job: {reason}',
         )
 
     def data_target(self) -> tuple[DatasetData, orm.Computer | None]:

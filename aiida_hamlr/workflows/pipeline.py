@@ -125,8 +125,12 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
             if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
         )
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
-        spec.expose_outputs(TrainBaseWorkChain, namespace='train')
-        spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
+        spec.expose_outputs(
+            TrainBaseWorkChain, namespace='train', namespace_options={'help': 'The model and how it was learned.'}
+        )
+        spec.expose_outputs(
+            PredictBaseWorkChain, namespace='predict', namespace_options={'required': False, 'help': 'The predictions.'}
+        )
         spec.output_namespace(
             'comparison',
             valid_type=orm.Dict,
@@ -134,9 +138,21 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
             required=False,
             help='Errors of the predictions in meV, by label.',
         )
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed: {reason}')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed: {reason}')
-        spec.exit_code(405, 'ERROR_DATASET', message='The references give no dataset: {reason}')
+        spec.exit_code(
+            403,
+            'ERROR_SUB_PROCESS_FAILED_TRAIN',
+            message='The training failed, see its report: {reason}',
+        )
+        spec.exit_code(
+            404,
+            'ERROR_SUB_PROCESS_FAILED_PREDICT',
+            message='The prediction failed, see the job: {reason}',
+        )
+        spec.exit_code(
+            405,
+            'ERROR_DATASET',
+            message='The references give no dataset: {reason}. Change the split or the structures.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):

@@ -156,10 +156,24 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             'remote_folder', valid_type=orm.RemoteData, help='Folder of the pw.x run, for further runs on its density.'
         )
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed: {reason}')
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed: {reason}')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')
-        spec.exit_code(410, 'ERROR_SCF_NOT_CONVERGED', message='pw.x ended, but did not reach self-consistency.')
+        spec.exit_code(
+            402,
+            'ERROR_SUB_PROCESS_FAILED_SCF',
+            message='The pw.x work chain failed, see its report: {reason}',
+        )
+        spec.exit_code(
+            403,
+            'ERROR_SUB_PROCESS_FAILED_POTENTIAL',
+            message='The pp.x job failed, see its output or leave `potential` out: {reason}',
+        )
+        spec.exit_code(
+            404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed, see the job: {reason}'
+        )
+        spec.exit_code(
+            410,
+            'ERROR_SCF_NOT_CONVERGED',
+            message='pw.x did not reach self-consistency: change mixing, smearing or number of steps.',
+        )
         spec.exit_code(
             411,
             'ERROR_SCF_FOLDER_GONE',

@@ -84,7 +84,11 @@ class ReferencesMixin:
         spec.output_namespace(
             'references', valid_type=HamiltonianData, dynamic=True, help='The reference Hamiltonians by label.'
         )
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}')
+        spec.exit_code(
+            402,
+            'ERROR_SUB_PROCESS_FAILED_REFERENCE',
+            message='References failed, mend these or raise `max_failures`: {labels}',
+        )
 
     @staticmethod
     def fill_reference_inputs(builder, structures, *, basis, pp_code, **arguments):

@@ -9,9 +9,7 @@ from aiida_hamlr.data.dataset import DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 
 OPTIONS = {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 1000}}
-#: What a computer did once it need not do again.
-OF_THE_MOMENT = ('ERROR_NO_GPU', 'ERROR_KILLED', 'ERROR_DISK_FULL')
-NAMES = ('hamlr.basis', 'hamlr.potential', 'hamlr.reconstruct', 'hamlr.train', 'hamlr.predict')
+NAMES = ('hamlr.basis', 'hamlr.potential', 'hamlr.reconstruct', 'hamlr.train', 'hamlr.predict', 'hamlr.fetch')
 
 
 def read(folder, name):
@@ -20,63 +18,10 @@ def read(folder, name):
         return yaml.safe_load(stream)
 
 
-@pytest.fixture
-def dataset(make_hamiltonian_node):
-    """Return a dataset of eleven Hamiltonians to train on, and one to validate."""
-    nodes = [make_hamiltonian_node(seed=index) for index in range(12)]
-    return DatasetData.from_nodes({'train': nodes[:11], 'validation': nodes[11:]}).store()
-
-
-@pytest.fixture
-def make_inputs(request, make_remote):
-    """Return a factory of valid inputs of a calculation, by its entry point."""
-
-    def make(name):
-        get = request.getfixturevalue
-        if name == 'hamlr.potential':
-            return {'code': get('pp_code'), 'parent_folder': make_remote(path='/scratch/pw'), 'metadata': OPTIONS}
-        inputs = {'code': get('hamlr_code'), 'metadata': OPTIONS}
-        if name == 'hamlr.basis':
-            return {**inputs, 'pseudos': get('al_as_pseudos')}
-        if name == 'hamlr.reconstruct':
-            kpoints = orm.KpointsData()
-            kpoints.set_kpoints_mesh([4, 4, 2])
-            return {
-                **inputs,
-                'parent_folder': make_remote(path='/scratch/pw'),
-                'potential_folder': make_remote(path='/scratch/pp'),
-                'pseudos': get('al_as_pseudos'),
-                'basis': get('basis_node'),
-                'kpoints': kpoints,
-            }
-        if name == 'hamlr.train':
-            return {**inputs, 'dataset': get('dataset'), 'seed': orm.Int(5)}
-        return {**inputs, 'model': get('model_node'), 'structures': {'bulk': get('structure')}}
-
-    return make
-
-
 def problem(entry_point, inputs):
     """Return what the input specification of a calculation says about inputs."""
     error = CalculationFactory(entry_point).spec().inputs.validate(inputs)
     return None if error is None else error.message
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_ports_explain_themselves(name):
-    """Every port of ours has a help sentence."""
-    spec = CalculationFactory(name).spec()
-    for ports in (spec.inputs, spec.outputs):
-        for label, port in ports.items():
-            assert label in ('metadata', 'settings', 'monitors') or port.help, label
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_exit_codes(name):
-    """Codes below 400 invalidate the cache, the others do not."""
-    for label, code in CalculationFactory(name).exit_codes.items():
-        if code.status >= 200:
-            assert code.invalidates_cache == (code.status < 400 or label in OF_THE_MOMENT), code
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -289,28 +234,6 @@ def test_basis_without_an_element(make_inputs, pseudos):
     """An element without orbitals is named."""
     valid = make_inputs('hamlr.reconstruct')
     assert 'no orbitals of Si' in problem('hamlr.reconstruct', {**valid, 'pseudos': pseudos})
-
-
-def test_seed_is_an_input(make_inputs, instantiate):
-    """For the cache, a training with the same inputs is the same, and one with another seed is not."""
-    inputs = make_inputs('hamlr.train')
-
-    def get_hash(seed):
-        builder = CalculationFactory('hamlr.train').get_builder()
-        builder._update(**{**inputs, 'seed': orm.Int(seed)})
-        return instantiate(builder).node.base.caching.compute_hash()
-
-    assert get_hash(1) == get_hash(1) != get_hash(2)
-
-
-def test_cleaned_potential_is_no_cache(make_finished, localhost):
-    """A job whose product was cleaned away cannot stand in for a new one."""
-    folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
-    calculation = CalculationFactory('hamlr.potential')
-    node = make_finished('calculations', 'hamlr.potential', outputs={'remote_folder': folder})
-    assert calculation.is_valid_cache(node)
-    folder.base.extras.set(orm.RemoteData.KEY_EXTRA_CLEANED, True)
-    assert not calculation.is_valid_cache(node)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from aiida.engine import run_get_node
 from aiida_hamlr.calculations.fetch import FetchCalculation
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
 
@@ -92,7 +93,9 @@ def test_gone_before_the_training(make_remote_hamiltonian, make_builder, instant
 
 
 @pytest.mark.slow
-def test_training(make_remote_hamiltonian, make_hamiltonian_node, make_builder, other_computer):
+def test_training(
+    make_remote_hamiltonian, make_hamiltonian_node, make_builder, other_computer, hamlr_code, tmp_path, zincblende
+):
     """One Hamiltonian in the repository, one on the computer of the training, one on another: one model."""
     linked, fetched = make_remote_hamiltonian(1), make_remote_hamiltonian(2, other_computer)
     parts = {'train': [make_hamiltonian_node(seed=0), linked], 'validation': [fetched]}
@@ -111,3 +114,29 @@ def test_training(make_remote_hamiltonian, make_hamiltonian_node, make_builder, 
     assert (folder / 'train/1.h5').resolve() == Path(linked.base.attributes.get('remote_path')).resolve()
     assert not any(name.endswith('.h5') for name in training.base.repository.list_object_names())
     assert node.outputs.model.species == ['Al', 'As']
+    check_prediction(hamlr_code, node.outputs.model, zincblende, tmp_path / 'kept')
+
+
+def check_prediction(code, model, zincblende, folder):
+    """Predict two structures whose Hamiltonians stay on the computer."""
+    structures = {label: orm.StructureData(ase=zincblende(a=a)) for label, a in (('a', 5.6), ('b', 5.7))}
+    builder = PredictBaseWorkChain.get_builder_from_protocol(
+        code,
+        model,
+        structures,
+        overrides={
+            'storage': 'remote',
+            'stash_folder': str(folder),
+            'predict': {'parameters': {'outputs': ['hamiltonian'], 'device': 'cpu'}},
+        },
+        options={'max_wallclock_seconds': 600, 'environment_variables': {'OMP_NUM_THREADS': '1'}},
+    )
+    _, node = run_get_node(builder)
+    assert node.is_finished_ok, node.exit_message
+    for label, structure in structures.items():
+        hamiltonian = node.outputs.hamiltonians[label]
+        assert hamiltonian.base.attributes.get('origin') == 'predicted'
+        assert Path(hamiltonian.base.attributes.get('remote_path')).is_relative_to(folder)
+        assert (hamiltonian.open().atoms.positions == structure.get_ase().positions).all()
+        assert (hamiltonian.get_structure().get_ase().positions == structure.get_ase().positions).all()
+    assert len(list(folder.rglob('hamiltonian.h5'))) == 2

@@ -2,6 +2,7 @@
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
@@ -224,6 +225,59 @@ def test_scf_checks(builder, instantiate, make_scf):
     assert not process.should_run_scf()
 
 
+@pytest.fixture
+def make_cached(make_finished, localhost, tmp_path):
+    """Return a factory of finished jobs from the cache, with files in their folder."""
+
+    def make(entry_point, files, **outputs):
+        folder = orm.RemoteData(computer=localhost, remote_path=str(tmp_path))
+        node = make_finished('calculations', entry_point, outputs={'remote_folder': folder, **outputs})
+        node.base.extras.set(node.base.caching.CACHED_FROM_KEY, node.uuid)
+        for name in files:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return node
+
+    return make
+
+
+def test_purged_parent(builder, instantiate, make_cached, make_finished, tmp_path):
+    """A run from the cache whose density was deleted by others is run again, although its folder is there."""
+    process = instantiate(builder)
+    process.setup()
+    job = make_cached('quantumespresso.pw', ('out/aiida.save/data-file-schema.xml',))
+    convergence = {'convergence_info': {'scf_conv': {'convergence_achieved': True}}}
+    node = make_finished('workflows', 'quantumespresso.pw.base', outputs={'output_parameters': orm.Dict(convergence)})
+    job.outputs.remote_folder.base.links.add_incoming(node, link_type=LinkType.RETURN, link_label='remote_folder')
+    process.ctx.scf = [node]
+    assert process.inspect_scf() is None
+    assert process.should_run_scf()
+    (tmp_path / 'out/aiida.save/charge-density.hdf5').touch()
+    assert process.inspect_scf() is None
+    assert not process.should_run_scf()
+
+
+def test_purged_potential(builder, instantiate, make_cached, pp_code, tmp_path):
+    """A potential from the cache that was deleted is made again, once."""
+    options = {'resources': {'num_machines': 1}, 'max_wallclock_seconds': 100}
+    builder.potential = {'code': pp_code, 'metadata': {'options': options}}
+    process = instantiate(builder)
+    process.setup()
+    assert process.should_run_potential()
+    process.ctx.scf = [make_cached('quantumespresso.pw', ())]
+    process.ctx.potential = make_cached('hamlr.potential', ())
+    assert process.inspect_potential() is None
+    assert process.should_run_potential()
+    submitted = capture(process)
+    process.run_potential()
+    assert submitted[0]['metadata']['disable_cache'] is True
+    assert 'files are gone' in process.inspect_potential().message
+    (tmp_path / 'aiida.filplot').touch()
+    assert process.inspect_potential() is None
+    assert not process.should_run_potential()
+
+
 def test_cleaned_parent(builder, instantiate, make_scf):
     """A finished run from the cache whose files are gone is run again, once, without the cache."""
     process = instantiate(builder)
@@ -270,6 +324,23 @@ def test_band_tolerance(builder, instantiate, make_scf, make_reconstruct, error,
     else:
         assert exit_code.status == CODES.ERROR_BAND_TOLERANCE_EXCEEDED.status == 412
         assert words in exit_code.message
+
+
+@pytest.mark.parametrize('has_hamiltonian', [True, False])
+def test_scratch_of_what_failed_is_kept(builder, instantiate, make_scf, monkeypatch, has_hamiltonian, make_reconstruct):
+    """The folders are cleaned after the reconstruction only, not after one that failed."""
+    builder.clean_workdir = orm.Bool(True)
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf()]
+    process.ctx.reconstruct = make_reconstruct(5.0)
+    if has_hamiltonian:
+        assert process.inspect_reconstruct() is None
+        assert not process.should_run_reconstruct()
+    calls = []
+    monkeypatch.setattr('aiida_hamlr.workflows.reference.clean_called_folders', lambda node: calls.append(node) or [])
+    process.on_terminated()
+    assert bool(calls) is has_hamiltonian
 
 
 def test_no_band_tolerance(builder, instantiate):
@@ -328,7 +399,7 @@ def test_failed_steps(builder, instantiate, make_finished, make_scf, scf_folder)
     process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320, message='no potential')
     exit_code = process.inspect_potential()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL.status
-    assert exit_code.message == 'The pp.x job failed: no potential'
+    assert exit_code.message == 'The pp.x job failed, see its output or leave `potential` out: no potential'
     process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='hamlr: Al: ultrasoft')
     exit_code = process.inspect_reconstruct()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status

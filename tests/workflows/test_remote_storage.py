@@ -25,7 +25,7 @@ OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600, 'environment_variable
 @pytest.mark.qe
 @pytest.mark.slow
 def test_reference(pw_code, hamlr_code, structure, pseudo_family, al_as_pseudos, tmp_path):
-    """Nothing large comes back, everything to query for does; scratch is cleaned, and the cache looks for the file."""
+    """Nothing large comes back, everything to query for does, and the cache looks for the file."""
     potentials = [Pseudopotential.from_text(node.get_content(), node.filename) for node in al_as_pseudos.values()]
     basis = Basis({each.element: generate_basis(each, 'szp', 6.0) for each in potentials})
     builder = ReferenceWorkChain.get_builder_from_protocol(
@@ -37,7 +37,6 @@ def test_reference(pw_code, hamlr_code, structure, pseudo_family, al_as_pseudos,
             'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
             'storage': 'remote',
             'stash_folder': str(tmp_path / 'kept'),
-            'clean_workdir': True,
         },
         options=OPTIONS,
         basis=BasisData.from_basis(basis).store(),
@@ -48,7 +47,6 @@ def test_reference(pw_code, hamlr_code, structure, pseudo_family, al_as_pseudos,
     attributes = hamiltonian.base.attributes.all
     job = hamiltonian.creator
     assert hamiltonian.base.repository.list_object_names() == ['hamiltonian.h5.json']
-    assert job.outputs.remote_folder.is_cleaned
     assert attributes['remote_path'].startswith(job.outputs.remote_stash.target_basepath)
     assert not any(name.endswith('.h5') for name in job.outputs.retrieved.list_object_names())
     opened = hamiltonian.open()
@@ -60,15 +58,19 @@ def test_reference(pw_code, hamlr_code, structure, pseudo_family, al_as_pseudos,
     summary = node.outputs.output_parameters.get_dict()
     assert (summary['sha256'], summary['size_bytes']) == (attributes['sha256'], attributes['size'])
 
-    # The same again from the cache, and, once the file is gone, from a new run.
-    with enable_caching(identifier='aiida.calculations:hamlr.reconstruct'):
+    # From the cache, as long as the file is there; else from a new run, whose folder alone is cleaned.
+    with enable_caching():
         _, cached = run_get_node(builder)
         assert cached.outputs.hamiltonian.creator.base.caching.get_cache_source() == job.uuid
         shutil.rmtree(tmp_path / 'kept')
+        builder.clean_workdir = orm.Bool(True)
         _, again = run_get_node(builder)
     assert again.is_finished_ok, again.exit_message
-    assert not again.outputs.hamiltonian.creator.base.caching.is_created_from_cache
-    assert again.outputs.hamiltonian.open().symbols == opened.symbols
+    made = again.outputs.hamiltonian
+    assert not made.creator.base.caching.is_created_from_cache
+    assert made.creator.outputs.remote_folder.is_cleaned
+    assert not node.outputs.remote_folder.is_empty
+    assert made.open().symbols == opened.symbols
 
 
 def test_refused(pw_code, hamlr_code, structure, pseudo_family, basis_node):

@@ -24,7 +24,7 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(PredictCalculation, namespace='predict')
+        spec.expose_inputs(PredictCalculation, namespace='predict', namespace_options={'help': 'Inputs of the job.'})
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),

@@ -40,7 +40,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin,
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(TrainCalculation, namespace='train')
+        spec.expose_inputs(TrainCalculation, namespace='train', namespace_options={'help': 'Inputs of the jobs.'})
         # Hamiltonians on other computers, which the job would refuse, are fetched first.
         validate = spec.inputs['train'].validator
         spec.inputs['train'].validator = lambda inputs, port: validate(
@@ -56,13 +56,21 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin,
             cls.results,
         )
         spec.expose_outputs(TrainCalculation)
-        spec.exit_code(310, 'ERROR_KNOWN_UNRECOVERABLE_FAILURE', message='The training cannot be mended: {reason}')
-        spec.exit_code(311, 'ERROR_NO_GPU', message='The jobs ask for a GPU and see none, or too few: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_KNOWN_UNRECOVERABLE_FAILURE',
+            message='The training cannot be mended: {reason}. Change its parameters.',
+        )
+        spec.exit_code(
+            311,
+            'ERROR_NO_GPU',
+            message='The jobs ask for a GPU and see none, or too few: {reason}. See what the scheduler was asked for.',
+        )
         spec.exit_code(
             312,
             'ERROR_DISK_FULL',
-            message='The disk of the computer is full; make room, and start again with the `remote_folder` as '
-            '`train.parent_folder`: {reason}',
+            message='The disk of the computer is full: {reason}. Make room, and start again with the output '
+            '`remote_folder` as `train.parent_folder`.',
         )
 
     @classmethod
