@@ -4,6 +4,7 @@ import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
+from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.utils import count_bands
@@ -264,6 +265,8 @@ def test_purged_potential(builder, instantiate, make_cached, pp_code, tmp_path):
     builder.potential = {'code': pp_code, 'metadata': {'options': options}}
     process = instantiate(builder)
     process.setup()
+    assert not process.should_run_potential()
+    process.ctx.scf_is_done = True
     assert process.should_run_potential()
     process.ctx.scf = [make_cached('quantumespresso.pw', ())]
     process.ctx.potential = make_cached('hamlr.potential', ())
@@ -339,7 +342,7 @@ def test_scratch_of_what_failed_is_kept(builder, instantiate, make_scf, monkeypa
         assert not process.should_run_reconstruct()
     calls = []
     monkeypatch.setattr('aiida_hamlr.workflows.reference.clean_called_folders', lambda node: calls.append(node) or [])
-    process.on_terminated()
+    call_with_super_check(process.on_terminated)
     assert bool(calls) is has_hamiltonian
 
 
