@@ -189,12 +189,13 @@ class TrainingLoop(lightning.Callback):
     def _write(self, trainer, module):
         self._written = time.monotonic()
         if self.processes.is_first:
+            # Who reads the metrics and ends the job finds the model; who goes on from the checkpoint, all the metrics.
+            if module.best_metrics or not self.validation:
+                self.keep.write(module)
             with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
                 writer = csv.DictWriter(handle, COLUMNS)
                 writer.writeheader()
                 writer.writerows(self._rows)
-            if module.best_metrics or not self.validation:
-                self.keep.write(module)
         self._save(trainer, self.checkpoint)
 
     def _save(self, trainer, path: Path):
