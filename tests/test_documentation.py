@@ -7,7 +7,9 @@ import pytest
 from aiida import orm
 from aiida.cmdline.commands.cmd_code import code_create
 from aiida.cmdline.commands.cmd_computer import computer_setup
+from aiida.common import AttributeDict
 from aiida.engine import run
+from aiida.manage import get_config, get_profile
 from aiida.plugins import CalculationFactory
 from click.testing import CliRunner
 
@@ -16,7 +18,7 @@ PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
 
 @pytest.mark.usefixtures('aiida_profile_clean')
 def test_cluster(al_as_pseudos, tmp_path, monkeypatch):
-    """Computer and codes come from the YAML of the page; the script of a container lets the shell name the folder."""
+    """Computer and codes come from the YAML of the page; in a container, the shell of the job fills in the folder."""
     monkeypatch.chdir(tmp_path)
     for text in re.findall(r'```yaml\n(.*?)```', PAGE.read_text(), re.DOTALL):
         name = re.match(r'# (\S+)\n', text).group(1)
@@ -25,11 +27,12 @@ def test_cluster(al_as_pseudos, tmp_path, monkeypatch):
             command, arguments = computer_setup, []
         else:
             command, arguments = code_create, ['core.code.' + ('containerized' if 'container' in name else 'installed')]
-        result = CliRunner().invoke(command, [*arguments, '--config', name, '-n'], obj=None)
+        verdi = AttributeDict({'config': get_config(), 'profile': get_profile()})
+        result = CliRunner().invoke(command, [*arguments, '--config', name, '-n'], obj=verdi)
         assert result.exit_code == 0, result.output
         if name == 'hamlr.yaml':
-            assert orm.load_code('hamlr@cluster').with_mpi is False
             code = orm.load_code('hamlr@cluster')
+            assert code.with_mpi is False
             code.label = 'installed'
     script = dry_run(orm.load_code('hamlr@cluster'), al_as_pseudos, tmp_path)
     assert '"apptainer" "exec" "--nv" "--bind" "$PWD:$PWD" "/project/ab12/hamlr.sif"' in script

@@ -58,6 +58,8 @@ def cmd_show(node):
     rows = [['node', f'{type(node).__name__}<{node.pk}>'], ['uuid', node.uuid]]
     if node.creator is not None:
         rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
+    if node.computer is not None:
+        rows.append(['computer', node.computer.label])
     rows += [[key, _short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
     echo.echo(tabulate(rows, tablefmt='plain'))
 

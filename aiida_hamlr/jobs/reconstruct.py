@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
-from aiida_hamlr.electronic.description import write_described
+from aiida_hamlr.electronic.description import VERIFICATION, write_described
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
@@ -37,15 +37,7 @@ _SUMMARISED_WITH_SPIN = ('magnetization', 'fixed_magnetization', 'magnetic_momen
 _CHARGE_DENSITY = ('.dat', '.hdf5')
 
 #: Checks that are logged.
-_LOGGED = (
-    'band_mae_occupied_meV',
-    'band_mae_conduction_meV',
-    'band_mae_window_meV',
-    'variational_violation_meV',
-    'variational_violation_truncated_meV',
-    'cutoff_error_meV',
-    'delta_ratio',
-)
+_LOGGED = (*(key for key in VERIFICATION if key.endswith('_meV')), 'delta_ratio')
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +86,9 @@ class TrainingLoop(lightning.Callback):
         self._bar = None
 
     def on_train_start(self, trainer, module):
+        # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
         self._validations = int(module.progress * N_VALIDATIONS)
         if self.processes.is_first and sys.stdout.isatty():
@@ -184,12 +189,13 @@ class TrainingLoop(lightning.Callback):
     def _write(self, trainer, module):
         self._written = time.monotonic()
         if self.processes.is_first:
+            # Who reads the metrics and ends the job finds the model; who goes on from the checkpoint, all the metrics.
+            if module.best_metrics or not self.validation:
+                self.keep.write(module)
             with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
                 writer = csv.DictWriter(handle, COLUMNS)
                 writer.writeheader()
                 writer.writerows(self._rows)
-            if module.best_metrics or not self.validation:
-                self.keep.write(module)
         self._save(trainer, self.checkpoint)
 
     def _save(self, trainer, path: Path):

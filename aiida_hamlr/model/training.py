@@ -12,6 +12,7 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
@@ -243,6 +244,8 @@ def _fit(
             devices=processes.local_size,
             num_nodes=processes.n_nodes,
             strategy=_strategy(processes, model, dataset),
+            # Several processes are those of torchrun, whatever SLURM says of its tasks.
+            plugins=[LightningEnvironment()] if processes.size == 1 else None,
             accumulate_grad_batches=settings.accumulate,
             max_epochs=settings.max_parts,
             gradient_clip_val=settings.clip,

@@ -46,8 +46,8 @@ def check_keys(inputs: Mapping, namespace: PortNamespace, others: Mapping | None
     :param where: what errors call the inputs.
     :raises ValueError: if there is another; the message names it and the nearest known one.
     """
-    if namespace.dynamic and not len(namespace):
-        return
+    if not namespace and not others:
+        return  # Labels of the user's own.
     others = others or {}
     known = set(namespace) | set(others)
     for key, value in inputs.items():
@@ -55,7 +55,7 @@ def check_keys(inputs: Mapping, namespace: PortNamespace, others: Mapping | None
             raise ValueError(describe_unknown_key(key, where, known))
         port, more = namespace.get(key), others.get(key)
         if isinstance(value, Mapping) and (isinstance(port, PortNamespace) or more):
-            check_keys(value, port or PortNamespace(dynamic=False), more, f'{where}.{key}')
+            check_keys(value, PortNamespace() if port is None else port, more, f'{where}.{key}')
 
 
 def get_protocol_path(name: str) -> Path:

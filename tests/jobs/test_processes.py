@@ -145,6 +145,20 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
+def test_terminated_training_ends_at_once_and_not_as_if_it_were_done(write_config, monkeypatch):
+    """As a job of SLURM with four tasks, of which the training is none."""
+    monkeypatch.setenv('SLURM_NTASKS', '4')
+    monkeypatch.setenv('SLURM_NTASKS_PER_NODE', '4')
+    config = write_config(max_epochs=1000000)
+    with subprocess.Popen([*HAMLR, 'train', str(config)], stdout=subprocess.PIPE, text=True) as run:
+        assert 'structures for train' in run.stdout.readline()
+        assert 'epoch 1,' in run.stdout.readline()
+        run.terminate()
+        run.communicate(timeout=300)
+    assert run.returncode == -signal.SIGTERM
+
+
+@pytest.mark.slow
 def test_two_machines_find_each_other(write_config):
     """Both are this one, in what look like the two tasks of a step of a job."""
     job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NUM_TASKS': '2', 'MASTER_ADDR': '127.0.0.1'}

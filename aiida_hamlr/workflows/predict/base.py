@@ -16,7 +16,7 @@ __all__ = ('PredictBaseWorkChain',)
 
 
 class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
-    """Predict the Hamiltonians of structures; run again if the compute node failed."""
+    """Predict the Hamiltonians of structures; run again if the machine failed or the process was killed."""
 
     _process_class = PredictCalculation
 
@@ -78,10 +78,16 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
 
-    @process_handler(priority=600, exit_codes=[PredictCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
-    def handle_node_failure(self, node):
+    @process_handler(
+        priority=600,
+        exit_codes=[
+            PredictCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
+            PredictCalculation.exit_codes.ERROR_KILLED,
+        ],
+    )
+    def handle_interrupted(self, node):
         """Run again."""
-        self.report(f'{node.process_label}<{node.pk}>: the compute node failed, running again')
+        self.report(f'{node.process_label}<{node.pk}>: {node.exit_message} Running again')
         return ProcessHandlerReport(True)
 
     @process_handler(priority=500, exit_codes=[ExitCode(0)])
