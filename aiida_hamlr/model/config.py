@@ -28,6 +28,8 @@ class ModelConfig(_Strict):
     response: bool = False
     #: 0: potentials of the charges; 1: their fields as well.
     multipole_order: Literal[0, 1] = 1
+    #: Charges, field factors and polarisabilities depend on the surroundings of an atom; false: on its element alone.
+    environment_charges: bool = True
     #: Width s of the charges' kernel.
     kernel_width: float = Field(1.5, gt=0.1, le=10.0)
     #: With response: width of the kernel of the potentials that act on the orbitals, at least kernel_width.

@@ -48,16 +48,17 @@ class HamiltonianModel(nn.Module):
         self.normalisation = Normalisation(self.slots, self.pair_cutoff)
         self.long_range = None
         if config.has_long_range:
-            arguments = (
-                len(self.slots.species),
-                self.network.n_invariants,
-                config.multipole_order,
-                config.kernel_width,
-            )
+            arguments = {
+                'n_species': len(self.slots.species),
+                'n_invariants': self.network.n_invariants,
+                'multipole_order': config.multipole_order,
+                'width': config.kernel_width,
+                'environment': config.environment_charges,
+            }
             if config.response:
-                self.long_range = ResponseChannel(*arguments, config.output_width)
+                self.long_range = ResponseChannel(**arguments, output_width=config.output_width)
             else:
-                self.long_range = LongRangeChannel(*arguments)
+                self.long_range = LongRangeChannel(**arguments)
 
     @property
     def dtype(self) -> torch.dtype:

@@ -199,23 +199,34 @@ class LongRangeChannel(nn.Module):
         0 or 1.
     width : float
         Width s of the kernel, Å.
+    environment : bool
+        Whether there are such functions; otherwise the constants are all.
     """
 
     #: Functions of an atom's surroundings: charge and factor.
     n_functions = 2
 
-    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float):
+    def __init__(
+        self, n_species: int, n_invariants: int, multipole_order: int, width: float, environment: bool = True
+    ):
         super().__init__()
         self.multipole_order, self.width = multipole_order, width
         self.species_charge = nn.Parameter(torch.zeros(n_species))
         self.species_factor = nn.Parameter(torch.ones(n_species))
-        self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
-        nn.init.zeros_(self.environment[2].weight)
-        nn.init.zeros_(self.environment[2].bias)
+        self.environment = None
+        if environment:
+            self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
+            nn.init.zeros_(self.environment[2].weight)
+            nn.init.zeros_(self.environment[2].bias)
 
     def sources(self, invariants: torch.Tensor, graph, structure: torch.Tensor | None = None) -> Sources:
         """What the network makes of the atoms, from their invariants; ``structure`` (N,) in a batch of several."""
+        if self.environment is None:
+            return self._sources(self._no_environment(graph), graph, structure)
         return self._sources(self.environment(invariants).double(), graph, structure)
+
+    def _no_environment(self, graph) -> torch.Tensor:
+        return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
 
     def _sources(self, environment, graph, structure=None) -> Sources:
         species = graph[keys.SPECIES]
@@ -230,8 +241,7 @@ class LongRangeChannel(nn.Module):
 
     def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Blocks of one structure if every atom had the constants of its element."""
-        species = graph[keys.SPECIES]
-        return self(self._sources(self.species_charge.new_zeros(len(species), self.n_functions).double(), graph), graph)
+        return self(self._sources(self._no_environment(graph), graph), graph)
 
     def store(self, graph, cell, positions):
         """Store in a graph what the potentials need: those of unit charges, as edges between all pairs of atoms."""

@@ -279,6 +279,8 @@ class ResponseChannel(LongRangeChannel):
         0 or 1.
     width, output_width : float
         Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
+    environment : bool
+        Whether there are such functions; otherwise the constants are all.
     """
 
     #: Charge, factor and polarisability.
@@ -290,8 +292,16 @@ class ResponseChannel(LongRangeChannel):
     #: r at the start.
     START = 0.1
 
-    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float, output_width: float):
-        super().__init__(n_species, n_invariants, multipole_order, width)
+    def __init__(
+        self,
+        n_species: int,
+        n_invariants: int,
+        multipole_order: int,
+        width: float,
+        output_width: float,
+        environment: bool = True,
+    ):
+        super().__init__(n_species, n_invariants, multipole_order, width, environment)
         self.output_width = output_width
         self.species_root = nn.Parameter(torch.full((n_species,), self.START))
         self.register_buffer('identified', torch.zeros(n_species))

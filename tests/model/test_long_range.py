@@ -257,3 +257,19 @@ def test_charges_are_neutral_in_every_structure_of_a_batch():
     charges, factors = sources.charge.detach(), sources.factor
     assert abs(float(charges[:3].sum())) < 1e-12 and abs(float(charges[3:].sum())) < 1e-12
     assert float(charges.abs().max()) > 0 and len(factors) == 5
+
+
+def test_charges_of_the_elements_alone():
+    """Without functions of the surroundings atoms of one element are alike; with them they need not be."""
+    graph = {keys.SPECIES: torch.tensor([0, 1, 1, 0])}
+    invariants = torch.randn(4, 3)
+    alone, usual = LongRangeChannel(2, 3, 1, 1.5, environment=False), LongRangeChannel(2, 3, 1, 1.5)
+    torch.nn.init.normal_(usual.environment[2].weight)
+    with torch.no_grad():
+        for channel in (alone, usual):
+            channel.species_charge.copy_(torch.tensor([0.3, -0.1]))
+    charge = alone.sources(invariants, graph).charge
+    assert charge.tolist() == pytest.approx([0.2, -0.2, -0.2, 0.2])
+    assert {name for name, _ in alone.named_parameters()} == {'species_charge', 'species_factor'}
+    charge = usual.sources(invariants, graph).charge
+    assert float((charge[0] - charge[3]).detach().abs()) > 1e-3
