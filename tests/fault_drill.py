@@ -123,7 +123,8 @@ class Drill:
         return orm.QueryBuilder().append(orm.ProcessNode, filters={'id': {'>': first}}).all(flat=True)
 
     def _find_stuck(self, first: int) -> list[orm.ProcessNode]:
-        return [node for node in self._find_processes(first) if node.paused or not node.is_terminated]
+        # One that is paused has not ended either.
+        return [node for node in self._find_processes(first) if not node.is_terminated]
 
     def _judge(self, fault: str, node: orm.WorkChainNode, first: int, seconds: float) -> Result:
         processes = self._find_processes(first)
