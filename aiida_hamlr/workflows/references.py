@@ -14,7 +14,7 @@ from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
-from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.reference import ReferenceWorkChain, find_kpoints_problem
 
 __all__ = (
     'INPUTS_HASH',
@@ -100,8 +100,10 @@ def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> st
     """
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn) or find_computer_problem(
-        {'reference.scf.pw.code': pw.get('code'), **codes}
+    return (
+        find_kpoints_problem(reference)
+        or find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn)
+        or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
     )
 
 
