@@ -32,12 +32,14 @@ N_SPECIES_EMBEDDING = 16
 class NetworkOutput:
     """What the network gives for a graph, in the scale of the normalised targets.
 
-    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) of the atoms.
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
+    ``vectors`` (N, 3, c') of the atoms.
     """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     invariants: torch.Tensor
+    vectors: torch.Tensor
 
 
 def hidden_widths(width: int, top: int) -> list[int]:
@@ -189,6 +191,11 @@ class ShortRangeNetwork(nn.Module):
         """Number of invariant features of an atom."""
         return self.widths.scalars + self.widths.natural
 
+    @property
+    def n_vectors(self) -> int:
+        """Number of polar vectors of an atom."""
+        return self.widths.natural
+
     def forward(self, graph) -> NetworkOutput:
         species = graph[keys.SPECIES]
         features = self.atoms(graph)
@@ -209,7 +216,7 @@ class ShortRangeNetwork(nn.Module):
         pieces = self.pairs(to_frame(both, self.wigner(graph[keys.PAIR_WIGNER]), self.widths.max_degree), radial)
         pairs = torch.cat([piece.flatten(1) for piece in pieces], dim=1)
         invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
-        return NetworkOutput(self.onsite(features, species), pairs, invariants)
+        return NetworkOutput(self.onsite(features, species), pairs, invariants, features.natural[:, 1:4])
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""

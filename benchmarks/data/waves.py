@@ -33,7 +33,7 @@ RATTLED = {'train': 16, 'validation': 2, 'test': 2}
 #: Cells of four atoms and amplitude (Å). The difference of the potential from crest to trough, some
 #: 0.3 V/Å^2 times amplitude times length, and 1.6 times as much between domains, stays below the gap.
 WAVES = {
-    'train': {'wave_2': (2, 0.10), 'wave_4': (4, 0.08), 'wave_6': (6, 0.06), 'wave_8': (8, 0.05)},
+    'train': {'wave_2': (2, 0.10), 'wave_4': (4, 0.08), 'wave_8': (8, 0.05)},
     'test': {'wave_4_test': (4, 0.03), 'wave_8_test': (8, 0.03), 'wave_12': (12, 0.03)},
 }
 DOMAINS = {
