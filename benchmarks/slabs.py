@@ -66,10 +66,11 @@ DRAWN = 's8_30_6'
 #: Standard deviation of the components of random displacements, Å.
 RATTLE = 0.03
 
-#: The width of fixed charges is that of the potentials that act on the orbitals with response.
+#: The width of fixed charges is that of the potentials that act on the orbitals with response. From one thickness a
+#: network cannot learn how charges and polarisabilities change towards a surface: they are those of the elements.
 VARIANTS = {
-    'response': {'variant': 'lr', 'response': True},
-    'fixed charges': {'variant': 'lr', 'kernel_width': 2.0},
+    'response': {'variant': 'lr', 'response': True, 'environment_charges': False},
+    'fixed charges': {'variant': 'lr', 'kernel_width': 2.0, 'environment_charges': False},
     'short range only': {'variant': 'sr'},
 }
 
