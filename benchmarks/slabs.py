@@ -77,6 +77,9 @@ VARIANTS = {
 #: Born charge of the bulk, e, by ph.x (20 Ry, 6 x 6 x 6 shifted points), and how far that of the slabs may differ.
 BORN_CHARGE, BORN_CHARGE_ERROR = 2.15, 0.10
 
+#: The network sees a whole slab of five layers and takes over some of the field from charges that are trained too.
+TRAINED = {'refine_charges': False}
+
 #: Largest error of the interior levels, meV, and of a ratio of dipoles, with response.
 LARGEST_LEVEL_ERROR, LARGEST_RATIO_ERROR = 10.0, 0.05
 
@@ -222,7 +225,13 @@ def learn(folder: Path, name: str, files: dict[str, Path], seconds: float) -> tu
     config = {
         'data': {'train': [files[name] for name in TRAINING]},
         'model': VARIANTS[name],
-        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
+        'training': {
+            'max_time_s': seconds,
+            'max_epochs': 10**6,
+            'device': 'cpu',
+            'threads': 1,
+            'refine_charges': False,
+        },
     }
     output = folder / 'networks' / name.replace(' ', '_')
     return train(config, output), load_model(output)

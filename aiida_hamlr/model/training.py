@@ -110,6 +110,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
             examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
     kept.clear()
     prepare(model, representative(examples['train']))
+    if model.long_range is not None and not settings.refine_charges:
+        model.long_range.keep_constants()
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
             model.normalise_pairs(example.graph)
@@ -241,7 +243,7 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
     }
     # Only where they are not as they always were: older checkpoints do not know them.
     usual = TrainingConfig()
-    for key in ('max_edges_per_batch', 'accumulate', 'checkpoints_per_epoch'):
+    for key in ('max_edges_per_batch', 'accumulate', 'checkpoints_per_epoch', 'refine_charges'):
         if getattr(settings, key) != getattr(usual, key):
             identity[key] = getattr(settings, key)
     module = TrainingModule(model, settings, sampler, identity, processes)
@@ -289,9 +291,8 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
     # Some settings leave parameters without effect; looking for them in every step would cost time.
     batch = dataset[[(0, 0)]]
     components = model(batch.graph, batch.structure)
-    gradients = torch.autograd.grad(
-        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
-    )
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = torch.autograd.grad(components.onsite.sum() + components.pairs.sum(), learned, allow_unused=True)
     idle = any(gradient is None for gradient in gradients)
     # Buffers are tables that training does not change.
     return DDPStrategy(broadcast_buffers=False, find_unused_parameters=idle)
