@@ -48,7 +48,7 @@ MODELS = {
 #: Largest errors of the 48-atom columns, meV.
 GATES = {'mae_meV': 0.11, 'mae_onsite_meV': 1.5, 'band_mae_occupied_meV': 2.0, 'gap_error_meV': 6.0}
 
-#: Largest ratio of the errors of 48 and 16 atoms, and largest relative error of the mean charge of the cations.
+#: Largest ratio of the errors of 48 atoms and of fewer, and largest relative error of the mean charge of the cations.
 GROWTH, CHARGE_ERROR = 1.2, 0.03
 
 #: Mesh of k-points and its shift in half steps of one cell of four atoms that the longest columns amount to.
@@ -185,8 +185,9 @@ def find_gates(errors: dict, charges: dict[str, float]) -> dict:
     longest = {name: one for name, one in columns.items() if one['n_atoms'] == 48}
     gates = {f'{name}_{key}': (one[key], limit) for name, one in longest.items() for key, limit in GATES.items()}
     for name, one in longest.items():
-        smallest = columns[name.replace('12', '4_test')]
-        gates[f'{name}_growth'] = (one['mae_meV'] / smallest['mae_meV'], GROWTH)
+        for cells in (4, 8):
+            shorter = columns[name.replace('12', f'{cells}_test')]
+            gates[f'{name}_growth_from_{4 * cells}_atoms'] = (one['mae_meV'] / shorter['mae_meV'], GROWTH)
         for source, charge in charges.items():
             gates[f'{name}_charge_{source}'] = (abs(one['cation_charge_e'] / charge - 1), CHARGE_ERROR)
     return gates

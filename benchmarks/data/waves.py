@@ -1,21 +1,16 @@
 """Reference Hamiltonians of polar AlAs columns: rattled cells of eight atoms, longitudinal waves and domains.
 
-    OMP_NUM_THREADS=1 python benchmarks/data/waves.py .benchmarks/waves
-
-Needs pw.x. A column has n cells of four atoms along z, in which Al is displaced against As: by a sine in a wave, by a
-constant of either sign in the two halves of a domain pair. What is finished is used again, so that an interrupted call
-can be repeated. Prints one JSON object on standard output, progress on standard error.
+A column has n cells of four atoms along z, in which Al is displaced against As: by a sine in a wave, by a
+constant of either sign in the two halves of a domain pair. `benchmarks/waves.py` makes and uses them.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
 import numpy as np
 from ase import Atoms
-from references import References
+from data.references import References
 
 #: Å.
 LATTICE_CONSTANT = 5.6
@@ -105,17 +100,3 @@ def make_all(folder: Path) -> dict[str, dict[str, str]]:
         for split, part in kind.items():
             result[split] |= {name: str(files[name]) for name in part if name in files}
     return result
-
-
-@click.command(context_settings={'help_option_names': ['-h', '--help']}, help=__doc__)
-@click.argument('folder', type=click.Path(path_type=Path, file_okay=False))
-def main(folder):
-    """Command line."""
-    try:
-        click.echo(json.dumps(make_all(folder), indent=1))
-    except ValueError as error:
-        raise click.ClickException(str(error)) from error
-
-
-if __name__ == '__main__':
-    main()

@@ -76,7 +76,8 @@ def test_graphs_and_batches_give_the_same_as_sums(skew):
         found = channel.potentials(one, stored(channel, atoms))
         assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(found, expected[-1], strict=True))
     batch, structure = batch_graphs([stored(channel, atoms) for atoms in crystals])
-    joined = Sources(*(torch.cat([getattr(s, name) for s in sources]) for name in vars(sources[0])))
+    names = ('charge', 'factor', 'polarisability')
+    joined = Sources(*(torch.cat([getattr(one, name) for one in sources]) for name in names))
     found = channel.potentials(joined, batch, structure)
     for one, other in zip(found, zip(*expected, strict=True), strict=True):
         assert torch.allclose(one, torch.cat(other), atol=1e-7)
