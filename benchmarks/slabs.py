@@ -66,19 +66,15 @@ DRAWN = 's8_30_6'
 #: Standard deviation of the components of random displacements, Å.
 RATTLE = 0.03
 
-#: The width of fixed charges is that of the potentials that act on the orbitals with response. From one thickness a
-#: network cannot learn how charges and polarisabilities change towards a surface: they are those of the elements.
+#: The width of fixed charges is that of the potentials that act on the orbitals with response.
 VARIANTS = {
-    'response': {'variant': 'lr', 'response': True, 'environment_charges': False},
-    'fixed charges': {'variant': 'lr', 'kernel_width': 2.0, 'environment_charges': False},
+    'response': {'variant': 'lr', 'response': True},
+    'fixed charges': {'variant': 'lr', 'kernel_width': 2.0},
     'short range only': {'variant': 'sr'},
 }
 
 #: Born charge of the bulk, e, by ph.x (20 Ry, 6 x 6 x 6 shifted points), and how far that of the slabs may differ.
 BORN_CHARGE, BORN_CHARGE_ERROR = 2.15, 0.10
-
-#: The network sees a whole slab of five layers and takes over some of the field from charges that are trained too.
-TRAINED = {'refine_charges': False}
 
 #: Largest error of the interior levels, meV, and of a ratio of dipoles, with response.
 LARGEST_LEVEL_ERROR, LARGEST_RATIO_ERROR = 10.0, 0.05
@@ -225,13 +221,7 @@ def learn(folder: Path, name: str, files: dict[str, Path], seconds: float) -> tu
     config = {
         'data': {'train': [files[name] for name in TRAINING]},
         'model': VARIANTS[name],
-        'training': {
-            'max_time_s': seconds,
-            'max_epochs': 10**6,
-            'device': 'cpu',
-            'threads': 1,
-            'refine_charges': False,
-        },
+        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
     }
     output = folder / 'networks' / name.replace(' ', '_')
     return train(config, output), load_model(output)
@@ -265,7 +255,7 @@ def main():
     parser.add_argument('folder', type=Path)
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
     parser.add_argument('--plot', type=Path, help='draw the levels along a slab there (PNG)')
-    parser.add_argument('--seconds', type=float, default=120.0, help='training time of each network')
+    parser.add_argument('--seconds', type=float, default=100.0, help='training time of each network')
     arguments = parser.parse_args()
     try:
         result = measure(arguments.folder, arguments.seconds, arguments.plot)

@@ -146,7 +146,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path)
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
-    parser.add_argument('--seconds', type=float, default=150.0, help='training time of each network')
+    parser.add_argument('--seconds', type=float, default=110.0, help='training time of each network')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=VARIANTS)
     arguments = parser.parse_args()
     try:

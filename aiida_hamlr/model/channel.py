@@ -91,10 +91,6 @@ class LongRangeChannel(nn.Module):
             return self._sources(self._no_environment(graph), graph, structure)
         return self._sources(self.environment(invariants).double(), graph, structure)
 
-    def keep_constants(self):
-        """Take the charges of the elements out of the training."""
-        self.species_charge.requires_grad_(False)
-
     def _no_environment(self, graph) -> torch.Tensor:
         return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
 
@@ -231,11 +227,6 @@ class ResponseChannel(LongRangeChannel):
     def species_polarisability(self) -> torch.Tensor:
         """(n_species,) polarisability of the elements without what their surroundings add, Å^3."""
         return (self.identified * self.UNIT * self.species_root.square()).detach()
-
-    def keep_constants(self):
-        """Take the charges and polarisabilities of the elements out of the training."""
-        super().keep_constants()
-        self.species_root.requires_grad_(False)
 
     def start_from(self, polarisabilities):
         """Set the polarisabilities (Å^3), one or (n_species,), from which training goes on; all stay above zero."""

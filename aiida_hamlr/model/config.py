@@ -113,9 +113,6 @@ class TrainingConfig(_Strict):
     schedule: Literal['cosine', 'plateau'] = 'cosine'
     plateau_patience: int = Field(5, ge=1)
     plateau_factor: float = Field(0.5, gt=0.0, lt=1.0)
-    #: false: the elements' charges and polarisabilities stay as the fit of the atoms' levels before the training gives
-    #: them. A network that sees a whole slab can otherwise take over some of the field inside.
-    refine_charges: bool = True
     #: The learning rate falls to this fraction of its start.
     final_learning_rate: float = Field(0.01, gt=0.0, le=1.0)
     warmup_steps: int = Field(50, ge=0)

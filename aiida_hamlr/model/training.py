@@ -114,8 +114,6 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
             examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
     kept.clear()
     prepare(model, representative(examples['train']))
-    if model.long_range is not None and not settings.refine_charges:
-        model.long_range.keep_constants()
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
             model.normalise_pairs(example.graph)
@@ -254,9 +252,8 @@ def _fit(
     usual = TrainingConfig()
     if settings.max_edges_per_batch is not None:
         identity['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
-    for key in ('checkpoints_per_epoch', 'refine_charges'):
-        if getattr(settings, key) != getattr(usual, key):
-            identity[key] = getattr(settings, key)
+    if settings.checkpoints_per_epoch != usual.checkpoints_per_epoch:
+        identity['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
     with warnings.catch_warnings():
@@ -322,8 +319,9 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
     # Some settings leave parameters without effect; looking for them in every step would cost time.
     batch = dataset[[(0, 0)]]
     components = model(batch.graph, batch.structure)
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(components.onsite.sum() + components.pairs.sum(), learned, allow_unused=True)
+    gradients = torch.autograd.grad(
+        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
+    )
     idle = any(gradient is None for gradient in gradients)
     # Buffers are tables that training does not change.
     return DDPStrategy(broadcast_buffers=False, find_unused_parameters=idle)

@@ -156,16 +156,6 @@ def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian,
     assert again.species_polarisability.tolist() == pytest.approx(list(summary['species_polarisabilities'].values()))
 
 
-def test_charges_of_the_fit_can_be_kept(training_files, tmp_path):
-    kept = [
-        train(config(training_files, {'variant': 'lr'}, max_epochs=n, refine_charges=False), tmp_path / f'{n}')
-        for n in (1, 2)
-    ]
-    refined = train(config(training_files, {'variant': 'lr'}, max_epochs=2), tmp_path / 'refined')
-    assert kept[0]['species_charges'] == kept[1]['species_charges'] != refined['species_charges']
-    assert kept[0]['field_factors'] != kept[1]['field_factors']
-
-
 def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
     """Bulk crystals tell nothing of the charges; the labels of the files do."""
     files = [tmp_path / f'{seed}.h5' for seed in range(4)]
