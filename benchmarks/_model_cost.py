@@ -50,8 +50,8 @@ def cost(paths: Sequence[Path]) -> dict:
     dense = {variant: dense_cost(variant) for variant in VARIANTS}
     after = matrix_product()
     for variant in VARIANTS:
-        cells[variant]['memory_kB_per_edge'] = _in_own_process(memory_per_edge, variant, list(paths[:N_MEMORY]))
-        dense[variant]['peak_memory_GB'] = _in_own_process(dense_peak, variant)
+        cells[variant]['memory_kB_per_edge'] = in_own_process(memory_per_edge, variant, list(paths[:N_MEMORY]))
+        dense[variant]['peak_memory_GB'] = in_own_process(dense_peak, variant)
     usual = cells[VARIANTS[0]]
     limits = {
         'step_s': (usual['step']['cpu_s'], STEP),
@@ -238,6 +238,7 @@ def dense_peak(variant: str) -> float:
     return _peak_memory() / 1e6
 
 
-def _in_own_process(function: Callable, *arguments):
+def in_own_process(function: Callable, *arguments):
+    """What a function gives in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
         return pool.submit(function, *arguments).result()

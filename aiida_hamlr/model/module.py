@@ -110,8 +110,11 @@ class TrainingModule(lightning.LightningModule):
     # -- Lightning
 
     def configure_optimizers(self):
+        decayed = [parameter for parameter in self.model.network.parameters() if parameter.dim() > 1]
+        chosen = {id(parameter) for parameter in decayed}
+        others = [parameter for parameter in self.model.parameters() if id(parameter) not in chosen]
         return torch.optim.AdamW(
-            self.model.parameters(),
+            [{'params': decayed}, {'params': others, 'weight_decay': 0.0}],
             lr=self.settings.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=self.settings.weight_decay,
@@ -142,7 +145,7 @@ class TrainingModule(lightning.LightningModule):
         components = self.model(batch.graph, batch.structure)
         errors = self.errors(components, batch.graph, batch.structure)
         loss = errors.loss(self.settings.onsite_weight)
-        if self.settings.needs_bands:
+        if self.settings.needs_bands and self.global_step % self.settings.band_interval == 0:
             loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
         value = float(loss.detach())
         if not math.isfinite(value):
