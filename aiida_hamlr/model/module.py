@@ -110,11 +110,8 @@ class TrainingModule(lightning.LightningModule):
     # -- Lightning
 
     def configure_optimizers(self):
-        decayed = [parameter for parameter in self.model.network.parameters() if parameter.dim() > 1]
-        chosen = {id(parameter) for parameter in decayed}
-        others = [parameter for parameter in self.model.parameters() if id(parameter) not in chosen]
         return torch.optim.AdamW(
-            [{'params': decayed}, {'params': others, 'weight_decay': 0.0}],
+            self.model.parameters(),
             lr=self.settings.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=self.settings.weight_decay,
