@@ -483,6 +483,8 @@ def _sum_over_grid(
             orbitals = points.new_empty(n_blocks, sum(sizes), n_points)
             first = 0
             for evaluator, n, part in zip(evaluators, batch.counts, orbitals.split(sizes, dim=1), strict=True):
+                if not n:
+                    continue
                 kind = slice(first, first + n)
                 displacements = offsets[:, :, kind, None] + points[:, None, None, :]
                 evaluator(displacements, batch_members[:, kind], part.unflatten(1, (n, evaluator.n_orbitals)))

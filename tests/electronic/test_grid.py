@@ -120,6 +120,16 @@ def test_elements_with_unequal_shells(basis, plain_basis):
     assert pattern.asymmetry(entries) == 0.0
 
 
+def test_elements_with_unequal_shells_in_separate_places(basis, plain_basis):
+    """Around many points of a cell with vacuum there are atoms of one of the two kinds only."""
+    mixed = Basis({'Al': plain_basis(('Al',), 'sz')['Al'], 'As': basis['As']})
+    atoms = Atoms('AlAs', positions=[[0, 0, 2.0], [0, 0, 16.0]], cell=[5.0, 5.0, 28.0], pbc=True)
+    pattern = overlap_pattern(atoms, mixed)
+    overlap, _ = TwoCentreTables(mixed).overlap_and_kinetic(atoms, pattern)
+    entries = local_matrix(atoms, mixed, pattern, np.full((40, 40, 216), 2.5))
+    assert np.abs(entries - 2.5 * overlap).max() < 2e-6
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU')
 def test_gpu_gives_the_same(basis):
     atoms = skewed_alas()
