@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import make_supercell
-from e3nn import o3
 from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.blocks import BlockPattern
@@ -52,19 +50,8 @@ def case(request, make_basis, make_model):
     return Case(request.param, make_basis, make_model)
 
 
-def orbital_rotation(momenta, operation):
-    """Of all orbitals of an atom, from the harmonics themselves: e3nn's generators have single precision."""
-    points = np.random.default_rng(0).normal(size=(40, 3))
-    before, after = (
-        [o3.spherical_harmonics(l, torch.as_tensor(p), True).numpy() for l in momenta]
-        for p in (points, points @ operation.T)
-    )
-    blocks = [np.linalg.lstsq(b, a, rcond=None)[0].T for b, a in zip(before, after, strict=True)]
-    return torch.block_diag(*map(torch.as_tensor, blocks)).numpy()
-
-
 @pytest.mark.parametrize('improper', [False, True], ids=['rotation', 'rotoinversion'])
-def test_turns_with_the_crystal(case, improper):
+def test_turns_with_the_crystal(case, orbital_rotation, improper):
     operation = Rotation.random(random_state=5).as_matrix() * (-1 if improper else 1)
     moved = case.atoms.copy()
     moved.set_cell(case.atoms.cell[:] @ operation.T)
