@@ -128,8 +128,6 @@ class TrainingConfig(_Strict):
     band_weight: float = Field(0.0, ge=0.0)
     #: Weight of the root mean square error of H(k) in an orthonormal basis, meV, at the same k points.
     overlap_weight: float = Field(0.0, ge=0.0)
-    #: Only every so many steps has these two terms.
-    band_interval: int = Field(1, ge=1)
     #: k points of a structure in a step.
     band_kpoints: int = Field(1, ge=1)
     #: How many of the highest occupied and of the lowest empty bands count.

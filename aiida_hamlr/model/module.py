@@ -142,7 +142,7 @@ class TrainingModule(lightning.LightningModule):
         components = self.model(batch.graph, batch.structure)
         errors = self.errors(components, batch.graph, batch.structure)
         loss = errors.loss(self.settings.onsite_weight)
-        if self.settings.needs_bands and self.global_step % self.settings.band_interval == 0:
+        if self.settings.needs_bands:
             loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
         value = float(loss.detach())
         if not math.isfinite(value):
