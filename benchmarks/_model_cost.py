@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -152,6 +153,20 @@ def cell_cost(variant: str, path: Path) -> dict:
         'step': timed(Step(model, graph), 50),
         'forward': forward,
     }
+
+
+def compiled_cost(paths: Sequence[Path]) -> dict:
+    """Forward pass of one cell before and after ``torch.compile``, and what the first call costs."""
+    torch.set_num_threads(1)
+    model, (example,) = cell_network('lr', [Reference.read(_usual_cell(paths))])
+    graph = one_way(example)
+    with torch.no_grad():
+        forward = timed(lambda: model(graph), 50)
+        model.network = torch.compile(model.network, dynamic=True)
+        wall, cpu = time.perf_counter(), sum(os.times()[:4])
+        model(graph)
+        first = {'wall_s': time.perf_counter() - wall, 'cpu_s': sum(os.times()[:4]) - cpu}
+        return {'forward': forward, 'first_call': first, 'compiled_forward': timed(lambda: model(graph), 50)}
 
 
 def memory_per_edge(variant: str, paths: Sequence[Path]) -> float:

@@ -4,6 +4,7 @@
     OMP_NUM_THREADS=1 python benchmarks/model.py cost
     OMP_NUM_THREADS=1 python benchmarks/model.py curve --seconds 180
     OMP_NUM_THREADS=1 python benchmarks/model.py deeptb
+    OMP_NUM_THREADS=1 python benchmarks/model.py compile
 
 Prints one JSON object on standard output, progress on standard error. The exit status is 1 if a gate is failed. The
 cells are made by pw.x when they are first needed, see data/alas.py.
@@ -29,7 +30,7 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.training import train
 
-PARTS = ('accuracy', 'cost', 'curve', 'deeptb')
+PARTS = ('accuracy', 'cost', 'curve', 'deeptb', 'compile')
 
 #: Training cells of the part "curve".
 CELLS = (16, 32, 64)
@@ -178,6 +179,10 @@ def main(part, seconds, settings, data):
         result['cost'] = measured | judge(measured.pop('limits'))
     if part == 'curve':
         result['curve'] = curve(files, seconds, config)
+    if part == 'compile':
+        from _model_cost import compiled_cost
+
+        result['compile'] = compiled_cost([Path(path) for path in files['train']])
     if part == 'deeptb':
         from _deeptb import compare
 

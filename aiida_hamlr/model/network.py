@@ -27,7 +27,7 @@ from aiida_hamlr.model.wigner import DenseWigner
 
 N_SPECIES_EMBEDDING = 16
 
-#: Pairs at once on a CPU without gradient: they stay in its cache, and the memory does not grow with their number.
+#: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
 PAIR_BLOCK = 512
 
 
