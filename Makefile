@@ -36,6 +36,7 @@ docs: install
 	sphinx-build -W --keep-going -q -b html docs docs/_build/html
 
 pytest: install
+	@.ci/install cluster
 	pytest --durations=15
 
 format: install

@@ -18,6 +18,33 @@ CONFIGS = {
     'predict.yaml': ('aiida_hamlr.jobs.schemas', 'PredictConfig'),
 }
 
+#: What to do about the codes of AiiDA and of aiida-quantumespresso, whose messages do not say so.
+REMEDIES = {
+    'ERROR_UNSPECIFIED': 'See `verdi process report`.',
+    'ERROR_LEGACY_FAILURE': 'See `verdi process report`.',
+    'ERROR_INVALID_OUTPUT': 'A fault of the plugin: report it, with `verdi process report`.',
+    'ERROR_MISSING_OUTPUT': 'See `verdi process report` for the step that was left out.',
+    'ERROR_NO_RETRIEVED_FOLDER': 'Nothing came back from the computer: run the job again.',
+    'ERROR_SCHEDULER_OUT_OF_MEMORY': 'Ask for more memory (`max_memory_kb`), or give the job less at a time.',
+    'ERROR_SCHEDULER_OUT_OF_WALLTIME': 'Raise `max_wallclock_seconds`.',
+    'ERROR_SCHEDULER_INVALID_ACCOUNT': 'Set the option `account` to one that may submit to this queue.',
+    'ERROR_SCHEDULER_NODE_FAILURE': 'Run the job again.',
+    'STOPPED_BY_MONITOR': 'The monitor says why; its outputs are attached.',
+    'ERROR_STASHING_FAILED': 'See whether the folder of `metadata.options.stash` can be written to and has room.',
+    'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER': 'Run the job again.',
+    'ERROR_OUTPUT_STDOUT_MISSING': 'See the output of the scheduler: the executable did not start.',
+    'ERROR_OUTPUT_XML_MISSING': 'The pw.x run was not finished, or its files were deleted: run it again.',
+    'ERROR_OUTPUT_STDOUT_READ': 'Run the job again.',
+    'ERROR_OUTPUT_STDOUT_PARSE': 'See the output: the version of Quantum ESPRESSO may not be known.',
+    'ERROR_OUTPUT_STDOUT_INCOMPLETE': 'See the output of the scheduler for what ended the job.',
+    'ERROR_OUT_OF_WALLTIME_INTERRUPTED': 'Raise `max_wallclock_seconds`.',
+    'ERROR_UNEXPECTED_PARSER_EXCEPTION': 'A fault of the plugin: report it, with the output.',
+    'ERROR_SUB_PROCESS_EXCEPTED': 'A fault of the plugin or the engine: see `verdi process report`, and start again.',
+    'ERROR_SUB_PROCESS_KILLED': 'Somebody killed a job: start again.',
+    'ERROR_MAXIMUM_ITERATIONS_EXCEEDED': 'See why the jobs ended; raise `max_iterations` or `max_wallclock_seconds`.',
+    'ERROR_UNHANDLED_FAILURE': 'See the exit code of the last job.',
+}
+
 #: Ports that every process or every calculation has.
 COMMON = {'input': {'metadata', 'monitors', 'remote_folder'}, 'output': {'remote_stash', 'retrieved'}}
 
@@ -37,7 +64,8 @@ def write_all(app):
         'hamlr': ''.join(_help(main, 'hamlr')),
         'aiida-hamlr': ''.join(_help(cmd_root, 'aiida-hamlr')),
         'configuration': ''.join(_configuration()),
-        'processes': ''.join(_processes()),
+        'processes': ''.join(_processes(_ports)),
+        'exit-codes': ''.join([*_common_codes(), *_processes(_exit_codes)]),
     }
     folder = Path(app.srcdir) / 'reference' / '_generated'
     folder.mkdir(exist_ok=True)
@@ -104,30 +132,71 @@ def _cell(text):
     return ' '.join(text.split()).replace('|', '\\|')
 
 
-def _processes():
+def _processes(write):
+    """Yield what is written about each process of the package under its name."""
     from aiida.plugins import CalculationFactory, WorkflowFactory
     from aiida.plugins.entry_point import get_entry_point_names
 
     for group, factory in (('calculations', CalculationFactory), ('workflows', WorkflowFactory)):
         for name in get_entry_point_names(f'aiida.{group}'):
             if name.startswith('hamlr.'):
-                yield from _process(name, factory(name))
+                process = factory(name)
+                yield f'## {name}\n\n{process.__doc__.strip().splitlines()[0]}\n\n'
+                yield from write(process)
 
 
-def _process(name, process):
+def _ports(process):
     spec = process.spec()
-    yield f'## {name}\n\n{process.__doc__.strip().splitlines()[0]}\n\n'
     for title, ports in (('input', spec.inputs), ('output', spec.outputs)):
         yield f'| {title} | type | |\n|---|---|---|\n'
         for key, port in ports.items():
             if key not in COMMON[title]:
                 yield f'| `{key}` | {_types(port)} | {_cell(port.help or "")} |\n'
         yield '\n'
-    yield '| exit code | label | message |\n|---|---|---|\n'
-    for label, code in sorted(spec.exit_codes.items(), key=lambda item: item[1].status):
-        if code.status >= 200:
-            yield f'| {code.status} | `{label}` | {_cell(code.message)} |\n'
+
+
+def _common_codes():
+    """Yield a table of the codes that every job of AiiDA has."""
+    from aiida.engine import CalcJob
+
+    yield '## All jobs\n\n'
+    yield from _table(CalcJob.exit_codes.items())
+
+
+def _exit_codes(process):
+    yield from _table((label, code) for label, code in process.exit_codes.items() if code.status >= 200)
+    handlers = [
+        method.__doc__.strip().splitlines()[0]
+        for _, method in inspect.getmembers(process, inspect.isfunction)
+        if hasattr(method, 'decorator') and method.__module__.startswith('aiida_hamlr.')
+    ]
+    if handlers:
+        yield 'What it does about failures by itself:\n\n'
+        yield from (f'- {text}\n' for text in handlers)
+        yield '\n'
+
+
+def _table(codes):
+    yield '| code | label | what it means and what to do |\n|---|---|---|\n'
+    for label, code in sorted(codes, key=lambda item: item[1].status):
+        # The message of a stop is that of what stopped it.
+        meaning = '' if code.message == '{message}' else f'{code.message.rstrip(".")}. '
+        yield f'| {code.status} | `{label}` | {_cell(meaning + _remedy(label, code))} |\n'
     yield '\n'
+
+
+def _remedy(label, code):
+    """Return what to do, for codes whose messages do not say so; those of this package do."""
+    return '' if _is_ours(label, code) else REMEDIES[label]
+
+
+def _is_ours(label, code):
+    """Return whether a message comes from this package: it is of none of the processes that it builds on."""
+    from aiida.engine import BaseRestartWorkChain, CalcJob
+    from aiida_quantumespresso.calculations.pp import PpCalculation
+
+    known = (process.exit_codes.get(label) for process in (CalcJob, BaseRestartWorkChain, PpCalculation))
+    return all(other is None or other.message != code.message for other in known)
 
 
 def _types(port):

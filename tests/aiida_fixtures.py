@@ -101,6 +101,26 @@ def other_computer(localhost):
 
 
 @pytest.fixture
+def make_remote_hamiltonian(aiida_profile, localhost, make_hamiltonian, zincblende, tmp_path):
+    """Return a factory of stored Hamiltonian nodes whose files lie on a computer, each of another rattled crystal."""
+    from aiida_hamlr.data.hamiltonian import HamiltonianData
+    from aiida_hamlr.electronic.description import description_path, write_described
+
+    def make(seed: int = 0, computer=None, **attributes):
+        atoms = zincblende()
+        atoms.rattle(0.05, seed=seed)
+        hamiltonian = make_hamiltonian(atoms)
+        hamiltonian.attributes.update(attributes)
+        computer = computer or localhost
+        computer.configure(safe_interval=0, use_login_shell=False)
+        path = tmp_path / computer.label / str(seed) / HamiltonianData.FILENAME
+        write_described(hamiltonian, path)
+        return HamiltonianData.from_remote(description_path(path), computer, path).store()
+
+    return make
+
+
+@pytest.fixture
 def make_code(localhost):
     """Return a factory of codes: of the real executable, if there is one."""
     from aiida.orm import InstalledCode, QueryBuilder

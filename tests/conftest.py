@@ -9,7 +9,7 @@ from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 
-pytest_plugins = ['aiida_fixtures', 'qe_fixtures']
+pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
 
 #: Cutoff radius of the model orbitals, bohr, and the range of the model matrices, Å.
 _RADIUS, _RANGE = 4.0, 4.2

@@ -6,11 +6,16 @@ import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
+from aiida.schedulers import JobResource
 from aiida_quantumespresso.calculations.base import CalcJob
+
+from aiida_hamlr.calculations.storage import find_storage_problem
 
 __all__ = (
     'HamlrCalculation',
     'define_withmpi',
+    'find_copies_problem',
+    'find_job_resource',
     'find_remote_folder_problem',
     'find_withmpi_problem',
     'is_valid_remote_cache',
@@ -36,6 +41,31 @@ def find_withmpi_problem(inputs: dict) -> str | None:
     if code is None or wish is None or code.with_mpi is None or code.with_mpi == wish:
         return None
     return f'`metadata.options.withmpi` is {wish}, but code {code.label} is set up with `with_mpi` {code.with_mpi}'
+
+
+def find_job_resource(inputs: dict) -> JobResource | None:
+    """Return the resources of a job, or nothing if the inputs do not say where it runs or how."""
+    code, resources = inputs.get('code'), inputs.get('metadata', {}).get('options', {}).get('resources')
+    if code is None or code.computer is None or not resources:
+        return None
+    return code.computer.get_scheduler().create_job_resource(**resources)
+
+
+def find_copies_problem(inputs: dict, on_each_machine: bool = False) -> str | None:
+    """Return that MPI would start the executable several times, or nothing.
+
+    :param on_each_machine: whether one on each machine is what should be started.
+    """
+    resource = find_job_resource(inputs)
+    if resource is None or not (inputs['metadata']['options'].get('withmpi') or inputs['code'].with_mpi):
+        return None
+    n_tasks = resource.get_tot_num_mpiprocs()
+    if n_tasks == (getattr(resource, 'num_machines', 1) if on_each_machine else 1):
+        return None
+    return (
+        f'`hamlr` is no MPI program: {n_tasks} of them would do the same; leave `metadata.options.withmpi` and the '
+        "code's `with_mpi` out, or set them to False (a training has `processes`)"
+    )
 
 
 def find_remote_folder_problem(inputs: dict, labels: tuple[str, ...]) -> str | None:
@@ -74,6 +104,10 @@ class HamlrCalculation(CalcJob):
     #: The shell writes the exit status of the executable here: AiiDA does not know it.
     _STATUS_FILENAME = 'hamlr.status'
     _REMOTE_FOLDERS: tuple[str, ...] = ()
+    #: Whether one executable on each machine work together.
+    _ON_EACH_MACHINE = False
+    #: Hamiltonian files, relative to the folder of the job, that can stay on the computer.
+    _STASHED: tuple[str, ...] = ()
 
     @classmethod
     def define(cls, spec):
@@ -90,33 +124,85 @@ class HamlrCalculation(CalcJob):
         spec.inputs.validator = validate
         spec.output('output_parameters', valid_type=orm.Dict, required=False, help='The summary that the job wrote.')
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}')
         spec.exit_code(
-            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The temporarily retrieved folder is not there.'
+            210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}. Mend what it names.'
         )
         spec.exit_code(
-            303, 'ERROR_OUTPUT_FILE_MISSING', message='The job left no file {filename}; its last words: {reason}'
+            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The retrieved files are gone: run the job again.'
         )
-        spec.exit_code(310, 'ERROR_OUTPUT_SUMMARY', message='The summary of the job could not be read: {reason}')
-        spec.exit_code(320, 'ERROR_OUTPUT_FILE_READ', message='An output file could not be read: {reason}')
-        spec.exit_code(360, 'ERROR_EXECUTABLE_FAILED', message='The executable ended with status {status}: {reason}')
         spec.exit_code(
-            400, 'ERROR_OUT_OF_WALLTIME', message='The allotted time is over; the job stopped in order: {reason}'
+            303,
+            'ERROR_OUTPUT_FILE_MISSING',
+            message='The job left no file {filename}; its last words: {reason}. Look into its remote folder.',
         )
-        spec.exit_code(420, 'ERROR_NUMERICAL', message='The calculation broke down numerically: {reason}')
-        spec.exit_code(430, 'ERROR_OUT_OF_MEMORY', message='The job ran out of memory: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_OUTPUT_SUMMARY',
+            message='The summary of the job could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            320,
+            'ERROR_OUTPUT_FILE_READ',
+            message='An output file could not be read: {reason}. See whether the disk is full, and run again.',
+        )
+        spec.exit_code(
+            360,
+            'ERROR_EXECUTABLE_FAILED',
+            message='The executable ended with status {status}: {reason}. See its output and its remote folder.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_OUT_OF_WALLTIME',
+            message='The allotted time is over; the job stopped in order: {reason}. Raise `max_wallclock_seconds`.',
+        )
+        spec.exit_code(
+            420,
+            'ERROR_NUMERICAL',
+            message='The calculation broke down numerically: {reason}. Check structure, orbitals and parameters.',
+        )
+        spec.exit_code(
+            430,
+            'ERROR_OUT_OF_MEMORY',
+            message='The job ran out of memory: {reason}. Ask for more, or give it less at a time.',
+        )
+        # What the computer did once it need not do again.
+        spec.exit_code(
+            431,
+            'ERROR_NO_GPU',
+            message='The job asked for a GPU and saw none, or too few: {reason}. See what the scheduler was asked for.',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            432,
+            'ERROR_KILLED',
+            message='The executable was killed, and the scheduler does not say why: {reason}. Run again; if it happens '
+            'again, ask for more memory.',
+            invalidates_cache=True,
+        )
+        spec.exit_code(
+            433,
+            'ERROR_DISK_FULL',
+            message='There is no space left on the disk of the computer: {reason}. Make room, and run again.',
+            invalidates_cache=True,
+        )
 
     @classmethod
     def validate_inputs(cls, inputs, _) -> str | None:
         """Return why the inputs do not fit together, or nothing."""
-        return find_withmpi_problem(inputs) or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+        return (
+            find_withmpi_problem(inputs)
+            or find_copies_problem(inputs, cls._ON_EACH_MACHINE)
+            or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
+            or find_storage_problem(inputs, cls._STASHED)
+        )
 
     def get_calc_info(self, cmdline_params: list[list[str]]) -> CalcInfo:
         """Return the description of a job that runs the executable once for each list of parameters."""
         options = self.inputs.metadata.options
         calc_info = CalcInfo()
         calc_info.codes_info = []
-        for index, parameters in enumerate(cmdline_params):
+        # A job that ran without AiiDA may be imported without a code.
+        for index, parameters in enumerate(cmdline_params if 'code' in self.inputs else ()):
             code_info = CodeInfo()
             code_info.code_uuid = self.inputs.code.uuid
             code_info.cmdline_params = parameters

@@ -49,7 +49,13 @@ class PotentialCalculation(PpCalculation):
         spec.output('output_parameters', valid_type=orm.Dict, help='What pp.x said.')
         for name in ('output_data', 'output_data_multiple'):
             del spec.outputs[name]
-        spec.exit_code(320, 'ERROR_POTENTIAL_NOT_WRITTEN', message='pp.x ended, but did not write the potential.')
+        spec.exit_code(
+            320, 'ERROR_POTENTIAL_NOT_WRITTEN', message='pp.x did not write the potential: look at its output.'
+        )
+        # No data files are read.
+        for name in ('MISSING', 'READ', 'PARSE'):
+            del spec.exit_codes[f'ERROR_OUTPUT_DATAFILE_{name}']
+        del spec.exit_codes['ERROR_UNSUPPORTED_DATAFILE_FORMAT']
 
     @classmethod
     def validate_parameters(cls, value, _) -> str | None:

@@ -9,6 +9,7 @@ from aiida import orm
 from pydantic import ValidationError, create_model
 
 from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.jobs.config import Config, describe
@@ -52,6 +53,8 @@ class PredictCalculation(HamlrCalculation):
     _CONFIG_FILENAME = 'predict.yaml'
     _OUTPUT_SUBFOLDER = 'predictions'
     _MODEL_SUBFOLDER = 'model'
+    _BANDS_FILENAME = 'bands.h5'
+    _STASHED = (f'{_OUTPUT_SUBFOLDER}/*/{HamiltonianData.FILENAME}',)
 
     @classmethod
     def define(cls, spec):
@@ -78,6 +81,7 @@ class PredictCalculation(HamlrCalculation):
             validator=validate_parameters,
             help='Further keys of the configuration of `hamlr predict`, as `outputs`.',
         )
+        define_storage(spec, 'the Hamiltonians are')
         spec.output_namespace(
             'hamiltonians',
             valid_type=HamiltonianData,
@@ -88,7 +92,11 @@ class PredictCalculation(HamlrCalculation):
         spec.output_namespace(
             'bands', valid_type=orm.BandsData, dynamic=True, required=False, help='The predicted bands by label.'
         )
-        spec.exit_code(440, 'ERROR_ALL_STRUCTURES_FAILED', message='No structure could be predicted: {reason}')
+        spec.exit_code(
+            440,
+            'ERROR_ALL_STRUCTURES_FAILED',
+            message='No structure could be predicted: {reason}. Check that the model fits them.',
+        )
 
     @classmethod
     def validate_inputs(cls, inputs, namespace) -> str | None:
@@ -143,7 +151,10 @@ class PredictCalculation(HamlrCalculation):
         calc_info.provenance_exclude_list = ['structures']
         calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
         calc_info.retrieve_list.append((f'{self._OUTPUT_SUBFOLDER}/{self._SUMMARY_FILENAME}', '.', 1))
-        calc_info.retrieve_temporary_list = [(self._OUTPUT_SUBFOLDER, '.', 1)]
+        hamiltonian = HamiltonianData.DESCRIPTION if is_remote_storage(self.inputs) else HamiltonianData.FILENAME
+        calc_info.retrieve_temporary_list = [
+            (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None) for name in (hamiltonian, self._BANDS_FILENAME)
+        ]
         return calc_info
 
 

@@ -7,6 +7,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.calculations.pp import PpCalculation
 
 from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
@@ -31,6 +32,7 @@ class ReconstructCalculation(HamlrCalculation):
     _COMMAND = 'reconstruct'
     _CONFIG_FILENAME = 'reconstruct.yaml'
     _REMOTE_FOLDERS = ('parent_folder', 'potential_folder')
+    _STASHED = (HamiltonianData.FILENAME,)
     _RUN_FILENAME = 'scf.xml'
     #: Folder for the link to charge-density.dat, or .hdf5 if Quantum ESPRESSO was built with HDF5.
     _SAVE_FOLDER = 'scf.save'
@@ -61,6 +63,7 @@ class ReconstructCalculation(HamlrCalculation):
             validator=validate_kpoints,
             help='Mesh for the density matrix and the Fermi level.',
         )
+        define_storage(spec, 'the Hamiltonian is')
         spec.output(
             'hamiltonian', valid_type=HamiltonianData, required=False, help='The Hamiltonian and its companions.'
         )
@@ -111,5 +114,6 @@ class ReconstructCalculation(HamlrCalculation):
             calc_info.local_copy_list.append((basis.uuid, basis.filename(element), basis.filename(element)))
         calc_info.remote_symlink_list = links
         calc_info.retrieve_list.append(self._SUMMARY_FILENAME)
-        calc_info.retrieve_temporary_list = [HamiltonianData.FILENAME]
+        remote = is_remote_storage(self.inputs)
+        calc_info.retrieve_temporary_list = [HamiltonianData.DESCRIPTION if remote else HamiltonianData.FILENAME]
         return calc_info

@@ -5,7 +5,8 @@ from __future__ import annotations
 from aiida import orm
 from pydantic import ValidationError
 
-from aiida_hamlr.calculations.base import HamlrCalculation, is_valid_remote_cache
+from aiida_hamlr.calculations.base import HamlrCalculation, find_job_resource, is_valid_remote_cache
+from aiida_hamlr.calculations.storage import find_remote_data_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
@@ -16,6 +17,13 @@ __all__ = ('TrainCalculation',)
 
 #: Keys of the configuration that belong to the job, not to the user.
 BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
+
+
+#: Checkpoints to go on from, and their files.
+CHECKPOINTS = {'last': 'last.ckpt', 'best': 'best.ckpt'}
+
+#: Where the machines of a job find each other; `hamlr` starts itself on all of them.
+_RENDEZVOUS = 'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
 
 
 class _Parameters(Config):
@@ -43,12 +51,62 @@ def validate_parameters(value, _) -> str | None:
     return None
 
 
+def validate_dataset(value, _) -> str | None:
+    """Return why a network cannot learn from the dataset, or nothing."""
+    if value is None:
+        return None
+    query = orm.QueryBuilder().append(
+        HamiltonianData,
+        filters={'uuid': {'in': [uuid for part in SPLITS for uuid in value.get_uuids(part)]}, 'attributes.n_spin': 2},
+        project='id',
+    )
+    polarised = query.first(flat=True)
+    if polarised is None:
+        return None
+    return (
+        f'{query.count()} Hamiltonians of the dataset are spin-polarised (as node {polarised}), which the network does '
+        'not learn; make a dataset without them'
+    )
+
+
+def validate_checkpoint(value, _) -> str | None:
+    """Return what is wrong with the name of the checkpoint, or nothing."""
+    if value is not None and value.value not in CHECKPOINTS:
+        return f'`checkpoint` is {value.value!r}; it can be {" or ".join(CHECKPOINTS)}'
+    return None
+
+
+def validate_processes(value, _) -> str | None:
+    """Return what is wrong with the number of processes, or nothing."""
+    if value is not None and value.value < 1:
+        return f'`processes` must be positive, not {value.value}'
+    return None
+
+
+def count_machines(inputs: dict) -> int:
+    """Return how many machines a job gets."""
+    return getattr(find_job_resource(inputs), 'num_machines', 1)
+
+
+def find_machines_problem(inputs: dict) -> str | None:
+    """Return why the training cannot run on so many machines, or nothing."""
+    n_machines = count_machines(inputs)
+    if n_machines > 1 and inputs['code'].computer.scheduler_type != 'core.slurm':
+        computer = inputs['code'].computer
+        return (
+            f'`metadata.options.resources` asks for {n_machines} machines; a training runs on several of them with '
+            f'SLURM only, and {computer.label} has {computer.scheduler_type}'
+        )
+    return None
+
+
 class TrainCalculation(HamlrCalculation):
     """Train a network on the Hamiltonians of a dataset."""
 
     _COMMAND = 'train'
     _CONFIG_FILENAME = 'train.yaml'
     _REMOTE_FOLDERS = ('parent_folder',)
+    _ON_EACH_MACHINE = True
     _OUTPUT_SUBFOLDER = 'run'
     #: A training stops by itself this fraction of its wall-time before the scheduler would end it.
     _WALLTIME_FRACTION = 0.95
@@ -57,7 +115,12 @@ class TrainCalculation(HamlrCalculation):
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input('dataset', valid_type=DatasetData, help='The Hamiltonians and how they are split.')
+        spec.input(
+            'dataset',
+            valid_type=DatasetData,
+            validator=validate_dataset,
+            help='The Hamiltonians and how they are split.',
+        )
         spec.input(
             'parameters',
             valid_type=orm.Dict,
@@ -67,10 +130,25 @@ class TrainCalculation(HamlrCalculation):
         )
         spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of all random numbers.')
         spec.input(
+            'processes',
+            valid_type=orm.Int,
+            required=False,
+            validator=validate_processes,
+            help='So many processes train together on each machine, one for each GPU that the job has there; each '
+            'takes batches of its own. If not given, one.',
+        )
+        spec.input(
             'parent_folder',
             valid_type=orm.RemoteData,
             required=False,
-            help='Remote folder of a training that stopped: go on from its last checkpoint.',
+            help='Remote folder of a training that stopped: go on from its checkpoint.',
+        )
+        spec.input(
+            'checkpoint',
+            valid_type=orm.Str,
+            required=False,
+            validator=validate_checkpoint,
+            help='With `parent_folder`: go on from its `last` checkpoint (default) or from the `best` in validation.',
         )
         spec.output('model', valid_type=ModelData, required=False, help='The best model that the training found.')
         spec.output(
@@ -82,8 +160,17 @@ class TrainCalculation(HamlrCalculation):
         spec.exit_code(
             340,
             'ERROR_NO_CHECKPOINT',
-            message='The allotted time is over and there is no checkpoint to go on from: {reason}',
+            message='The allotted time is over and there is no checkpoint to go on from: {reason}. Raise '
+            '`max_wallclock_seconds`.',
         )
+
+    @classmethod
+    def validate_inputs(cls, inputs, namespace) -> str | None:
+        """Return why the inputs do not fit together, or nothing."""
+        problem = super().validate_inputs(inputs, namespace) or find_machines_problem(inputs)
+        if problem is not None or 'dataset' not in inputs:
+            return problem
+        return find_remote_data_problem(inputs['dataset'].get_remote(), inputs.get('code'))
 
     @classmethod
     def is_valid_cache(cls, node) -> bool:
@@ -99,15 +186,21 @@ class TrainCalculation(HamlrCalculation):
         if walltime is not None:
             training['walltime'] = int(self._WALLTIME_FRACTION * walltime)
         data = {}
-        calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
+        calc_info = self.get_calc_info([self._get_command()])
+        if self._n_machines > 1:
+            calc_info.prepend_text = _RENDEZVOUS
         for part in SPLITS:
-            uuids = dataset.get_uuids(part)
-            if not uuids:
+            nodes = dataset.get_hamiltonians(part)
+            if not nodes:
                 continue
-            width = len(str(len(uuids) - 1))
-            for index, uuid in enumerate(uuids):
+            width = len(str(len(nodes) - 1))
+            for index, node in enumerate(nodes):
                 name = f'{part}/{index:0{width}d}.h5'
-                calc_info.local_copy_list.append((uuid, HamiltonianData.FILENAME, name))
+                if node.is_remote:
+                    path = node.base.attributes.get('remote_path')
+                    calc_info.remote_symlink_list.append((node.computer.uuid, path, name))
+                    continue
+                calc_info.local_copy_list.append((node.uuid, HamiltonianData.FILENAME, name))
                 calc_info.provenance_exclude_list.append(name)
             data[part] = [f'{part}/*.h5']
             folder.get_subfolder(part, create=True)
@@ -117,11 +210,27 @@ class TrainCalculation(HamlrCalculation):
         if 'parent_folder' in self.inputs:
             parent = self.inputs.parent_folder
             # Copies, for the training goes on writing to them.
-            calc_info.remote_copy_list = [
-                (parent.computer.uuid, f'{parent.get_remote_path()}/{output}/{name}', f'{output}/{name}')
-                for name in ('checkpoints', 'metrics.csv')
-            ]
+            copies = {'checkpoints': 'checkpoints', 'metrics.csv': 'metrics.csv'}
             folder.get_subfolder(output, create=True)
+            if 'checkpoint' in self.inputs and self.inputs.checkpoint.value == 'best':
+                best = f'checkpoints/{CHECKPOINTS["best"]}'
+                copies = {f'checkpoints/{CHECKPOINTS["last"]}': best, best: best, 'metrics.csv': 'metrics.csv'}
+                folder.get_subfolder(f'{output}/checkpoints', create=True)
+            calc_info.remote_copy_list = [
+                (parent.computer.uuid, f'{parent.get_remote_path()}/{output}/{source}', f'{output}/{target}')
+                for target, source in copies.items()
+            ]
         calc_info.retrieve_list += [(f'{output}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, 'metrics.csv')]
         calc_info.retrieve_temporary_list = [(f'{output}/model', '.', 1)]
         return calc_info
+
+    def _get_command(self) -> list[str]:
+        """Return the arguments of the executable."""
+        command = [self._COMMAND, self._CONFIG_FILENAME]
+        if 'processes' in self.inputs:
+            command += ['--processes', str(self.inputs.processes.value)]
+        return command if self._n_machines == 1 else [*command, '--machines', str(self._n_machines)]
+
+    @property
+    def _n_machines(self) -> int:
+        return count_machines(self.inputs)

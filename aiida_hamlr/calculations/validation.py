@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from aiida_quantumespresso.calculations import helpers
+
+from aiida_hamlr.jobs.config import describe_unknown_key
+
 __all__ = (
     'find_computer_problem',
+    'find_misspelt_keyword',
     'find_pseudo_problem',
     'find_pw_problem',
     'find_structure_problem',
     'validate_pseudos',
 )
+
+#: Namelists of pw.x; of their keywords only those are taken for wrong that look like known ones.
+NAMELISTS = ('CONTROL', 'SYSTEM', 'ELECTRONS', 'IONS', 'CELL', 'FCP', 'RISM')
+LIKENESS = 0.85
 
 _PROBLEMS: dict[str, str | None] = {}
 
@@ -46,6 +61,26 @@ def find_structure_problem(structure) -> str | None:
     return None
 
 
+@cache
+def _pw_keywords() -> frozenset[str]:
+    """Keywords of pw.x, from the description that aiida-quantumespresso has of an older version."""
+    newest = sorted(path.name for path in resources.files(helpers).iterdir() if path.name.startswith('INPUT_PW'))[-1]
+    text = resources.files(helpers).joinpath(newest).read_text(encoding='utf-8')
+    return frozenset(name.lower() for name in re.findall(r'<(?:var|dimension|multidimension)\s+name="(\w+)"', text))
+
+
+def find_misspelt_keyword(parameters: Mapping) -> str | None:
+    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    for name, content in parameters.items():
+        if name.upper() not in NAMELISTS:
+            return describe_unknown_key(name, 'parameters', NAMELISTS)
+        for key in content:
+            close = difflib.get_close_matches(key.lower(), _pw_keywords(), n=1, cutoff=LIKENESS)
+            if close and key.lower() not in _pw_keywords():
+                return f'unknown key {key!r} in {name}; did you mean {close[0]!r}?'
+    return None
+
+
 def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing.
 
@@ -53,6 +88,9 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
     :param to_learn: whether a network is trained on the Hamiltonian.
     """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
+    misspelt = find_misspelt_keyword(parameters)
+    if misspelt is not None:
+        return misspelt
     # aiida-quantumespresso takes names in any case.
     namelists = {
         name.upper(): {key.lower(): value for key, value in content.items()} for name, content in parameters.items()

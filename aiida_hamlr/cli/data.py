@@ -58,6 +58,8 @@ def cmd_show(node):
     rows = [['node', f'{type(node).__name__}<{node.pk}>'], ['uuid', node.uuid]]
     if node.creator is not None:
         rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
+    if node.computer is not None:
+        rows.append(['computer', node.computer.label])
     rows += [[key, _short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
     echo.echo(tabulate(rows, tablefmt='plain'))
 
@@ -75,6 +77,31 @@ def cmd_plot_basis(node, output, pseudo_family):
         pseudos = load_group(pseudo_family).get_pseudos(elements=node.elements) if pseudo_family else None
         echo.echo_success(f'wrote {node.plot(output, pseudos)}')
     except ValueError as error:
+        echo.echo_critical(str(error))
+
+
+@cmd_hamlr.command('curve')
+@click.argument('process', type=types.ProcessParamType())
+@click.option('-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='So many last epochs.')
+@click.option('-o', '--output', type=click.Path(), help='Draw all of it into this PNG file.')
+@decorators.with_dbenv()
+def cmd_curve(process, limit, output):
+    """Show the learning curve of a training, also while it runs.
+
+    PROCESS is the job, or the work chain that started it.
+    """
+    from tabulate import tabulate
+
+    from aiida_hamlr.plotting.training import plot_training
+    from aiida_hamlr.tools.learning_curve import read_learning_curve
+
+    try:
+        columns = read_learning_curve(process)
+        rows = [[_short(float(value)) for value in row] for row in zip(*columns.values(), strict=True)]
+        echo.echo(tabulate(rows[-limit:], headers=[name.replace('_', ' ') for name in columns], disable_numparse=True))
+        if output:
+            echo.echo_success(f'wrote {plot_training({process.process_label: columns}, output)}')
+    except (ValueError, OSError) as error:
         echo.echo_critical(str(error))
 
 

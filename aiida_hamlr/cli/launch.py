@@ -1,6 +1,5 @@
 """`aiida-hamlr launch`: start work chains."""
 
-import warnings
 from pathlib import Path
 
 import click
@@ -28,10 +27,13 @@ def cmd_launch():
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.CLEAN,
 )
 @decorators.with_dbenv()
-def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, clean_workdir, **job):
+def launch_reference(
+    structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, stash_folder, clean_workdir, **job
+):
     """Make the reference Hamiltonians of STRUCTURES: files that ASE reads, nodes or groups."""
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
@@ -43,8 +45,8 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
             hamlr,
             structure,
             protocol=protocol,
-            overrides=_with_family(options.load_overrides(overrides), pseudo_family),
-            options=options.job_options(**job),
+            overrides=_with_stash(_with_family(options.load_overrides(overrides), pseudo_family), stash_folder),
+            options=options.job_options(pw, **job),
             basis=basis,
             pp_code=pp,
         )
@@ -71,6 +73,7 @@ def launch_reference(structures, pw, pp, hamlr, pseudo_family, basis, protocol, 
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
 )
 @decorators.with_dbenv()
@@ -87,6 +90,7 @@ def launch_dataset(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     **job,
 ):
@@ -95,7 +99,7 @@ def launch_dataset(
 
     daemon = job.pop('daemon')
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
     builder = _build(
         DatasetWorkChain,
         pw,
@@ -105,7 +109,7 @@ def launch_dataset(
         group=group,
         protocol=protocol,
         overrides=content,
-        options=options.job_options(**job),
+        options=options.job_options(pw, **job),
         basis=basis,
         pp_code=pp,
     )
@@ -115,9 +119,15 @@ def launch_dataset(
 
 @cmd_launch.command('train')
 @click.argument('dataset', type=types.DataParamType(sub_classes=('aiida.data:hamlr.dataset',)))
+@click.option(
+    '-g',
+    '--gpus',
+    type=click.IntRange(min=1),
+    help='GPUs on each node, with a process for each. SLURM is asked for them.',
+)
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @decorators.with_dbenv()
-def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job):
+def launch_train(dataset, gpus, hamlr, protocol, overrides, seed, clean_workdir, **job):
     """Train a network on DATASET."""
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
@@ -128,8 +138,9 @@ def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job
         dataset,
         protocol=protocol,
         overrides=options.load_overrides(overrides),
-        options=options.job_options(**job),
+        options=options.job_options(hamlr, **job),
         seed=seed,
+        gpus=gpus,
     )
     _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
@@ -138,9 +149,9 @@ def launch_train(dataset, hamlr, protocol, overrides, seed, clean_workdir, **job
 @cmd_launch.command('predict')
 @click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
 @click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
-@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @decorators.with_dbenv()
-def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir, **job):
+def launch_predict(model, structures, hamlr, protocol, overrides, stash_folder, clean_workdir, **job):
     """Predict the Hamiltonians of STRUCTURES (files that ASE reads, nodes or groups) with MODEL."""
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
@@ -151,8 +162,8 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
         model,
         options.load_structures(structures),
         protocol=protocol,
-        overrides=options.load_overrides(overrides),
-        options=options.job_options(**job),
+        overrides=_with_stash(options.load_overrides(overrides), stash_folder),
+        options=options.job_options(hamlr, **job),
     )
     _set_given(builder, clean_workdir=clean_workdir)
     _launch(builder, daemon)
@@ -176,6 +187,7 @@ def launch_predict(model, structures, hamlr, protocol, overrides, clean_workdir,
     options.BASIS,
     options.PROTOCOL,
     options.OVERRIDES,
+    options.STASH,
     options.SEED,
     options.CLEAN,
 )
@@ -193,6 +205,7 @@ def launch_pipeline(
     basis,
     protocol,
     overrides,
+    stash_folder,
     seed,
     clean_workdir,
     **job,
@@ -206,7 +219,8 @@ def launch_pipeline(
     daemon = job.pop('daemon')
     parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
     content = options.load_overrides(overrides)
-    content['reference'] = _with_family(content.get('reference', {}), pseudo_family)
+    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
+    content['predict'] = _with_stash(content.get('predict', {}), stash_folder)
     builder = _build(
         PipelineWorkChain,
         pw,
@@ -214,7 +228,7 @@ def launch_pipeline(
         {name: options.load_structures(part) for name, part in parts.items() if part},
         protocol=protocol,
         overrides=content,
-        options=options.job_options(**job),
+        options=options.job_options(pw, **job),
         basis=basis,
         pp_code=pp,
     )
@@ -237,14 +251,17 @@ def _with_family(overrides: dict, family: str | None) -> dict:
     return overrides
 
 
+def _with_stash(overrides: dict, folder: str | None) -> dict:
+    if folder is not None:
+        overrides |= {'storage': 'remote', 'stash_folder': folder}
+    return overrides
+
+
 def _build(process_class, *args, **kwargs):
     """Return the builder; what is wrong with the arguments becomes one line."""
     try:
-        with warnings.catch_warnings():
-            # A misspelt key would change nothing, and long work would start without it.
-            warnings.filterwarnings('error', message='Found unrecognised key in overrides')
-            return process_class.get_builder_from_protocol(*args, **kwargs)
-    except (ValueError, UserWarning) as error:
+        return process_class.get_builder_from_protocol(*args, **kwargs)
+    except ValueError as error:
         echo.echo_critical(' '.join(str(error).split()))
 
 

@@ -50,9 +50,20 @@ WALLTIME = OverridableOption(
 MACHINES = OverridableOption(
     '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of nodes of each job.'
 )
-WITH_MPI = OverridableOption('-i', '--with-mpi', is_flag=True, default=None, help='Run the jobs with MPI.')
+WITH_MPI = OverridableOption(
+    '-i',
+    '--with-mpi',
+    is_flag=True,
+    default=None,
+    help='Run pw.x and pp.x with MPI; by default as their codes say, or without.',
+)
 CUSTOM = OverridableOption(
     '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
+)
+STASH = OverridableOption(
+    '--stash-folder',
+    metavar='PATH',
+    help='Leave the Hamiltonians in this folder of the computer instead of copying them into the repository.',
 )
 CLEAN = OverridableOption(
     '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders at the end.'
@@ -72,10 +83,18 @@ def combine(*options):
     return decorate
 
 
-def job_options(max_wallclock_seconds, max_num_machines, with_mpi, scheduler_commands) -> dict:
-    """Return ``metadata.options`` of the jobs."""
+def job_options(code, max_wallclock_seconds, max_num_machines, with_mpi, scheduler_commands) -> dict:
+    """Return ``metadata.options`` of the jobs.
+
+    :param code: what the option for MPI is about; that of `hamlr`, which is no MPI program, does not follow it.
+    """
     options = {'resources': {'num_machines': max_num_machines}, 'max_wallclock_seconds': max_wallclock_seconds}
-    options['withmpi'] = bool(with_mpi)
+    if code.with_mpi is None:
+        options['withmpi'] = bool(with_mpi)
+    elif with_mpi is not None and with_mpi != code.with_mpi:
+        raise click.BadParameter(
+            f'code {code.label} is set up with `with_mpi` {code.with_mpi}', param_hint='--with-mpi'
+        )
     if scheduler_commands:
         options['custom_scheduler_commands'] = scheduler_commands.replace('\\n', '\n')
     return options

@@ -10,6 +10,7 @@ from aiida.orm import Data, QueryBuilder
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.basis import joint_hash
 
 __all__ = ('DatasetData',)
 
@@ -122,6 +123,14 @@ class DatasetData(Data):
             raise ValueError(f'{len(missing)} Hamiltonians of the dataset are not in this profile, as {missing[0]}')
         return [nodes[uuid] for uuid in uuids]
 
+    def get_remote(self) -> list[HamiltonianData]:
+        """Return those Hamiltonians whose files are not in the repository, but on a computer."""
+        uuids = [uuid for part in SPLITS for uuid in self.get_uuids(part)]
+        query = QueryBuilder().append(
+            HamiltonianData, filters={'uuid': {'in': uuids}, 'attributes.storage': 'remote'}, tag='node'
+        )
+        return query.order_by({'node': 'id'}).all(flat=True) if uuids else []
+
     def _validate(self):
         super()._validate()
         for name in SPLITS:
@@ -137,12 +146,9 @@ def _joint_basis_hash(nodes: Sequence[HamiltonianData]) -> str:
 
     :raises ValueError: if two Hamiltonians have different orbitals for one element.
     """
-    from aiida_hamlr.electronic.basis import Basis
-
     species = {}
     for node in nodes:
-        for element, basis in node.open(matrices=()).basis.items():
-            known = species.setdefault(element, basis)
-            if known.content_hash != basis.content_hash:
+        for element, content_hash in node.base.attributes.get('basis_hashes').items():
+            if species.setdefault(element, content_hash) != content_hash:
                 raise ValueError(f'the Hamiltonians have different bases for {element}; node {node.pk} is one of them')
-    return Basis(species).content_hash
+    return joint_hash(species)

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
 import tempfile
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from aiida.common.exceptions import ValidationError
-from aiida.orm import Data, StructureData
+from aiida.common.exceptions import NotExistent, ValidationError
+from aiida.orm import Computer, Data, StructureData
 from aiida.orm.pydantic import OrmMetadataField
 
+from aiida_hamlr.data.remote import CONNECTION_ERRORS
+from aiida_hamlr.electronic.description import describe, description_path, read_description, structure_of
+from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.hamiltonian import MATRICES, Hamiltonian
 
-__all__ = ('HamiltonianData',)
+__all__ = ('STORAGES', 'HamiltonianData')
 
-#: What the node says of the verification of a reconstructed Hamiltonian.
-VERIFICATION = (
-    'band_mae_occupied_meV',
-    'band_mae_conduction_meV',
-    'band_mae_window_meV',
-    'variational_violation_meV',
-    'variational_violation_truncated_meV',
-    'cutoff_error_meV',
-    'overlap_condition_number',
-)
+#: Where the bytes of a Hamiltonian may lie: in the repository of AiiDA, or on the computer where it was made.
+STORAGES = ('repository', 'remote')
 
 
 class HamiltonianData(Data):
-    """Hamiltonian, overlap and what belongs to them of one structure in a basis of atomic orbitals."""
+    """Hamiltonian, overlap and what belongs to them of one structure in a basis of atomic orbitals.
+
+    The file is in the repository, or it stays on the computer where it was made: the node then holds its description,
+    and knows its path, size and sha256.
+    """
 
     FILENAME = 'hamiltonian.h5'
+    DESCRIPTION = description_path(FILENAME).name
 
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
@@ -78,7 +81,13 @@ class HamiltonianData(Data):
             default_factory=list, description='What the file tells of every atom, as in `hirshfeld_charges`'
         )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
-        storage: str = OrmMetadataField('repository', description='Where the file lies')
+        basis_hashes: dict = OrmMetadataField(
+            default_factory=dict, description='Sha256 of the orbitals by chemical symbol'
+        )
+        storage: str = OrmMetadataField('repository', description='Where the file lies: repository or remote')
+        remote_path: str | None = OrmMetadataField(
+            None, description='Absolute path of a remote file, on the computer of the node'
+        )
         size: int = OrmMetadataField(0, description='Size of the file in bytes')
         sha256: str = OrmMetadataField('', description='Sha256 of the file')
 
@@ -92,14 +101,12 @@ class HamiltonianData(Data):
         hamiltonian = Hamiltonian.read(path)
         node = cls(**kwargs)
         node.base.repository.put_object_from_file(str(path.absolute()), cls.FILENAME)
-        with path.open('rb') as stream:
-            digest = hashlib.file_digest(stream, 'sha256') if hasattr(hashlib, 'file_digest') else _digest(stream)
         node.base.attributes.set_many(
             {
-                **cls._describe(hamiltonian),
+                **describe(hamiltonian),
                 'storage': 'repository',
                 'size': path.stat().st_size,
-                'sha256': digest.hexdigest(),
+                'sha256': file_sha256(path),
             }
         )
         return node
@@ -112,62 +119,124 @@ class HamiltonianData(Data):
             hamiltonian.write(path)
             return cls.from_file(path, **kwargs)
 
+    @classmethod
+    def from_remote(
+        cls, description: str | Path, computer: Computer, remote_path: str | PurePosixPath, **kwargs
+    ) -> HamiltonianData:
+        """Return a new node of a Hamiltonian file that stays on a computer; nothing of it is read here.
+
+        :param description: the JSON file that `hamlr` wrote beside the Hamiltonian file.
+        :param remote_path: absolute path of the Hamiltonian file.
+        :raises ValueError: if the description is damaged or the path is not absolute.
+        """
+        text = Path(description).read_text(encoding='utf-8')
+        content = read_description(text, str(description))
+        remote_path = PurePosixPath(remote_path)
+        if not remote_path.is_absolute():
+            raise ValueError(f'{remote_path}: not an absolute path')
+        node = cls(computer=computer, **kwargs)
+        node.base.repository.put_object_from_bytes(text.encode(), cls.DESCRIPTION)
+        node.base.attributes.set_many(
+            {
+                **content['attributes'],
+                'storage': 'remote',
+                'remote_path': str(remote_path),
+                'size': content['size'],
+                'sha256': content['sha256'],
+            }
+        )
+        return node
+
+    @property
+    def is_remote(self) -> bool:
+        """Return whether the file is not in the repository, but on the computer of the node."""
+        return self.base.attributes.get('storage', None) == 'remote'
+
     def open(self, matrices=MATRICES) -> Hamiltonian:
-        """Return the Hamiltonian with those of the named matrices that the file holds."""
-        with self.base.repository.open(self.FILENAME, 'rb') as stream:
+        """Return the Hamiltonian with those of the named matrices that the file holds; a remote file is fetched first.
+
+        :raises ValueError: if a remote file is gone or is not the one that the node was made of.
+        """
+        with self._open_file() as stream:
             return Hamiltonian.read(stream, matrices)
 
     def get_structure(self) -> StructureData:
         """Return the structure as a new node that is not stored."""
+        if self.is_remote:
+            content = read_description(self.base.repository.get_object_content(self.DESCRIPTION), self.DESCRIPTION)
+            return StructureData(ase=structure_of(content, self.DESCRIPTION))
         return StructureData(ase=self.open(matrices=()).atoms)
 
     def export(self, path: str | Path):
-        """Copy the file out of the repository."""
-        Path(path).write_bytes(self.base.repository.get_object_content(self.FILENAME, 'rb'))
+        """Copy the file out of the repository, or from the computer where it lies.
 
-    @staticmethod
-    def _describe(hamiltonian: Hamiltonian) -> dict:
-        attributes = hamiltonian.attributes
-        verification = attributes.get('verification') or {}
-        return {
-            'formula': hamiltonian.atoms.get_chemical_formula(mode='hill'),
-            'elements': sorted(set(hamiltonian.symbols)),
-            'n_atoms': len(hamiltonian.atoms),
-            'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
-            'n_pairs': len(hamiltonian.pattern),
-            'n_spin': int(attributes.get('n_spin', 1)),
-            'magnetization': attributes.get('magnetization'),
-            'n_electrons': attributes.get('n_electrons'),
-            'gap': attributes.get('gap_eV'),
-            'fermi_level': attributes.get('fermi_level_eV'),
-            'vacuum_level': attributes.get('vacuum_level_eV'),
-            **{key: verification.get(key) for key in VERIFICATION},
-            'gauge': attributes.get('gauge', ''),
-            'origin': attributes.get('origin', ''),
-            'functional': attributes.get('functional', ''),
-            'matrices': sorted(hamiltonian.matrices),
-            'labels': sorted(hamiltonian.labels),
-            'basis_hash': hamiltonian.basis.content_hash,
-        }
+        :raises ValueError: if a remote file is gone or is not the one that the node was made of.
+        """
+        with self._open_file() as stream, Path(path).open('wb') as output:
+            shutil.copyfileobj(stream, output)
+
+    def check_file(self, path: str | Path):
+        """Raise ``ValueError`` unless a file has the size and the sha256 of this node's."""
+        size, sha256 = Path(path).stat().st_size, file_sha256(path)
+        expected = self.base.attributes.get('size'), self.base.attributes.get('sha256')
+        if (size, sha256) != expected:
+            raise ValueError(
+                f'{self._place}: not the file that the node was made of: {size} bytes with sha256 {sha256[:12]}… '
+                f'instead of {expected[0]} with {expected[1][:12]}…; it was overwritten or '
+                'damaged, make the Hamiltonian again'
+            )
+
+    @property
+    def _place(self) -> str:
+        return f'HamiltonianData<{self.pk}>: {self.base.attributes.get("remote_path")} on {self.computer.label}'
+
+    @contextmanager
+    def _open_file(self) -> Iterator[BinaryIO]:
+        """Yield the file, from a temporary copy if it is remote."""
+        if not self.is_remote:
+            with self.base.repository.open(self.FILENAME, 'rb') as stream:
+                yield stream
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / self.FILENAME
+            self._fetch(path)
+            self.check_file(path)
+            with path.open('rb') as stream:
+                yield stream
+
+    def _fetch(self, path: Path):
+        remote_path = self.base.attributes.get('remote_path')
+        try:
+            with self.computer.get_transport() as transport:
+                there = transport.isfile(remote_path)
+                if there:
+                    transport.getfile(remote_path, str(path))
+        except NotExistent as error:
+            raise ValueError(f'{self._place}: the computer is not configured; see verdi computer configure') from error
+        except CONNECTION_ERRORS as error:
+            raise ValueError(f'{self._place}: the file cannot be fetched: {error}') from error
+        if not there:
+            raise ValueError(
+                f'{self._place}: the file is gone; bring it back to that place, or make the Hamiltonian again'
+            )
 
     def _validate(self):
         super()._validate()
-        if self.FILENAME not in self.base.repository.list_object_names():
-            raise ValidationError(f'the node has no file {self.FILENAME}')
+        filename = self.DESCRIPTION if self.is_remote else self.FILENAME
+        if filename not in self.base.repository.list_object_names():
+            raise ValidationError(f'the node has no file {filename}')
         try:
-            found = self._describe(self.open(matrices=()))
+            if self.is_remote:
+                found = read_description(self.base.repository.get_object_content(filename), filename)['attributes']
+            else:
+                found = describe(self.open(matrices=()))
         except ValueError as error:
             raise ValidationError(str(error)) from error
         for key in ('formula', 'n_atoms', 'n_orbitals', 'n_pairs', 'basis_hash'):
-            if self.base.attributes.get(key, None) != found[key]:
+            if self.base.attributes.get(key, None) != found.get(key):
                 raise ValidationError(
-                    f'attribute {key} is {self.base.attributes.get(key, None)!r}, but the file says {found[key]!r}'
+                    f'attribute {key} is {self.base.attributes.get(key, None)!r}, but the file says {found.get(key)!r}'
                 )
+        if self.is_remote and self.computer is None:
+            raise ValidationError('a remote Hamiltonian needs the computer where it lies')
         return True
-
-
-def _digest(stream):
-    digest = hashlib.sha256()
-    while chunk := stream.read(1 << 20):
-        digest.update(chunk)
-    return digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -12,6 +11,8 @@ from pathlib import Path
 from aiida.common.exceptions import ValidationError
 from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
+
+from aiida_hamlr.electronic.basis import joint_hash
 
 __all__ = ('ModelData',)
 
@@ -76,10 +77,7 @@ class ModelData(Data):
                 'species': sorted(description['species']),
                 'variant': config['variant'],
                 'functional': description.get('functional') or '',
-                # As the hash of the basis node with these elements.
-                'basis_hash': hashlib.sha256(
-                    ''.join(hashes[element] for element in sorted(hashes)).encode()
-                ).hexdigest(),
+                'basis_hash': joint_hash(hashes),
                 'n_parameters': int(description['n_parameters']),
                 'hyperparameters': config,
                 'metrics': _scalars(description.get('metrics', {})),

@@ -230,4 +230,9 @@ class Basis(Mapping[str, SpeciesBasis]):
     @property
     def content_hash(self) -> str:
         """sha256 over the elements' hashes, independent of the order in which they were given."""
-        return hashlib.sha256(''.join(b.content_hash for b in self._species.values()).encode()).hexdigest()
+        return joint_hash({element: species.content_hash for element, species in self._species.items()})
+
+
+def joint_hash(hashes: Mapping[str, str]) -> str:
+    """sha256 of the orbitals of several elements, from those of each by chemical symbol."""
+    return hashlib.sha256(''.join(hashes[element] for element in sorted(hashes)).encode()).hexdigest()

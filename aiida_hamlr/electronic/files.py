@@ -69,6 +69,12 @@ def _sum_of_bytes(stream, length: int) -> bytes:
     return digest.hexdigest().encode()
 
 
+def file_sha256(path: str | Path) -> str:
+    """sha256 of a whole file, in hexadecimal digits."""
+    with open(path, 'rb') as stream:
+        return _sum_of_bytes(stream, os.path.getsize(path)).decode()
+
+
 def _check_sum_of_bytes(stream, name):
     """Compare the sum at the end of a file with its bytes; a file that another tool has changed in place has none.
 

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from aiida_hamlr.errors import NoGPU
+
 #: What a configuration may name; 'gpu' and 'cuda' are the same.
 Device = Literal['auto', 'cpu', 'gpu', 'cuda']
 
@@ -26,14 +28,16 @@ def choose_device(name: Device) -> str:
 
     Raises
     ------
+    NoGPU
+        If a GPU is asked for and there is none.
     ValueError
-        If a GPU is asked for and there is none, or the name is another.
+        If the name is another.
     """
     if name == 'auto':
         return 'cuda' if torch.cuda.is_available() else 'cpu'
     if name in ('gpu', 'cuda'):
         if not torch.cuda.is_available():
-            raise ValueError(f'device is {name}, but torch finds no GPU; use auto or cpu')
+            raise NoGPU(f'device is {name}, but torch finds no GPU; use auto or cpu, or ask the scheduler for a GPU')
         return 'cuda'
     if name != 'cpu':
         raise ValueError(f'unknown device {name!r}; use auto, cpu, gpu or cuda')

@@ -51,7 +51,7 @@ class _Executable(click.Group):
     cls=_Executable,
     context_settings={'help_option_names': ['-h', '--help'], 'show_default': True, 'max_content_width': 110},
     epilog='Exit statuses: 0 done, 2 bad input, 3 wall-time reached and checkpoint written, 4 numerical failure, '
-    '5 out of memory.',
+    '5 out of memory, 6 no GPU, 7 no space left on the disk.',
 )
 @click.option('--debug', is_flag=True, help='Show the full traceback of an error, and warnings.')
 @click.version_option(__version__)
@@ -166,11 +166,32 @@ def h0(structure, basis_folder, pseudos, ecutrho, output):
 
 @main.command()
 @click.argument('config', type=_FILE)
-def train(config):
+@click.option(
+    '--processes', type=click.IntRange(1), default=1, help='Processes on each machine that train together, one a GPU.'
+)
+@click.option(
+    '--machines',
+    type=click.IntRange(1),
+    default=1,
+    help='Machines of a SLURM job; MASTER_ADDR names the first.',
+)
+@click.pass_context
+def train(context, config, processes, machines):
     """Train the network as CONFIG says; goes on from a checkpoint in the output folder."""
-    from aiida_hamlr.jobs.train import run_train
+    from aiida_hamlr.jobs.processes import die_with_parent, run_processes
 
-    run_train(config)
+    if processes * machines == 1:
+        die_with_parent()
+        from aiida_hamlr.jobs.train import run_train
+
+        run_train(config)
+        return
+    from aiida_hamlr.jobs.config import load_config
+    from aiida_hamlr.jobs.schemas import TrainConfig
+
+    load_config(config, TrainConfig)  # One line, and not one of each process.
+    debug = ['--debug'] if context.parent.params['debug'] else []
+    sys.exit(run_processes([*debug, 'train', str(config)], processes, machines))
 
 
 @main.command()
@@ -217,3 +238,7 @@ def info(file):
 
     for line in describe_file(file):
         click.echo(line)
+
+
+if __name__ == '__main__':
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -102,15 +103,21 @@ def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     *parents, key = location or ['configuration']
     where = f' in {".".join(map(str, parents))}' if parents else ''
     if error['type'] == 'extra_forbidden':
-        known = sorted(_keys_at(model, parents))
-        close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-        hint = f'did you mean {close[0]!r}? ' if close else ''
-        return f'unknown key {str(key)!r}{where}; {hint}known keys: {", ".join(known)}'
+        return describe_unknown_key(key, '.'.join(map(str, parents)), _keys_at(model, parents))
     if error['type'] == 'missing':
         return f'key {str(key)!r}{where} is missing'
     if error['type'] == 'value_error':
         return f'{".".join(map(str, location))}: {error["ctx"]["error"]}'
     return f'{".".join(map(str, location))}: {error["msg"].lower()}, found {error["input"]!r}'
+
+
+def describe_unknown_key(key, where: str, known: Iterable[str]) -> str:
+    """One line for a key that is none of the known ones: it names the nearest of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    hint = f'did you mean {close[0]!r}? ' if close else ''
+    place = f' in {where}' if where else ''
+    return f'unknown key {str(key)!r}{place}; {hint}known keys: {", ".join(known)}'
 
 
 def _is_union_tag(part) -> bool:

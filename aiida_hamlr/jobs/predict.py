@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.description import write_described
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kpoints import band_path, read_band_path
 from aiida_hamlr.electronic.levels import onsite_levels, potential_profile
@@ -34,7 +35,7 @@ from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of.
-_FILES = ('hamiltonian.h5', 'bands.h5', 'properties.h5', 'summary.json')
+_FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
 
 #: Step of the energies of a density of states, in widths of its Gaussians.
 _DOS_STEP = 0.25
@@ -172,7 +173,7 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
         summary |= bands.attributes
     properties = _properties(hamiltonian, solution, config)
     if 'hamiltonian' in wanted:
-        hamiltonian.write(folder / 'hamiltonian.h5')
+        summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if bands is not None:
         bands.write(folder / 'bands.h5')
     if properties is not None:

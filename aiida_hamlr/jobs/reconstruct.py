@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
+from aiida_hamlr.electronic.description import VERIFICATION, write_described
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
@@ -36,19 +37,11 @@ _SUMMARISED_WITH_SPIN = ('magnetization', 'fixed_magnetization', 'magnetic_momen
 _CHARGE_DENSITY = ('.dat', '.hdf5')
 
 #: Checks that are logged.
-_LOGGED = (
-    'band_mae_occupied_meV',
-    'band_mae_conduction_meV',
-    'band_mae_window_meV',
-    'variational_violation_meV',
-    'variational_violation_truncated_meV',
-    'cutoff_error_meV',
-    'delta_ratio',
-)
+_LOGGED = (*(key for key in VERIFICATION if key.endswith('_meV')), 'delta_ratio')
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
-    """Write ``hamiltonian.h5`` and ``summary.json`` beside it, as a configuration says.
+    """Write ``hamiltonian.h5``, its description and ``summary.json`` beside it, as a configuration says.
 
     Parameters
     ----------
@@ -99,7 +92,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         device=device,
         memory_limit=config.memory_limit,
     )
-    hamiltonian.write(config.output)
+    file = write_described(hamiltonian, config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
         'formula': atoms.get_chemical_formula(),
@@ -112,6 +105,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         **verification,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
+        **file,
     }
     summary.write(summary_path(config.output))
     for key in _LOGGED:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
-from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 
 
 class Status(IntEnum):
@@ -15,21 +16,28 @@ class Status(IntEnum):
     WALLTIME = 3
     NUMERICAL = 4
     OUT_OF_MEMORY = 5
+    NO_GPU = 6
+    DISK_FULL = 7
 
 
 def status_of(error: BaseException) -> Status | None:
     """Exit status that belongs to an exception; None if it is a defect, which deserves its traceback."""
+    message = str(error)
     # torch's own class, compared by name: importing torch only to handle an error would take seconds.
     out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError'
-    if out_of_memory or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
-        return Status.OUT_OF_MEMORY
-    if isinstance(error, WalltimeReached):
-        return Status.WALLTIME
-    if isinstance(error, NumericalError) or type(error).__name__ == 'LinAlgError':
-        return Status.NUMERICAL
-    if isinstance(error, ValueError | OSError):
-        return Status.BAD_INPUT
-    return None
+    # HDF5 has the number of the error only in its words.
+    disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    kinds = {
+        Status.OUT_OF_MEMORY: (
+            out_of_memory or (isinstance(error, RuntimeError) and "can't allocate memory" in message)
+        ),
+        Status.WALLTIME: isinstance(error, WalltimeReached),
+        Status.NUMERICAL: isinstance(error, NumericalError) or type(error).__name__ == 'LinAlgError',
+        Status.NO_GPU: isinstance(error, NoGPU),
+        Status.DISK_FULL: disk_full or (isinstance(error, OSError) and 'No space left on device' in message),
+        Status.BAD_INPUT: isinstance(error, ValueError | OSError),
+    }
+    return next((status for status, applies in kinds.items() if applies), None)
 
 
 def one_line(error: BaseException) -> str:

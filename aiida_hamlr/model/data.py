@@ -186,16 +186,20 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     found = tuple(text for text in found if text is not None)
     for text in found:
         warnings.warn(text, stacklevel=2)
-    digest = hashlib.sha256(json.dumps(sorted(hashes)).encode())
     return DataIdentity(
         Basis(basis),
         texts,
         first.attributes.get('functional'),
         first.attributes.get('gauge'),
         first.attributes.get('ecutrho_Ry'),
-        digest.hexdigest(),
+        hash_of_data(hashes),
         found,
     )
+
+
+def hash_of_data(hashes: Sequence[str]) -> str:
+    """sha256 of files from those of their contents, in whatever order."""
+    return hashlib.sha256(json.dumps(sorted(hashes)).encode()).hexdigest()
 
 
 def _spread(references, what: str, values, ratio: float) -> str | None:

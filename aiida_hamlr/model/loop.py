@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.data import Example
+from aiida_hamlr.model.model_writer import ModelWriter
 from aiida_hamlr.model.processes import Processes, largest, summed
 
 #: Checkpoints and metrics are written, and lines printed, at most this often, s.
@@ -25,6 +28,9 @@ WALLTIME_MARGIN = 10.0
 
 #: A new epoch begins only if this many of the longest so far would fit.
 EPOCHS_TO_FIT = 1.5
+
+#: Files in checkpoints/: of the last epoch, and of the one with the best validation.
+LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 #: Validations in the whole training, unless the user says how often.
 N_VALIDATIONS = 20
@@ -54,6 +60,8 @@ class TrainingLoop(lightning.Callback):
         May be empty.
     started : float
         ``time.monotonic()`` from which the walltime counts.
+    keep : ModelWriter
+        Writes the model folder, so that there is one when the training is ended from outside.
     processes : Processes
         The first of them writes the files and the lines.
     """
@@ -64,18 +72,23 @@ class TrainingLoop(lightning.Callback):
         settings: TrainingConfig,
         validation: Sequence[Example],
         started: float,
+        keep: ModelWriter,
         processes: Processes | None = None,
     ):
         self.output, self.settings, self.validation, self.started = output, settings, validation, started
-        self.processes = processes or Processes()
-        self.checkpoint = output / 'checkpoints' / 'last.ckpt'
+        self.keep, self.processes = keep, processes or Processes()
+        self.checkpoint, self.best_checkpoint = (output / 'checkpoints' / name for name in (LAST, BEST))
         self.out_of_time = False
         self._rows: list[dict] = []
         self._longest_epoch, self._epoch_started = 0.0, 0.0
         self._written, self._said, self._validations = time.monotonic(), -math.inf, 0
+        self._best_written = -math.inf
         self._bar = None
 
     def on_train_start(self, trainer, module):
+        # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
         self._validations = int(module.progress * N_VALIDATIONS)
         if self.processes.is_first and sys.stdout.isatty():
@@ -102,6 +115,7 @@ class TrainingLoop(lightning.Callback):
         part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
         epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step
+        is_best = False
         row = {
             'epoch': epoch,
             'step': trainer.global_step,
@@ -113,6 +127,7 @@ class TrainingLoop(lightning.Callback):
         is_last = part >= self.settings.max_parts or trainer.should_stop
         if self.validation and (is_last or self._validation_is_due(part, module)):
             row |= self._validate(module)
+            is_best = module.since_best == 0
             is_last = is_last or module.is_finished
             trainer.should_stop = trainer.should_stop or module.is_finished
         row['wall_s'] = round(module.seconds, 3)
@@ -123,9 +138,11 @@ class TrainingLoop(lightning.Callback):
             self.out_of_time = trainer.should_stop = True
         if self.processes.is_first:
             self._report(row, is_last)
-        due = largest(time.monotonic() - self._written, module.device) > INTERVAL
-        if is_last or self.out_of_time or due:
-            self._write(trainer)
+        if is_best and self._is_due(self._best_written, module):
+            self._best_written = time.monotonic()
+            self._save(trainer, self.best_checkpoint)
+        if is_last or self.out_of_time or self._is_due(self._written, module):
+            self._write(trainer, module)
 
     def close(self):
         """Take the progress bar away."""
@@ -166,18 +183,30 @@ class TrainingLoop(lightning.Callback):
         else:
             self._bar.set_description_str(text)
 
-    def _write(self, trainer):
+    def _is_due(self, written: float, module) -> bool:
+        return largest(time.monotonic() - written, module.device) > INTERVAL
+
+    def _write(self, trainer, module):
         self._written = time.monotonic()
-        if not self.processes.is_first:
+        if self.processes.is_first:
+            # Who reads the metrics and ends the job finds the model; who goes on from the checkpoint, all the metrics.
+            if module.best_metrics or not self.validation:
+                self.keep.write(module)
+            with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
+                writer = csv.DictWriter(handle, COLUMNS)
+                writer.writeheader()
+                writer.writerows(self._rows)
+        self._save(trainer, self.checkpoint)
+
+    def _save(self, trainer, path: Path):
+        if self.processes.is_first:
+            with atomic_path(path) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
             # Writes nothing, but all processes wait for each other in it.
-            trainer.save_checkpoint(self.checkpoint)
-            return
-        with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
-            writer = csv.DictWriter(handle, COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows)
-        with atomic_path(self.checkpoint) as temporary:
-            trainer.save_checkpoint(temporary)
+            trainer.save_checkpoint(path)
+        # When one process ends, torchrun ends the others: not before the checkpoint has its name.
+        trainer.strategy.barrier()
 
 
 def _mean(values: list[float], device) -> float:

@@ -219,6 +219,13 @@ class TrainingModule(lightning.LightningModule):
         sums = summed([totals.get(name, 0.0) for name in names], self.device)
         return {name: value / len(examples) for name, value in zip(names, sums, strict=True)}
 
+    def best_model(self) -> HamiltonianModel:
+        """A model with the best validated averaged weights, or without validation with the present ones."""
+        model = copy.deepcopy(self.average)
+        if self.best_state is not None:
+            model.load_state_dict(self.best_state)
+        return model
+
     def record_validation(self, metrics: dict[str, float]):
         """Keep the averaged weights if they are the best so far; otherwise count towards plateau and patience."""
         if metrics['mae_meV'] < self.best_metrics.get('mae_meV', math.inf):

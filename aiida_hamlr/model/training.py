@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -13,13 +12,14 @@ from pathlib import Path
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader
 
 from aiida_hamlr.electronic.files import atomic_path
-from aiida_hamlr.electronic.resources import set_threads
+from aiida_hamlr.electronic.resources import Device, choose_device, set_threads
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
-from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.cache import CachedExamples, n_edges
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
@@ -32,11 +32,12 @@ from aiida_hamlr.model.data import (
     prepare,
     representative,
 )
-from aiida_hamlr.model.files import describe, write_model
+from aiida_hamlr.model.files import describe
 from aiida_hamlr.model.graph import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.identifiability import identify_response
-from aiida_hamlr.model.loop import TrainingLoop
+from aiida_hamlr.model.loop import LAST, TrainingLoop
+from aiida_hamlr.model.model_writer import ModelWriter
 from aiida_hamlr.model.module import TrainingModule
 from aiida_hamlr.model.normalisation import pair_cutoff_from_data
 from aiida_hamlr.model.processes import Processes
@@ -54,15 +55,15 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         ``data``: lists of files ``train``, ``validation`` and ``test``; ``model`` and ``training``: see
         :class:`ModelConfig` and :class:`TrainingConfig`, as objects or as mappings.
     output : path
-        Folder that gets ``model/``, ``checkpoints/last.ckpt``, ``metrics.csv`` and ``summary.json``. A checkpoint found
-        there is gone on from.
+        Folder that gets ``model/``, ``metrics.csv``, ``summary.json`` and in ``checkpoints/`` the last epoch and that
+        with the best validation. The last one is gone on from where there is one.
     started : float, optional
         ``time.monotonic()`` from which the walltime counts; now by default.
 
     Returns
     -------
     dict
-        What ``summary.json`` holds.
+        What ``summary.json`` holds; only the first process has it.
 
     Notes
     -----
@@ -72,6 +73,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     ------
     ValueError
         If the data cannot be learned from, or the checkpoint belongs to another training.
+    NoGPU
+        If a GPU is asked for and there is none, or fewer than processes.
     WalltimeReached
         If the time was over first; the checkpoint is written.
     NumericalError
@@ -83,6 +86,8 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
     _check_validation(settings, files)
+    processes = Processes.of_environment()
+    accelerator = choose_accelerator(settings.device, processes)
     set_threads(settings.threads)
     # With a cache the matrices of one file after the other are in memory, without it those of all to train on.
     kept: dict[str, Reference] = {}
@@ -91,7 +96,6 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         for name, paths in files.items()
     }
     common = identify([survey for group in surveys.values() for survey in group])
-    processes = Processes.of_environment()
     if processes.is_first:
         for text in common.warnings:
             print(f'warning: {text}', flush=True)
@@ -111,8 +115,9 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
             model.normalise_pairs(example.graph)
-    module = _fit(model, settings, common, examples, output, started)
-    return _finish(module, common, files, response, output, started)
+    keep = ModelWriter(output, common, files, response)
+    module = _fit(model, settings, common, examples, keep, started, accelerator)
+    return _finish(module, keep, started)
 
 
 def _survey(path: str, kept: dict[str, Reference] | None) -> Survey:
@@ -195,7 +200,10 @@ def _nearest_distance(atoms, cutoff: float) -> float:
     return float(nearest.mean())
 
 
-def _fit(model, settings: TrainingConfig, common, examples, output: Path, started: float) -> TrainingModule:
+def _fit(
+    model, settings: TrainingConfig, common, examples, keep: ModelWriter, started: float, accelerator: str
+) -> TrainingModule:
+    output = keep.output
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
     sampler = BatchSampler(
@@ -218,16 +226,17 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
         'data': common.content_hash,
         'model': json.dumps(describe(model), sort_keys=True),
         'seed': settings.seed,
-        'batch_size': batch_size,
+        # One batch of a step, or several of them, are the same training.
+        'batch_size': batch_size * settings.accumulate,
     }
     # Only where they are not as they always were: older checkpoints do not know them.
     usual = TrainingConfig()
-    for key in ('max_edges_per_batch', 'accumulate', 'checkpoints_per_epoch'):
-        if getattr(settings, key) != getattr(usual, key):
-            identity[key] = getattr(settings, key)
+    if settings.max_edges_per_batch is not None:
+        identity['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
+    if settings.checkpoints_per_epoch != usual.checkpoints_per_epoch:
+        identity['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
     module = TrainingModule(model, settings, sampler, identity, processes)
-    loop = TrainingLoop(output, settings, examples['validation'], started, processes)
-    accelerator = {'cuda': 'gpu'}.get(settings.device, settings.device)
+    loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
     with warnings.catch_warnings():
         _silence_lightning()
         trainer = lightning.Trainer(
@@ -235,6 +244,8 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             devices=processes.local_size,
             num_nodes=processes.n_nodes,
             strategy=_strategy(processes, model, dataset),
+            # Several processes are those of torchrun, whatever SLURM says of its tasks.
+            plugins=[LightningEnvironment()] if processes.size == 1 else None,
             accumulate_grad_batches=settings.accumulate,
             max_epochs=settings.max_parts,
             gradient_clip_val=settings.clip,
@@ -258,6 +269,25 @@ def _fit(model, settings: TrainingConfig, common, examples, output: Path, starte
             f'run the same again to go on from {loop.checkpoint}'
         )
     return module
+
+
+def choose_accelerator(device: Device, processes: Processes) -> str:
+    """What Lightning calls the device, 'cpu' or 'gpu'; every process on a machine needs a GPU of its own.
+
+    Raises
+    ------
+    NoGPU
+        If a GPU is asked for and there is none, or there are fewer than processes.
+    """
+    if choose_device(device) == 'cpu':
+        return 'cpu'
+    n_gpus = torch.cuda.device_count()
+    if processes.local_size > n_gpus:
+        raise NoGPU(
+            f'{processes.local_size} processes on this machine, but torch finds {n_gpus} GPUs; ask the scheduler for '
+            'as many (#SBATCH --gres=gpu:N), or start fewer processes'
+        )
+    return 'gpu'
 
 
 def _as_it_is(batch):
@@ -291,53 +321,16 @@ def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None
         if not path.exists():
             raise ValueError(f'training.resume: {path}: no such file')
         return path
-    path = output / 'checkpoints' / 'last.ckpt'
+    path = output / 'checkpoints' / LAST
     return path if path.exists() else None
 
 
-def _finish(module: TrainingModule, common: DataIdentity, files, response: dict, output: Path, started: float) -> dict:
+def _finish(module: TrainingModule, keep: ModelWriter, started: float) -> dict:
     """Write the model folder and the summary."""
-    model, settings = module.model, module.settings
-    state = module.best_state if module.best_state is not None else module.average.state_dict()
-    module.average.load_state_dict(state)
-    summary = {
-        'epochs': module.finished_epochs,
-        'steps': module.finished_steps,
-        'training_s': round(module.seconds, 3),
-        'n_train': len(files['train']),
-        'n_validation': len(files['validation']),
-        'n_parameters': sum(parameter.numel() for parameter in model.parameters()),
-        'pair_cutoff_angstrom': model.pair_cutoff,
-        'variant': model.config.variant,
-        'seed': settings.seed,
-        **{f'validation_{key}': value for key, value in module.best_metrics.items()},
-        'warnings': list(common.warnings),
-    }
-    channel = module.average.long_range
-    if channel is not None:
-        charges = channel.species_charge.detach() - channel.species_charge.detach().mean()
-        summary['species_charges'] = dict(zip(model.slots.species, charges.tolist(), strict=True))
-        summary['field_factors'] = dict(zip(model.slots.species, channel.species_factor.tolist(), strict=True))
-    if response:
-        summary |= response
-        polarisabilities = channel.species_polarisability.tolist()
-        summary['species_polarisabilities'] = dict(zip(model.slots.species, polarisabilities, strict=True))
-    metadata = {
-        'variant': model.config.variant,
-        **response,
-        'functional': common.functional,
-        'gauge': common.gauge,
-        'ecutrho_Ry': common.ecutrho,
-        'data_hash': common.content_hash,
-        'split': files,
-        'training': settings.model_dump(),
-        'metrics': summary,
-    }
-    metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
-    if module.processes.is_first:
-        write_model(output / 'model', module.average, state, common.basis, common.pseudopotentials, metadata)
+    if not module.processes.is_first:
+        return {}
+    summary = keep.write(module)
     summary['wall_s'] = round(time.monotonic() - started, 3)
-    if module.processes.is_first:
-        with atomic_path(output / 'summary.json') as temporary:
-            temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
+    with atomic_path(keep.output / 'summary.json') as temporary:
+        temporary.write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     return summary

@@ -9,7 +9,10 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_hamlr.calculations.base import HamlrCalculation
-from aiida_hamlr.parsers.raw import EXIT_LABELS, find_reason, parse_summary
+from aiida_hamlr.calculations.storage import is_remote_storage
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.description import description_path
+from aiida_hamlr.parsers.raw import SIGNALLED, find_exit_label, find_reason, parse_summary
 
 __all__ = ('HamlrParser',)
 
@@ -38,6 +41,27 @@ class HamlrParser(Parser):
         """
         raise NotImplementedError
 
+    def make_hamiltonian(self, folder: Path, filename: str) -> HamiltonianData | None:
+        """Return the node of a Hamiltonian file, of its description if the file itself was stashed; or nothing.
+
+        :param folder: the temporarily retrieved files.
+        :param filename: the Hamiltonian file, relative to the folder of the job.
+        :raises ValueError: if what is there is damaged.
+        """
+        path = folder / filename
+        if not is_remote_storage(self.node.inputs):
+            return HamiltonianData.from_file(path) if path.is_file() else None
+        description = description_path(path)
+        if not description.is_file():
+            return None
+        stash = self.node.outputs.remote_stash
+        return HamiltonianData.from_remote(description, stash.computer, f'{stash.target_basepath}/{filename}')
+
+    @property
+    def is_not_stashed(self) -> bool:
+        """Return whether a file that should have been stashed was not."""
+        return is_remote_storage(self.node.inputs) and 'remote_stash' not in self.node.outputs
+
     def missing(self, filename: str, exit_code: ExitCode | None) -> ExitCode:
         """Return the exit code of an output that is not there: the known failure, if any."""
         if exit_code is not None:
@@ -64,16 +88,18 @@ class HamlrParser(Parser):
         status = int(text) if text is not None and text.strip().isdigit() else None
         if status == 0:
             return None
-        reason = self.reason
-        if status in EXIT_LABELS:
-            self.logger.error(reason)
-            return getattr(self.exit_codes, EXIT_LABELS[status]).format(reason=reason)
-        # The scheduler ended the job: it knows why (wall-time, memory, node failure) better than what is left of it.
-        if self.node.exit_status is not None:
+        if self.node.is_imported and text is None:
+            return None  # What ran without AiiDA left no status; its outputs tell.
+        stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
+        label, reason = find_exit_label(status, stderr), find_reason(stderr)
+        # What the scheduler ended left no status, or that of a signal: it knows why (wall-time, memory, node failure).
+        unclear = label is None or label == 'ERROR_KILLED' or (status or 0) > SIGNALLED
+        if self.node.exit_status is not None and unclear:
             return ExitCode(self.node.exit_status, self.node.exit_message)
-        return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(
-            status='unknown' if status is None else status, reason=reason
-        )
+        if label is not None:
+            self.logger.error(reason)
+            return getattr(self.exit_codes, label).format(reason=reason)
+        return self.exit_codes.ERROR_EXECUTABLE_FAILED.format(status=status, reason=reason)
 
     def _parse_summary(self) -> tuple[dict | None, ExitCode | None]:
         text = self._read(HamlrCalculation._SUMMARY_FILENAME)

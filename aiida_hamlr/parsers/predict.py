@@ -20,12 +20,13 @@ class PredictParser(HamlrParser):
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach what is there for each structure; a structure that failed does not fail the job."""
-        folder = folder / PredictCalculation._OUTPUT_SUBFOLDER
+        if self.is_not_stashed:
+            return exit_code or self.exit_codes.ERROR_NOT_STASHED
         found = 0
         inputs = self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
         for label in structure_labels(inputs):
             try:
-                found += self._parse_structure(folder / label, label)
+                found += self._parse_structure(folder, label)
             except ValueError as error:
                 self.logger.error(f'{label}: {error}')
                 exit_code = exit_code or self.unreadable(error)
@@ -34,12 +35,14 @@ class PredictParser(HamlrParser):
         return exit_code
 
     def _parse_structure(self, folder: Path, label: str) -> bool:
-        hamiltonian, bands = folder / HamiltonianData.FILENAME, folder / 'bands.h5'
-        if hamiltonian.is_file():
-            self.out(f'hamiltonians.{label}', HamiltonianData.from_file(hamiltonian))
+        subfolder = f'{PredictCalculation._OUTPUT_SUBFOLDER}/{label}'
+        hamiltonian = self.make_hamiltonian(folder, f'{subfolder}/{HamiltonianData.FILENAME}')
+        if hamiltonian is not None:
+            self.out(f'hamiltonians.{label}', hamiltonian)
+        bands = folder / subfolder / PredictCalculation._BANDS_FILENAME
         if bands.is_file():
             self.out(f'bands.{label}', _make_bands(Bands.read(bands)))
-        return hamiltonian.is_file() or bands.is_file()
+        return hamiltonian is not None or bands.is_file()
 
 
 def _make_bands(bands: Bands) -> orm.BandsData:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
 
 import numpy as np
 
-__all__ = ('EXIT_LABELS', 'find_reason', 'parse_metrics', 'parse_summary')
+__all__ = ('EXIT_LABELS', 'SIGNALLED', 'find_exit_label', 'find_reason', 'parse_metrics', 'parse_summary')
+
+#: The shell adds the number of the signal that ended a process.
+SIGNALLED = 128
+
+#: What the job's stderr holds when the kernel ended a process for its memory, and when the disk is full.
+OUT_OF_MEMORY = ('oom_kill', 'oom-kill', 'exceeded memory limit')
+NO_SPACE = 'No space left on device'
 
 #: Exit statuses of `hamlr`, and the labels of the exit codes that stand for them.
 EXIT_LABELS = {
@@ -16,9 +24,25 @@ EXIT_LABELS = {
     3: 'ERROR_OUT_OF_WALLTIME',
     4: 'ERROR_NUMERICAL',
     5: 'ERROR_OUT_OF_MEMORY',
-    # 128 + SIGKILL: what the kernel does to a process that takes too much memory.
-    137: 'ERROR_OUT_OF_MEMORY',
+    6: 'ERROR_NO_GPU',
+    7: 'ERROR_DISK_FULL',
+    # What the kernel does when the memory is over, and what an operator may do.
+    SIGNALLED + signal.SIGKILL: 'ERROR_KILLED',
+    SIGNALLED + signal.SIGTERM: 'ERROR_KILLED',
 }
+
+
+def find_exit_label(status: int | None, stderr: str) -> str | None:
+    """Return the label of the exit code of an exit status of the executable, or nothing if it has none.
+
+    SLURM says in the job's stderr whether it was for the memory that a process was killed.
+    """
+    if status == SIGNALLED + signal.SIGKILL and any(words in stderr for words in OUT_OF_MEMORY):
+        return 'ERROR_OUT_OF_MEMORY'
+    if status is None:
+        # The status may have had no place either; else the whole job script was killed.
+        return 'ERROR_DISK_FULL' if NO_SPACE in stderr else 'ERROR_KILLED'
+    return EXIT_LABELS.get(status)
 
 
 def find_reason(stderr: str, length: int = 400) -> str:

@@ -13,11 +13,13 @@ class ReconstructParser(HamlrParser):
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the Hamiltonian."""
-        path = folder / HamiltonianData.FILENAME
-        if not path.is_file():
-            return self.missing(path.name, exit_code)
+        if self.is_not_stashed:
+            return exit_code or self.exit_codes.ERROR_NOT_STASHED
         try:
-            self.out('hamiltonian', HamiltonianData.from_file(path))
+            hamiltonian = self.make_hamiltonian(folder, HamiltonianData.FILENAME)
         except ValueError as error:
             return self.unreadable(error)
+        if hamiltonian is None:
+            return self.missing(HamiltonianData.FILENAME, exit_code)
+        self.out('hamiltonian', hamiltonian)
         return None

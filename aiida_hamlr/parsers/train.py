@@ -25,6 +25,9 @@ class TrainParser(HamlrParser):
                 self.out('learning_curve', curve)
             except ValueError as error:
                 self.logger.warning(f'metrics.csv could not be read: {error}')
+        elif exit_code is not None and exit_code.status == self.exit_codes.ERROR_OUT_OF_WALLTIME.status:
+            # They are written together with the checkpoint.
+            exit_code = self.exit_codes.ERROR_NO_CHECKPOINT.format(reason=self.reason)
         path = folder / 'model'
         if not path.is_dir():
             return self.missing(path.name, exit_code)
@@ -32,7 +35,7 @@ class TrainParser(HamlrParser):
             self.out('model', ModelData.from_folder(path))
         except ValueError as error:
             return exit_code or self.unreadable(error)
-        return None
+        return exit_code
 
 
 def _array_name(name: str) -> str:

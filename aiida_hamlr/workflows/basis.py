@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from aiida.common import AttributeDict
 from aiida.engine import ToContext
+from aiida.manage.caching import enable_caching
 
 from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.data.basis import BasisData
@@ -45,7 +48,16 @@ class BasisStepsMixin:
             },
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The generated orbitals.')
-        spec.exit_code(401, 'ERROR_SUB_PROCESS_FAILED_BASIS', message='The generation of the basis failed: {reason}')
+        spec.exit_code(
+            401,
+            'ERROR_SUB_PROCESS_FAILED_BASIS',
+            message='The generation of the basis failed, see the job: {reason}',
+        )
+
+    @property
+    def reuses_basis(self) -> bool:
+        """Return whether orbitals that were generated of the same inputs are taken, also if caching is off."""
+        return 'reuse' in self.inputs and self.inputs.reuse.value
 
     def should_generate_basis(self) -> bool:
         """Return whether there is no basis yet."""
@@ -56,7 +68,9 @@ class BasisStepsMixin:
         inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
         inputs.pseudos = self.pseudos
         inputs.metadata.call_link_label = 'basis'
-        node = self.submit(BasisCalculation, **inputs)
+        # Orbitals depend on these inputs alone; those that an earlier work chain made are there to be taken.
+        with enable_caching(identifier='aiida.calculations:hamlr.basis') if self.reuses_basis else nullcontext():
+            node = self.submit(BasisCalculation, **inputs)
         self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
         return ToContext(basis_job=node)
 

@@ -10,7 +10,6 @@ from aiida.common.links import validate_link_label
 from aiida.engine import WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.functions.dataset import random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
@@ -18,8 +17,9 @@ from aiida_hamlr.calculations.validation import find_structure_problem, validate
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.tools.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
-from aiida_hamlr.workflows.utils import get_protocol_path
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
 
 __all__ = ('DatasetWorkChain',)
 
@@ -99,7 +99,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}))
 
 
-class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StrictProtocolMixin, WorkChain):
     """Make the references of many structures, some at a time, and a dataset of them."""
 
     @classmethod
@@ -165,8 +165,16 @@ class DatasetWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChai
         )
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
         spec.default_output_node = 'dataset'
-        spec.exit_code(403, 'ERROR_STRUCTURES', message='There are no structures for a dataset: {reason}')
-        spec.exit_code(404, 'ERROR_DATASET', message='The references give no dataset: {reason}')
+        spec.exit_code(
+            403,
+            'ERROR_STRUCTURES',
+            message='There are no structures for a dataset: {reason}. Change structures, recipes or split.',
+        )
+        spec.exit_code(
+            404,
+            'ERROR_DATASET',
+            message='The references give no dataset: {reason}. Change the split or the structures.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):

@@ -7,16 +7,16 @@ from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
-from aiida_hamlr.workflows.utils import clean_called_folders, get_protocol_path
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
 
 __all__ = ('PipelineWorkChain',)
 
@@ -55,7 +55,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}), to_learn=True)
 
 
-class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkChain):
+class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StrictProtocolMixin, WorkChain):
     """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
 
     @classmethod
@@ -92,7 +92,8 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
-            help='Whether to clean the remote folders of all jobs at the end.',
+            help='Whether to clean the remote folders: of a reference as soon as it has its Hamiltonian, of training '
+            'and prediction at the end. What failed is left to be looked at.',
         )
         cls.define_references(spec)
         spec.expose_inputs(
@@ -124,8 +125,12 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
         )
         spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
-        spec.expose_outputs(TrainBaseWorkChain, namespace='train')
-        spec.expose_outputs(PredictBaseWorkChain, namespace='predict', namespace_options={'required': False})
+        spec.expose_outputs(
+            TrainBaseWorkChain, namespace='train', namespace_options={'help': 'The model and how it was learned.'}
+        )
+        spec.expose_outputs(
+            PredictBaseWorkChain, namespace='predict', namespace_options={'required': False, 'help': 'The predictions.'}
+        )
         spec.output_namespace(
             'comparison',
             valid_type=orm.Dict,
@@ -133,9 +138,21 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             required=False,
             help='Errors of the predictions in meV, by label.',
         )
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_TRAIN', message='The training failed: {reason}')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_PREDICT', message='The prediction failed: {reason}')
-        spec.exit_code(405, 'ERROR_DATASET', message='The references give no dataset: {reason}')
+        spec.exit_code(
+            403,
+            'ERROR_SUB_PROCESS_FAILED_TRAIN',
+            message='The training failed, see its report: {reason}',
+        )
+        spec.exit_code(
+            404,
+            'ERROR_SUB_PROCESS_FAILED_PREDICT',
+            message='The prediction failed, see the job: {reason}',
+        )
+        spec.exit_code(
+            405,
+            'ERROR_DATASET',
+            message='The references give no dataset: {reason}. Change the split or the structures.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -283,11 +300,3 @@ class PipelineWorkChain(BasisStepsMixin, ReferencesMixin, ProtocolMixin, WorkCha
             else:
                 self.report(f'{label}: no comparison: {process.exit_message}')
         return None
-
-    def on_terminated(self):
-        """Clean the remote folders, if that was asked for."""
-        super().on_terminated()
-        if self.inputs.clean_workdir.value:
-            cleaned = clean_called_folders(self.node)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

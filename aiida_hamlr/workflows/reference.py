@@ -8,22 +8,28 @@ from aiida.engine import ToContext, WorkChain, append_, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_hamlr.calculations.potential import PotentialCalculation
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
+from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.calculations.validation import (
     find_computer_problem,
+    find_misspelt_keyword,
     find_pw_problem,
     find_structure_problem,
     validate_pseudos,
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
+from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
 from aiida_hamlr.workflows.utils import (
+    StrictProtocolMixin,
     clean_called_folders,
     count_bands,
     get_protocol_path,
+    has_files,
     is_usable,
     recursive_options,
 )
@@ -32,6 +38,10 @@ __all__ = ('ReferenceWorkChain',)
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+#: What the reconstruction and pp.x read of the folder of pw.x, and the reconstruction of that of pp.x.
+SCF_FILES = ('out/aiida.save/data-file-schema.xml', 'out/aiida.save/charge-density.*')
+POTENTIAL_FILES = (PotentialCalculation._FILPLOT,)
 
 
 def validate_band_tolerance(value, _) -> str | None:
@@ -61,7 +71,7 @@ def validate_inputs(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
+class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin, WorkChain):
     """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
 
     #: A finished pw.x run whose files are gone is repeated so many times.
@@ -132,10 +142,11 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         spec.outline(
             cls.setup,
             if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
-            while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
-            if_(cls.should_run_potential)(cls.run_potential, cls.inspect_potential),
-            cls.run_reconstruct,
-            cls.inspect_reconstruct,
+            while_(cls.should_run_reconstruct)(
+                while_(cls.should_run_scf)(cls.run_scf, cls.inspect_scf),
+                while_(cls.should_run_potential)(cls.run_potential, cls.inspect_potential),
+                if_(cls.has_potential)(cls.run_reconstruct, cls.inspect_reconstruct),
+            ),
             if_(cls.should_inspect_bands)(cls.inspect_bands),
         )
         spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
@@ -145,11 +156,30 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             'remote_folder', valid_type=orm.RemoteData, help='Folder of the pw.x run, for further runs on its density.'
         )
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_SCF', message='The pw.x work chain failed: {reason}')
-        spec.exit_code(403, 'ERROR_SUB_PROCESS_FAILED_POTENTIAL', message='The pp.x job failed: {reason}')
-        spec.exit_code(404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed: {reason}')
-        spec.exit_code(410, 'ERROR_SCF_NOT_CONVERGED', message='pw.x ended, but did not reach self-consistency.')
-        spec.exit_code(411, 'ERROR_SCF_FOLDER_GONE', message='The files of the finished pw.x run are gone.')
+        spec.exit_code(
+            402,
+            'ERROR_SUB_PROCESS_FAILED_SCF',
+            message='The pw.x work chain failed, see its report: {reason}',
+        )
+        spec.exit_code(
+            403,
+            'ERROR_SUB_PROCESS_FAILED_POTENTIAL',
+            message='The pp.x job failed, see its output or leave `potential` out: {reason}',
+        )
+        spec.exit_code(
+            404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed, see the job: {reason}'
+        )
+        spec.exit_code(
+            410,
+            'ERROR_SCF_NOT_CONVERGED',
+            message='pw.x did not reach self-consistency: change mixing, smearing or number of steps.',
+        )
+        spec.exit_code(
+            411,
+            'ERROR_SCF_FOLDER_GONE',
+            message='The files of the finished pw.x run are gone, also after it was repeated: see what deletes them on '
+            'the computer.',
+        )
         spec.exit_code(
             412,
             'ERROR_BAND_TOLERANCE_EXCEEDED',
@@ -182,7 +212,8 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
         :param structure: the structure.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
-        :param overrides: inputs that override those of the protocol; ``scf.pseudo_family`` names the pseudopotentials.
+        :param overrides: inputs that override those of the protocol; ``scf.pseudo_family`` names the pseudopotentials;
+            ``storage: remote`` leaves the Hamiltonian in the folder ``stash_folder`` of the computer.
         :param options: ``metadata.options`` of all jobs.
         :param basis: orbitals; if not given, they are generated first.
         :param pp_code: if given, pp.x makes the potential from the density of pw.x instead of `hamlr`.
@@ -200,6 +231,9 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
             electronic_type=electronic_type,
             options=options,
         )
+        misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
+        if misspelt is not None:
+            raise ValueError(misspelt)
         pseudos = dict(scf.pw.pseudos)
         scf.pop('clean_workdir')
         scf.pw.pop('structure')
@@ -207,7 +241,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
 
         def job_options(name, code):
             return recursive_options(
-                inputs.get(name, {}), options, code.computer.scheduler_type, cls.set_default_resources
+                inputs.get(name, {}), options, code, cls.set_default_resources, mpi=name == 'potential'
             )
 
         builder = cls.get_builder()
@@ -218,7 +252,12 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         builder.scf = scf
         if pp_code is not None:
             builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
-        builder.reconstruct = {'code': hamlr_code, 'metadata': {'options': job_options('reconstruct', hamlr_code)}}
+        stash = stash_options(inputs['storage'], inputs.get('stash_folder'), ReconstructCalculation._STASHED)
+        builder.reconstruct = {
+            'code': hamlr_code,
+            'storage': orm.Str(inputs['storage']),
+            'metadata': {'options': job_options('reconstruct', hamlr_code) | stash},
+        }
         if inputs.get('band_tolerance') is not None:
             builder.band_tolerance = orm.Float(inputs['band_tolerance'])
         if basis is not None:
@@ -235,7 +274,9 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         """Keep what changes on the way in the context."""
         self.ctx.basis = self.inputs.get('basis')
         self.ctx.scf_is_done = False
-        self.ctx.repeats = 0
+        self.ctx.potential_is_done = 'potential' not in self.inputs
+        self.ctx.hamiltonian = None
+        self.ctx.repeats = {'scf': 0, 'potential': 0, 'reconstruct': 0}
 
     @property
     def pseudos(self) -> dict:
@@ -262,7 +303,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         if inputs.pw.code.with_mpi is not None:
             # The port has a default, which would contradict a code that says otherwise.
             inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
-        if self.ctx.repeats:
+        if self.ctx.repeats['scf']:
             inputs.pw.metadata.disable_cache = True
         inputs.metadata.call_link_label = 'scf'
         node = self.submit(PwBaseWorkChain, **inputs)
@@ -278,24 +319,39 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         convergence = node.outputs.output_parameters.get_dict().get('convergence_info', {})
         if not convergence.get('scf_conv', {}).get('convergence_achieved', False):
             return self.exit_codes.ERROR_SCF_NOT_CONVERGED
-        if is_usable(node.outputs.remote_folder):
+        if is_usable(node.outputs.remote_folder, SCF_FILES):
             self.ctx.scf_is_done = True
             return None
-        if self.ctx.repeats >= self._MAX_REPEATS:
-            return self.exit_codes.ERROR_SCF_FOLDER_GONE
-        self.ctx.repeats += 1
-        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
-        return None
+        return None if self._repeat('scf', node) else self.exit_codes.ERROR_SCF_FOLDER_GONE
+
+    def _repeat(self, step: str, node) -> bool:
+        """Count that a step is repeated without the cache, for its files are gone; return whether it may be."""
+        self.ctx.repeats[step] += 1
+        if self.ctx.repeats[step] > self._MAX_REPEATS:
+            return False
+        self.report(f'the files of {node.process_label}<{node.pk}> are gone: running it again')
+        return True
+
+    def _go_back_to_scf(self) -> bool:
+        """Prepare to run pw.x again if its files are gone, and may be the reason of a failure; return whether to."""
+        node = self.ctx.scf[-1]
+        if has_files(node.outputs.remote_folder, SCF_FILES) or not self._repeat('scf', node):
+            return False
+        self.ctx.scf_is_done = False
+        self.ctx.potential_is_done = 'potential' not in self.inputs
+        return True
 
     def should_run_potential(self) -> bool:
-        """Return whether pp.x makes the potential."""
-        return 'potential' in self.inputs
+        """Return whether pp.x is to make the potential."""
+        return self.ctx.scf_is_done and not self.ctx.potential_is_done
 
     def run_potential(self):
         """Run pp.x for the total local potential."""
         inputs = AttributeDict(self.exposed_inputs(PotentialCalculation, 'potential'))
         inputs.parent_folder = self.ctx.scf[-1].outputs.remote_folder
         inputs.metadata.call_link_label = 'potential'
+        if self.ctx.repeats['potential']:
+            inputs.metadata.disable_cache = True
         node = self.submit(PotentialCalculation, **inputs)
         self.report(f'launching {PotentialCalculation.__name__}<{node.pk}>')
         return ToContext(potential=node)
@@ -305,21 +361,37 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.potential
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
-        return None
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
+            return None if self._go_back_to_scf() else exit_code
+        if is_usable(node.outputs.remote_folder, POTENTIAL_FILES):
+            self.ctx.potential_is_done = True
+            return None
+        reason = 'its files are gone, also after it was repeated'
+        exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
+        return None if self._repeat('potential', node) else exit_code
+
+    def has_potential(self) -> bool:
+        """Return whether all is there for the reconstruction."""
+        return self.ctx.scf_is_done and self.ctx.potential_is_done
+
+    def should_run_reconstruct(self) -> bool:
+        """Return whether there is no Hamiltonian yet."""
+        return self.ctx.hamiltonian is None
 
     def run_reconstruct(self):
         """Represent the Hamiltonian in atomic orbitals."""
         inputs = AttributeDict(self.exposed_inputs(ReconstructCalculation, 'reconstruct'))
         folder = self.ctx.scf[-1].outputs.remote_folder
         inputs.parent_folder = folder
-        if self.should_run_potential():
+        if 'potential' in self.inputs:
             inputs.potential_folder = self.ctx.potential.outputs.remote_folder
         inputs.basis = self.ctx.basis
         inputs.pseudos = self.pseudos
         if 'kpoints' not in inputs:
             inputs.kpoints = folder.creator.inputs.kpoints
         inputs.metadata.call_link_label = 'reconstruct'
+        if self.ctx.repeats['reconstruct']:
+            inputs.metadata.disable_cache = True
         node = self.submit(ReconstructCalculation, **inputs)
         self.report(f'launching {ReconstructCalculation.__name__}<{node.pk}>')
         return ToContext(reconstruct=node)
@@ -329,13 +401,26 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
         node = self.ctx.reconstruct
         if not node.is_finished_ok:
             self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
-        self.out('hamiltonian', node.outputs.hamiltonian)
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
+            return None if self._go_back_to_scf() else exit_code
+        hamiltonian = node.outputs.hamiltonian
+        if node.base.caching.is_created_from_cache and find_gone([hamiltonian]):
+            reason = 'its file is gone, also after it was repeated'
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
+            return None if self._repeat('reconstruct', node) else exit_code
+        self.ctx.hamiltonian = hamiltonian
+        self.node.base.extras.set(INPUTS_HASH, self._hash_inputs())
+        self.out('hamiltonian', hamiltonian)
         self.out('output_parameters', node.outputs.output_parameters)
         self.out('remote_folder', self.ctx.scf[-1].outputs.remote_folder)
         if 'output_band' in self.ctx.scf[-1].outputs:
             self.out('bands', self.ctx.scf[-1].outputs.output_band)
         return None
+
+    def _hash_inputs(self) -> str:
+        """Return the hash by which a later work chain finds this reference, wherever its orbitals came from."""
+        inputs = {key: value for key, value in self.inputs.items() if key != 'generate_basis'}
+        return hash_inputs({**inputs, 'basis': self.ctx.basis, 'pseudos': self.pseudos})
 
     def should_inspect_bands(self) -> bool:
         """Return whether there is a tolerance."""
@@ -343,7 +428,7 @@ class ReferenceWorkChain(BasisStepsMixin, ProtocolMixin, WorkChain):
 
     def inspect_bands(self):
         """Compare the error of the bands with the tolerance."""
-        error = self.ctx.reconstruct.outputs.hamiltonian.base.attributes.get('band_mae_occupied_meV', None)
+        error = self.ctx.hamiltonian.base.attributes.get('band_mae_occupied_meV', None)
         if error is not None and error <= self.inputs.band_tolerance.value:
             return None
         return self.exit_codes.ERROR_BAND_TOLERANCE_EXCEEDED.format(

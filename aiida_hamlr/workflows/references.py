@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from aiida import orm
 from aiida.common import AttributeDict
@@ -13,72 +12,11 @@ from aiida.engine import ProcessState
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
+from aiida_hamlr.workflows.utils import clean_called_folders
 
-__all__ = (
-    'INPUTS_HASH',
-    'ReferencesMixin',
-    'find_equal_structures',
-    'find_reference',
-    'find_references_problem',
-    'hash_inputs',
-)
-
-#: Extra of a reference that says what it was made of.
-INPUTS_HASH = 'hamlr_inputs_hash'
-
-#: Inputs that change nothing of a Hamiltonian.
-_IRRELEVANT = ('metadata', 'clean_workdir', 'max_iterations', 'handler_overrides', 'on_unhandled_failure')
-
-
-def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]:
-    for key, value in inputs.items():
-        if key in _IRRELEVANT:
-            continue
-        if isinstance(value, orm.Node):
-            yield prefix + key, value
-        elif isinstance(value, Mapping):
-            yield from _leaves(value, f'{prefix}{key}.')
-
-
-def hash_inputs(inputs: Mapping) -> str:
-    """Return a hash of the content of all input nodes that a Hamiltonian depends on.
-
-    :param inputs: inputs of a `ReferenceWorkChain`.
-    """
-    # What was made before the file got a new version lacks what that brought.
-    digest = hashlib.sha256(f'{FORMAT} {VERSION};'.encode())
-    for path, node in sorted(_leaves(inputs)):
-        digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
-    return digest.hexdigest()
-
-
-def find_reference(inputs_hash: str) -> HamiltonianData | None:
-    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing.
-
-    References that were marked as no valid cache do not count.
-    """
-    query = orm.QueryBuilder()
-    query.append(
-        orm.WorkChainNode,
-        filters={
-            'process_type': 'aiida.workflows:hamlr.reference',
-            f'extras.{INPUTS_HASH}': inputs_hash,
-            'attributes.exit_status': 0,
-        },
-        tag='reference',
-        project='*',
-    )
-    query.append(
-        HamiltonianData,
-        with_incoming='reference',
-        edge_filters={'label': 'hamiltonian'},
-        project='*',
-        tag='hamiltonian',
-    )
-    query.order_by({'reference': {'id': 'desc'}})
-    return next((found for reference, found in query.iterall() if reference.base.caching.is_valid_cache), None)
+__all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
 
 
 def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | None:
@@ -110,8 +48,8 @@ class ReferencesMixin:
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
-    The work chain has the inputs of `define_references` and the property ``pseudos``, and sets ``ctx.basis``; for
-    `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
+    The work chain has the inputs of `define_references`, `clean_workdir` and the property ``pseudos``, and sets
+    ``ctx.basis``; for `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
     """
 
     @classmethod
@@ -146,7 +84,11 @@ class ReferencesMixin:
         spec.output_namespace(
             'references', valid_type=HamiltonianData, dynamic=True, help='The reference Hamiltonians by label.'
         )
-        spec.exit_code(402, 'ERROR_SUB_PROCESS_FAILED_REFERENCE', message='References failed: {labels}')
+        spec.exit_code(
+            402,
+            'ERROR_SUB_PROCESS_FAILED_REFERENCE',
+            message='References failed, mend these or raise `max_failures`: {labels}',
+        )
 
     @staticmethod
     def fill_reference_inputs(builder, structures, *, basis, pp_code, **arguments):
@@ -225,8 +167,7 @@ class ReferencesMixin:
         inputs.structure = structure
         inputs.basis = self.ctx.basis
         inputs.pseudos = {symbol: self.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
-        inputs_hash = hash_inputs(inputs)
-        known = find_reference(inputs_hash) if self.inputs.reuse.value else None
+        known = find_reference(hash_inputs(inputs)) if self.inputs.reuse.value else None
         if known is not None:
             self.report(f'{name} is there already: HamiltonianData<{known.pk}>')
             self._keep(name, known)
@@ -234,7 +175,6 @@ class ReferencesMixin:
         inputs.clean_workdir = self.inputs.clean_workdir
         inputs.metadata.call_link_label = f'reference_{name}'
         node = self.submit(ReferenceWorkChain, **inputs)
-        node.base.extras.set(INPUTS_HASH, inputs_hash)
         self.report(f'launching {ReferenceWorkChain.__name__}<{node.pk}> for {name}')
         self.ctx.running[name] = node.pk
 
@@ -282,3 +222,11 @@ class ReferencesMixin:
         super()._on_awaitable_finished(awaitable)
         if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:
             self.resume()
+
+    def on_terminated(self):
+        """Clean the remote folders of what succeeded, if that was asked for."""
+        super().on_terminated()
+        if self.inputs.clean_workdir.value:
+            cleaned = clean_called_folders(self.node)
+            if cleaned:
+                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')

@@ -6,9 +6,10 @@ from aiida import orm
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.data.hamiltonian import HamiltonianData
 
 OPTIONS = {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 1000}}
-NAMES = ('hamlr.basis', 'hamlr.potential', 'hamlr.reconstruct', 'hamlr.train', 'hamlr.predict')
+NAMES = ('hamlr.basis', 'hamlr.potential', 'hamlr.reconstruct', 'hamlr.train', 'hamlr.predict', 'hamlr.fetch')
 
 
 def read(folder, name):
@@ -17,63 +18,10 @@ def read(folder, name):
         return yaml.safe_load(stream)
 
 
-@pytest.fixture
-def dataset(make_hamiltonian_node):
-    """Return a dataset of eleven Hamiltonians to train on, and one to validate."""
-    nodes = [make_hamiltonian_node(seed=index) for index in range(12)]
-    return DatasetData.from_nodes({'train': nodes[:11], 'validation': nodes[11:]}).store()
-
-
-@pytest.fixture
-def make_inputs(request, make_remote):
-    """Return a factory of valid inputs of a calculation, by its entry point."""
-
-    def make(name):
-        get = request.getfixturevalue
-        if name == 'hamlr.potential':
-            return {'code': get('pp_code'), 'parent_folder': make_remote(path='/scratch/pw'), 'metadata': OPTIONS}
-        inputs = {'code': get('hamlr_code'), 'metadata': OPTIONS}
-        if name == 'hamlr.basis':
-            return {**inputs, 'pseudos': get('al_as_pseudos')}
-        if name == 'hamlr.reconstruct':
-            kpoints = orm.KpointsData()
-            kpoints.set_kpoints_mesh([4, 4, 2])
-            return {
-                **inputs,
-                'parent_folder': make_remote(path='/scratch/pw'),
-                'potential_folder': make_remote(path='/scratch/pp'),
-                'pseudos': get('al_as_pseudos'),
-                'basis': get('basis_node'),
-                'kpoints': kpoints,
-            }
-        if name == 'hamlr.train':
-            return {**inputs, 'dataset': get('dataset'), 'seed': orm.Int(5)}
-        return {**inputs, 'model': get('model_node'), 'structures': {'bulk': get('structure')}}
-
-    return make
-
-
 def problem(entry_point, inputs):
     """Return what the input specification of a calculation says about inputs."""
     error = CalculationFactory(entry_point).spec().inputs.validate(inputs)
     return None if error is None else error.message
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_ports_explain_themselves(name):
-    """Every port of ours has a help sentence."""
-    spec = CalculationFactory(name).spec()
-    for ports in (spec.inputs, spec.outputs):
-        for label, port in ports.items():
-            assert label in ('metadata', 'settings', 'monitors') or port.help, label
-
-
-@pytest.mark.parametrize('name', NAMES)
-def test_exit_codes(name):
-    """Codes below 400 invalidate the cache, the others do not."""
-    for code in CalculationFactory(name).exit_codes.values():
-        if code.status >= 200:
-            assert code.invalidates_cache == (code.status < 400), code
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -172,6 +120,24 @@ def test_train(prepare, make_inputs, make_remote, file_regression):
         ('/scratch/before/run/checkpoints', 'run/checkpoints'),
         ('/scratch/before/run/metrics.csv', 'run/metrics.csv'),
     ]
+    inputs = {**make_inputs('hamlr.train'), 'parent_folder': parent, 'checkpoint': orm.Str('best')}
+    calc_info, _ = prepare('hamlr.train', inputs)
+    assert [entry[1:] for entry in calc_info.remote_copy_list] == [
+        ('/scratch/before/run/checkpoints/best.ckpt', 'run/checkpoints/last.ckpt'),
+        ('/scratch/before/run/checkpoints/best.ckpt', 'run/checkpoints/best.ckpt'),
+        ('/scratch/before/run/metrics.csv', 'run/metrics.csv'),
+    ]
+    assert 'can be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
+
+
+def test_train_with_spin(make_inputs, make_hamiltonian_node):
+    """What the network does not learn is refused at once, in one line."""
+    polarised = make_hamiltonian_node(seed=50)
+    other = HamiltonianData.from_hamiltonian(polarised.open())
+    other.base.attributes.set('n_spin', 2)
+    dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node(seed=51)], 'test': [other.store()]}).store()
+    message = problem('hamlr.train', {**make_inputs('hamlr.train'), 'dataset': dataset})
+    assert f'1 Hamiltonians of the dataset are spin-polarised (as node {other.pk})' in message
 
 
 @pytest.mark.parametrize(
@@ -270,48 +236,78 @@ def test_basis_without_an_element(make_inputs, pseudos):
     assert 'no orbitals of Si' in problem('hamlr.reconstruct', {**valid, 'pseudos': pseudos})
 
 
-def test_seed_is_an_input(make_inputs, instantiate):
-    """For the cache, a training with the same inputs is the same, and one with another seed is not."""
-    inputs = make_inputs('hamlr.train')
-
-    def get_hash(seed):
-        builder = CalculationFactory('hamlr.train').get_builder()
-        builder._update(**{**inputs, 'seed': orm.Int(seed)})
-        return instantiate(builder).node.base.caching.compute_hash()
-
-    assert get_hash(1) == get_hash(1) != get_hash(2)
-
-
-def test_cleaned_potential_is_no_cache(make_finished, localhost):
-    """A job whose product was cleaned away cannot stand in for a new one."""
-    folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
-    calculation = CalculationFactory('hamlr.potential')
-    node = make_finished('calculations', 'hamlr.potential', outputs={'remote_folder': folder})
-    assert calculation.is_valid_cache(node)
-    folder.base.extras.set(orm.RemoteData.KEY_EXTRA_CLEANED, True)
-    assert not calculation.is_valid_cache(node)
-
-
-def test_slurm_script(make_inputs, hamlr_code, monkeypatch, tmp_path):
-    """The lines that ask for a GPU come to the head of the job script."""
-    from aiida.engine import run
-
-    computer = orm.Computer(
+@pytest.fixture
+def slurm_computer(tmp_path):
+    """Return a computer with SLURM whose jobs are only written."""
+    created, computer = orm.Computer.collection.get_or_create(
         label='cluster',
         hostname='localhost',
         transport_type='core.local',
         scheduler_type='core.slurm',
         workdir=str(tmp_path),
-    ).store()
-    computer.set_default_mpiprocs_per_machine(1)
-    code = orm.InstalledCode(computer=computer, filepath_executable='/opt/hamlr', label='hamlr').store()
+    )
+    if created:
+        computer.store().set_default_mpiprocs_per_machine(32)
+    return computer
+
+
+@pytest.fixture
+def slurm_script(slurm_computer, monkeypatch, tmp_path):
+    """Return a function that writes the job script of a calculation with its code on the cluster."""
+    from aiida.engine import run
+
+    code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', label='hamlr').store()
     monkeypatch.chdir(tmp_path)
-    options = {**OPTIONS['options'], 'custom_scheduler_commands': '#SBATCH --gres=gpu:1', 'queue_name': 'gpu'}
-    metadata = {'options': options, 'dry_run': True, 'store_provenance': False}
-    run(CalculationFactory('hamlr.train'), **{**make_inputs('hamlr.train'), 'code': code, 'metadata': metadata})
-    script = next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
-    head, body = script.split("'/opt/hamlr' 'train' 'train.yaml'")
-    assert '#SBATCH --gres=gpu:1' in head
-    assert '#SBATCH --partition=gpu' in head
-    assert 'mpirun' not in head
-    assert body.split() == ['>', "'hamlr.out'", 'echo', '$?', '>', 'hamlr.status']
+
+    def write(name, inputs, **options):
+        metadata = {'options': {'max_wallclock_seconds': 1000, **options}, 'dry_run': True, 'store_provenance': False}
+        run(CalculationFactory(name), **{**inputs, 'code': code, 'metadata': metadata})
+        return next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+
+    return write
+
+
+def test_slurm_script_of_one_machine(make_inputs, slurm_script, file_regression):
+    """The lines that ask for GPUs come to the head, the processes are those of torchrun and not of MPI."""
+    script = slurm_script(
+        'hamlr.train',
+        {**make_inputs('hamlr.train'), 'processes': orm.Int(4)},
+        resources={'num_machines': 1, 'num_mpiprocs_per_machine': 1, 'num_cores_per_mpiproc': 16},
+        custom_scheduler_commands='#SBATCH --gres=gpu:4',
+        queue_name='gpu',
+    )
+    file_regression.check(script, extension='.sh')
+
+
+def test_slurm_script_of_several_machines(make_inputs, slurm_script, file_regression):
+    """The first machine is where all meet; the executable starts itself on the others."""
+    script = slurm_script(
+        'hamlr.train',
+        {**make_inputs('hamlr.train'), 'processes': orm.Int(4)},
+        resources={'num_machines': 2, 'num_mpiprocs_per_machine': 4},
+        custom_scheduler_commands='#SBATCH --gres=gpu:4',
+    )
+    file_regression.check(script, extension='.sh')
+
+
+def test_training_on_too_many_machines(make_inputs):
+    """Without SLURM nobody starts the processes on the other machines; none or fewer processes make no sense."""
+    inputs = make_inputs('hamlr.train')
+    options = {'resources': {'num_machines': 2, 'num_mpiprocs_per_machine': 1}}
+    message = problem('hamlr.train', {**inputs, 'metadata': {'options': options}})
+    assert 'asks for 2 machines' in message and 'core.direct' in message
+    assert 'must be positive' in problem('hamlr.train', {**inputs, 'processes': orm.Int(0)})
+
+
+@pytest.mark.parametrize('name', ['hamlr.train', 'hamlr.predict'])
+def test_mpi_would_start_copies(make_inputs, slurm_computer, name):
+    """Thirty-two of the executable would write the same files."""
+    inputs = make_inputs(name)
+    code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', with_mpi=True).store()
+    metadata = {'options': {'resources': {'num_machines': 1}}}
+    assert '32 of them would do the same' in problem(name, {**inputs, 'code': code, 'metadata': metadata})
+    for n_machines in (1, 2):
+        metadata = {'options': {'resources': {'num_machines': n_machines, 'num_mpiprocs_per_machine': 1}}}
+        message = problem(name, {**inputs, 'code': code, 'metadata': metadata})
+        # Trainings on several machines work together.
+        assert (message is None) == (n_machines == 1 or name == 'hamlr.train')

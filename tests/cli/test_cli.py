@@ -1,5 +1,7 @@
 """Tests of the command line."""
 
+import click
+import numpy as np
 import pytest
 import yaml
 from aiida import orm
@@ -8,7 +10,8 @@ from aiida.cmdline.utils.echo import ExitCode
 from click.testing import CliRunner
 
 from aiida_hamlr.cli import cmd_root, launch
-from aiida_hamlr.cli.options import load_structures
+from aiida_hamlr.cli.options import job_options, load_structures
+from aiida_hamlr.data.dataset import DatasetData
 
 
 @pytest.fixture
@@ -104,7 +107,7 @@ def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, b
     overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
-    assert 'unrecognised key in overrides: scf.kpoints_distanze' in result.output
+    assert "unknown key 'kpoints_distanze' in overrides.scf; did you mean 'kpoints_distance'?" in result.output
     assert orm.QueryBuilder().append(orm.CalcJobNode).count() == n_jobs
 
 
@@ -124,6 +127,49 @@ def test_command_line_and_overrides(
     dataset, pipeline = builders
     assert (dataset.seed.value, dataset.max_concurrent.value, dataset.clean_workdir.value) == expected
     assert (pipeline.seed.value, pipeline.max_concurrent.value, pipeline.clean_workdir.value) == (expected[0], 3, True)
+
+
+@pytest.mark.parametrize(
+    ('with_mpi', 'given', 'option'), [(None, False, False), (None, True, True), (True, False, None)]
+)
+def test_mpi_is_that_of_the_code(localhost, with_mpi, given, option):
+    """An option that is not given does not contradict the code."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=with_mpi)
+    assert job_options(code, 60, 1, given or None, None).get('withmpi') == option
+
+
+def test_mpi_against_the_code(localhost):
+    """One that is given and contradicts it is named."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=False, label='pw')
+    with pytest.raises(click.BadParameter, match='code pw is set up with `with_mpi` False'):
+        job_options(code, 60, 1, True, None)
+
+
+def test_launch_train_on_gpus(invoke, monkeypatch, hamlr_code, make_hamiltonian_node):
+    """One process for each GPU."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
+    result = invoke(cmd_root, 'launch', 'train', dataset.pk, '-Z', hamlr_code.pk, '--gpus', 2)
+    assert result.exit_code == 0, result.output
+    assert builders[0].train.processes.value == 2
+    assert builders[0].train.parameters['training']['device'] == 'gpu'
+
+
+def test_curve(invoke, make_finished, make_hamiltonian_node, localhost, tmp_path):
+    """The learning curve of the last job that has one: of a finished one its node, of a running one its file."""
+    curve = orm.ArrayData({'epoch': np.array([1.0, 2.0]), 'train_mae_meV': np.array([9.5, 8.25])})
+    job = make_finished('calculations', 'hamlr.train', 400, {'learning_curve': curve})
+    result = invoke(verdi, 'data', 'hamlr', 'curve', job.pk, '-o', tmp_path / 'curve.png')
+    assert result.exit_code == 0, result.output
+    assert '8.25' in result.output and (tmp_path / 'curve.png').stat().st_size > 1000
+    running = orm.CalcJobNode(computer=localhost, process_type='aiida.calculations:hamlr.train').store()
+    result = invoke(verdi, 'data', 'hamlr', 'curve', running.pk)
+    assert result.exit_code == ExitCode.CRITICAL and 'is written yet' in result.output
+    running.set_remote_workdir(str(tmp_path))
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/metrics.csv').write_text('epoch,train_mae_meV\n1,7.5\n')
+    assert '7.5' in invoke(verdi, 'data', 'hamlr', 'curve', running.pk).output
 
 
 @pytest.mark.parametrize('kind', ['hamiltonian', 'basis', 'dataset', 'model'])

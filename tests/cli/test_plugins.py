@@ -6,7 +6,14 @@ import pytest
 from aiida.cmdline.commands.cmd_devel import devel_validate_plugins
 from click.testing import CliRunner
 
-GROUPS = ('aiida.data', 'aiida.calculations', 'aiida.parsers', 'aiida.workflows', 'aiida.cmdline.data')
+GROUPS = (
+    'aiida.data',
+    'aiida.calculations',
+    'aiida.calculations.importers',
+    'aiida.parsers',
+    'aiida.workflows',
+    'aiida.cmdline.data',
+)
 
 
 @pytest.mark.usefixtures('aiida_profile')
@@ -18,7 +25,7 @@ def test_verdi_finds_that_all_plugins_are_valid():
 
 def test_every_entry_point_can_be_loaded_and_has_the_prefix_of_the_package():
     ours = [entry for group in GROUPS for entry in entry_points(group=group) if entry.dist.name == 'aiida-hamlr']
-    assert len(ours) >= 19
+    assert len(ours) >= 22
     for entry in ours:
         assert entry.name.split('.')[0] == 'hamlr'
         assert entry.module.startswith('aiida_hamlr.')

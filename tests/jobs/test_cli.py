@@ -9,7 +9,7 @@ import click
 import pytest
 
 from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.errors import NumericalError, WalltimeReached
+from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 from aiida_hamlr.jobs.cli import main
 
 
@@ -119,6 +119,9 @@ def test_dependent_orbitals_are_a_numerical_failure(hamlr, make_hamiltonian, zin
         (WalltimeReached('60 s are over; checkpoint written'), 3),
         (NumericalError('loss is not finite'), 4),
         (MemoryError(), 5),
+        (NoGPU('device is cuda, but torch finds no GPU'), 6),
+        (OSError(28, 'No space left on device', 'run/last.ckpt'), 7),
+        (OSError('Unable to write (errno = 28, error message = No space left on device)'), 7),
         (type('OutOfMemoryError', (RuntimeError,), {})('CUDA out of memory'), 5),
     ],
 )

@@ -221,9 +221,44 @@ def test_walltime_leaves_a_checkpoint_to_go_on_from(training_files, tmp_path, mo
     with pytest.raises(WalltimeReached, match='after epoch 1'):
         train(settings, tmp_path / 'run')
     assert (tmp_path / 'run' / 'checkpoints' / 'last.ckpt').exists()
-    assert not (tmp_path / 'run' / 'model').exists()
+    # What is ended from outside keeps the best model so far.
+    assert load_model(tmp_path / 'run').model.config.variant == 'sr'
     del settings['training']['walltime']
     assert train(settings, tmp_path / 'run')['epochs'] == 4
+
+
+def test_half_the_batch_goes_on_from_the_checkpoint_of_the_whole(training_files, tmp_path):
+    """What is done when the memory is short: the steps are the same, so the checkpoint is."""
+    train(config(training_files, max_epochs=2, batch_size=4), tmp_path / 'run')
+    train(config(training_files, max_epochs=3, batch_size=2, accumulate=2), tmp_path / 'run')
+    assert [row['step'] for row in rows(tmp_path / 'run')] == ['1', '2', '3']
+    with pytest.raises(ValueError, match='another training: its batch_size differs'):
+        train(config(training_files, max_epochs=3, batch_size=2), tmp_path / 'run')
+
+
+def test_a_divergence_leaves_the_best_checkpoint(training_files, tmp_path, monkeypatch):
+    """Going on from it drops what came after, and takes another learning rate."""
+    step, settings = TrainingModule.training_step, config(training_files, max_epochs=6, validate_every=1)
+
+    def poisoned(self, batch, batch_idx):
+        if self.current_epoch >= 2:
+            with torch.no_grad():
+                self.model.network.embedding.weight.fill_(1e3 if self.current_epoch < 4 else float('nan'))
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr('aiida_hamlr.model.loop.INTERVAL', 0.0)
+    with monkeypatch.context() as patch, pytest.raises(NumericalError):
+        patch.setattr(TrainingModule, 'training_step', poisoned)
+        train(settings, tmp_path / 'run')
+    checkpoints = tmp_path / 'run' / 'checkpoints'
+    epochs = {name: torch.load(checkpoints / name, weights_only=True)['epoch'] for name in ('best.ckpt', 'last.ckpt')}
+    errors = [float(row['validation_mae_meV']) for row in rows(tmp_path / 'run')]
+    assert epochs == {'best.ckpt': int(np.argmin(errors)), 'last.ckpt': 3} and epochs['best.ckpt'] < 3
+    settings['training'] |= {'resume': str(checkpoints / 'best.ckpt'), 'learning_rate': 1e-3}
+    train(settings, tmp_path / 'run')
+    history = rows(tmp_path / 'run')
+    assert [row['epoch'] for row in history] == ['1', '2', '3', '4', '5', '6']
+    assert float(history[-1]['learning_rate']) < 1e-3
 
 
 def test_checkpoint_holds_no_code_and_belongs_to_its_training(training_files, tmp_path):

@@ -26,7 +26,10 @@ def test_done(parse, make_hamiltonian, zincblende, tmp_path):
         (3, 'ERROR_OUT_OF_WALLTIME'),
         (4, 'ERROR_NUMERICAL'),
         (5, 'ERROR_OUT_OF_MEMORY'),
-        (137, 'ERROR_OUT_OF_MEMORY'),
+        (6, 'ERROR_NO_GPU'),
+        (7, 'ERROR_DISK_FULL'),
+        (137, 'ERROR_KILLED'),
+        (143, 'ERROR_KILLED'),
         (1, 'ERROR_EXECUTABLE_FAILED'),
     ],
 )
@@ -43,10 +46,27 @@ def test_scheduler_knows_better(parse):
     assert (node.exit_status, node.exit_message) == (120, 'said the scheduler')
 
 
+def test_scheduler_knows_why_it_was_killed(parse):
+    """The status of a signal says less than the scheduler, and less than what SLURM writes about memory."""
+    _, node = parse('hamlr.reconstruct', {STATUS: '143', STDERR: ''}, exit_status=120)
+    assert node.exit_status == 120
+    words = 'slurmstepd: error: Detected 1 oom_kill event in StepId=7.batch.'
+    _, node = parse('hamlr.reconstruct', {STATUS: '137', STDERR: words})
+    assert node.exit_status == CODES.ERROR_OUT_OF_MEMORY.status
+
+
+def test_disk_without_place_for_the_status(parse):
+    """The shell may say it, if the executable cannot."""
+    words = '/bin/bash: line 9: hamlr.status: No space left on device'
+    _, node = parse('hamlr.reconstruct', {STATUS: '', STDERR: words})
+    assert node.exit_status == CODES.ERROR_DISK_FULL.status
+    assert 'No space left' in node.exit_message
+
+
 def test_killed_without_a_word(parse):
     """A job that left nothing failed."""
     _, node = parse('hamlr.reconstruct', {})
-    assert node.exit_status == CODES.ERROR_EXECUTABLE_FAILED.status
+    assert node.exit_status == CODES.ERROR_KILLED.status
 
 
 def test_output_missing(parse):

@@ -1,15 +1,20 @@
 """Tests of the work chain that makes datasets."""
 
+from pathlib import Path
+
 import pytest
 from aiida import orm
+from aiida.manage.caching import get_use_cache
 
+from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.basis_generation import generate_basis
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.tools.setup import create_pseudo_family
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
-from aiida_hamlr.workflows.references import INPUTS_HASH, find_reference, hash_inputs
+from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.reuse import INPUTS_HASH, find_reference, hash_inputs
 
 OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600}
 RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
@@ -238,6 +243,57 @@ def test_found_references(builder, instantiate, make_finished, make_hamiltonian_
         assert find_reference(hash_inputs(inputs | other)) is None
     reference.base.caching.is_valid_cache = False
     assert find_reference(hash_inputs(inputs)) is None
+
+
+def test_references_of_their_own_are_found(builder, instantiate, basis_node, monkeypatch):
+    """A reference finds out by itself the hash by which a dataset looks for it, wherever its file goes."""
+    builder.basis = basis_node
+    process = instantiate(builder)
+    process.setup()
+    process.setup_references()
+    submitted = []
+
+    def submit(process_class, **inputs):
+        submitted.append(inputs)
+        return orm.WorkChainNode().store()
+
+    monkeypatch.setattr(process, 'submit', submit)
+    process._submit_reference('odd', builder.structures['odd'])
+    looked_for = hash_inputs(submitted[0])
+    submitted[0]['reconstruct']['storage'] = orm.Str('remote')
+    submitted[0]['reconstruct']['metadata']['options'] |= stash_options('remote', '/kept', ['hamiltonian.h5'])
+    reference_builder = ReferenceWorkChain.get_builder()
+    reference_builder._update(**submitted[0])
+    reference = instantiate(reference_builder)
+    reference.setup()
+    assert reference._hash_inputs() == looked_for
+
+
+def test_found_remote(builder, make_finished, make_remote_hamiltonian):
+    """A reference whose file was deleted on the computer is computed again."""
+    hamiltonian = make_remote_hamiltonian(20)
+    reference = make_finished('workflows', 'hamlr.reference', outputs={'hamiltonian': hamiltonian}).seal()
+    reference.base.extras.set(INPUTS_HASH, 'known')
+    assert find_reference('known') == hamiltonian
+    Path(hamiltonian.base.attributes.get('remote_path')).unlink()
+    assert find_reference('known') is None
+
+
+def test_generated_basis_is_not_generated_twice(builder, instantiate, monkeypatch):
+    """After a kill the orbitals come from the cache, also where caching is off; not if nothing is to be reused."""
+    seen = []
+
+    def submit(process_class, **inputs):
+        seen.append(get_use_cache(identifier='aiida.calculations:hamlr.basis'))
+        return orm.CalcJobNode().store()
+
+    for reuse in (True, False):
+        builder.reuse = orm.Bool(reuse)
+        process = instantiate(builder)
+        process.setup()
+        monkeypatch.setattr(process, 'submit', submit)
+        process.run_basis()
+    assert seen == [True, False]
 
 
 def test_waits_again(builder, instantiate, make_finished):

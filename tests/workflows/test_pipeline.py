@@ -23,7 +23,7 @@ def rattled(zincblende, seed, n_cells=1):
 
 
 @pytest.fixture
-def builder(pw_code, hamlr_code, pseudo_family, zincblende):
+def builder(pw_code, hamlr_code, pseudo_family, zincblende, tmp_path):
     """Return the inputs of a very small study."""
     return PipelineWorkChain.get_builder_from_protocol(
         pw_code,
@@ -39,6 +39,8 @@ def builder(pw_code, hamlr_code, pseudo_family, zincblende):
             'clean_workdir': True,
             'reference': {
                 'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
+                'storage': 'remote',
+                'stash_folder': str(tmp_path / 'kept'),
                 'generate_basis': {'parameters': {'size': 'szp', 'cutoff_radius': 6.0}},
             },
             'train': {'train': {'parameters': {'training': {'max_epochs': 3}}}},
@@ -127,6 +129,9 @@ def test_pipeline(aiida_profile_clean, builder, tmp_path, monkeypatch, aiida_con
     assert [basis.pk for basis in names['bases']] == [result['basis'].pk]
     assert [entry.pk for entry in names['affected']] == [result['train']['model'].pk]
     assert names['failed'] == []
+    assert {pk for pk, *_ in names['remote']} == {entry.pk for entry in result['references'].values()}
+    assert names['gone'] == []
+    assert names['failures'] == {}
 
     # The same as a figure and as text.
     assert names['figure'].stat().st_size > 1000

@@ -16,14 +16,15 @@ def test_protocols(hamlr_code, model_node, structure, instantiate, protocol):
         assert 'bands' in process.inputs.predict.parameters['outputs']
 
 
-def test_node_failure(hamlr_code, model_node, structure, instantiate, make_finished):
-    """After a failure of the compute node the job runs again; after others it does not."""
+@pytest.mark.parametrize('label', ['ERROR_SCHEDULER_NODE_FAILURE', 'ERROR_KILLED'])
+def test_interrupted(hamlr_code, model_node, structure, instantiate, make_finished, label):
+    """After a failure of the compute node, or of whoever killed the process, the job runs again; after others not."""
     builder = PredictBaseWorkChain.get_builder_from_protocol(hamlr_code, model_node, {'bulk': structure})
     process = instantiate(builder)
     process.setup()
     process.ctx.iteration = 1
     codes = PredictCalculation.exit_codes
-    process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes.ERROR_SCHEDULER_NODE_FAILURE.status)]
+    process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes[label].status)]
     assert process.inspect_process().status == 0
     process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes.ERROR_BAD_INPUT.status)]
     assert process.inspect_process() == PredictBaseWorkChain.exit_codes.ERROR_UNHANDLED_FAILURE

@@ -2,7 +2,9 @@
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import ProcessState
+from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.utils import count_bands
@@ -71,15 +73,29 @@ def serialize(builder):
     return plain(builder._inputs(prune=True))
 
 
-def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family):
-    """A key that no input has is named."""
-    with pytest.warns(UserWarning, match='unrecognised key in overrides: scff'):
-        ReferenceWorkChain.get_builder_from_protocol(
-            pw_code,
-            hamlr_code,
-            structure,
-            overrides={'scf': {'pseudo_family': pseudo_family}, 'scff': {}},
-        )
+@pytest.mark.parametrize(
+    ('overrides', 'words'),
+    [
+        ({'scff': {}}, "unknown key 'scff' in overrides; did you mean 'scf'?"),
+        (
+            {'scf': {'pw': {'metadata': {'option': {}}}}},
+            "'option' in overrides.scf.pw.metadata; did you",
+        ),
+        (
+            {'scf': {'pw': {'parameters': {'SYSTEM': {'ecutwfcc': 30}}}}},
+            "'ecutwfcc' in SYSTEM; did you mean 'ecutwfc'",
+        ),
+        ({'scf': {'pw': {'parameters': {'SISTEM': {}}}}}, "'SISTEM' in parameters; did you mean 'SYSTEM'?"),
+        ({'scf': {'meta_parameters': {'conv_thr': 1}}}, "'conv_thr' in overrides.scf.meta_parameters"),
+        ({'generate_basis': {'parameters': {'sise': 'dzp'}}}, 'sise'),
+    ],
+)
+def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family, overrides, words):
+    """A key that no input has is named, wherever it is, with the nearest known one."""
+    overrides.setdefault('scf', {})['pseudo_family'] = pseudo_family
+    with pytest.raises(ValueError, match=words.split(';')[0]) as error:
+        ReferenceWorkChain.get_builder_from_protocol(pw_code, hamlr_code, structure, overrides=overrides)
+    assert words in str(error.value) and '\n' not in words
 
 
 @pytest.mark.parametrize(
@@ -188,9 +204,9 @@ def capture(process):
 def make_scf(make_finished, make_remote, localhost):
     """Return a factory of finished pw.x work chains."""
 
-    def make(exit_status=0, converged=True):
+    def make(exit_status=0, converged=True, path='/scratch'):
         convergence = {'convergence_info': {'scf_conv': {'convergence_achieved': converged}}}
-        folder = orm.RemoteData(computer=localhost, remote_path='/scratch')
+        folder = orm.RemoteData(computer=localhost, remote_path=str(path))
         outputs = {'output_parameters': orm.Dict(convergence), 'remote_folder': folder}
         return make_finished('workflows', 'quantumespresso.pw.base', exit_status, outputs)
 
@@ -208,6 +224,61 @@ def test_scf_checks(builder, instantiate, make_scf):
     process.ctx.scf = [make_scf()]
     assert process.inspect_scf() is None
     assert not process.should_run_scf()
+
+
+@pytest.fixture
+def make_cached(make_finished, localhost, tmp_path):
+    """Return a factory of finished jobs from the cache, with files in their folder."""
+
+    def make(entry_point, files, **outputs):
+        folder = orm.RemoteData(computer=localhost, remote_path=str(tmp_path))
+        node = make_finished('calculations', entry_point, outputs={'remote_folder': folder, **outputs})
+        node.base.extras.set(node.base.caching.CACHED_FROM_KEY, node.uuid)
+        for name in files:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return node
+
+    return make
+
+
+def test_purged_parent(builder, instantiate, make_cached, make_finished, tmp_path):
+    """A run from the cache whose density was deleted by others is run again, although its folder is there."""
+    process = instantiate(builder)
+    process.setup()
+    job = make_cached('quantumespresso.pw', ('out/aiida.save/data-file-schema.xml',))
+    convergence = {'convergence_info': {'scf_conv': {'convergence_achieved': True}}}
+    node = make_finished('workflows', 'quantumespresso.pw.base', outputs={'output_parameters': orm.Dict(convergence)})
+    job.outputs.remote_folder.base.links.add_incoming(node, link_type=LinkType.RETURN, link_label='remote_folder')
+    process.ctx.scf = [node]
+    assert process.inspect_scf() is None
+    assert process.should_run_scf()
+    (tmp_path / 'out/aiida.save/charge-density.hdf5').touch()
+    assert process.inspect_scf() is None
+    assert not process.should_run_scf()
+
+
+def test_purged_potential(builder, instantiate, make_cached, pp_code, tmp_path):
+    """A potential from the cache that was deleted is made again, once."""
+    options = {'resources': {'num_machines': 1}, 'max_wallclock_seconds': 100}
+    builder.potential = {'code': pp_code, 'metadata': {'options': options}}
+    process = instantiate(builder)
+    process.setup()
+    assert not process.should_run_potential()
+    process.ctx.scf_is_done = True
+    assert process.should_run_potential()
+    process.ctx.scf = [make_cached('quantumespresso.pw', ())]
+    process.ctx.potential = make_cached('hamlr.potential', ())
+    assert process.inspect_potential() is None
+    assert process.should_run_potential()
+    submitted = capture(process)
+    process.run_potential()
+    assert submitted[0]['metadata']['disable_cache'] is True
+    assert 'files are gone' in process.inspect_potential().message
+    (tmp_path / 'aiida.filplot').touch()
+    assert process.inspect_potential() is None
+    assert not process.should_run_potential()
 
 
 def test_cleaned_parent(builder, instantiate, make_scf):
@@ -258,6 +329,23 @@ def test_band_tolerance(builder, instantiate, make_scf, make_reconstruct, error,
         assert words in exit_code.message
 
 
+@pytest.mark.parametrize('has_hamiltonian', [True, False])
+def test_scratch_of_what_failed_is_kept(builder, instantiate, make_scf, monkeypatch, has_hamiltonian, make_reconstruct):
+    """The folders are cleaned after the reconstruction only, not after one that failed."""
+    builder.clean_workdir = orm.Bool(True)
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf()]
+    process.ctx.reconstruct = make_reconstruct(5.0)
+    if has_hamiltonian:
+        assert process.inspect_reconstruct() is None
+        assert not process.should_run_reconstruct()
+    calls = []
+    monkeypatch.setattr('aiida_hamlr.workflows.reference.clean_called_folders', lambda node: calls.append(node) or [])
+    call_with_super_check(process.on_terminated)
+    assert bool(calls) is has_hamiltonian
+
+
 def test_no_band_tolerance(builder, instantiate):
     """Without a tolerance nothing is compared; a senseless one is refused."""
     assert not instantiate(builder).should_inspect_bands()
@@ -277,14 +365,44 @@ def test_band_tolerance_of_the_overrides(pw_code, hamlr_code, structure, pseudo_
     assert builder.band_tolerance.value == 20.0
 
 
-def test_failed_steps(builder, instantiate, make_finished):
+@pytest.fixture
+def scf_folder(tmp_path):
+    """Return a folder with what the reconstruction reads of a pw.x run."""
+    save = tmp_path / 'scf/out/aiida.save'
+    save.mkdir(parents=True)
+    for name in ('data-file-schema.xml', 'charge-density.dat'):
+        (save / name).touch()
+    return tmp_path / 'scf'
+
+
+def test_deleted_scf(builder, instantiate, make_scf, make_finished, scf_folder):
+    """If the reconstruction fails and the files of pw.x are gone, pw.x runs again, once and without the cache."""
+    process = instantiate(builder)
+    process.setup()
+    process.ctx.scf = [make_scf(path=scf_folder)]
+    assert process.inspect_scf() is None
+    assert process.has_potential()
+    (scf_folder / 'out/aiida.save/charge-density.dat').unlink()
+    process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='no such file')
+    assert process.inspect_reconstruct() is None
+    assert process.should_run_scf()
+    assert not process.has_potential()
+    submitted = capture(process)
+    process.run_scf()
+    assert submitted[0]['pw']['metadata']['disable_cache'] is True
+    process.ctx.scf = [make_scf(path=scf_folder)]
+    assert process.inspect_reconstruct().status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status
+
+
+def test_failed_steps(builder, instantiate, make_finished, make_scf, scf_folder):
     """Every step has its exit code."""
     process = instantiate(builder)
     process.setup()
+    process.ctx.scf = [make_scf(path=scf_folder)]
     process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320, message='no potential')
     exit_code = process.inspect_potential()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL.status
-    assert exit_code.message == 'The pp.x job failed: no potential'
+    assert exit_code.message == 'The pp.x job failed, see its output or leave `potential` out: no potential'
     process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='hamlr: Al: ultrasoft')
     exit_code = process.inspect_reconstruct()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status

@@ -17,7 +17,10 @@ def compare_hamiltonians(predicted: HamiltonianData, reference: HamiltonianData)
     # Imported here for it brings torch, which not every user of the work chains needs in memory.
     from aiida_hamlr.model.evaluation import band_errors, element_errors
 
-    first, second = predicted.open(('hamiltonian', 'overlap')), reference.open(('hamiltonian', 'overlap'))
+    try:
+        first, second = predicted.open(('hamiltonian', 'overlap')), reference.open(('hamiltonian', 'overlap'))
+    except ValueError as error:
+        return ExitCode(402, f'a Hamiltonian cannot be read: {error}')
     if first.basis.content_hash != second.basis.content_hash:
         return ExitCode(400, 'the Hamiltonians are in different bases')
     if not np.array_equal(first.pattern.atom_pairs, second.pattern.atom_pairs):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
 from aiida_hamlr.calculations.predict import PredictCalculation
-from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
+from aiida_hamlr.calculations.storage import stash_options
+from aiida_hamlr.data.remote import find_gone
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
+from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
 
 
-class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
-    """Predict the Hamiltonians of structures; run again if the compute node failed."""
+class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
+    """Predict the Hamiltonians of structures; run again if the machine failed or the process was killed."""
 
     _process_class = PredictCalculation
 
@@ -22,7 +24,7 @@ class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(PredictCalculation, namespace='predict')
+        spec.expose_inputs(PredictCalculation, namespace='predict', namespace_options={'help': 'Inputs of the job.'})
         spec.outline(
             cls.setup,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
@@ -43,7 +45,8 @@ class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         :param model: the model node.
         :param structures: structures by label, or one trajectory.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
-        :param overrides: inputs that override those of the protocol.
+        :param overrides: inputs that override those of the protocol; ``storage: remote`` leaves the Hamiltonians in
+            the folder ``stash_folder`` of the computer.
         :param options: ``metadata.options`` of the jobs.
         """
         code = orm.load_code(code) if isinstance(code, str) else code
@@ -61,10 +64,10 @@ class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         builder = cls.get_builder()
         builder.predict.code = code
         builder.predict.parameters = orm.Dict(inputs['predict']['parameters'])
+        builder.predict.storage = orm.Str(inputs['storage'])
         builder.predict.metadata = {
-            'options': recursive_options(
-                inputs['predict'], options, code.computer.scheduler_type, cls.set_default_resources
-            )
+            'options': recursive_options(inputs['predict'], options, code, cls.set_default_resources, mpi=False)
+            | stash_options(inputs['storage'], inputs.get('stash_folder'), PredictCalculation._STASHED)
         }
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.max_iterations = orm.Int(inputs['max_iterations'])
@@ -75,8 +78,24 @@ class PredictBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
 
-    @process_handler(priority=600, exit_codes=[PredictCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE])
-    def handle_node_failure(self, node):
+    @process_handler(
+        priority=600,
+        exit_codes=[
+            PredictCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
+            PredictCalculation.exit_codes.ERROR_KILLED,
+        ],
+    )
+    def handle_interrupted(self, node):
         """Run again."""
-        self.report(f'{node.process_label}<{node.pk}>: the compute node failed, running again')
+        self.report(f'{node.process_label}<{node.pk}>: {node.exit_message} Running again')
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=500, exit_codes=[ExitCode(0)])
+    def handle_files_gone(self, node):
+        """Run again without the cache if what it gave back has lost its files on the computer."""
+        hamiltonians = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
+        if not node.base.caching.is_created_from_cache or not find_gone(hamiltonians.values()):
+            return None
+        self.ctx.inputs.metadata.disable_cache = True
+        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
         return ProcessHandlerReport(True)

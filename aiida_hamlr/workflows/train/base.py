@@ -4,37 +4,74 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, if_, process_handler, while_
 
-from aiida_hamlr.calculations.train import TrainCalculation
+from aiida_hamlr.calculations.train import CHECKPOINTS, TrainCalculation
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.workflows.utils import get_protocol_path, recursive_options
+from aiida_hamlr.monitors.training import DIVERGED, FLAT
+from aiida_hamlr.workflows.fetch import FetchStepsMixin
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
+from aiida_hamlr.workflows.utils import (
+    StrictProtocolMixin,
+    clean_called_folders,
+    count_tasks,
+    get_protocol_path,
+    recursive_options,
+    request_gpus,
+)
 
 __all__ = ('TrainBaseWorkChain',)
 
+CODES = TrainCalculation.exit_codes
 
-class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
-    """Train a network; resume from the checkpoint after wall-time, lower the learning rate after a divergence."""
+
+class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin, BaseRestartWorkChain):
+    """Train a network; go on from checkpoints, and lower the learning rate or the batch where that helps."""
 
     _process_class = TrainCalculation
 
     #: What the learning rate is multiplied with after a divergence, and how often.
     _LEARNING_RATE_FACTOR = 0.3
     _MAX_DIVERGENCES = 3
+    #: How often a training may be killed by whoever it was.
+    _MAX_KILLS = 3
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(TrainCalculation, namespace='train')
+        spec.expose_inputs(TrainCalculation, namespace='train', namespace_options={'help': 'Inputs of the jobs.'})
+        # Hamiltonians on other computers, which the job would refuse, are fetched first.
+        validate = spec.inputs['train'].validator
+        spec.inputs['train'].validator = lambda inputs, port: validate(
+            {key: value for key, value in inputs.items() if key != 'dataset'}, port
+        )
+        cls.define_fetch(spec)
         spec.outline(
             cls.setup,
+            cls.inspect_data,
+            if_(cls.should_fetch)(cls.run_fetch, cls.inspect_fetch),
+            cls.use_data,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
         spec.expose_outputs(TrainCalculation)
-        spec.exit_code(310, 'ERROR_KNOWN_UNRECOVERABLE_FAILURE', message='The training cannot be mended: {reason}')
+        spec.exit_code(
+            310,
+            'ERROR_KNOWN_UNRECOVERABLE_FAILURE',
+            message='The training cannot be mended: {reason}. Change its parameters.',
+        )
+        spec.exit_code(
+            311,
+            'ERROR_NO_GPU',
+            message='The jobs ask for a GPU and see none, or too few: {reason}. See what the scheduler was asked for.',
+        )
+        spec.exit_code(
+            312,
+            'ERROR_DISK_FULL',
+            message='The disk of the computer is full: {reason}. Make room, and start again with the output '
+            '`remote_folder` as `train.parent_folder`.',
+        )
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -42,33 +79,46 @@ class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         return get_protocol_path('train.yaml')
 
     @classmethod
-    def get_builder_from_protocol(cls, code, dataset, *, protocol=None, overrides=None, options=None, seed=None, **_):
+    def get_builder_from_protocol(
+        cls, code, dataset, *, protocol=None, overrides=None, options=None, seed=None, gpus=None, **_
+    ):
         """Return a builder with the inputs of a protocol.
 
         :param code: code of the `hamlr` executable, or its label.
         :param dataset: the dataset node.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol.
-        :param options: ``metadata.options`` of the jobs.
+        :param options: ``metadata.options`` of the jobs; several tasks on each machine, in ``resources``, are as many
+            processes that train together.
         :param seed: seed of all random numbers; by default that of the protocol.
+        :param gpus: GPUs on each machine, with a process for each; SLURM is asked for them, unless the
+            ``custom_scheduler_commands`` of the options do so already.
         """
         code = orm.load_code(code) if isinstance(code, str) else code
-        builder = cls._get_builder_without_dataset(code, protocol, overrides, options, seed)
+        builder = cls._get_builder_without_dataset(code, protocol, overrides, options, seed, gpus)
         builder.train.dataset = dataset
+        n_tasks = count_tasks((options or {}).get('resources', {}))
+        if n_tasks > 1 and 'processes' not in builder.train:
+            builder.train.processes = orm.Int(n_tasks)
         return builder
 
     @classmethod
-    def _get_builder_without_dataset(cls, code, protocol, overrides, options, seed):
+    def _get_builder_without_dataset(cls, code, protocol, overrides, options, seed, gpus=None):
         inputs = cls.get_protocol_inputs(protocol, overrides)
+        train, parameters = inputs['train'], inputs['train']['parameters']
+        job_options = recursive_options(train, options, code, cls.set_default_resources, mpi=False)
         builder = cls.get_builder()
+        if gpus is not None:
+            job_options = request_gpus(job_options, gpus, code.computer.scheduler_type)
+            parameters['training'] = {'device': 'gpu', **parameters.get('training', {})}
+            builder.train.processes = orm.Int(gpus)
+        if 'processes' in train:
+            builder.train.processes = orm.Int(train['processes'])
         builder.train.code = code
-        builder.train.parameters = orm.Dict(inputs['train']['parameters'])
+        builder.train.parameters = orm.Dict(parameters)
         builder.train.seed = orm.Int(inputs['seed'] if seed is None else seed)
-        builder.train.metadata = {
-            'options': recursive_options(
-                inputs['train'], options, code.computer.scheduler_type, cls.set_default_resources
-            )
-        }
+        builder.train.metadata = {'options': job_options}
+        builder.train.monitors = {key: orm.Dict(monitor) for key, monitor in train.get('monitors', {}).items()}
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.max_iterations = orm.Int(inputs['max_iterations'])
         return builder
@@ -78,79 +128,163 @@ class TrainBaseWorkChain(ProtocolMixin, BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(TrainCalculation, 'train'))
         self.ctx.inputs.parameters = self.ctx.inputs.parameters.get_dict()
-        self.ctx.divergences = 0
+        self.ctx.divergences = self.ctx.kills = 0
+        # Last epoch in the learning curve of the job before, if wall-time ended it.
+        self.ctx.epoch = None
+
+    def data_target(self):
+        """Return the dataset, and the computer of the training."""
+        return self.inputs.train.dataset, self.inputs.train.code.computer
+
+    def use_data(self):
+        """Train on the dataset whose files are at hand."""
+        self.ctx.inputs.dataset = self.ctx.dataset
 
     def report_action(self, node, action: str):
         """Report a failure and what is done about it."""
         self.report(f'{node.process_label}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
         self.report(f'Action taken: {action}')
 
-    @process_handler(
-        priority=600,
-        exit_codes=[
-            TrainCalculation.exit_codes.ERROR_OUT_OF_WALLTIME,
-            TrainCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME,
-            TrainCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE,
-        ],
-    )
-    def handle_interrupted(self, node):
-        """Go on from the last checkpoint, or from the start if there is none."""
-        if self._has_checkpoint(node):
-            self.ctx.inputs.parent_folder = node.outputs.remote_folder
-            self.report_action(node, 'going on from the last checkpoint')
-            return ProcessHandlerReport(True)
-        if node.exit_status == TrainCalculation.exit_codes.ERROR_SCHEDULER_NODE_FAILURE.status:
-            self.report_action(node, 'starting again')
-            return ProcessHandlerReport(True)
-        if node.base.caching.is_created_from_cache:
-            self.ctx.inputs.metadata.disable_cache = True
-            self.report_action(node, 'the checkpoint is gone, starting again without the cache')
-            return ProcessHandlerReport(True)
-        reason = 'the allotted time was over before the first checkpoint'
-        return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
+    @process_handler(priority=600, exit_codes=[CODES.ERROR_OUT_OF_WALLTIME, CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME])
+    def handle_walltime(self, node):
+        """Go on from the last checkpoint, if there is a new one."""
+        if not self._has_checkpoint(node):
+            if node.base.caching.is_created_from_cache:
+                self.ctx.inputs.metadata.disable_cache = True
+                self.report_action(node, 'the checkpoint is gone, starting again without the cache')
+                return ProcessHandlerReport(True)
+            return self._give_up('the allotted time was over before the first checkpoint')
+        epoch = self._get_epoch(node)
+        if epoch is not None and epoch == self.ctx.epoch:
+            return self._give_up(
+                f'epoch {epoch:g} was the last before this job, too: no epoch fits into the allotted time; give more '
+                'time, or set `training.checkpoints_per_epoch`'
+            )
+        self._go_on(node)
+        self.ctx.epoch = epoch
+        return ProcessHandlerReport(True)
 
-    @process_handler(priority=590, exit_codes=[TrainCalculation.exit_codes.ERROR_NUMERICAL])
+    @process_handler(priority=590, exit_codes=[CODES.ERROR_NO_CHECKPOINT])
+    def handle_no_checkpoint(self, node):
+        """Give up: the same wall-time would end it again."""
+        return self._give_up(f'{node.exit_message}; give more time, or set `training.checkpoints_per_epoch`')
+
+    @process_handler(priority=580, exit_codes=[CODES.ERROR_SCHEDULER_NODE_FAILURE])
+    def handle_node_failure(self, node):
+        """Go on from the last checkpoint, or start again."""
+        self._go_on(node)
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=570, exit_codes=[CODES.ERROR_KILLED])
+    def handle_killed(self, node):
+        """Go on some times; from the second time on with half the batch, for it may have been the memory."""
+        self.ctx.kills += 1
+        if self.ctx.kills > self._MAX_KILLS:
+            return self._give_up(f'it was killed {self.ctx.kills} times; {node.exit_message}')
+        halved = self._halve_batch() if self.ctx.kills > 1 else None
+        self._go_on(node, halved)
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=560, exit_codes=[CODES.ERROR_NUMERICAL])
     def handle_divergence(self, node):
-        """Start again with a lower learning rate."""
+        """Go back to the best checkpoint, or start again, with a lower learning rate."""
+        return self._lower_learning_rate(node)
+
+    @process_handler(priority=550, exit_codes=[CODES.ERROR_OUT_OF_MEMORY, CODES.ERROR_SCHEDULER_OUT_OF_MEMORY])
+    def handle_out_of_memory(self, node):
+        """Halve the batch, and take as many more for a step."""
+        halved = self._halve_batch()
+        if halved is None:
+            return self._give_up('one structure at a time does not fit into memory')
+        self._go_on(node, halved)
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=540, exit_codes=[CODES.STOPPED_BY_MONITOR])
+    def handle_stopped_by_monitor(self, node):
+        """Take what a training that learned nothing more has left; mend one that diverged."""
+        if node.exit_message.startswith(f'{DIVERGED}:'):
+            return self._lower_learning_rate(node)
+        if node.exit_message.startswith(f'{FLAT}:') and 'model' in node.outputs:
+            self.report(f'{node.process_label}<{node.pk}>: {node.exit_message}')
+            self.ctx.is_finished = True
+            return ProcessHandlerReport(True)
+        return self._give_up(node.exit_message)
+
+    @process_handler(priority=530, exit_codes=[CODES.ERROR_NO_GPU])
+    def handle_no_gpu(self, node):
+        """Stop: another job of the same kind would see none either."""
+        self.report_action(node, 'none')
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_GPU.format(reason=node.exit_message))
+
+    @process_handler(priority=520, exit_codes=[CODES.ERROR_DISK_FULL])
+    def handle_disk_full(self, node):
+        """Stop: another job needs more room, not less. The checkpoint before is whole."""
+        self.report_action(node, 'none')
+        self._attach_outputs(node)
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_DISK_FULL.format(reason=node.exit_message))
+
+    def on_terminated(self):
+        """Clean the remote folders, if that was asked for; a training that failed keeps its checkpoints."""
+        super(BaseRestartWorkChain, self).on_terminated()
+        if self.inputs.clean_workdir.value and self.node.is_finished_ok:
+            cleaned = clean_called_folders(self.node, also_failed=True)
+            if cleaned:
+                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
+
+    def _lower_learning_rate(self, node) -> ProcessHandlerReport:
         self.ctx.divergences += 1
         if self.ctx.divergences > self._MAX_DIVERGENCES:
-            reason = f'it diverged {self.ctx.divergences} times; {node.exit_message}'
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
+            return self._give_up(f'it diverged {self.ctx.divergences} times; {node.exit_message}')
         training = self.ctx.inputs.parameters.setdefault('training', {})
         rate = training.get('learning_rate', TrainingConfig().learning_rate) * self._LEARNING_RATE_FACTOR
         training['learning_rate'] = rate
-        self.ctx.inputs.pop('parent_folder', None)
-        self.report_action(node, f'starting again with learning rate {rate:.2g}')
+        self._go_on(node, f'learning rate {rate:.2g}', checkpoint='best')
         return ProcessHandlerReport(True)
 
-    @process_handler(
-        priority=580,
-        exit_codes=[
-            TrainCalculation.exit_codes.ERROR_OUT_OF_MEMORY,
-            TrainCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_MEMORY,
-        ],
-    )
-    def handle_out_of_memory(self, node):
-        """Halve the batch."""
+    def _give_up(self, reason: str) -> ProcessHandlerReport:
+        return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
+
+    def _go_on(self, node, change: str | None = None, checkpoint: str = 'last'):
+        """Let the next job go on from a checkpoint of a job, or start again if it has none."""
+        self.ctx.epoch, inputs = None, self.ctx.inputs
+        inputs.pop('checkpoint', None)
+        if self._has_checkpoint(node, checkpoint):
+            inputs.parent_folder = node.outputs.remote_folder
+            if checkpoint != 'last':
+                inputs.checkpoint = orm.Str(checkpoint)
+            action = f'going on from the {checkpoint} checkpoint'
+        else:
+            inputs.pop('parent_folder', None)
+            action = 'starting again'
+        self.report_action(node, f'{action} with {change}' if change else action)
+
+    def _halve_batch(self) -> str | None:
+        """Divide the batch at least by two and accumulate as many more; return what was done, or nothing."""
         training = self.ctx.inputs.parameters.setdefault('training', {})
         # The number of edges, where one is given, is what limits the batches.
-        key, unit = ('max_edges_per_batch', 'edges') if training.get('max_edges_per_batch') else ('batch_size', '')
-        size = training.get(key, getattr(TrainingConfig(), key)) // 2
-        if size < 1:
-            reason = 'one structure at a time does not fit into memory'
-            return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
-        training[key] = size
-        self.ctx.inputs.pop('parent_folder', None)
-        self.report_action(node, f'starting again with batches of {size} {unit}'.rstrip())
-        return ProcessHandlerReport(True)
+        key = 'max_edges_per_batch' if training.get('max_edges_per_batch') else 'batch_size'
+        size = training.get(key, getattr(TrainingConfig(), key))
+        # A step of as many structures as before.
+        smaller = max((part for part in range(1, size // 2 + 1) if size % part == 0), default=None)
+        if smaller is None:
+            return None
+        training[key] = smaller
+        training['accumulate'] = training.get('accumulate', TrainingConfig().accumulate) * (size // smaller)
+        return f'{key} {smaller} and accumulate {training["accumulate"]}'
 
     @staticmethod
-    def _has_checkpoint(node) -> bool:
-        folder = node.outputs.remote_folder
-        if folder.is_cleaned:
+    def _get_epoch(node) -> float | None:
+        """Return the last epoch of which a job knows."""
+        if 'learning_curve' not in node.outputs:
+            return None
+        return float(node.outputs.learning_curve.get_array('epoch')[-1])
+
+    @staticmethod
+    def _has_checkpoint(node, checkpoint: str = 'last') -> bool:
+        if 'remote_folder' not in node.outputs or node.outputs.remote_folder.is_cleaned:
             return False
         try:
-            names = folder.listdir(f'{TrainCalculation._OUTPUT_SUBFOLDER}/checkpoints')
+            names = node.outputs.remote_folder.listdir(f'{TrainCalculation._OUTPUT_SUBFOLDER}/checkpoints')
         except OSError:
             return False
-        return 'last.ckpt' in names
+        return CHECKPOINTS[checkpoint] in names

@@ -1,0 +1,1 @@
+"""Importers of jobs that ran without AiiDA."""

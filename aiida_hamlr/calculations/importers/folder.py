@@ -1,0 +1,65 @@
+"""Reading the folder of a job that ran without AiiDA."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+import yaml
+from aiida.orm import RemoteData
+
+__all__ = ('OutsideFolder', 'open_folder')
+
+
+class OutsideFolder:
+    """The folder of a job that ran without AiiDA, and what was fetched from it.
+
+    :param remote_data: the folder.
+    :param transport: an open connection to its computer.
+    :param scratch: where fetched files go.
+    """
+
+    def __init__(self, remote_data: RemoteData, transport, scratch: Path):
+        self.computer = remote_data.computer
+        self.path = PurePosixPath(remote_data.get_remote_path())
+        self._transport = transport
+        self._scratch = scratch
+
+    def resolve(self, name: str) -> PurePosixPath:
+        """Return the absolute path of a file of the folder, whose name may be absolute or lead out of it."""
+        return PurePosixPath(self._transport.normalize(str(self.path / name)))
+
+    def fetch(self, name: str, filename: str | None = None) -> Path:
+        """Return a local copy of a file.
+
+        :param filename: name of the copy; by default that of the file.
+        :raises ValueError: if there is no such file.
+        """
+        source = self.path / name
+        if not self._transport.isfile(str(source)):
+            raise ValueError(f'{source} on {self.computer.label}: no such file')
+        target = self._scratch / (filename or source.name)
+        self._transport.getfile(str(source), str(target))
+        return target
+
+    def load_config(self, filename: str) -> dict:
+        """Return the content of a configuration in YAML.
+
+        :raises ValueError: if there is none, or it is no mapping.
+        """
+        try:
+            config = yaml.safe_load(self.fetch(filename).read_text(encoding='utf-8'))
+        except yaml.YAMLError as error:
+            raise ValueError(f'{self.path / filename}: not valid YAML: {error}') from error
+        if not isinstance(config, dict):
+            raise ValueError(f'{self.path / filename}: not a mapping')
+        return config
+
+
+@contextmanager
+def open_folder(remote_data: RemoteData) -> Iterator[OutsideFolder]:
+    """Yield the folder of a job, through an open connection."""
+    with tempfile.TemporaryDirectory() as scratch, remote_data.get_authinfo().get_transport() as transport:
+        yield OutsideFolder(remote_data, transport, Path(scratch))

@@ -1,0 +1,1 @@
+"""Monitors: functions that look at a running job, and may end it."""

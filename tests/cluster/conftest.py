@@ -1,0 +1,56 @@
+"""The tests of this folder run on a cluster: ssh, SLURM, PostgreSQL and a daemon with two workers.
+
+The fixtures of `aiida_fixtures` that make codes, structures and pseudopotentials are used as they are: the profile, the
+computer and the daemon that they need are replaced by those of the cluster.
+"""
+
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.engine.daemon.client import DaemonException, get_daemon_client
+from loopback_cluster import start_daemon
+
+FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    """Mark all tests of this folder."""
+    for item in items:
+        if FOLDER in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.daemon)
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.timeout(1800))
+
+
+@pytest.fixture(scope='package')
+def aiida_profile(cluster_profile):
+    """Return the profile on PostgreSQL."""
+    return cluster_profile
+
+
+@pytest.fixture(scope='package')
+def daemon_client(cluster_profile):
+    """Return the client of the daemon, which is ended at last."""
+    client = get_daemon_client(cluster_profile.name)
+    yield client
+    try:
+        client.stop_daemon(wait=True, timeout=60)
+    except DaemonException:
+        pass
+
+
+@pytest.fixture
+def started_daemon_client(daemon_client):
+    """Return the client of a daemon with two workers."""
+    start_daemon(daemon_client, workers=2)
+    return daemon_client
+
+
+@pytest.fixture
+def localhost(cluster, aiida_profile):
+    """Return the cluster in the place of the local computer."""
+    return orm.QueryBuilder().append(orm.Computer, filters={'label': 'cluster'}).first(flat=True) or (
+        cluster.make_computer()
+    )

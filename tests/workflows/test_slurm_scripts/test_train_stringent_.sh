@@ -1,0 +1,35 @@
+#!/bin/bash
+#SBATCH --no-requeue
+#SBATCH --job-name="aiida-None"
+#SBATCH --get-user-env
+#SBATCH --output=_scheduler-stdout.txt
+#SBATCH --error=_scheduler-stderr.txt
+#SBATCH --partition=gpu
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=32
+#SBATCH --time=1-00:00:00
+#SBATCH --gres=gpu:4
+
+'/opt/hamlr' 'train' 'train.yaml' '--processes' '4'  > 'hamlr.out'
+
+echo $? > hamlr.status
+
+#!/bin/bash
+#SBATCH --no-requeue
+#SBATCH --job-name="aiida-None"
+#SBATCH --get-user-env
+#SBATCH --output=_scheduler-stdout.txt
+#SBATCH --error=_scheduler-stderr.txt
+#SBATCH --partition=gpu
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=32
+#SBATCH --time=1-00:00:00
+#SBATCH --gres=gpu:4
+
+export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+
+'/opt/hamlr' 'train' 'train.yaml' '--processes' '4' '--machines' '2'  > 'hamlr.out'
+
+echo $? > hamlr.status
