@@ -26,14 +26,18 @@ class ModelConfig(_Strict):
     variant: str = 'lr'
     #: Charges polarise the atoms, self-consistently; needs data that tell polarisabilities from charges.
     response: bool = False
+    #: With response: atoms have dipoles without a field too, from the directions of their neighbours.
+    permanent_dipoles: bool = False
     #: 0: potentials of the charges; 1: their fields as well.
     multipole_order: Literal[0, 1] = 1
+    #: Charges, field factors and polarisabilities depend on the surroundings of an atom; false: on its element alone.
+    environment_charges: bool = True
     #: Width s of the charges' kernel.
     kernel_width: float = Field(1.5, gt=0.1, le=10.0)
     #: With response: width of the kernel of the potentials that act on the orbitals, at least kernel_width.
     output_width: float = Field(2.0, gt=0.1, le=10.0)
-    #: Error that a prediction may make in the potentials of charges of 1 e (V), for a particle mesh in large cells;
-    #: null: direct sums for all cells.
+    #: Error of the potentials of charges of 1 e (V) that a particle mesh may make in large cells; null: direct sums for
+    #: all cells.
     long_range_accuracy: float | None = Field(1e-5, gt=0.0)
     #: Reach of one message.
     message_cutoff: float = Field(6.0, gt=0.0)
@@ -67,6 +71,8 @@ class ModelConfig(_Strict):
     def _possible_response(self):
         if self.response and not self.has_long_range:
             raise ValueError(f'response: true needs a variant with long range, not {self.variant}; set variant: lr')
+        if self.permanent_dipoles and not self.response:
+            raise ValueError('permanent_dipoles: true needs response: true')
         if self.response and self.output_width < self.kernel_width:
             raise ValueError(
                 f'output_width {self.output_width} is below kernel_width {self.kernel_width}; raise it to at least that'
@@ -128,6 +134,10 @@ class TrainingConfig(_Strict):
     band_weight: float = Field(0.0, ge=0.0)
     #: Weight of the root mean square error of H(k) in an orthonormal basis, meV, at the same k points.
     overlap_weight: float = Field(0.0, ge=0.0)
+    #: Weight of the mean absolute deviation of the long-range charges from the Hirshfeld charges in the files, me.
+    charge_weight: float = Field(0.0, ge=0.0)
+    #: With response, the same of the dipoles, induced and permanent, from the Hirshfeld dipoles, me Å.
+    dipole_weight: float = Field(0.0, ge=0.0)
     #: k points of a structure in a step.
     band_kpoints: int = Field(1, ge=1)
     #: How many of the highest occupied and of the lowest empty bands count.
@@ -157,6 +167,12 @@ class TrainingConfig(_Strict):
     def needs_bands(self) -> bool:
         """Whether the loss has a part at k points."""
         return self.band_weight > 0.0 or self.overlap_weight > 0.0
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of the files that the loss needs."""
+        weights = {'hirshfeld_charges': self.charge_weight, 'hirshfeld_dipoles': self.dipole_weight}
+        return tuple(name for name, weight in weights.items() if weight > 0.0)
 
     @model_validator(mode='after')
     def _no_bands_from_cache(self):

@@ -54,6 +54,7 @@ class Head:
     basis: Basis
     pseudopotentials: dict[str, str]
     attributes: dict
+    labels: dict[str, np.ndarray]
 
     def k_spacing(self) -> float | None:
         """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
@@ -109,6 +110,7 @@ class Reference(Head):
             hamiltonian.basis,
             dict(hamiltonian.pseudopotentials),
             hamiltonian.attributes,
+            hamiltonian.labels,
             hamiltonian.pattern,
             delta,
             hamiltonian.overlap,
@@ -125,7 +127,7 @@ class Reference(Head):
 
     def survey(self) -> Survey:
         """What to know of the file when its matrices are gone."""
-        head = (self.path, self.atoms, self.basis, self.pseudopotentials, self.attributes)
+        head = (self.path, self.atoms, self.basis, self.pseudopotentials, self.attributes, self.labels)
         return Survey(*head, self.content_hash, block_means(self))
 
 
@@ -296,6 +298,12 @@ def make_example(
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
         add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
+        n_atoms = len(reference.atoms)
+        for key, name, shape in (
+            (keys.LABEL_CHARGE, 'hirshfeld_charges', (n_atoms,)),
+            (keys.LABEL_DIPOLE, 'hirshfeld_dipoles', (n_atoms, 3)),
+        ):
+            graph[key] = torch.as_tensor(reference.labels.get(name, np.zeros(shape)), dtype=torch.float64)
     bands = None
     if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
         bands = BandReference(
@@ -328,6 +336,7 @@ def prepare(model, examples: Sequence[Example]):
         model.normalise_pairs(example.graph)
     if model.long_range is not None:
         arguments = (
+            model.long_range,
             [example.graph for example in examples],
             len(model.slots.species),
             model.config.message_cutoff,
@@ -336,7 +345,7 @@ def prepare(model, examples: Sequence[Example]):
         if model.config.response:
             # Hydrogen, which ends surfaces, would take a share that it does not have.
             polarisable = np.array([element != 'H' for element in model.slots.species])
-            charges, polarisabilities = fit_response(model.long_range, *arguments, polarisable)
+            charges, polarisabilities = fit_response(*arguments, polarisable)
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)

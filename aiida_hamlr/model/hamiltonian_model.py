@@ -8,13 +8,12 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph import GraphBuilder
 from aiida_hamlr.model.irreps import ShellSlots
-from aiida_hamlr.model.long_range import LongRangeChannel, Sources
-from aiida_hamlr.model.network import ShortRangeNetwork
+from aiida_hamlr.model.network import NetworkOutput, ShortRangeNetwork
 from aiida_hamlr.model.normalisation import Normalisation, switch
-from aiida_hamlr.model.polarisation import ResponseChannel
 
 
 @dataclass
@@ -48,16 +47,22 @@ class HamiltonianModel(nn.Module):
         self.normalisation = Normalisation(self.slots, self.pair_cutoff)
         self.long_range = None
         if config.has_long_range:
-            arguments = (
-                len(self.slots.species),
-                self.network.n_invariants,
-                config.multipole_order,
-                config.kernel_width,
-            )
+            arguments = {
+                'n_species': len(self.slots.species),
+                'n_invariants': self.network.n_invariants,
+                'multipole_order': config.multipole_order,
+                'width': config.kernel_width,
+                'environment': config.environment_charges,
+                'accuracy': config.long_range_accuracy,
+            }
             if config.response:
-                self.long_range = ResponseChannel(*arguments, config.output_width)
+                self.long_range = ResponseChannel(
+                    **arguments,
+                    output_width=config.output_width,
+                    n_vectors=self.network.n_vectors if config.permanent_dipoles else 0,
+                )
             else:
-                self.long_range = LongRangeChannel(*arguments)
+                self.long_range = LongRangeChannel(**arguments)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -92,14 +97,18 @@ class HamiltonianModel(nn.Module):
         graph[keys.PAIR_BASELINE] = torch.as_tensor(baseline, dtype=self.dtype)
         graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
 
-    def short_range(self, graph) -> tuple[Components, torch.Tensor]:
-        """Short-range part of a graph, and the invariants of its atoms."""
+    def short_range(self, graph) -> tuple[Components, NetworkOutput]:
+        """Short-range part of a graph, and what the network gives, features of the atoms included."""
         output = self.network(graph)
         species, norm = graph[keys.SPECIES], self.normalisation
         mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
         onsite = mean + scale * output.onsite
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
-        return Components(onsite, pairs), output.invariants
+        return Components(onsite, pairs), output
+
+    def sources(self, output: NetworkOutput, graph, structure: torch.Tensor | None = None) -> Sources:
+        """Charges and the like of the long range; ``structure`` (N,) in a batch of several."""
+        return self.long_range.sources(output.invariants, graph, structure, output.vectors)
 
     def forward(self, graph, structure: torch.Tensor | None = None) -> Components:
         """All of H - H0 for a graph that holds overlaps and Coulomb matrices.
@@ -110,9 +119,9 @@ class HamiltonianModel(nn.Module):
         structure : (N,) tensor, optional
             Structure of every atom in a batch of several; None for one structure.
         """
-        components, invariants = self.short_range(graph)
+        components, output = self.short_range(graph)
         if self.long_range is None:
             return components
-        sources = self.long_range.sources(invariants, graph, structure)
+        sources = self.sources(output, graph, structure)
         onsite, pairs = self.long_range(sources, graph, structure)
         return Components(components.onsite + onsite, components.pairs + pairs, sources)

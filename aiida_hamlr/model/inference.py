@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +18,12 @@ from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import choose_device
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.model.channel import Sources
 from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.files import read_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.long_range import Sources, long_range_entries
+from aiida_hamlr.model.long_range import long_range_entries
 from aiida_hamlr.model.normalisation import switch
-from aiida_hamlr.model.particle_mesh import coulomb_operator
 
 
 class Predictor:
@@ -110,6 +110,8 @@ class Predictor:
             attributes['long_range_charges'] = sources.charge.tolist()
             if sources.polarisability is not None:
                 attributes['long_range_polarisabilities'] = sources.polarisability.tolist()
+            if sources.dipole is not None:
+                attributes['long_range_permanent_dipoles'] = sources.dipole.tolist()
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 
@@ -121,16 +123,15 @@ class Predictor:
         frames = frames_of(model, atoms, pattern, selection)
         with torch.no_grad():
             on_device = graph.to(self.device)
-            components, invariants = model.short_range(on_device)
+            components, output = model.short_range(on_device)
             onsite, pairs = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
             delta = frames.assemble(onsite, pairs)
             sources = None
             if model.long_range is not None:
-                sources = model.long_range.sources(invariants, on_device)
+                sources = model.sources(output, on_device)
                 cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
                 positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
-                operator = partial(coulomb_operator, accuracy=model.config.long_range_accuracy)
-                potential, field = model.long_range.potentials_of(sources, cell, positions, operator)
+                potential, field = model.long_range.potentials_of(sources, cell, positions)
                 sources = sources.to_numpy()
                 potential, field = potential.cpu().numpy(), field.cpu().numpy()
                 terms = {}

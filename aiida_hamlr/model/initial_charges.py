@@ -13,15 +13,19 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.channel import Sources
 from aiida_hamlr.model.layers import bessel_basis, envelope
-from aiida_hamlr.model.long_range import Sources
 
 #: Radial functions per element of the neighbours that stand for all that is local.
 N_LOCAL = 8
 
-#: Ridge on the charges, which keeps them at zero where the data do not tell them, and on the coefficients of what is
-#: local, which leaves to the charges what both could explain; relative to the largest diagonal of the normal equations.
+#: Ridges on the charges and on the coefficients of what is local, which leaves to the charges what both could explain;
+#: relative to the largest diagonal of the normal equations.
 RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+
+#: Magnitude that is expected of charges, e: where the data hardly tell them, as in cells of few atoms, they must not be
+#: much larger.
+TYPICAL_CHARGE = 1.0
 
 #: Largest polarisability that is tried, and how well the best is found, Å^3: a dielectric constant of about 13 in
 #: zincblende.
@@ -48,39 +52,43 @@ def local_descriptors(graph, n_species: int, cutoff: float) -> np.ndarray:
     return result.reshape(len(species), -1)
 
 
-def unit_potentials(graph, n_species: int) -> np.ndarray:
-    """(N, n_species) potentials at the atoms of unit charges on all atoms of an element, made neutral, V."""
-    species = graph[keys.SPECIES].numpy()
-    n_atoms = len(species)
-    matrix = graph[keys.COULOMB_POTENTIAL].numpy().reshape(n_atoms, n_atoms)
-    charges = np.eye(n_species)[species]
-    return matrix @ (charges - charges.mean(axis=0))
+def unit_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray | None = None) -> np.ndarray:
+    """(N, n_species) potentials at the atoms, V, of unit charges on all atoms of an element, made neutral.
+
+    With ``polarisabilities`` of the elements (n_species,), Å^3, they polarise the atoms.
+    """
+    species = graph[keys.SPECIES]
+    alphas = None if polarisabilities is None else torch.as_tensor(polarisabilities, dtype=torch.float64)[species]
+    columns = []
+    with torch.no_grad():
+        for element in range(n_species):
+            charges = (species == element).double()
+            sources = Sources(charges - charges.mean(), torch.ones_like(charges), alphas)
+            columns.append(channel.potentials(sources, graph)[0].numpy())
+    return np.stack(columns, axis=1)
 
 
-def fit_charges(
-    graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray, potentials: Sequence | None = None
-) -> np.ndarray:
+def fit_charges(channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray) -> np.ndarray:
     """Charges of the elements that explain the levels of the atoms best beside all that is local.
 
     Parameters
     ----------
+    channel : LongRangeChannel
+        Gives the potentials.
     graphs : sequence of Graph
-        With on-site targets and Coulomb matrices.
+        With on-site targets, and what the channel stores.
     n_species : int
     cutoff : float
         Reach of what is local, Å.
     multiplicity : (n_onsite,) array
         How often a component occurs in an on-site block.
-    potentials : sequence of (N, n_species) arrays, optional
-        Of unit charges, V; :func:`unit_potentials` by default.
 
     Returns
     -------
     (n_species,) array
         Of zero sum, e; zero where the data do not tell them.
     """
-    if potentials is None:
-        potentials = [unit_potentials(graph, n_species) for graph in graphs]
+    potentials = [unit_potentials(channel, graph, n_species) for graph in graphs]
     return _fit(graphs, n_species, cutoff, multiplicity, potentials)[0]
 
 
@@ -107,37 +115,26 @@ def fit_response(
     """
     polarisable = polarisable & (channel.identified.numpy() > 0)
 
-    def fitted(polarisability):
+    def fitted(polarisability, typical_charge=TYPICAL_CHARGE):
         values = polarisability * polarisable
-        potentials = [responding_potentials(channel, graph, n_species, values) for graph in graphs]
-        return _fit(graphs, n_species, cutoff, multiplicity, potentials)
+        potentials = [unit_potentials(channel, graph, n_species, values) for graph in graphs]
+        return _fit(graphs, n_species, cutoff, multiplicity, potentials, typical_charge)
 
-    polarisability = 0.0
-    if polarisable.any():
-        polarisability = minimize_scalar(
-            lambda value: fitted(value)[1],
-            bounds=(0.0, LARGEST_POLARISABILITY),
-            method='bounded',
-            options={'xatol': POLARISABILITY_STEP},
-        ).x
-    return fitted(polarisability)[0], polarisability * polarisable
-
-
-def responding_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray) -> np.ndarray:
-    """(N, n_species) as :func:`unit_potentials`, V, where the charges polarise atoms, as their elements do (Å^3)."""
-    species = graph[keys.SPECIES]
-    alphas = torch.as_tensor(polarisabilities, dtype=torch.float64)[species]
-    columns = []
-    with torch.no_grad():
-        for element in range(n_species):
-            charges = (species == element).double()
-            sources = Sources(charges - charges.mean(), torch.ones_like(charges), alphas)
-            columns.append(channel.potentials(sources, graph)[0].numpy())
-    return np.stack(columns, axis=1)
+    if not polarisable.any():
+        return fitted(0.0)[0], np.zeros(n_species)
+    polarisability = minimize_scalar(
+        lambda value: fitted(value, None)[1],
+        bounds=(0.0, LARGEST_POLARISABILITY),
+        method='bounded',
+        options={'xatol': POLARISABILITY_STEP},
+    ).x
+    return fitted(polarisability, None)[0], polarisability * polarisable
 
 
-def _fit(graphs, n_species, cutoff, multiplicity, potentials) -> tuple[np.ndarray, float]:
-    """Charges, and the sum of squares that they leave, with the ridge, eV^2."""
+def _fit(
+    graphs, n_species, cutoff, multiplicity, potentials, typical_charge=TYPICAL_CHARGE
+) -> tuple[np.ndarray, float]:
+    """Charges, and the sum of squares that they leave, with the ridge, eV^2; None: of any magnitude."""
     rows, levels = [], []
     for number, (graph, potential) in enumerate(zip(graphs, potentials, strict=True)):
         level = atom_levels(graph, multiplicity)
@@ -151,9 +148,15 @@ def _fit(graphs, n_species, cutoff, multiplicity, potentials) -> tuple[np.ndarra
     diagonal = np.diag(normal).copy()
     ridge = np.zeros(len(normal))
     ridge[len(graphs) : -n_species] = RIDGE_LOCAL * diagonal[len(graphs) : -n_species].max()
+    right = design.T @ level
     ridge[-n_species:] = RIDGE_CHARGES * max(diagonal[-n_species:].max(), 1e-12)
+    if typical_charge is not None:
+        rest = slice(0, len(normal) - n_species)
+        without = np.linalg.lstsq(normal[rest, rest] + np.diag(ridge[rest]), right[rest], rcond=None)[0]
+        unexplained = np.mean((level - design[:, rest] @ without) ** 2)
+        ridge[-n_species:] = np.maximum(ridge[-n_species:], unexplained / typical_charge**2)
     normal += np.diag(ridge)
-    solution = np.linalg.solve(normal, design.T @ level)
+    solution = np.linalg.solve(normal, right)
     misfit = np.square(design @ solution - level).sum() + ridge @ solution**2
     charges = solution[-n_species:]
     return charges - charges.mean(), float(misfit)

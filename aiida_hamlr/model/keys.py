@@ -52,6 +52,11 @@ COULOMB_FIELD = 'coulomb_field'
 COULOMB_DIPOLE = 'coulomb_dipole'
 #: The same three with the width at which potentials act, where atoms polarise.
 OUTER_POTENTIAL, OUTER_FIELD, OUTER_DIPOLE = 'outer_potential', 'outer_field', 'outer_dipole'
+#: Of structures whose long range goes over a mesh, instead of the matrices above: (1, N) their atoms, (N, 3) positions,
+#: Å, (1,) number of atoms, (1, 3, 3) cell, Å.
+MESH_INDEX, MESH_POSITION, MESH_ATOMS, MESH_CELL = 'mesh_index', 'mesh_position', 'mesh_atoms', 'mesh_cell'
+#: (N,) and (N, 3) Hirshfeld charges, e, and dipoles, e Å, float64; zeros where the file has none.
+LABEL_CHARGE, LABEL_DIPOLE = 'label_charge', 'label_dipole'
 #: (1,) numbers of stored elements: on-site, of the predicted pairs (both directions), and all.
 N_ONSITE, N_PAIRS, N_ALL = 'n_onsite', 'n_pairs', 'n_all'
 #: (1,) sum of |H - H0| over the elements that are neither, eV.

@@ -10,11 +10,9 @@ Units: e, Å, V, eV.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model import keys
@@ -166,113 +164,6 @@ def add_coulomb(graph, cell, positions, width: float):
     graph[keys.COULOMB_INDEX] = torch.stack([atoms.repeat_interleave(n_atoms), atoms.repeat(n_atoms)])
     graph[keys.COULOMB_POTENTIAL] = potential.reshape(-1)
     graph[keys.COULOMB_FIELD] = field.reshape(-1, 3)
-
-
-@dataclass
-class Sources:
-    """What the atoms contribute to the long range, float64.
-
-    ``charge`` (N,), e, neutral in every structure; ``factor`` (N,) of the field's action on the orbitals;
-    ``polarisability`` (N,), Å^3, where charges polarise the atoms.
-    """
-
-    charge: torch.Tensor
-    factor: torch.Tensor
-    polarisability: torch.Tensor | None = None
-
-    def to_numpy(self) -> Sources:
-        """The same as arrays."""
-        return Sources(**{name: value.cpu().numpy() for name, value in vars(self).items() if value is not None})
-
-
-class LongRangeChannel(nn.Module):
-    """Learned neutral charges, their potentials and fields, and the blocks that follow.
-
-    Order 0 is ``-S (V_i + V_j) / 2``; order 1 adds ``(g_i E_i.<r - tau_i> + g_j E_j.<r - tau_j>) / 2``: the electron of
-    charge -1 in the field. Charges and the factors g (1 at the start) are a constant per element plus a function of the
-    atom's invariants that starts at zero.
-
-    Parameters
-    ----------
-    n_species, n_invariants : int
-    multipole_order : int
-        0 or 1.
-    width : float
-        Width s of the kernel, Å.
-    """
-
-    #: Functions of an atom's surroundings: charge and factor.
-    n_functions = 2
-
-    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float):
-        super().__init__()
-        self.multipole_order, self.width = multipole_order, width
-        self.species_charge = nn.Parameter(torch.zeros(n_species))
-        self.species_factor = nn.Parameter(torch.ones(n_species))
-        self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
-        nn.init.zeros_(self.environment[2].weight)
-        nn.init.zeros_(self.environment[2].bias)
-
-    def sources(self, invariants: torch.Tensor, graph, structure: torch.Tensor | None = None) -> Sources:
-        """What the network makes of the atoms, from their invariants; ``structure`` (N,) in a batch of several."""
-        return self._sources(self.environment(invariants).double(), graph, structure)
-
-    def _sources(self, environment, graph, structure=None) -> Sources:
-        species = graph[keys.SPECIES]
-        charge = self.species_charge.double()[species] + environment[:, 0]
-        factor = self.species_factor.double()[species] + environment[:, 1]
-        if structure is None:
-            return Sources(charge - charge.mean(), factor)
-        n_structures = int(structure[-1]) + 1
-        total = charge.new_zeros(n_structures).index_add(0, structure, charge)
-        count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
-        return Sources(charge - (total / count)[structure], factor)
-
-    def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Blocks of one structure if every atom had the constants of its element."""
-        species = graph[keys.SPECIES]
-        return self(self._sources(self.species_charge.new_zeros(len(species), self.n_functions).double(), graph), graph)
-
-    def store(self, graph, cell, positions):
-        """Store in a graph what the potentials need: those of unit charges, as edges between all pairs of atoms."""
-        add_coulomb(graph, cell, positions, self.width)
-
-    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) from the matrices stored in a graph."""
-        target, source = graph[keys.COULOMB_INDEX]
-        drawn = sources.charge[source]
-        potential = torch.zeros_like(sources.charge).index_add(0, target, graph[keys.COULOMB_POTENTIAL] * drawn)
-        field = drawn.new_zeros(len(potential), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
-        return potential, field
-
-    def potentials_of(self, sources: Sources, cell, positions, make_operator) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph.
-
-        ``make_operator`` makes a :class:`DirectSum` or the like from cell, positions and width.
-        """
-        return make_operator(cell, positions, self.width)(sources.charge)
-
-    def forward(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
-
-        The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
-        the place far from both where their orbitals meet, and there is no network to mend it.
-        """
-        potential, field = self.potentials(sources, graph, structure)
-        overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
-        first, second = graph[keys.PAIR_INDEX]
-        potential = potential.to(overlap.dtype)
-        scale = -0.5 * (potential[first] + potential[second])
-        onsite = -potential[:, None] * onsite_overlap
-        if not self.multipole_order:
-            return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
-        force = (sources.factor[:, None] * field).to(overlap.dtype)
-        # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
-        scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
-        both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])
-        scale = graph[keys.PAIR_SWITCH] * scale
-        pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
-        return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
 
 
 def long_range_entries(pattern, overlap, potential, field=None, factor=None, dipole=None, vectors=None):

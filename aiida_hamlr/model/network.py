@@ -35,12 +35,14 @@ PAIR_BLOCK = 512
 class NetworkOutput:
     """What the network gives for a graph, in the scale of the normalised targets.
 
-    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) of the atoms.
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
+    ``vectors`` (N, 3, c') of the atoms.
     """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     invariants: torch.Tensor
+    vectors: torch.Tensor
 
 
 def hidden_widths(width: int, top: int) -> list[int]:
@@ -192,6 +194,11 @@ class ShortRangeNetwork(nn.Module):
         """Number of invariant features of an atom."""
         return self.widths.scalars + self.widths.natural
 
+    @property
+    def n_vectors(self) -> int:
+        """Number of polar vectors of an atom."""
+        return self.widths.natural
+
     def forward(self, graph) -> NetworkOutput:
         features = self.atoms(graph)
         n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
@@ -200,7 +207,8 @@ class ShortRangeNetwork(nn.Module):
         blocks = [slice(start, start + size) for start in range(0, n_pairs, size)]
         pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
         invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
-        return NetworkOutput(self.onsite(features, graph[keys.SPECIES]), pairs, invariants)
+        onsite = self.onsite(features, graph[keys.SPECIES])
+        return NetworkOutput(onsite, pairs, invariants, features.natural[:, 1:4])
 
     def _pairs(self, features: Features, graph, block: slice) -> torch.Tensor:
         """Components of some of the pairs."""

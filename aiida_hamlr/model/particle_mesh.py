@@ -135,6 +135,11 @@ def _odd_fast_length(least: int) -> int:
     return length
 
 
+def prefers_mesh(n_atoms: int, cell: torch.Tensor, width: float, accuracy: float | None) -> bool:
+    """Whether a mesh of some accuracy costs less than direct sums; arguments as of :func:`coulomb_operator`."""
+    return accuracy is not None and n_atoms * count_half_space_vectors(cell, width) > DIRECT_SIZE
+
+
 def coulomb_operator(cell: torch.Tensor, positions: torch.Tensor, width: float, accuracy: float | None):
     """Direct sums for small cells and the particle mesh for large ones, whichever costs less.
 
@@ -147,6 +152,6 @@ def coulomb_operator(cell: torch.Tensor, positions: torch.Tensor, width: float, 
     accuracy : float or None
         Of the mesh, V for charges of 1 e; None: direct sums always.
     """
-    if accuracy is None or len(positions) * count_half_space_vectors(cell, width) <= DIRECT_SIZE:
-        return DirectSum(cell, positions, width)
-    return ParticleMesh(cell, positions, width, accuracy)
+    if prefers_mesh(len(positions), cell, width, accuracy):
+        return ParticleMesh(cell, positions, width, accuracy)
+    return DirectSum(cell, positions, width)

@@ -18,12 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import nn
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.long_range import LongRangeChannel, Sources, coulomb_matrices, weighted_blocks
+from aiida_hamlr.model.long_range import weighted_blocks
 
 #: Residual at which the dipoles are self-consistent, relative to the field of the charges.
 TOLERANCE = 1e-9
@@ -266,73 +265,50 @@ class GraphMatrices:
         return values.reshape(n_structures, -1, 1)
 
 
-class ResponseChannel(LongRangeChannel):
-    """Learned charges that polarise the atoms, whose potentials and fields act with a width of their own.
-
-    Polarisabilities are ``UNIT (r + f)^2`` with a constant r per element, small at the start, and a function f of the
-    atom's invariants that starts at zero. Elements whose polarisability the training data cannot tell keep zero.
+class JointOperator:
+    """Operators of the structures of a batch as one.
 
     Parameters
     ----------
-    n_species, n_invariants : int
-    multipole_order : int
-        0 or 1.
-    width, output_width : float
-        Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
+    parts : sequence of ((n,) tensor, operator)
+        Atoms that an operator acts on, all atoms once.
     """
 
-    #: Charge, factor and polarisability.
-    n_functions = 3
+    def __init__(self, parts):
+        self._parts = list(parts)
 
-    #: Polarisability of r + f = 1, Å^3: one of the size of a bond's.
-    UNIT = 10.0
+    def __call__(
+        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) of charges (N,) or None and dipoles (N, 3)."""
+        like = charges if charges is not None else dipoles
+        potential, field = like.new_zeros(len(like)), like.new_zeros(len(like), 3)
+        for atoms, operator in self._parts:
+            one, other = operator(*(None if values is None else values[atoms] for values in (charges, dipoles)))
+            potential, field = potential.index_copy(0, atoms, one), field.index_copy(0, atoms, other)
+        return potential, field
 
-    #: r at the start.
-    START = 0.1
 
-    def __init__(self, n_species: int, n_invariants: int, multipole_order: int, width: float, output_width: float):
-        super().__init__(n_species, n_invariants, multipole_order, width)
-        self.output_width = output_width
-        self.species_root = nn.Parameter(torch.full((n_species,), self.START))
-        self.register_buffer('identified', torch.zeros(n_species))
+def joint_operator(graph, names: tuple[str, str, str], structure: torch.Tensor | None, meshes):
+    """Matrices of a graph for its small structures, and the given meshes for the others.
 
-    @property
-    def species_polarisability(self) -> torch.Tensor:
-        """(n_species,) polarisability of the elements without what their surroundings add, Å^3."""
-        return (self.identified * self.UNIT * self.species_root.square()).detach()
-
-    def start_from(self, polarisabilities):
-        """Set the polarisabilities (Å^3), one or (n_species,), from which training goes on; all stay above zero."""
-        roots = (torch.as_tensor(polarisabilities) / self.UNIT).sqrt().clamp_min(self.START)
-        with torch.no_grad():
-            self.species_root.copy_(roots.expand_as(self.species_root))
-
-    def _sources(self, environment, graph, structure=None) -> Sources:
-        sources = super()._sources(environment, graph, structure)
-        species = graph[keys.SPECIES]
-        root = self.species_root.double()[species] + environment[:, 2]
-        sources.polarisability = self.identified.double()[species] * self.UNIT * root.square()
-        return sources
-
-    def store(self, graph, cell, positions):
-        """Store in a graph the matrices of charges and dipoles with both widths."""
-        super().store(graph, cell, positions)
-        cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
-        potential, field = coulomb_matrices(cell, positions, self.output_width)
-        graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
-        graph[keys.OUTER_POTENTIAL] = potential.reshape(-1)
-        graph[keys.OUTER_FIELD] = field.reshape(-1, 3)
-        graph[keys.OUTER_DIPOLE] = dipole_matrix(cell, positions, self.output_width).reshape(-1, 3, 3)
-
-    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) of charges and the dipoles that they induce, from a graph."""
-        inner = GraphMatrices(graph, (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE), structure)
-        outer = GraphMatrices(graph, (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE), structure)
-        dipoles, _ = solve_dipoles(inner, sources.charge, sources.polarisability, structure=structure)
-        return outer(sources.charge, dipoles)
-
-    def potentials_of(self, sources: Sources, cell, positions, make_operator) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph."""
-        inner = make_operator(cell, positions, self.width)
-        dipoles, _ = solve_dipoles(inner, sources.charge, sources.polarisability)
-        return make_operator(cell, positions, self.output_width)(sources.charge, dipoles)
+    Parameters
+    ----------
+    graph, names, structure
+        As of :class:`GraphMatrices`.
+    meshes : sequence of ((n,) tensor, ParticleMesh)
+        Atoms and mesh of every large structure.
+    """
+    if not meshes:
+        return GraphMatrices(graph, names, structure)
+    direct = torch.ones(graph.n_atoms, dtype=torch.bool, device=graph[keys.SPECIES].device)
+    for atoms, _ in meshes:
+        direct[atoms] = False
+    if not bool(direct.any()):
+        return JointOperator(meshes)
+    place = direct.long().cumsum(0) - 1
+    small = type(graph)({name: graph[name] for name in names})
+    small[keys.SPECIES] = graph[keys.SPECIES][direct]
+    small[keys.COULOMB_INDEX] = place[graph[keys.COULOMB_INDEX]]
+    _, renumbered = torch.unique(structure[direct], return_inverse=True)
+    return JointOperator([(torch.nonzero(direct)[:, 0], GraphMatrices(small, names, renumbered)), *meshes])

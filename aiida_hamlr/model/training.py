@@ -86,6 +86,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     files = {name: [str(path) for path in config['data'].get(name) or ()] for name in ('train', 'validation', 'test')}
     _check_split(files)
     _check_validation(settings, files)
+    _check_channel(settings, model_config)
     processes = Processes.of_environment()
     accelerator = choose_accelerator(settings.device, processes)
     set_threads(settings.threads)
@@ -96,6 +97,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         for name, paths in files.items()
     }
     common = identify([survey for group in surveys.values() for survey in group])
+    _check_labels(settings, surveys['train'])
     if processes.is_first:
         for text in common.warnings:
             print(f'warning: {text}', flush=True)
@@ -154,6 +156,23 @@ def _check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str
     for what, is_set in needs.items():
         if is_set and not files['validation']:
             raise ValueError(f'training.{what} needs files in data.validation')
+
+
+def _check_channel(settings: TrainingConfig, config: ModelConfig):
+    if settings.charge_weight and not config.has_long_range:
+        raise ValueError(f'training.charge_weight: variant {config.variant} has no charges; set model.variant: lr')
+    if settings.dipole_weight and not config.response:
+        raise ValueError('training.dipole_weight needs model.response: true; fixed charges have no dipoles')
+
+
+def _check_labels(settings: TrainingConfig, surveys: Sequence[Survey]):
+    for name in settings.labels:
+        for survey in surveys:
+            if name not in survey.labels:
+                raise ValueError(
+                    f'{survey.path}: has no {name}, which the loss needs; give the density of the run to '
+                    '`hamlr reconstruct`, or set charge_weight and dipole_weight to 0'
+                )
 
 
 def _new_model(config, settings, common: DataIdentity, surveys: Sequence[Survey]) -> HamiltonianModel:

@@ -7,8 +7,10 @@ from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, append_, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance import create_kpoints_from_distance
 from aiida_quantumespresso.common.types import ElectronicType
 
+from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.calculations.potential import PotentialCalculation
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
 from aiida_hamlr.calculations.storage import stash_options
@@ -51,6 +53,28 @@ def validate_band_tolerance(value, _) -> str | None:
     return None
 
 
+def validate_kpoints_offset(value, _) -> str | None:
+    """Return what is wrong with the offset, or nothing."""
+    offset = value.get_list() if value is not None else [0, 0, 0]
+    if len(offset) != 3 or not all(step in (0, 0.5) for step in offset):
+        return f'`kpoints_offset` must be 0 or 0.5 along each of three axes, not {offset}'
+    return None
+
+
+def find_kpoints_problem(inputs) -> str | None:
+    """Return why the k-points of pw.x and their offset do not fit together, or nothing.
+
+    :param inputs: inputs of a `ReferenceWorkChain`.
+    """
+    scf = inputs.get('scf', {})
+    if 'kpoints_offset' in inputs and 'kpoints_distance' not in scf:
+        return '`kpoints_offset` shifts the mesh of `scf.kpoints_distance`; `scf.kpoints` has an offset of its own'
+    listed = 'kpoints' in scf and 'mesh' not in scf['kpoints'].base.attributes
+    if listed and 'kpoints' not in inputs.get('reconstruct', {}):
+        return '`scf.kpoints` is a list; give a mesh, or one for the density matrix in `reconstruct.kpoints`'
+    return None
+
+
 def validate_inputs(inputs, _) -> str | None:
     """Return why the inputs do not fit together, or nothing; nothing has run yet."""
     if 'structure' not in inputs or 'pseudos' not in inputs:
@@ -62,12 +86,15 @@ def validate_inputs(inputs, _) -> str | None:
     problem = find_basis_problem(inputs, elements)
     if problem is not None:
         return problem
-    return find_pw_problem(inputs.get('scf', {}).get('pw', {}), with_pp='potential' in inputs) or find_computer_problem(
-        {
-            'scf.pw.code': inputs.get('scf', {}).get('pw', {}).get('code'),
-            'potential.code': inputs.get('potential', {}).get('code'),
-            'reconstruct.code': inputs.get('reconstruct', {}).get('code'),
-        }
+    codes = {
+        'scf.pw.code': inputs.get('scf', {}).get('pw', {}).get('code'),
+        'potential.code': inputs.get('potential', {}).get('code'),
+        'reconstruct.code': inputs.get('reconstruct', {}).get('code'),
+    }
+    return (
+        find_kpoints_problem(inputs)
+        or find_pw_problem(inputs.get('scf', {}).get('pw', {}), with_pp='potential' in inputs)
+        or find_computer_problem(codes)
     )
 
 
@@ -100,6 +127,14 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             valid_type=orm.Int,
             default=lambda: orm.Int(8),
             help='So many empty bands pw.x computes, for the check of the Hamiltonian; `SYSTEM.nbnd` overrides it.',
+        )
+        spec.input(
+            'kpoints_offset',
+            valid_type=orm.List,
+            required=False,
+            validator=validate_kpoints_offset,
+            help='Offset of the mesh of `scf.kpoints_distance`, 0 or 0.5 steps along each axis; by default the mesh '
+            'holds Gamma.',
         )
         spec.input(
             'band_tolerance',
@@ -137,7 +172,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             namespace_options={'help': 'Inputs of the reconstruction.'},
         )
         spec.inputs['reconstruct']['kpoints'].required = False
-        spec.inputs['reconstruct']['kpoints'].help += ' If not given, that of pw.x.'
+        spec.inputs['reconstruct']['kpoints'].help += ' If not given, that of pw.x, with Gamma.'
         spec.inputs.validator = validate_inputs
         spec.outline(
             cls.setup,
@@ -258,6 +293,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             'storage': orm.Str(inputs['storage']),
             'metadata': {'options': job_options('reconstruct', hamlr_code) | stash},
         }
+        if inputs.get('kpoints_offset') is not None:
+            builder.kpoints_offset = orm.List(inputs['kpoints_offset'])
         if inputs.get('band_tolerance') is not None:
             builder.band_tolerance = orm.Float(inputs['band_tolerance'])
         if basis is not None:
@@ -303,12 +340,23 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         if inputs.pw.code.with_mpi is not None:
             # The port has a default, which would contradict a code that says otherwise.
             inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
+        if 'kpoints_offset' in self.inputs:
+            inputs.kpoints = self._make_shifted_mesh(inputs.pop('kpoints_distance'), inputs.kpoints_force_parity)
         if self.ctx.repeats['scf']:
             inputs.pw.metadata.disable_cache = True
         inputs.metadata.call_link_label = 'scf'
         node = self.submit(PwBaseWorkChain, **inputs)
         self.report(f'launching {PwBaseWorkChain.__name__}<{node.pk}>')
         return ToContext(scf=append_(node))
+
+    def _make_shifted_mesh(self, distance: orm.Float, force_parity: orm.Bool) -> orm.KpointsData:
+        mesh = create_kpoints_from_distance(
+            structure=self.inputs.structure,
+            distance=distance,
+            force_parity=force_parity,
+            metadata={'call_link_label': 'create_kpoints_from_distance'},
+        )
+        return shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
 
     def inspect_scf(self):
         """Check that pw.x converged, and that its files are there."""
@@ -389,6 +437,10 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         inputs.pseudos = self.pseudos
         if 'kpoints' not in inputs:
             inputs.kpoints = folder.creator.inputs.kpoints
+            if any(inputs.kpoints.get_kpoints_mesh()[1]):
+                inputs.kpoints = shift_mesh(
+                    inputs.kpoints, orm.List([0, 0, 0]), metadata={'call_link_label': 'centre_mesh'}
+                )
         inputs.metadata.call_link_label = 'reconstruct'
         if self.ctx.repeats['reconstruct']:
             inputs.metadata.disable_cache = True

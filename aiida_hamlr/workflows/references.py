@@ -12,7 +12,7 @@ from aiida.engine import ProcessState
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.reference import ReferenceWorkChain, find_kpoints_problem
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
 from aiida_hamlr.workflows.utils import clean_called_folders
 
@@ -38,8 +38,10 @@ def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> st
     """
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
-    return find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn) or find_computer_problem(
-        {'reference.scf.pw.code': pw.get('code'), **codes}
+    return (
+        find_kpoints_problem(reference)
+        or find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn)
+        or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
     )
 
 

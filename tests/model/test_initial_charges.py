@@ -30,11 +30,11 @@ def graphs(make_model, make_basis, rattled):
         onsite = torch.tensor(frames.onsite_components(overlap)[0])
         lengths = graph[keys.EDGE_LENGTH]
         local = torch.zeros(len(atoms)).double().index_add(0, graph[keys.EDGE_INDEX][0], torch.exp(-(lengths**2) / 3.0))
-        level = local - torch.tensor(unit_potentials(graph, 2) @ [0.3, -0.3]) + 0.1 * seed
+        level = local - torch.tensor(unit_potentials(model.long_range, graph, 2) @ [0.3, -0.3]) + 0.1 * seed
         graph[keys.ONSITE_OVERLAP], graph[keys.ONSITE_TARGET] = onsite, level[:, None] * onsite
         graph['level'] = level
         made.append(graph)
-    return made, model.slots.onsite.multiplicity
+    return made, model.slots.onsite.multiplicity, model.long_range
 
 
 def test_levels_are_read_off_the_blocks(graphs):
@@ -43,10 +43,10 @@ def test_levels_are_read_off_the_blocks(graphs):
 
 
 def test_charges_are_told_from_what_is_local(graphs):
-    assert fit_charges(graphs[0], 2, 6.0, graphs[1]) == pytest.approx([0.3, -0.3], abs=0.01)
+    assert fit_charges(graphs[2], graphs[0], 2, 6.0, graphs[1]) == pytest.approx([0.3, -0.3], abs=0.01)
 
 
 def test_no_potential_no_charge(graphs):
     for graph in graphs[0]:
         graph[keys.COULOMB_POTENTIAL] = torch.zeros_like(graph[keys.COULOMB_POTENTIAL])
-    assert fit_charges(graphs[0], 2, 6.0, graphs[1]) == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert fit_charges(graphs[2], graphs[0], 2, 6.0, graphs[1]) == pytest.approx([0.0, 0.0], abs=1e-12)

@@ -16,7 +16,6 @@ from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.data import add_long_range, frames_of
 from aiida_hamlr.model.long_range import (
-    LongRangeChannel,
     coulomb_matrices,
     coulomb_sum,
     half_space_vectors,
@@ -232,9 +231,9 @@ def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattl
     graph[keys.ONSITE_OVERLAP] = torch.tensor(frames.onsite_components(overlap)[0])
     add_long_range(charged_model, graph, atoms, frames, overlap, tables)
     with torch.no_grad():
-        short, invariants = charged_model.short_range(graph)
+        short, output = charged_model.short_range(graph)
         whole = charged_model(graph)
-        sources = charged_model.long_range.sources(invariants, graph)
+        sources = charged_model.sources(output, graph)
         potential, field = coulomb_sum(*tensors(atoms), sources.charge, charged_model.long_range.width)
     found = frames.assemble((whole.onsite - short.onsite).numpy(), (whole.pairs - short.pairs).numpy())
     assert float(sources.charge.sum()) == pytest.approx(0.0, abs=1e-12)
@@ -246,14 +245,3 @@ def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattl
     expected = expected * np.repeat(switch(lengths, charged_model.pair_cutoff), pattern.chunk_shapes.prod(axis=1))
     assert np.abs(expected).max() > 0.01
     assert np.abs(found - expected).max() < 1e-6
-
-
-def test_charges_are_neutral_in_every_structure_of_a_batch():
-    channel = LongRangeChannel(2, 3, 1, 1.5)
-    torch.nn.init.normal_(channel.environment[2].weight)
-    graph = {keys.SPECIES: torch.tensor([0, 1, 1, 0, 1])}
-    structure = torch.tensor([0, 0, 0, 1, 1])
-    sources = channel.sources(torch.randn(5, 3), graph, structure)
-    charges, factors = sources.charge.detach(), sources.factor
-    assert abs(float(charges[:3].sum())) < 1e-12 and abs(float(charges[3:].sum())) < 1e-12
-    assert float(charges.abs().max()) > 0 and len(factors) == 5

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 from ase.build import make_supercell
+from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.inference import Predictor, load_model
@@ -76,3 +78,26 @@ def test_large_cells_on_a_mesh_agree_with_direct_sums(make_predictor, make_hamil
     found = correction(make_predictor(response), reference)
     assert 0.0 < np.abs(found - expected).max() < 2e-5
     assert np.array_equal(correction(make_predictor(response, long_range_accuracy=None), reference), expected)
+
+
+def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonian, rattled):
+    predictor = make_predictor(permanent_dipoles=True)
+    atoms = rattled(0)
+    without = predictor.predict_from(make_hamiltonian(atoms))
+    assert not np.any(without.attributes['long_range_permanent_dipoles'])
+    weights = predictor.model.long_range.dipole_weights
+    weights.data.normal_(generator=torch.Generator().manual_seed(0))
+    expected = predictor.predict_from(make_hamiltonian(atoms))
+    dipoles = np.array(expected.attributes['long_range_permanent_dipoles'])
+    assert np.abs(dipoles).max() > 0.1
+    assert np.abs(expected.hamiltonian - without.hamiltonian).max() > 1e-3
+    rotation = Rotation.random(random_state=0).as_matrix()
+    turned = atoms.copy()
+    turned.set_cell(atoms.cell[:] @ rotation.T)
+    turned.positions = atoms.positions @ rotation.T
+    found = predictor.predict_from(make_hamiltonian(turned))
+    assert np.allclose(found.attributes['long_range_permanent_dipoles'], dipoles @ rotation.T, atol=1e-6)
+    for one, other in zip(found.pattern.onsite, expected.pattern.onsite, strict=True):
+        blocks = (h.pattern.block(h.hamiltonian, int(p)) for h, p in ((found, one), (expected, other)))
+        levels = [np.linalg.eigvalsh(block) for block in blocks]
+        assert np.allclose(*levels, atol=1e-5)

@@ -156,6 +156,38 @@ def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian,
     assert again.species_polarisability.tolist() == pytest.approx(list(summary['species_polarisabilities'].values()))
 
 
+def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
+    """Bulk crystals tell nothing of the charges; the labels of the files do."""
+    files = [tmp_path / f'{seed}.h5' for seed in range(4)]
+    for seed, path in enumerate(files):
+        hamiltonian = make_hamiltonian(rattled(seed))
+        charges = np.where(hamiltonian.atoms.symbols == 'Al', 0.06, -0.06)
+        hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': np.zeros((2, 3))}
+        hamiltonian.write(path)
+    settings = config(files, {'variant': 'lr', 'response': True}, max_epochs=10, learning_rate=0.05)
+    settings['data'] = {'train': files}
+    settings['training'] |= {'charge_weight': 1e3, 'dipole_weight': 1e3}
+    with pytest.warns(UserWarning, match='unidentified'):
+        train(settings, tmp_path / 'run')
+    predictor = load_model(tmp_path / 'run')
+    found = [predictor.predict_from(Hamiltonian.read(path)).attributes['long_range_charges'] for path in files]
+    # They start at 1.4 e, to which the fit of the levels is led by what is short-ranged here.
+    assert np.allclose(found, np.outer(np.ones(4), [0.06, -0.06]), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ('model', 'key', 'words'),
+    [
+        ({'variant': 'sr'}, 'charge_weight', 'variant sr has no charges'),
+        ({'variant': 'lr'}, 'dipole_weight', r'needs model\.response: true'),
+        ({'variant': 'lr'}, 'charge_weight', r'0\.h5: has no hirshfeld_charges'),
+    ],
+)
+def test_labels_that_cannot_be_learned_are_refused(training_files, tmp_path, model, key, words):
+    with pytest.raises(ValueError, match=words):
+        train(config(training_files, model, **{key: 1.0}), tmp_path / 'run')
+
+
 def test_bulk_crystals_alone_leave_the_response_unidentified(tmp_path, training_files):
     settings = config(training_files, {'variant': 'lr', 'response': True, 'kernel_width': 1.0}, max_epochs=1)
     with (

@@ -6,6 +6,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 from plumpy.base.utils import call_with_super_check
 
+from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.utils import count_bands
 
@@ -198,6 +199,49 @@ def capture(process):
 
     process.submit = submit
     return submitted
+
+
+def test_shifted_mesh(builder, instantiate):
+    """The mesh of the spacing is shifted for pw.x, and has Gamma for the density matrix."""
+    builder.scf.kpoints_distance = orm.Float(0.6)
+    builder.kpoints_offset = orm.List([0.5, 0.5, 0])
+    assert problem(builder) is None
+    process = instantiate(builder)
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    assert 'kpoints_distance' not in submitted[0]
+    mesh, offset = submitted[0]['kpoints'].get_kpoints_mesh()
+    # The fcc cell has reciprocal vectors of 2 pi sqrt(3) / a = 1.92 1/Å.
+    assert mesh == [4, 4, 4]
+    assert offset == [0.5, 0.5, 0]
+    assert shift_mesh(submitted[0]['kpoints'], orm.List([0, 0, 0])).get_kpoints_mesh() == ([4, 4, 4], [0, 0, 0])
+
+
+def test_senseless_kpoints(builder):
+    """An offset is one of half steps, and of a mesh that a spacing gives; a list gives no mesh."""
+    with pytest.raises(ValueError, match='0 or 0.5'):
+        builder.kpoints_offset = orm.List([0.25, 0, 0])
+    with pytest.raises(ValueError, match='0 or 0.5'):
+        builder.kpoints_offset = orm.List([0.5])
+    builder.scf.pop('kpoints_distance')
+    builder.scf.kpoints = orm.KpointsData()
+    builder.scf.kpoints.set_kpoints([[0, 0, 0], [0.5, 0, 0]])
+    assert '`scf.kpoints` is a list' in problem(builder)
+    builder.kpoints_offset = orm.List([0.5, 0.5, 0.5])
+    assert '`kpoints_offset` shifts the mesh of `scf.kpoints_distance`' in problem(builder)
+
+
+def test_kpoints_offset_of_the_overrides(pw_code, hamlr_code, structure, pseudo_family, basis_node):
+    """The offset can stand in a file of overrides."""
+    builder = ReferenceWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        structure,
+        overrides={'scf': {'pseudo_family': pseudo_family}, 'kpoints_offset': [0.5, 0.5, 0]},
+        basis=basis_node,
+    )
+    assert builder.kpoints_offset.get_list() == [0.5, 0.5, 0]
 
 
 @pytest.fixture
