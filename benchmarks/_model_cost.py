@@ -202,7 +202,7 @@ def dense_network(variant: str) -> tuple[HamiltonianModel, Reference, Example]:
     pattern, tables = overlap_pattern(atoms, basis), TwoCentreTables(basis)
     overlap = TwoCentreTables(basis, pseudos).overlap_and_kinetic(atoms, pattern)[0]
     delta = pattern.symmetrize(np.random.default_rng(0).normal(scale=0.01, size=pattern.n_entries))
-    reference = Reference('C8', atoms, basis, {}, {}, pattern, delta, overlap, np.zeros_like(delta))
+    reference = Reference('C8', atoms, basis, {}, {}, {}, pattern, delta, overlap, np.zeros_like(delta))
     config = ModelConfig(variant=variant, message_cutoff=DENSE_CUTOFF, pair_cutoff=DENSE_CUTOFF)
     torch.manual_seed(0)
     n_neighbours = len(message_edges(atoms, DENSE_CUTOFF)[1]) / len(atoms)
