@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -335,18 +336,21 @@ class Drill:
         folder = self.cluster.folder / f'small{self._seed}'
         folder.mkdir()
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100m', 'tmpfs', folder], check=True)
-        ballast = folder / 'ballast'
+        ballast, is_free = folder / 'ballast', threading.Event()
 
         def fill():
-            with contextlib.suppress(OSError), ballast.open('wb', buffering=0) as stream:
-                while True:
-                    stream.write(bytes(65536))
+            threading.Thread(target=keep_full, args=(ballast, is_free), daemon=True).start()
+
+        def free():
+            is_free.set()
+            ballast.unlink()
 
         try:
             computer = self.cluster.make_computer(folder.name, folder / 'work')
             (folder / 'work').mkdir()
-            yield make_codes(computer), fill, ballast.unlink
+            yield make_codes(computer), fill, free
         finally:
+            is_free.set()
             subprocess.run(['umount', '--lazy', folder], check=True)
 
     def add_unconverged(self) -> orm.WorkChainNode:
@@ -369,6 +373,15 @@ class Drill:
         node = self.submit_training()
         subprocess.run(['rm', '-r', self.wait_for_running(node, TRAIN).get_remote_workdir()], check=True)
         return node
+
+
+def keep_full(path: Path, is_free: threading.Event):
+    """Take what space there is on a file system, also what others give back."""
+    with path.open('wb', buffering=0) as stream:
+        while not is_free.wait(0.05):
+            with contextlib.suppress(OSError):
+                while stream.write(bytes(4096)):
+                    pass
 
 
 @dataclass(frozen=True)
