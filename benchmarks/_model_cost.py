@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -50,8 +51,8 @@ def cost(paths: Sequence[Path]) -> dict:
     dense = {variant: dense_cost(variant) for variant in VARIANTS}
     after = matrix_product()
     for variant in VARIANTS:
-        cells[variant]['memory_kB_per_edge'] = _in_own_process(memory_per_edge, variant, list(paths[:N_MEMORY]))
-        dense[variant]['peak_memory_GB'] = _in_own_process(dense_peak, variant)
+        cells[variant]['memory_kB_per_edge'] = in_own_process(memory_per_edge, variant, list(paths[:N_MEMORY]))
+        dense[variant]['peak_memory_GB'] = in_own_process(dense_peak, variant)
     usual = cells[VARIANTS[0]]
     limits = {
         'step_s': (usual['step']['cpu_s'], STEP),
@@ -154,6 +155,20 @@ def cell_cost(variant: str, path: Path) -> dict:
     }
 
 
+def compiled_cost(paths: Sequence[Path]) -> dict:
+    """Forward pass of one cell before and after ``torch.compile``, and what the first call costs."""
+    torch.set_num_threads(1)
+    model, (example,) = cell_network('lr', [Reference.read(_usual_cell(paths))])
+    graph = one_way(example)
+    with torch.no_grad():
+        forward = timed(lambda: model(graph), 50)
+        model.network = torch.compile(model.network, dynamic=True)
+        wall, cpu = time.perf_counter(), sum(os.times()[:4])
+        model(graph)
+        first = {'wall_s': time.perf_counter() - wall, 'cpu_s': sum(os.times()[:4]) - cpu}
+        return {'forward': forward, 'first_call': first, 'compiled_forward': timed(lambda: model(graph), 50)}
+
+
 def memory_per_edge(variant: str, paths: Sequence[Path]) -> float:
     """Memory that a step on a batch takes beyond the graphs, by message edges and pairs, kB."""
     torch.set_num_threads(1)
@@ -187,7 +202,7 @@ def dense_network(variant: str) -> tuple[HamiltonianModel, Reference, Example]:
     pattern, tables = overlap_pattern(atoms, basis), TwoCentreTables(basis)
     overlap = TwoCentreTables(basis, pseudos).overlap_and_kinetic(atoms, pattern)[0]
     delta = pattern.symmetrize(np.random.default_rng(0).normal(scale=0.01, size=pattern.n_entries))
-    reference = Reference('C8', atoms, basis, {}, {}, pattern, delta, overlap, np.zeros_like(delta))
+    reference = Reference('C8', atoms, basis, {}, {}, {}, pattern, delta, overlap, np.zeros_like(delta))
     config = ModelConfig(variant=variant, message_cutoff=DENSE_CUTOFF, pair_cutoff=DENSE_CUTOFF)
     torch.manual_seed(0)
     n_neighbours = len(message_edges(atoms, DENSE_CUTOFF)[1]) / len(atoms)
@@ -238,6 +253,7 @@ def dense_peak(variant: str) -> float:
     return _peak_memory() / 1e6
 
 
-def _in_own_process(function: Callable, *arguments):
+def in_own_process(function: Callable, *arguments):
+    """What a function gives in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context('spawn')) as pool:
         return pool.submit(function, *arguments).result()

@@ -1,7 +1,10 @@
-"""Accuracy and cost of the network on rattled AlAs cells of eight atoms.
+"""Accuracy and cost of the network on rattled AlAs cells of eight atoms, alone and beside DeePTB.
 
     OMP_NUM_THREADS=1 python benchmarks/model.py accuracy --seconds 90
     OMP_NUM_THREADS=1 python benchmarks/model.py cost
+    OMP_NUM_THREADS=1 python benchmarks/model.py curve --seconds 180
+    OMP_NUM_THREADS=1 python benchmarks/model.py deeptb
+    OMP_NUM_THREADS=1 python benchmarks/model.py compile
 
 Prints one JSON object on standard output, progress on standard error. The exit status is 1 if a gate is failed. The
 cells are made by pw.x when they are first needed, see data/alas.py.
@@ -27,7 +30,10 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.training import train
 
-PARTS = ('accuracy', 'cost')
+PARTS = ('accuracy', 'cost', 'curve', 'deeptb', 'compile')
+
+#: Training cells of the part "curve".
+CELLS = (16, 32, 64)
 
 #: Å; "within" counts the elements of on-site blocks and of pairs up to there.
 NEAR = 6.5
@@ -84,6 +90,26 @@ def accuracy(files: dict, seconds: float, config: dict) -> dict:
     return result | judge({key: (result[key], limit) for key, limit in gates.items()})
 
 
+def curve(files: dict, seconds: float, config: dict) -> dict:
+    """Errors of trainings with fewer and with all cells, each of the same time.
+
+    Returns
+    -------
+    dict
+        ``cells``: a result of `accuracy` for each of `CELLS`, with ``n_train``; ``exponent``, by name of the error, of
+        the number of cells in a power law through the errors of the smallest and the largest number.
+    """
+    cells = []
+    for n_train in CELLS:
+        print(f'{n_train} cells', file=sys.stderr, flush=True)
+        found = accuracy({**files, 'train': files['train'][:n_train]}, seconds, config)
+        cells.append({'n_train': n_train} | found)
+    names = [name for name in GATES[600.0] if name in cells[0]]
+    growth = np.log(CELLS[-1] / CELLS[0])
+    exponent = {name: float(np.log(cells[-1][name] / cells[0][name]) / growth) for name in names}
+    return {'cells': cells, 'exponent': exponent}
+
+
 def judge(gates: dict[str, tuple[float, float]]) -> dict:
     """Gates as values and limits by name; whether all values are at most their limits."""
     told = {name: {'value': value, 'limit': limit, 'passed': value <= limit} for name, (value, limit) in gates.items()}
@@ -125,8 +151,10 @@ def _changed(settings) -> dict:
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
 @click.argument('part', type=click.Choice([*PARTS, 'all']), default='all')
-@click.option('--seconds', type=float, default=90.0, help='Training time of the part "accuracy".')
-@click.option('--set', 'settings', multiple=True, help='Of the part "accuracy": model.KEY=VALUE or training.KEY=VALUE.')
+@click.option(
+    '--seconds', type=float, default=90.0, help='Training time of the part "accuracy", and of each of "curve".'
+)
+@click.option('--set', 'settings', multiple=True, help='Of these two parts: model.KEY=VALUE or training.KEY=VALUE.')
 @click.option(
     '--data',
     type=click.Path(path_type=Path, file_okay=False),
@@ -149,8 +177,22 @@ def main(part, seconds, settings, data):
 
         measured = cost([Path(path) for path in files['train']])
         result['cost'] = measured | judge(measured.pop('limits'))
+    if part == 'curve':
+        result['curve'] = curve(files, seconds, config)
+    if part == 'compile':
+        from _model_cost import compiled_cost
+
+        result['compile'] = compiled_cost([Path(path) for path in files['train']])
+    if part == 'deeptb':
+        from _deeptb import compare
+
+        try:
+            compared = compare(Path('.benchmarks/deeptb'))
+        except RuntimeError as error:
+            raise click.ClickException(str(error)) from error
+        result['deeptb'] = compared | judge(compared.pop('limits'))
     click.echo(json.dumps(result, indent=1))
-    raise SystemExit(0 if all(result[name]['passed'] for name in PARTS if name in result) else 1)
+    raise SystemExit(0 if all(result[name].get('passed', True) for name in PARTS if name in result) else 1)
 
 
 if __name__ == '__main__':

@@ -1,146 +1,272 @@
-"""Polar slabs in vacua that the network never saw, with charges that respond and with fixed ones.
+"""Polar slabs with thicknesses and vacua that the network never saw, with charges that respond, fixed ones, and none.
 
-    OMP_NUM_THREADS=1 python benchmarks/slabs.py FOLDER --json slabs.json
+    OMP_NUM_THREADS=1 python benchmarks/slabs.py .benchmarks/slabs --json slabs.json --plot levels.png
 
-AlAs (110) slabs of five layers, passivated by hydrogen, whose cations are displaced along the normal, with 10 and 18 Å
-between the last layer and the next first are learned; the same slab with 30 Å and one of eight layers are predicted.
-pw.x makes the references (six runs of 14 or 20 atoms); what is in the folder is used again.
+AlAs (110) slabs, passivated by hydrogen, whose cations are displaced along the normal. Slabs of five layers with 10 and
+18 Å between the last layer and the next first are learned, and rattled bulk cells, since no atom of so thin a slab has
+the surroundings of the inner ones of a thicker one; eight layers and a vacuum of 30 Å are predicted. pw.x makes
+the references; what is in the folder, networks too, is used again. The exit status is 1 if a gate is failed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
-import yaml
+import torch
 from ase import Atoms
+from data.references import References
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.model.evaluation import fitted_shift
-from aiida_hamlr.model.inference import load_model
+from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.electronic.units import COULOMB
+from aiida_hamlr.model.data import fitted_shift
+from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.long_range import DirectSum
+from aiida_hamlr.model.polarisation import solve_dipoles
 from aiida_hamlr.model.training import train
+from aiida_hamlr.plotting.levels import plot_levels
 
+#: Å
 LATTICE_CONSTANT = 5.66
-CUTOFF, KPOINTS = 20.0, (3, 4, 1)
-VALENCE = {'Al': 3, 'As': 5, 'H': 1}
 
-#: Layers, vacuum (Å) and displacement (Å) of the slabs by name.
+#: Plane-wave cutoff, Ry; largest distance of k-points, 1/Å: 3 x 4 in the plane of every slab.
+CUTOFF, KPOINTS_DISTANCE = 20.0, 0.4
+
+#: Layers, vacuum (Å; none in bulk), displacement of the cations (Å), and seed of random displacements of all atoms, if
+#: any, by name. The reverse displacement makes the mirror image, which an equivariant network knows.
 TRAINING = {
-    's5_10_p': (5, 10.0, 0.08),
-    's5_18_p': (5, 18.0, 0.08),
-    's5_10_m': (5, 10.0, -0.08),
-    's5_18_m': (5, 18.0, -0.08),
+    's5_10_0': (5, 10.0, 0.0, None),
+    's5_10_4': (5, 10.0, 0.04, None),
+    's5_18_4': (5, 18.0, 0.04, None),
+    's5_10_8': (5, 10.0, 0.08, None),
+    's5_18_8': (5, 18.0, 0.08, None),
+    's5_10_6_r1': (5, 10.0, 0.06, 1),
+    's5_18_2_r2': (5, 18.0, 0.02, 2),
+    'b4_0_r11': (4, None, 0.0, 11),
+    'b4_4_r12': (4, None, 0.04, 12),
+    'b4_8_r13': (4, None, 0.08, 13),
+    'b4_6_r14': (4, None, 0.06, 14),
 }
-TEST = {'s5_30_p': (5, 30.0, 0.08), 's8_18_p': (8, 18.0, 0.06)}
+TEST = {
+    's5_30_8': (5, 30.0, 0.08, None),
+    's8_10_6': (8, 10.0, 0.06, None),
+    's8_18_6': (8, 18.0, 0.06, None),
+    's8_30_6': (8, 30.0, 0.06, None),
+}
+
+#: One slab in several vacua, by what its dipoles are called.
+VACUA = {'five_layers': ('s5_10_8', 's5_18_8', 's5_30_8'), 'eight_layers': ('s8_10_6', 's8_18_6', 's8_30_6')}
+
+#: What is drawn.
+DRAWN = 's8_30_6'
+
+#: Standard deviation of the components of random displacements, Å.
+RATTLE = 0.03
+
+#: The width of fixed charges is that of the potentials that act on the orbitals with response.
+VARIANTS = {
+    'response': {'variant': 'lr', 'response': True},
+    'fixed charges': {'variant': 'lr', 'kernel_width': 2.0},
+    'short range only': {'variant': 'sr'},
+}
+
+#: Born charge of the bulk, e, by ph.x (20 Ry, 6 x 6 x 6 shifted points), and how far that of the slabs may differ.
+BORN_CHARGE, BORN_CHARGE_ERROR = 2.15, 0.10
+
+#: Largest error of the interior levels, meV, and of a ratio of dipoles, with response.
+LARGEST_LEVEL_ERROR, LARGEST_RATIO_ERROR = 10.0, 0.05
 
 
-def slab(layers: int, vacuum: float, displacement: float) -> Atoms:
-    """(110) slab with its normal along z; hydrogen along the cut bonds."""
+def slab(layers: int, vacuum: float | None, displacement: float, seed: int | None = None) -> Atoms:
+    """(110) slab with its normal along z, hydrogen along the cut bonds; the same layers as bulk without a vacuum."""
     step, half = LATTICE_CONSTANT / 8**0.5, LATTICE_CONSTANT / 2
-    atoms = Atoms(cell=[LATTICE_CONSTANT, 2 * step, (layers - 1) * step + vacuum], pbc=True)
+    height = layers * step if vacuum is None else (layers - 1) * step + vacuum
+    atoms = Atoms(cell=[LATTICE_CONSTANT, 2 * step, height], pbc=True)
     for n in range(layers):
         shift = np.array([half, step, 0]) * (n % 2) + [0, 0, n * step]
         atoms += Atoms('AlAs', positions=np.array([[0, 0, 0], [half / 2, step, 0]]) + shift)
-    bond = np.array([-0.25, 0, 8**-0.5]) / np.linalg.norm([0.25, 8**-0.5])
-    (low_al, low_as), (top_al, top_as) = atoms.positions[:2], atoms.positions[-2:]
-    hydrogen = [
-        top_al + 1.6 * bond,
-        top_as + 1.52 * bond * [-1, 1, 1],
-        low_al + 1.6 * bond * [1, 1, -1],
-        low_as + 1.52 * bond * [-1, 1, -1],
-    ]
-    atoms += Atoms('H4', positions=hydrogen)
-    # The hydrogen on a cation goes with it.
-    moved = (atoms.symbols == 'Al') | np.isin(np.arange(len(atoms)), len(atoms) - np.array([4, 2]))
-    atoms.positions[moved, 2] += displacement
-    atoms.positions[:, 2] += vacuum / 2
+    if vacuum is not None:
+        bond = np.array([-0.25, 0, 8**-0.5]) / np.linalg.norm([0.25, 8**-0.5])
+        (low_al, low_as), (top_al, top_as) = atoms.positions[:2], atoms.positions[-2:]
+        hydrogen = [
+            top_al + 1.6 * bond,
+            top_as + 1.52 * bond * [-1, 1, 1],
+            low_al + 1.6 * bond * [1, 1, -1],
+            low_as + 1.52 * bond * [-1, 1, -1],
+        ]
+        atoms += Atoms('H4', positions=hydrogen)
+        # The hydrogen on a cation goes with it.
+        atoms.positions[[-4, -2], 2] += displacement
+        atoms.positions[:, 2] += vacuum / 2
+    atoms.positions[atoms.symbols == 'Al', 2] += displacement
+    if seed is not None:
+        generator = np.random.default_rng([2026, seed])
+        atoms.positions += generator.normal(scale=RATTLE, size=atoms.positions.shape)
     return atoms
 
 
-def reference(folder: Path, name: str, atoms: Atoms) -> Path:
-    """File of the Hamiltonian, made by pw.x and hamlr if it is not there."""
-    result, run = folder / f'{name}.h5', folder / name
-    if result.exists():
-        return result
-    run.mkdir(exist_ok=True)
-    n_bands = sum(VALENCE[symbol] for symbol in atoms.get_chemical_symbols()) // 2 + 6
-    lines = [
-        "&control calculation='scf' prefix='aiida' outdir='./out' pseudo_dir='../pseudos' disk_io='low' /",
-        f'&system ibrav=0 nat={len(atoms)} ntyp=3 ecutwfc={CUTOFF} nbnd={n_bands} /',
-        '&electrons conv_thr=1e-10 mixing_beta=0.3 /',
-        'ATOMIC_SPECIES',
-        *(f'{element} 1.0 {element}.upf' for element in sorted(VALENCE)),
-        'CELL_PARAMETERS angstrom',
-        *(' '.join(f'{x:.10f}' for x in vector) for vector in atoms.cell[:]),
-        'ATOMIC_POSITIONS angstrom',
-        *(f'{s} ' + ' '.join(f'{x:.10f}' for x in p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)),
-        'K_POINTS automatic',
-        ' '.join(map(str, KPOINTS)) + ' 0 0 0',
-    ]
-    (run / 'pw.in').write_text('\n'.join(lines) + '\n')
-    with (run / 'pw.out').open('w') as output:
-        subprocess.run(['pw.x', '-in', 'pw.in'], cwd=run, check=True, stdout=output)
-    save = 'out/aiida.save'
-    config = {
-        'structure': f'{save}/data-file-schema.xml',
-        'density': f'{save}/charge-density.dat',
-        'pseudos': {element: f'../pseudos/{element}.upf' for element in VALENCE},
-        'basis': {'size': 'dzp', 'cutoff_radius': 8.0},
-        'kpoints': list(KPOINTS),
-        'plane_wave_bands': f'{save}/data-file-schema.xml',
-        'output': str(result.resolve()),
-    }
-    (run / 'reconstruct.yaml').write_text(yaml.safe_dump(config))
-    subprocess.run(['hamlr', 'reconstruct', 'reconstruct.yaml'], cwd=run, check=True, capture_output=True)
-    return result
+def make_all(folder: Path) -> dict[str, Path]:
+    """Files of all slabs by name.
+
+    Raises
+    ------
+    ValueError
+        If a reference cannot be made.
+    """
+    references = References(
+        folder, ('Al', 'As', 'H'), CUTOFF, KPOINTS_DISTANCE, electrons={'mixing_beta': 0.3}, conduction_bands=6
+    )
+    structures = {name: slab(*shape) for name, shape in (TRAINING | TEST).items()}
+    files = references.make(structures)
+    missing = sorted(set(structures) - set(files))
+    if missing:
+        raise ValueError(f'{", ".join(missing)}: no reference, see {folder}/failures.json')
+    return files
 
 
-def errors(predictor, path: Path) -> dict:
-    """Errors of one structure after the fitted shift: all elements, and the mean levels of the atoms in the slab."""
-    hamiltonian = Hamiltonian.read(path)
+def inner_atoms(atoms: Atoms, element: str) -> np.ndarray:
+    """Atoms of an element from bottom to top, without those of the outermost layers."""
+    chosen = np.flatnonzero(atoms.symbols == element)
+    return chosen[np.argsort(atoms.positions[chosen, 2])][1:-1]
+
+
+def dft_dipole(hamiltonian: Hamiltonian) -> float:
+    """Dipole along the normal, e Å; the shares of the atoms add up to that of the density."""
+    labels = hamiltonian.labels
+    charges = labels['hirshfeld_charges'] - labels['hirshfeld_charges'].mean()
+    return float(charges @ hamiltonian.atoms.positions[:, 2] + labels['hirshfeld_dipoles'][:, 2].sum())
+
+
+def model_dipole(predictor: Predictor, hamiltonian: Hamiltonian) -> float:
+    """The same of the model's charges and the dipoles that they induce."""
+    atoms, channel = hamiltonian.atoms, predictor.model.long_range
+    sources = predictor.correction(atoms, hamiltonian.pattern, hamiltonian.overlap)[1]
+    dipole = float(sources.charge @ atoms.positions[:, 2])
+    if sources.polarisability is None:
+        return dipole
+    operator = DirectSum(torch.tensor(atoms.cell[:]), torch.tensor(atoms.positions), channel.width)
+    charges, polarisabilities = torch.as_tensor(sources.charge), torch.as_tensor(sources.polarisability)
+    return dipole + float(solve_dipoles(operator, charges, polarisabilities)[0][:, 2].sum())
+
+
+def errors(predictor: Predictor, hamiltonian: Hamiltonian) -> dict:
+    """Errors of one structure after the fitted shift: of all elements, and of the mean levels of inner atoms."""
     pattern = hamiltonian.pattern
     delta = predictor.correction(hamiltonian.atoms, pattern, hamiltonian.overlap)[0]
     error = delta - (hamiltonian.hamiltonian - hamiltonian.h0)
     error = 1e3 * (error + fitted_shift(error, hamiltonian.overlap) * hamiltonian.overlap)
-    heavy = [int(p) for p in pattern.onsite if hamiltonian.atoms.numbers[pattern.first[p]] > 1]
-    levels = np.array([np.diag(pattern.block(error, p)).mean() for p in heavy])
-    heights = hamiltonian.atoms.positions[pattern.first[heavy], 2]
+    inner = np.concatenate([inner_atoms(hamiltonian.atoms, element) for element in ('Al', 'As')])
+    onsite = dict(zip(pattern.first[pattern.onsite], pattern.onsite, strict=True))
+    levels = np.array([np.diag(pattern.block(error, onsite[atom])).mean() for atom in inner])
     return {
         'mae_meV': float(np.abs(error).mean()),
-        'level_error_meV': float(levels.std()),
-        'level_slope_meV_per_angstrom': float(np.polyfit(heights, levels, 1)[0]),
+        'level_mae_meV': float(np.abs(levels).mean()),
+        'level_largest_meV': float(np.abs(levels).max()),
     }
+
+
+def dipole_ratios(dipoles: dict[str, float]) -> dict[str, list[float]]:
+    """Dipoles relative to that in the first vacuum, by slab."""
+    return {slab: [dipoles[name] / dipoles[names[0]] for name in names] for slab, names in VACUA.items()}
+
+
+def screening(references: dict[str, Hamiltonian]) -> dict[str, dict[str, float]]:
+    """Dielectric constant and Born charge of the material in every slab, from the fields of DFT in several vacua.
+
+    The displacement field is the same in slab and vacuum: ``E_vac = eps E_in + 4 pi e2 Z* u / Omega`` with the volume
+    Omega of a formula unit. Slabs that may be learned from have the Z* of the bulk.
+    """
+    return {slab: _screening([references[name] for name in names], names[0]) for slab, names in VACUA.items()}
+
+
+def _screening(hamiltonians: list[Hamiltonian], name: str) -> dict[str, float]:
+    inside, outside = [], []
+    for hamiltonian in hamiltonians:
+        atoms, profile = hamiltonian.atoms, potential_profile(hamiltonian)
+        # Electrons in a field along z have levels that rise with z.
+        inner = [inner_atoms(atoms, element) for element in ('Al', 'As')]
+        inside.append(np.mean([np.polyfit(atoms.positions[chosen, 2], profile[chosen], 1)[0] for chosen in inner]))
+        outside.append(4 * np.pi * COULOMB * dft_dipole(hamiltonian) / atoms.get_volume())
+    slope, intercept = np.polyfit(inside, outside, 1)
+    factor = LATTICE_CONSTANT**3 / 4 / (4 * np.pi * COULOMB * (TRAINING | TEST)[name][2])
+    return {'dielectric_constant': float(slope), 'born_charge': float(intercept * factor)}
+
+
+def judge(result: dict) -> dict:
+    """Gates of the data and of the network with response; whether all are kept."""
+    response = result['networks']['response']
+    level = max(response['errors'][name]['level_largest_meV'] for name in TEST)
+    ratios = [
+        abs(found / expected - 1)
+        for slab, values in result['dft_dipole_ratios'].items()
+        for found, expected in zip(response['dipole_ratios'][slab], values, strict=True)
+    ]
+    born_charges = [values['born_charge'] for values in result['screening'].values()]
+    gates = {
+        'born_charge_error': {
+            'value': max(abs(charge / BORN_CHARGE - 1) for charge in born_charges),
+            'limit': BORN_CHARGE_ERROR,
+        },
+        'level_largest_meV': {'value': level, 'limit': LARGEST_LEVEL_ERROR},
+        'dipole_ratio_error': {'value': max(ratios), 'limit': LARGEST_RATIO_ERROR},
+    }
+    return {'gates': gates, 'passed': all(gate['value'] <= gate['limit'] for gate in gates.values())}
+
+
+def learn(folder: Path, name: str, files: dict[str, Path], seconds: float) -> tuple[dict, Predictor]:
+    """Summary and result of the training of one variant, which is kept in the folder."""
+    config = {
+        'data': {'train': [files[name] for name in TRAINING]},
+        'model': VARIANTS[name],
+        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
+    }
+    output = folder / 'networks' / name.replace(' ', '_')
+    return train(config, output), load_model(output)
+
+
+def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
+    """Train every variant for some seconds and compare with the references."""
+    files = make_all(folder)
+    references = {name: Hamiltonian.read(path) for name, path in files.items()}
+    dipoles = {name: dft_dipole(hamiltonian) for name, hamiltonian in references.items()}
+    result = {'dft_dipole_ratios': dipole_ratios(dipoles), 'screening': screening(references), 'networks': {}}
+    levels = {'DFT': potential_profile(references[DRAWN])}
+    for name in VARIANTS:
+        summary, predictor = learn(folder, name, files, seconds)
+        found = {key: value for key, value in summary.items() if key.startswith(('species', 'response', 'steps'))}
+        found['errors'] = {name: errors(predictor, hamiltonian) for name, hamiltonian in references.items()}
+        if predictor.model.long_range is not None:
+            found['dipole_ratios'] = dipole_ratios({n: model_dipole(predictor, h) for n, h in references.items()})
+        result['networks'][name] = found
+        levels[name] = potential_profile(predictor.predict_from(references[DRAWN]))
+    if plot is not None:
+        atoms = references[DRAWN].atoms
+        heavy = np.flatnonzero(atoms.numbers > 1)
+        levels = {name: values[heavy] for name, values in levels.items()}
+        plot_levels(atoms.positions[heavy, 2], levels, plot, atoms.symbols[heavy])
+    return result | judge(result)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path)
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
-    parser.add_argument('--seconds', type=float, default=80.0, help='training time of each network')
+    parser.add_argument('--plot', type=Path, help='draw the levels along a slab there (PNG)')
+    parser.add_argument('--seconds', type=float, default=100.0, help='training time of each network')
     arguments = parser.parse_args()
-    folder = arguments.folder
-    folder.mkdir(exist_ok=True)
-    subprocess.run(['hamlr', 'pseudo', *VALENCE, '-o', folder / 'pseudos'], check=True, capture_output=True)
-    files = {name: reference(folder, name, slab(*shape)) for name, shape in (TRAINING | TEST).items()}
-    result = {}
-    for name, model in {'response': {'response': True}, 'fixed': {'kernel_width': 2.0}}.items():
-        config = {
-            'data': {'train': [files[name] for name in TRAINING]},
-            'model': model,
-            'training': {'max_time_s': arguments.seconds, 'max_epochs': 10**6, 'device': 'cpu'},
-        }
-        summary = train(config, folder / f'run_{name}')
-        predictor = load_model(folder / f'run_{name}')
-        result[name] = {key: value for key, value in summary.items() if key.startswith(('species', 'response'))}
-        result[name] |= {'steps': summary['steps'], 'errors': {n: errors(predictor, path) for n, path in files.items()}}
+    try:
+        result = measure(arguments.folder, arguments.seconds, arguments.plot)
+    except ValueError as error:
+        parser.exit(2, f'{error}\n')
     text = json.dumps(result, indent=1) + '\n'
     if arguments.json is None:
         print(text, end='')
     else:
         arguments.json.write_text(text)
+    raise SystemExit(0 if result['passed'] else 1)
 
 
 if __name__ == '__main__':

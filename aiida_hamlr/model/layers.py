@@ -171,9 +171,10 @@ class EdgeNetwork(nn.Module):
     def forward(self, pieces: list[torch.Tensor], radial: torch.Tensor) -> list[torch.Tensor]:
         *scales, shift = self.radial(radial).split([*self.inputs, self.hidden[0]], dim=1)
         pieces = self.first([_scale(piece, scale) for piece, scale in zip(pieces, scales, strict=True)])
-        scalars, *gates = pieces[0].split(self.hidden, dim=1)
+        scalars, gates = pieces[0].split([self.hidden[0], sum(self.hidden[1:])], dim=1)
+        gates = (2.0 * torch.sigmoid(gates)).split(self.hidden[1:], dim=1)
         activated = [functional.silu(scalars + shift)]
-        activated += [_scale(piece, 2.0 * torch.sigmoid(gate)) for piece, gate in zip(pieces[1:], gates, strict=True)]
+        activated += [_scale(piece, gate) for piece, gate in zip(pieces[1:], gates, strict=True)]
         return self.second(activated)
 
 
@@ -193,7 +194,7 @@ class DegreeLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(n_degrees, n_in, n_out).uniform_(-bound, bound))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(x.transpose(0, 1), self.weight[self.row]).transpose(0, 1)
+        return torch.bmm(x.transpose(0, 1), self.weight.index_select(0, self.row)).transpose(0, 1)
 
 
 class DegreeNorm(nn.Module):
@@ -219,9 +220,8 @@ class DegreeNorm(nn.Module):
         for name in ('natural', 'unnatural'):
             x = getattr(features, name)
             power = x.square().mean(2) @ getattr(self, f'{name}_mean')
-            parts.append(
-                x * torch.rsqrt(power + 1e-3)[..., None] * getattr(self, f'{name}_gain')[getattr(self, f'{name}_row')]
-            )
+            gain = getattr(self, f'{name}_gain').index_select(0, getattr(self, f'{name}_row'))
+            parts.append(x * torch.rsqrt(power + 1e-3)[..., None] * gain)
         return Features(scalars, *parts)
 
 
@@ -248,14 +248,15 @@ class AtomNetwork(nn.Module):
     def forward(self, features: Features) -> Features:
         n_atoms = len(features.scalars)
         invariant = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
-        scalars, *gates = self.first(invariant).split(self.hidden, dim=1)
+        scalars, gates = self.first(invariant).split([self.hidden[0], sum(self.hidden[1:])], dim=1)
+        gates = (2.0 * torch.sigmoid(gates)).split(self.hidden[1:], dim=1)
         scalars, zeroth = self.second(functional.silu(scalars)).split(self.outputs, dim=1)
         parts = []
         for name, x, gate in zip(
             ('natural', 'unnatural'), (features.natural[:, 1:], features.unnatural), gates, strict=True
         ):
-            gate = 2.0 * torch.sigmoid(gate).view(n_atoms, -1, x.shape[2])
-            x = getattr(self, f'{name}_first')(x) * gate[:, getattr(self, f'{name}_row')]
+            gate = gate.reshape(n_atoms, -1, x.shape[2]).index_select(1, getattr(self, f'{name}_row'))
+            x = getattr(self, f'{name}_first')(x) * gate
             parts.append(getattr(self, f'{name}_second')(x))
         return Features(scalars, torch.cat([zeroth[:, None], parts[0]], dim=1), parts[1])
 

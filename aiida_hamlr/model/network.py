@@ -27,6 +27,9 @@ from aiida_hamlr.model.wigner import DenseWigner
 
 N_SPECIES_EMBEDDING = 16
 
+#: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
+PAIR_BLOCK = 512
+
 
 @dataclass
 class NetworkOutput:
@@ -197,12 +200,23 @@ class ShortRangeNetwork(nn.Module):
         return self.widths.natural
 
     def forward(self, graph) -> NetworkOutput:
-        species = graph[keys.SPECIES]
         features = self.atoms(graph)
-        first, second = graph[keys.PAIR_INDEX]
+        n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
+        in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()
+        size = PAIR_BLOCK if in_blocks else n_pairs
+        blocks = [slice(start, start + size) for start in range(0, n_pairs, size)]
+        pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
+        invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
+        onsite = self.onsite(features, graph[keys.SPECIES])
+        return NetworkOutput(onsite, pairs, invariants, features.natural[:, 1:4])
+
+    def _pairs(self, features: Features, graph, block: slice) -> torch.Tensor:
+        """Components of some of the pairs."""
+        species = graph[keys.SPECIES]
+        first, second = graph[keys.PAIR_INDEX][:, block]
         radial = torch.cat(
             [
-                bessel_basis(graph[keys.PAIR_LENGTH], self.pair_cutoff + 0.1, self.n_bessel),
+                bessel_basis(graph[keys.PAIR_LENGTH][block], self.pair_cutoff + 0.1, self.n_bessel),
                 self.pair_embedding(self.n_species * species[first] + species[second]),
             ],
             dim=1,
@@ -213,10 +227,9 @@ class ShortRangeNetwork(nn.Module):
             torch.cat([one.natural, other.natural], dim=2),
             torch.cat([one.unnatural, other.unnatural], dim=2),
         )
-        pieces = self.pairs(to_frame(both, self.wigner(graph[keys.PAIR_WIGNER]), self.widths.max_degree), radial)
-        pairs = torch.cat([piece.flatten(1) for piece in pieces], dim=1)
-        invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
-        return NetworkOutput(self.onsite(features, species), pairs, invariants, features.natural[:, 1:4])
+        wigner = self.wigner(graph[keys.PAIR_WIGNER][block])
+        pieces = self.pairs(to_frame(both, wigner, self.widths.max_degree), radial)
+        return torch.cat([piece.flatten(1) for piece in pieces], dim=1)
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""

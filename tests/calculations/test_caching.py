@@ -10,6 +10,9 @@ from aiida.plugins.entry_point import get_entry_point_names
 
 NAMES = [name for name in get_entry_point_names('aiida.calculations') if name.startswith('hamlr.')]
 
+#: No GPU, killed, disk full: the same job may end otherwise on another day.
+STOPPED_BY_COMPUTER = (431, 432, 433)
+
 
 @pytest.fixture
 def start(make_inputs, instantiate):
@@ -109,9 +112,9 @@ def _types(port):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_exit_codes(make_finished, name):
-    """A job that ended with a code below 400 is no cache, one with another code is."""
+    """A job that ended with a code below 400 is no cache, nor one that the computer stopped; others are."""
     codes = [code.status for code in CalculationFactory(name).exit_codes.values() if code.status >= 200]
     assert codes
     for status in codes:
         node = make_finished('calculations', name, status).seal()
-        assert node.base.caching.is_valid_cache is (status >= 400), status
+        assert node.base.caching.is_valid_cache is (status >= 400 and status not in STOPPED_BY_COMPUTER), status

@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from e3nn import o3
 
 from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
@@ -60,6 +61,26 @@ def mixed_atoms():
     atoms = Atoms('HGaAsGaH', cell=cell, scaled_positions=scaled, pbc=True)
     atoms.rattle(0.2, seed=2)
     return atoms
+
+
+@pytest.fixture(scope='session')
+def orbital_rotation():
+    """What a rotation or reflection does to all orbitals of an atom.
+
+    From the harmonics themselves, because e3nn's generators have single precision.
+    """
+
+    def make(momenta, operation):
+        points = np.random.default_rng(0).normal(size=(40, 3))
+        blocks = []
+        for l in momenta:
+            before, after = (
+                o3.spherical_harmonics(l, torch.tensor(p), True).numpy() for p in (points, points @ operation.T)
+            )
+            blocks.append(torch.tensor(np.linalg.lstsq(before, after, rcond=None)[0].T))
+        return torch.block_diag(*blocks).numpy()
+
+    return make
 
 
 @pytest.fixture(scope='session')

@@ -61,7 +61,7 @@ def test_alone_there_is_nothing_to_reduce():
 def test_two_processes_train_as_one_with_twice_the_batch(training_files, tmp_path, monkeypatch):
     settings = {
         'data': {'train': training_files[:4], 'validation': training_files[4:]},
-        'model': {'variant': 'lr', **SMALL},
+        'model': {'variant': 'lr+ea', **SMALL},
         'training': {'max_epochs': 3, 'device': 'cpu', 'precision': 'float64', 'validate_every': 1, 'warmup_steps': 2},
     }
     monkeypatch.setattr(TrainingModule, 'on_before_optimizer_step', keep_first_gradients)

@@ -1,0 +1,166 @@
+"""Polar superlattices with periods longer than those that the network was trained on, with and without long range.
+
+    OMP_NUM_THREADS=1 python benchmarks/superlattices.py .benchmarks/superlattices --json superlattices.json
+
+Wurtzite (GaN)n/(AlN)m along [0001], slightly rattled: the polarisations differ, so that every layer has a field of its
+own. Cells of 12 and 16 atoms are learned, 24 and 32 atoms predicted, by the same network with short range only (sr),
+attention in reciprocal space (ea), learned charges (lr) and both. pw.x makes the references; what is in the folder,
+networks too, is used again. The nitrogen is that of PseudoDojo; the cations are those of GTH without d electrons: their
+GaN is not the real one. The exit status is 1 if the gate is failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from _bands import CASES, pseudopotentials
+from ase import Atoms
+from ase.build import bulk
+from data.references import References
+
+from aiida_hamlr.electronic.gth import make_pseudopotential
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.training import train
+from aiida_hamlr.tools.structures import make_structures
+
+#: Lattice constants of the crystals, Å, and the internal parameter.
+CRYSTALS = {'GaN': {'a': 3.16, 'c': 5.14, 'u': 0.377}, 'AlN': {'a': 3.09, 'c': 4.95, 'u': 0.382}}
+
+#: Electrons of the cations.
+CATIONS = {'Ga': 3, 'Al': 3}
+
+#: Plane-wave cutoff, Ry; radius of the orbitals, bohr; largest distance of k-points, 1/Å: 3 x 3 x 1 in all cells.
+CUTOFF, RADIUS, KPOINTS_DISTANCE = 60.0, 7.0, 0.78
+
+#: Standard deviation of the components of the displacements, Å.
+RATTLE = 0.02
+
+#: Cells of GaN and AlN (four atoms each) and number of references.
+TRAINING = {(2, 1): 2, (1, 2): 2, (2, 2): 2, (3, 1): 1, (1, 3): 1}
+TEST = {(3, 3): 1, (4, 4): 1}
+
+VARIANTS = ('sr', 'ea', 'lr', 'lr+ea')
+
+#: Reach of a message, Å: that of the default scaled by the shorter bonds.
+MESSAGE_CUTOFF = 5.0
+
+#: Least ratio of the errors of sr and lr+ea.
+LEAST_RATIO = 3.0
+
+
+def superlattice(n_gallium: int, n_aluminium: int, seed: int) -> Atoms:
+    """Superlattice whose atoms are displaced at random."""
+    crystals = [bulk(name, 'wurtzite', **constants) for name, constants in CRYSTALS.items()]
+    [ideal] = make_structures(crystals, {'kind': 'superlattice', 'periods': [(n_gallium, n_aluminium)]})
+    return make_structures([ideal], {'kind': 'rattle', 'standard_deviation': RATTLE}, seed)[0]
+
+
+def structures(numbers: dict) -> dict[str, Atoms]:
+    """Structures by name, l<cells of GaN><cells of AlN>_r<seed>."""
+    return {f'l{n}{m}_r{seed}': superlattice(n, m, seed) for (n, m), count in numbers.items() for seed in range(count)}
+
+
+def make_all(folder: Path) -> dict[str, Path]:
+    """Files of all references by name.
+
+    Raises
+    ------
+    ValueError
+        If a reference cannot be made.
+    """
+    texts = {element: make_pseudopotential(element, charge).text for element, charge in CATIONS.items()}
+    texts['N'] = pseudopotentials(CASES['GaN-AlN'], ('N',), folder.parent)['N'].text
+    given = folder / 'given'
+    given.mkdir(parents=True, exist_ok=True)
+    for element, text in texts.items():
+        (given / f'{element}.upf').write_text(text)
+    references = References(
+        folder,
+        tuple(sorted(texts)),
+        CUTOFF,
+        KPOINTS_DISTANCE,
+        basis={'size': 'dzp', 'recipe': 'plain', 'cutoff_radius': RADIUS},
+        pseudos={element: given / f'{element}.upf' for element in texts},
+    )
+    wanted = structures(TRAINING | TEST)
+    files = references.make(wanted)
+    missing = sorted(set(wanted) - set(files))
+    if missing:
+        raise ValueError(f'{", ".join(missing)}: no reference, see {folder}/failures.json')
+    return files
+
+
+def swing(path: Path) -> dict:
+    """Gap of a reference, eV, and by how much the levels of one element's atoms differ along the period, eV."""
+    hamiltonian = Hamiltonian.read(path)
+    profile = potential_profile(hamiltonian)
+    nitrogen = hamiltonian.atoms.symbols == 'N'
+    return {'gap_eV': hamiltonian.attributes['gap_eV'], 'levels_eV': float(np.ptp(profile[nitrogen]))}
+
+
+def learn(folder: Path, variant: str, learned: list[Path], seconds: float) -> tuple[dict, Path]:
+    """Summary and folder of the training of one variant, which is kept in the folder."""
+    config = {
+        'data': {'train': learned},
+        'model': {'variant': variant, 'message_cutoff': MESSAGE_CUTOFF},
+        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
+    }
+    output = folder / 'networks' / variant
+    return train(config, output), output
+
+
+def measure(folder: Path, seconds: float, variants) -> dict:
+    """Train every variant for some seconds and compare with the references."""
+    files = make_all(folder)
+    learned, unseen = ([files[name] for name in structures(numbers)] for numbers in (TRAINING, TEST))
+    result: dict = {'references': {path.stem: swing(path) for path in unseen}, 'networks': {}}
+    for variant in variants:
+        summary, output = learn(folder, variant, learned, seconds)
+        found = {key: summary[key] for key in ('steps', 'n_parameters', 'species_charges') if key in summary}
+        found['learned'] = _errors(evaluate(output, learned, bands=False))
+        tested = evaluate(output, unseen)
+        found['test'] = _errors(tested)
+        found['structures'] = {Path(one['path']).stem: _errors(one) for one in tested['structures']}
+        result['networks'][variant] = found
+    return result
+
+
+def _errors(found: dict) -> dict:
+    return {key: value for key, value in found.items() if key.endswith('_meV')}
+
+
+def judge(networks: dict) -> dict:
+    """Error of sr over that of lr+ea."""
+    if not {'sr', 'lr+ea'} <= set(networks):
+        return {'passed': True}
+    ratio = networks['sr']['test']['mae_meV'] / networks['lr+ea']['test']['mae_meV']
+    return {'sr_over_lr_ea': {'value': ratio, 'least': LEAST_RATIO}, 'passed': ratio >= LEAST_RATIO}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
+    parser.add_argument('--seconds', type=float, default=110.0, help='training time of each network')
+    parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=VARIANTS)
+    arguments = parser.parse_args()
+    try:
+        result = measure(arguments.folder, arguments.seconds, arguments.variants)
+    except ValueError as error:
+        parser.exit(2, f'{error}\n')
+    result |= judge(result['networks'])
+    text = json.dumps(result, indent=1) + '\n'
+    if arguments.json is None:
+        print(text, end='')
+    else:
+        arguments.json.write_text(text)
+    raise SystemExit(0 if result['passed'] else 1)
+
+
+if __name__ == '__main__':
+    main()
