@@ -9,8 +9,23 @@ from aiida.engine import run_get_node
 from aiida_hamlr.calculations.fetch import FetchCalculation
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.electronic.gth import make_pseudopotential
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
+
+
+@pytest.fixture
+def make_hamiltonian(make_hamiltonian):
+    """Return a factory of Hamiltonians with what a prediction needs to make H0."""
+    texts = {element: make_pseudopotential(element).text for element in ('Al', 'As')}
+
+    def make(atoms):
+        hamiltonian = make_hamiltonian(atoms)
+        hamiltonian.pseudopotentials = texts
+        hamiltonian.attributes['ecutrho_Ry'] = 40.0
+        return hamiltonian
+
+    return make
 
 
 @pytest.fixture
