@@ -15,13 +15,14 @@ FOLDER = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items):
-    """Mark all tests of this folder."""
+    """Mark all tests of this folder, and run them last: they load another profile than all others."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.daemon)
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(1800))
+    items.sort(key=lambda item: FOLDER in item.path.parents)
 
 
 @pytest.fixture(scope='package')
