@@ -11,11 +11,11 @@ the references; what is in the folder, networks too, is used again. The exit sta
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
+from _report import report
 from ase import Atoms
 from data.references import References
 
@@ -261,12 +261,7 @@ def main():
         result = measure(arguments.folder, arguments.seconds, arguments.plot)
     except ValueError as error:
         parser.exit(2, f'{error}\n')
-    text = json.dumps(result, indent=1) + '\n'
-    if arguments.json is None:
-        print(text, end='')
-    else:
-        arguments.json.write_text(text)
-    raise SystemExit(0 if result['passed'] else 1)
+    report(result, arguments.json)
 
 
 if __name__ == '__main__':

@@ -12,11 +12,11 @@ GaN is not the real one. The exit status is 1 if the gate is failed.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 from _bands import CASES, pseudopotentials
+from _report import report
 from ase import Atoms
 from ase.build import bulk
 from data.references import References
@@ -154,12 +154,7 @@ def main():
     except ValueError as error:
         parser.exit(2, f'{error}\n')
     result |= judge(result['networks'])
-    text = json.dumps(result, indent=1) + '\n'
-    if arguments.json is None:
-        print(text, end='')
-    else:
-        arguments.json.write_text(text)
-    raise SystemExit(0 if result['passed'] else 1)
+    report(result, arguments.json)
 
 
 if __name__ == '__main__':
