@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.gth import make_pseudopotential
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.io.qe import read_field_response
 from aiida_hamlr.model.evaluation import evaluate_one
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range import coulomb_sum
@@ -70,12 +70,8 @@ def screened_charge(folder: Path) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / 'ph.out').exists():
         _run_phonon(folder)
-    text = (folder / 'ph.out').read_text()
-    dielectric = text[text.index('Dielectric constant in cartesian axis') :]
-    eps = float(re.findall(r'\((.*?)\)', dielectric)[2].split()[2])
-    charges = text[text.index('Effective charges (d Force / dE)') :]
-    aluminium, arsenic = (float(line.split()[2]) for line in re.findall(r'Ez\s*\((.*?)\)', charges)[:2])
-    return (aluminium - arsenic) / 2 / eps
+    response = read_field_response(folder / 'ph.out')
+    return float(response.born_charges[0, 2, 2] / response.dielectric_tensor[2, 2])
 
 
 def _run_phonon(folder: Path):
