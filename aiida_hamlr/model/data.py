@@ -340,12 +340,10 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.slots.onsite.multiplicity,
         )
         if model.config.response:
-            # Hydrogen, which ends surfaces, would take a share that it does not have.
-            polarisable = np.array([element != 'H' for element in model.slots.species])
             if known is None or known.polarisability is None:
-                charges, polarisabilities = fit_response(*arguments, polarisable)
+                charges, polarisabilities = fit_response(*arguments)
             else:
-                polarisabilities = known.polarisability * polarisable
+                polarisabilities = known.polarisability * model.long_range.identified.numpy()
                 charges = fit_charges(*arguments, polarisabilities)
             model.long_range.start_from(polarisabilities)
         else:
