@@ -136,7 +136,7 @@ def _tensors(labels: Mapping[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tens
 
 def _mean_response(atoms: Atoms, charges, polarisability: float, width: float) -> tuple[float, np.ndarray]:
     """Dielectric constant and Born charges (N,), means of the directions, if all elements but hydrogen are alike."""
-    polarisabilities = polarisability * torch.as_tensor(atoms.symbols != HYDROGEN).double()
+    polarisabilities = polarisability * torch.as_tensor(~(atoms.symbols == HYDROGEN)).double()
     geometry = torch.as_tensor(np.asarray(atoms.cell)), torch.as_tensor(atoms.positions)
     tensor, born = field_response(*geometry, width, torch.as_tensor(charges).double(), polarisabilities)
     return float(tensor.trace()) / 3, born.diagonal(dim1=1, dim2=2).sum(1).numpy() / 3
