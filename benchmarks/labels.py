@@ -19,17 +19,15 @@ from pathlib import Path
 
 import click
 import numpy as np
-import yaml
 from _report import report
 from ase.build import bulk
-from data.phonon import run_phonon
+from data.phonon import labelled_hamiltonian
 from data.references import References
 from data.waves import CUTOFF, KPOINTS_DISTANCE, KPOINTS_OFFSET, LATTICE_CONSTANT, structures
 from model import judge
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.jobs.reconstruct import run_reconstruct
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.training import train
 
@@ -45,27 +43,6 @@ RUNS = {
 
 #: Largest relative errors by run: what is learned, and what is predicted.
 GATES = {'dielectric_eps': 0.01, 'dielectric_born': 0.1, 'both_eps': 0.01, 'both_born': 0.01}
-
-
-def labelled_crystal(folder: Path, basis) -> Path:
-    """Hamiltonian of the crystal with the labels of ph.x, in the orbitals of the other references."""
-    path = folder / 'hamiltonian.h5'
-    if path.exists():
-        return path
-    output = run_phonon(folder, bulk('AlAs', 'zincblende', a=LATTICE_CONSTANT), CUTOFF, MESH)
-    for element, species in basis.items():
-        species.write(folder / f'{element}.basis.h5')
-    config = {
-        'structure': 'out/pw.save/data-file-schema.xml',
-        'density': 'out/pw.save',
-        'phonon': output.name,
-        'pseudos': {element: f'{element}.upf' for element in basis},
-        'basis': {element: f'{element}.basis.h5' for element in basis},
-        'output': path.name,
-    }
-    (folder / 'reconstruct.yaml').write_text(yaml.safe_dump(config))
-    run_reconstruct(folder / 'reconstruct.yaml')
-    return path
 
 
 def learn(name: str, crystal: Path, cells: dict[str, list], seconds: float, folder: Path) -> dict:
@@ -111,7 +88,8 @@ def main(seconds, data, runs, output):
     with redirect_stdout(sys.stderr):
         files = references.make({name: atoms for part in cells.values() for name, atoms in part.items()})
         paths = {split: [str(files[name]) for name in part if name in files] for split, part in cells.items()}
-        crystal = labelled_crystal(runs / 'crystal', Hamiltonian.read(paths['train'][0], ()).basis)
+        atoms, basis = bulk('AlAs', 'zincblende', a=LATTICE_CONSTANT), Hamiltonian.read(paths['train'][0], ()).basis
+        crystal = labelled_hamiltonian(runs / 'crystal', atoms, CUTOFF, MESH, basis)
         found = {name: learn(name, crystal, paths, seconds, runs / name) for name in RUNS}
     labels = Hamiltonian.read(crystal, ()).labels
     eps, born = np.trace(labels['dielectric_tensor']) / 3, np.trace(labels['born_charges'][0]) / 3

@@ -27,13 +27,13 @@ N_LOCAL = 8
 
 #: Ridges on the charges and on the coefficients of what is local, which leaves to the charges what both could explain;
 #: relative to the largest diagonal of the normal equations.
-RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-2
 
 #: Descriptors of the same surroundings differ by no more than this along random directions, and number of these.
 SAME_SURROUNDINGS, N_DIRECTIONS = 1e-4, 4
 
 #: What descriptors leave of the level of an atom, over what differs between atoms with the same surroundings.
-SHARED_ERROR = 10.0
+SHARED_ERROR = 3.0
 
 #: Magnitude that is expected of charges, e: where the data hardly tell them, as in cells of few atoms, they must not be
 #: much larger.

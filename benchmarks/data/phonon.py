@@ -7,10 +7,13 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import yaml
 from ase import Atoms
 from ase.io import write
 
+from aiida_hamlr.electronic.basis import Basis
 from aiida_hamlr.electronic.gth import make_pseudopotential
+from aiida_hamlr.jobs.reconstruct import run_reconstruct
 
 
 def run_phonon(folder: Path, atoms: Atoms, cutoff: float, mesh: str) -> Path:
@@ -62,3 +65,33 @@ def run_phonon(folder: Path, atoms: Atoms, cutoff: float, mesh: str) -> Path:
         (folder / f'{name}.part').write_text(done.stdout)
         (folder / f'{name}.part').rename(folder / f'{name}.out')
     return output
+
+
+def labelled_hamiltonian(folder: Path, atoms: Atoms, cutoff: float, mesh: str, basis: Basis) -> Path:
+    """Hamiltonian with dielectric tensor and Born charges of ph.x among its labels, kept in the folder.
+
+    Parameters
+    ----------
+    folder, atoms, cutoff, mesh
+        As of :func:`run_phonon`.
+    basis : Basis
+        Orbitals; elements that the structure lacks are left out.
+    """
+    path = folder / 'hamiltonian.h5'
+    if path.exists():
+        return path
+    output = run_phonon(folder, atoms, cutoff, mesh)
+    elements = sorted(set(atoms.get_chemical_symbols()))
+    for element in elements:
+        basis[element].write(folder / f'{element}.basis.h5')
+    config = {
+        'structure': 'out/pw.save/data-file-schema.xml',
+        'density': 'out/pw.save',
+        'phonon': output.name,
+        'pseudos': {element: f'{element}.upf' for element in elements},
+        'basis': {element: f'{element}.basis.h5' for element in elements},
+        'output': path.name,
+    }
+    (folder / 'reconstruct.yaml').write_text(yaml.safe_dump(config))
+    run_reconstruct(folder / 'reconstruct.yaml')
+    return path
