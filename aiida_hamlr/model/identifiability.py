@@ -14,7 +14,7 @@ training; if it is not, the polarisabilities stay near their first values.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,21 +111,24 @@ def is_heterostructure(atoms: Atoms) -> bool:
     return False
 
 
-def identify_response(structures: Sequence[tuple[str, Atoms]], labelled: Collection[str] = ()) -> Identified:
+def identify_response(
+    structures: Sequence[tuple[str, Atoms]], labelled: Sequence[tuple[str, Atoms]] = ()
+) -> Identified:
     """Elements whose polarisability training structures can tell.
 
     Parameters
     ----------
     structures : sequence of (str, Atoms)
         Name and structure.
-    labelled : collection of str
-        Names of those whose dielectric constant is learned, too.
+    labelled : sequence of (str, Atoms)
+        Those of them whose dielectric constant is learned, too.
     """
     elements, reasons, slabs = set(), [], []
-    for name, atoms in structures:
-        if name in labelled and not set(atoms.get_chemical_symbols()) <= elements:
+    for name, atoms in labelled:
+        if not set(atoms.get_chemical_symbols()) <= elements:
             reasons.append(f'dielectric constant of {name}')
-            elements |= set(atoms.get_chemical_symbols())
+        elements |= set(atoms.get_chemical_symbols())
+    for name, atoms in structures:
         if is_heterostructure(atoms):
             if not any('heterostructure' in reason for reason in reasons):
                 reasons.append(f'heterostructure {name}')

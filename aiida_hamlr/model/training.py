@@ -196,10 +196,11 @@ def _identify_response(model, settings: TrainingConfig, references: Sequence[Sur
             f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
             stacklevel=3,
         )
-    found = identify_response(
-        [(Path(reference.path).name, reference.atoms) for reference in references],
-        {Path(reference.path).name for reference in with_dielectric_tensor(settings, references)},
+    every, labelled = (
+        [(Path(one.path).name, one.atoms) for one in group]
+        for group in (references, with_dielectric_tensor(settings, references))
     )
+    found = identify_response(every, labelled)
     if settings.born_weight and not found.elements:
         raise ValueError(
             'training.born_weight: no training file tells polarisabilities from charges, and unscreened charges would '
