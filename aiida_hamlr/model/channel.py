@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.bonds import passed_along_bonds
 from aiida_hamlr.model.long_range import add_coulomb, coulomb_matrices
 from aiida_hamlr.model.particle_mesh import ParticleMesh, coulomb_operator, prefers_mesh
 from aiida_hamlr.model.polarisation import dipole_matrix, joint_operator, solve_dipoles
@@ -56,6 +57,8 @@ class LongRangeChannel(nn.Module):
         Whether there are such functions; otherwise the constants are all.
     accuracy : float or None
         Of the mesh that large structures get, V for charges of 1 e; None: no structure gets one.
+    bonds : bool
+        Whether charges pass along the bonds of the graphs; otherwise what they add up to is taken from all atoms alike.
     n_vectors : int
         Polar vectors of an atom, of which permanent dipoles are made, zero at the start; 0: there are none.
     """
@@ -71,10 +74,11 @@ class LongRangeChannel(nn.Module):
         width: float,
         environment: bool = True,
         accuracy: float | None = None,
+        bonds: bool = False,
         n_vectors: int = 0,
     ):
         super().__init__()
-        self.multipole_order, self.width, self.accuracy = multipole_order, width, accuracy
+        self.multipole_order, self.width, self.accuracy, self.bonds = multipole_order, width, accuracy, bonds
         self.species_charge = nn.Parameter(torch.zeros(n_species))
         self.species_factor = nn.Parameter(torch.ones(n_species))
         self.environment = None
@@ -112,12 +116,18 @@ class LongRangeChannel(nn.Module):
         species = graph[keys.SPECIES]
         charge = self.species_charge.double()[species] + environment[:, 0]
         factor = self.species_factor.double()[species] + environment[:, 1]
+        return Sources(self.neutral(charge, graph, structure), factor)
+
+    def neutral(self, charge: torch.Tensor, graph, structure: torch.Tensor | None = None) -> torch.Tensor:
+        """(N,) charges that are neutral in every structure, from what the atoms (N,) would have by themselves."""
+        if self.bonds:
+            return passed_along_bonds(charge, graph)
         if structure is None:
-            return Sources(charge - charge.mean(), factor)
+            return charge - charge.mean()
         n_structures = int(structure[-1]) + 1
         total = charge.new_zeros(n_structures).index_add(0, structure, charge)
         count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
-        return Sources(charge - (total / count)[structure], factor)
+        return charge - (total / count)[structure]
 
     def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Blocks of one structure if every atom had the constants of its element."""
@@ -200,7 +210,7 @@ class ResponseChannel(LongRangeChannel):
         0 or 1.
     width, output_width : float
         Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
-    environment, accuracy, n_vectors
+    environment, accuracy, bonds, n_vectors
         As for :class:`LongRangeChannel`.
     """
 
@@ -222,9 +232,10 @@ class ResponseChannel(LongRangeChannel):
         output_width: float,
         environment: bool = True,
         accuracy: float | None = None,
+        bonds: bool = False,
         n_vectors: int = 0,
     ):
-        super().__init__(n_species, n_invariants, multipole_order, width, environment, accuracy, n_vectors)
+        super().__init__(n_species, n_invariants, multipole_order, width, environment, accuracy, bonds, n_vectors)
         self.output_width = output_width
         self.species_root = nn.Parameter(torch.full((n_species,), self.START))
         self.register_buffer('identified', torch.zeros(n_species))

@@ -32,6 +32,9 @@ class ModelConfig(_Strict):
     multipole_order: Literal[0, 1] = 1
     #: Charges, field factors and polarisabilities depend on the surroundings of an atom; false: on its element alone.
     environment_charges: bool = True
+    #: bonds: charges pass from atom to atom along bonds, so that every layer is neutral; cell: what the charges of all
+    #: atoms add up to is taken from each alike, as in models of earlier versions.
+    neutrality: Literal['bonds', 'cell'] = 'bonds'
     #: Width s of the charges' kernel.
     kernel_width: float = Field(1.5, gt=0.1, le=10.0)
     #: With response: width of the kernel of the potentials that act on the orbitals, at least kernel_width.

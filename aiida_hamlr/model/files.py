@@ -39,7 +39,8 @@ def rebuild(description: dict) -> HamiltonianModel:
     """Inverse of :func:`describe`, with random weights."""
     model = HamiltonianModel(
         description['shells'],
-        ModelConfig(**description['config']),
+        # Models without this entry are older than it.
+        ModelConfig(**{'neutrality': 'cell', **description['config']}),
         description['pair_cutoff'],
         description['n_neighbours'],
     )

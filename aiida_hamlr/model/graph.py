@@ -13,6 +13,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.attention import add_waves
+from aiida_hamlr.model.bonds import bond_weights, longest_bond
 from aiida_hamlr.model.wigner import bond_frame_wigner, flatten
 
 #: Atoms closer than this are a mistake in the structure, Å.
@@ -157,6 +158,8 @@ class GraphBuilder:
         Of the tensors; the geometry is float64 until then.
     wave_cutoff : float or None
         Largest wave number of the attention, 1/Å; None without attention.
+    bonds : bool
+        Whether charges pass along bonds.
     """
 
     species: tuple[str, ...]
@@ -165,6 +168,7 @@ class GraphBuilder:
     pair_cutoff: float
     dtype: torch.dtype = torch.float32
     wave_cutoff: float | None = None
+    bonds: bool = False
 
     def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[Graph, PairSelection]:
         """Graph of a structure, and which blocks of the pattern its pairs are."""
@@ -189,4 +193,8 @@ class GraphBuilder:
             graph[name] = torch.as_tensor(values, dtype=self.dtype)
         if self.wave_cutoff is not None:
             add_waves(graph, np.asarray(atoms.cell), atoms.positions, self.wave_cutoff)
+        if self.bonds:
+            index, vectors = message_edges(atoms, longest_bond(atoms.numbers))
+            bonds, weights = bond_weights(atoms.numbers, index, np.linalg.norm(vectors, axis=1))
+            graph[keys.BOND_INDEX], graph[keys.BOND_WEIGHT] = torch.as_tensor(bonds), torch.as_tensor(weights)
         return graph, selection

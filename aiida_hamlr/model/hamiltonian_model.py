@@ -54,6 +54,7 @@ class HamiltonianModel(nn.Module):
                 'width': config.kernel_width,
                 'environment': config.environment_charges,
                 'accuracy': config.long_range_accuracy,
+                'bonds': config.neutrality == 'bonds',
                 'n_vectors': self.network.n_vectors if config.permanent_dipoles else 0,
             }
             if config.response:
@@ -81,6 +82,7 @@ class HamiltonianModel(nn.Module):
             self.pair_cutoff,
             self.dtype,
             self.config.attention_cutoff if self.config.has_attention else None,
+            self.config.has_long_range and self.config.neutrality == 'bonds',
         )
 
     def normalise_pairs(self, graph):

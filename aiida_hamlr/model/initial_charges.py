@@ -2,6 +2,12 @@
 
 Training would find the charges as well, but slowly: a bulk potential that comes with them must be cancelled by the
 short-range part at every step. Starting from the fit, that part learns what the charges leave.
+
+Sums of functions of the neighbours' distances stand for all that is local, and leave errors of tens of meV. Atoms with
+the same surroundings, as in one slab in two vacua or inside two domains, share these errors: their levels differ by
+what comes from afar alone. The fit takes the errors as random, with a part of every atom and a larger one of all atoms
+with the same surroundings, and is the generalised least-squares solution for these (Laird and Ware, Biometrics 38, 963
+(1982)).
 """
 
 from __future__ import annotations
@@ -22,6 +28,12 @@ N_LOCAL = 8
 #: Ridges on the charges and on the coefficients of what is local, which leaves to the charges what both could explain;
 #: relative to the largest diagonal of the normal equations.
 RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+
+#: Descriptors of the same surroundings differ by no more than this along random directions, and number of these.
+SAME_SURROUNDINGS, N_DIRECTIONS = 1e-4, 4
+
+#: What descriptors leave of the level of an atom, over what differs between atoms with the same surroundings.
+SHARED_ERROR = 10.0
 
 #: Magnitude that is expected of charges, e: where the data hardly tell them, as in cells of few atoms, they must not be
 #: much larger.
@@ -63,7 +75,7 @@ def unit_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray
     with torch.no_grad():
         for element in range(n_species):
             charges = (species == element).double()
-            sources = Sources(charges - charges.mean(), torch.ones_like(charges), alphas)
+            sources = Sources(channel.neutral(charges, graph), torch.ones_like(charges), alphas)
             columns.append(channel.potentials(sources, graph)[0].numpy())
     return np.stack(columns, axis=1)
 
@@ -131,19 +143,41 @@ def fit_response(
     return fitted(polarisability, None)[0], polarisability * polarisable
 
 
+def same_surroundings(descriptors: np.ndarray) -> np.ndarray:
+    """(N,) number of the kind of surroundings of every atom, from the (N, n) :func:`local_descriptors`."""
+    n_atoms, n_descriptors = descriptors.shape
+    kinds = np.zeros(n_atoms, dtype=int)
+    # Along several random directions, chance puts no two different atoms at the same places.
+    for direction in np.random.default_rng(0).normal(size=(N_DIRECTIONS, n_descriptors)):
+        place = descriptors @ direction
+        order = np.lexsort((place, kinds))
+        new = (np.diff(kinds[order]) > 0) | (np.diff(place[order]) > SAME_SURROUNDINGS)
+        kinds[order] = np.concatenate([[0], np.cumsum(new)])
+    return kinds
+
+
+def _whitened(rows: np.ndarray, kinds: np.ndarray) -> np.ndarray:
+    """Rows (N, n) of a linear system whose errors are independent and equal, but for one factor."""
+    sizes = np.bincount(kinds)
+    means = np.zeros((len(sizes), rows.shape[1]))
+    np.add.at(means, kinds, rows)
+    means /= sizes[:, None]
+    # Deviations from the mean of a kind are SHARED_ERROR times as good as what an atom alone says.
+    alone = np.sqrt(1.0 + SHARED_ERROR**2)
+    of_mean = alone / np.sqrt(1.0 + SHARED_ERROR**2 * sizes)
+    return alone * (rows - means[kinds]) + (of_mean[:, None] * means)[kinds]
+
+
 def _fit(
     graphs, n_species, cutoff, multiplicity, potentials, typical_charge=TYPICAL_CHARGE
 ) -> tuple[np.ndarray, float]:
     """Charges, and the sum of squares that they leave, with the ridge, eV^2; None: of any magnitude."""
-    rows, levels = [], []
-    for number, (graph, potential) in enumerate(zip(graphs, potentials, strict=True)):
-        level = atom_levels(graph, multiplicity)
-        gauge = np.zeros((len(level), len(graphs)))
-        gauge[:, number] = 1.0
-        local = local_descriptors(graph, n_species, cutoff)
-        rows.append(np.concatenate([gauge, local, -potential], axis=1))
-        levels.append(level)
-    design, level = np.concatenate(rows), np.concatenate(levels)
+    local = np.concatenate([local_descriptors(graph, n_species, cutoff) for graph in graphs])
+    gauge = np.repeat(np.eye(len(graphs)), [graph.n_atoms for graph in graphs], axis=0)
+    design = np.concatenate([gauge, local, -np.concatenate(potentials)], axis=1)
+    level = np.concatenate([atom_levels(graph, multiplicity) for graph in graphs])
+    kinds = same_surroundings(local)
+    design, level = _whitened(design, kinds), _whitened(level[:, None], kinds)[:, 0]
     normal = design.T @ design
     diagonal = np.diag(normal).copy()
     ridge = np.zeros(len(normal))

@@ -40,9 +40,9 @@ def pair_cutoff_from_data(lengths: np.ndarray, mean_abs: np.ndarray, width: floa
     return float((last + 1) * width)
 
 
-def switch(length: np.ndarray, cutoff: float) -> np.ndarray:
+def switch(length: np.ndarray, cutoff: float, width: float = SWITCH_WIDTH) -> np.ndarray:
     """1 up to the switching shell, then a polynomial to 0 at the cutoff with two continuous derivatives."""
-    x = np.clip((length - cutoff) / min(SWITCH_WIDTH, cutoff) + 1.0, 0.0, 1.0)
+    x = np.clip((length - cutoff) / min(width, cutoff) + 1.0, 0.0, 1.0)
     return 1.0 - x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
 
 

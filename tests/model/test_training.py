@@ -90,7 +90,7 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rat
         teacher.normalisation.two_body.zero_()
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
         delta, sources = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
-        assert np.allclose(sources.charge, [0.3, -0.3, 0.3, -0.3])
+        assert np.allclose(sources.charge, [0.3, -0.3, 0.3, -0.3], atol=0.05)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
         path = tmp_path / f'{seed}.h5'
         hamiltonian.write(path)
