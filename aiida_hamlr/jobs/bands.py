@@ -87,6 +87,7 @@ def run_bands(
         'n_spin': len(result.eigenvalues),
         'n_kpoints': len(result.kpoints),
         'n_bands': result.eigenvalues.shape[2],
+        'n_ghost_states': solution.n_ghosts,
         'output': str(output),
     }
     summary.write(summary_path(output))

@@ -126,6 +126,7 @@ def test_bands_warn_of_ghosts(hamlr, make_hamiltonian, zincblende, tmp_path):
     assert 'h.h5: 1 occupied states are combinations of nearly dependent orbitals' in hamlr(*command).stdout
     result = hamlr(*command, '--overlap-threshold', 0.002)
     assert result.exit_code == 0 and 'warning' not in result.stdout
+    assert json.loads((tmp_path / 'summary.json').read_text())['n_ghost_states'] == 0
     assert Bands.read(tmp_path / 'b.h5').eigenvalues.shape == (1, 1, 7)
 
 
