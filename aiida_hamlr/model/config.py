@@ -43,7 +43,7 @@ class ModelConfig(_Strict):
     #: all cells.
     long_range_accuracy: float | None = Field(1e-5, gt=0.0)
     #: Reach of one message.
-    message_cutoff: float = Field(6.0, gt=0.0)
+    message_cutoff: float = Field(5.0, gt=0.0)
     #: Distance beyond which H = H0 (+ long range); null: from the data.
     pair_cutoff: float | None = Field(None, gt=0.0)
     layers: int = Field(2, ge=1)
@@ -53,7 +53,7 @@ class ModelConfig(_Strict):
     #: Hidden m = 0 channels of the messages and of the pair head; higher |m| have fewer.
     hidden_channels: int = Field(128, ge=8)
     pair_channels: int = Field(160, ge=8)
-    radial_basis: int = Field(16, ge=2)
+    radial_basis: int = Field(8, ge=2)
     radial_hidden: int = Field(64, ge=4)
     #: Attention is between plane waves below this wave number, 1/Å.
     attention_cutoff: float = Field(2.0, gt=0.0, le=10.0)

@@ -343,9 +343,7 @@ def prepare(model, examples: Sequence[Example]):
             model.slots.onsite.multiplicity,
         )
         if model.config.response:
-            # Hydrogen, which ends surfaces, would take a share that it does not have.
-            polarisable = np.array([element != 'H' for element in model.slots.species])
-            charges, polarisabilities = fit_response(*arguments, polarisable)
+            charges, polarisabilities = fit_response(*arguments)
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)

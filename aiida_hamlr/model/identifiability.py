@@ -27,6 +27,10 @@ VACUUM_DIFFERENCE = 2.0
 #: Thicknesses of one slab may differ by this, rattled as its atoms may be, Å.
 THICKNESS_TOLERANCE = 1.0
 
+#: Has no polarisability of its own: what its bond has is counted with the atom at the other end, since smeared dipoles
+#: reach beyond the last layer of a slab anyway.
+HYDROGEN = 'H'
+
 #: Relative difference that equal lattice vectors in the plane may have.
 LATTICE_TOLERANCE = 0.01
 
@@ -132,6 +136,7 @@ def identify_response(structures: Sequence[tuple[str, Atoms]]) -> Identified:
                     f'({partner.name}, {name})'
                 )
             elements |= known
+    elements.discard(HYDROGEN)
     if not elements:
         return Identified((), 'no slab in two vacua and no heterostructure among the training data')
     return Identified(tuple(sorted(elements)), '; '.join(reasons))

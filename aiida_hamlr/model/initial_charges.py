@@ -105,7 +105,7 @@ def fit_charges(channel, graphs: Sequence, n_species: int, cutoff: float, multip
 
 
 def fit_response(
-    channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray, polarisable: np.ndarray
+    channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Charges of the elements, and one polarisability for all that can have one, which explain the levels best.
 
@@ -115,8 +115,6 @@ def fit_response(
         Gives the potentials, and says which elements have a polarisability.
     graphs, n_species, cutoff, multiplicity
         As for :func:`fit_charges`.
-    polarisable : (n_species,) bool array
-        Elements that share the polarisability; the others have none.
 
     Returns
     -------
@@ -125,7 +123,7 @@ def fit_response(
     polarisabilities : (n_species,) array
         Å^3; zero where the data cannot tell them.
     """
-    polarisable = polarisable & (channel.identified.numpy() > 0)
+    polarisable = channel.identified.numpy() > 0
 
     def fitted(polarisability, typical_charge=TYPICAL_CHARGE):
         values = polarisability * polarisable

@@ -74,7 +74,7 @@ def test_response_is_found_from_slabs_whose_atoms_differ_in_the_vacuum_alone(mak
             graph[keys.ONSITE_TARGET] = (error - torch.tensor(potential))[:, None] * graph[keys.ONSITE_OVERLAP]
             made.append(graph)
     arguments = (model.long_range, made, 2, 6.0, model.slots.onsite.multiplicity)
-    charges, polarisabilities = fit_response(*arguments, np.array([True, True]))
+    charges, polarisabilities = fit_response(*arguments)
     assert charges == pytest.approx([1.2, -1.2], rel=0.05)
     assert polarisabilities == pytest.approx([12.0, 12.0], rel=0.1)
 
