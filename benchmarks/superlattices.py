@@ -58,9 +58,6 @@ NETWORKS = {
 #: For the bands of the predictions: the orbitals are nearly dependent.
 OVERLAP_THRESHOLD = 0.003
 
-#: Reach of a message, Å: that of the default scaled by the shorter bonds.
-MESSAGE_CUTOFF = 5.0
-
 #: What is taken from the summaries of the trainings.
 SUMMARY = ('steps', 'n_parameters', 'species_charges', 'species_polarisabilities')
 
@@ -122,7 +119,7 @@ def learn(folder: Path, name: str, learned: list[Path], seconds: float) -> tuple
     """Summary and folder of the training of one network, which is kept in the folder."""
     config = {
         'data': {'train': learned},
-        'model': {**NETWORKS[name], 'message_cutoff': MESSAGE_CUTOFF},
+        'model': NETWORKS[name],
         'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
     }
     output = folder / 'networks' / name
