@@ -12,10 +12,7 @@ is failed.
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import subprocess
 import sys
 from contextlib import redirect_stdout
 from datetime import datetime, timezone
@@ -25,14 +22,14 @@ import click
 import numpy as np
 import torch
 from ase import Atoms
-from ase.io import write
+from data.phonon import run_phonon
 from data.waves import CUTOFF, DOMAINS, column, make_all
 from model import judge
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.gth import make_pseudopotential
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.io.qe import read_field_response
 from aiida_hamlr.model.evaluation import evaluate_one
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range import coulomb_sum
@@ -67,44 +64,8 @@ def screened_charge(folder: Path) -> float:
     RuntimeError
         If pw.x or ph.x fails.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / 'ph.out').exists():
-        _run_phonon(folder)
-    text = (folder / 'ph.out').read_text()
-    dielectric = text[text.index('Dielectric constant in cartesian axis') :]
-    eps = float(re.findall(r'\((.*?)\)', dielectric)[2].split()[2])
-    charges = text[text.index('Effective charges (d Force / dE)') :]
-    aluminium, arsenic = (float(line.split()[2]) for line in re.findall(r'Ez\s*\((.*?)\)', charges)[:2])
-    return (aluminium - arsenic) / 2 / eps
-
-
-def _run_phonon(folder: Path):
-    for element in ('Al', 'As'):
-        (folder / f'{element}.upf').write_text(make_pseudopotential(element).text)
-    mesh = np.array(PHONON_MESH.split(), dtype=int)
-    write(
-        folder / 'pw.in',
-        column(1),
-        format='espresso-in',
-        input_data={
-            'control': {'prefix': 'pw', 'outdir': './out', 'pseudo_dir': '.'},
-            'system': {'ecutwfc': CUTOFF},
-            'electrons': {'conv_thr': 1e-12},
-        },
-        pseudopotentials={'Al': 'Al.upf', 'As': 'As.upf'},
-        kpts=tuple(mesh[:3]),
-        koffset=tuple(mesh[3:]),
-    )
-    settings = "prefix='pw' outdir='./out' epsil=.true. zeu=.true. trans=.false. tr2_ph=1e-14"
-    (folder / 'ph.in').write_text(f'Z* and eps\n&inputph {settings} /\n0 0 0\n')
-    for name in ('pw', 'ph'):
-        command = [f'{name}.x', '-in', f'{name}.in']
-        environment = os.environ | {'OMP_NUM_THREADS': '1'}
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode or 'JOB DONE' not in done.stdout:
-            raise RuntimeError(f'{name}.x failed in {folder}: {done.stdout[-500:]}')
-        (folder / f'{name}.part').write_text(done.stdout)
-        (folder / f'{name}.part').rename(folder / f'{name}.out')
+    response = read_field_response(run_phonon(folder, column(1), CUTOFF, PHONON_MESH))
+    return float(response.born_charges[0, 2, 2] / response.dielectric_tensor[2, 2])
 
 
 def level_charge(paths: list[str], width: float = 1.5) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_quantumespresso.calculations.ph import PhCalculation
 from aiida_quantumespresso.calculations.pp import PpCalculation
 
 from aiida_hamlr.calculations.base import HamlrCalculation
@@ -26,6 +27,21 @@ def validate_kpoints(value, _) -> str | None:
     return None if not any(offset) else f'`kpoints` must be a mesh without offset, not {offset}'
 
 
+def phonon_filename(node: orm.SinglefileData | orm.FolderData) -> str:
+    """Return the name of the output of ph.x in a node."""
+    return node.filename if isinstance(node, orm.SinglefileData) else PhCalculation._DEFAULT_OUTPUT_FILE
+
+
+def validate_phonon(value, _) -> str | None:
+    """Return what is wrong with the node that has the output of ph.x, or nothing."""
+    if value is None or phonon_filename(value) in value.base.repository.list_object_names():
+        return None
+    return (
+        f'`phonon` (node {value.pk}) has no file {phonon_filename(value)}; give the output `retrieved` of a '
+        '`PhCalculation`, or the file as `SinglefileData`'
+    )
+
+
 class ReconstructCalculation(HamlrCalculation):
     """Represent the Kohn-Sham Hamiltonian of a pw.x run in a basis of atomic orbitals."""
 
@@ -34,6 +50,7 @@ class ReconstructCalculation(HamlrCalculation):
     _REMOTE_FOLDERS = ('parent_folder', 'potential_folder')
     _STASHED = (HamiltonianData.FILENAME,)
     _RUN_FILENAME = 'scf.xml'
+    _PHONON_FILENAME = 'ph.out'
     #: Folder for the link to charge-density.dat, or .hdf5 if Quantum ESPRESSO was built with HDF5.
     _SAVE_FOLDER = 'scf.save'
 
@@ -62,6 +79,14 @@ class ReconstructCalculation(HamlrCalculation):
             valid_type=orm.KpointsData,
             validator=validate_kpoints,
             help='Mesh for the density matrix and the Fermi level.',
+        )
+        spec.input(
+            'phonon',
+            valid_type=(orm.SinglefileData, orm.FolderData),
+            required=False,
+            validator=validate_phonon,
+            help='Output of ph.x of the same structure (epsil, zeu, q = 0), as a file or as the output `retrieved` of '
+            'a `PhCalculation`: dielectric tensor and Born charges become labels of the Hamiltonian.',
         )
         define_storage(spec, 'the Hamiltonian is')
         spec.output(
@@ -100,6 +125,7 @@ class ReconstructCalculation(HamlrCalculation):
             {
                 'structure': self._RUN_FILENAME,
                 **source,
+                **({'phonon': self._PHONON_FILENAME} if 'phonon' in self.inputs else {}),
                 'pseudos': {element: f'{element}.upf' for element in elements},
                 'basis': {element: basis.filename(element) for element in elements},
                 'kpoints': [int(n) for n in mesh],
@@ -112,6 +138,9 @@ class ReconstructCalculation(HamlrCalculation):
             pseudo = self.inputs.pseudos[element]
             calc_info.local_copy_list.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
             calc_info.local_copy_list.append((basis.uuid, basis.filename(element), basis.filename(element)))
+        if 'phonon' in self.inputs:
+            phonon = self.inputs.phonon
+            calc_info.local_copy_list.append((phonon.uuid, phonon_filename(phonon), self._PHONON_FILENAME))
         calc_info.remote_symlink_list = links
         calc_info.retrieve_list.append(self._SUMMARY_FILENAME)
         remote = is_remote_storage(self.inputs)

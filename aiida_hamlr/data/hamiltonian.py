@@ -78,7 +78,7 @@ class HamiltonianData(Data):
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
         labels: list[str] = OrmMetadataField(
-            default_factory=list, description='What the file tells of every atom, as in `hirshfeld_charges`'
+            default_factory=list, description='What the file tells besides, as in `hirshfeld_charges` or `born_charges`'
         )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         basis_hashes: dict = OrmMetadataField(

@@ -24,13 +24,18 @@ from aiida_hamlr.electronic.files import (
 )
 
 FORMAT = 'hamlr-hamiltonian'
-VERSION = 3
+VERSION = 4
 
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
 
-#: What the file may tell of every atom besides, and its axes behind that of the atoms.
-LABELS = {'hirshfeld_charges': (), 'hirshfeld_dipoles': (3,)}
+#: What the file may tell besides, and its shape; None stands for the number of atoms.
+LABELS = {
+    'hirshfeld_charges': (None,),
+    'hirshfeld_dipoles': (None, 3),
+    'dielectric_tensor': (3, 3),
+    'born_charges': (None, 3, 3),
+}
 
 #: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
 ORBITAL_ORDER = 'e3nn'
@@ -67,11 +72,13 @@ class Hamiltonian:
         ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints`` (mesh of the density matrix),
         ``overlap_threshold`` (eigenvectors of S(k) with lower eigenvalues have no part in states),
         ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
-        ``code`` (what made the numbers) and ``verification``.
+        ``born_charge_sum_e`` (see ``born_charges``), ``code`` (what made the numbers) and ``verification``.
 
-    labels : mapping of str to (N, ...) float arrays
-        Of every atom, by name (``LABELS``): ``hirshfeld_charges`` (N,), elementary charges, ``hirshfeld_dipoles``
-        (N, 3), the same times Å; see `hirshfeld_moments`. Empty where the density of the run was not given.
+    labels : mapping of str to float arrays
+        By name (``LABELS``): ``hirshfeld_charges`` (N,), elementary charges, ``hirshfeld_dipoles`` (N, 3), the same
+        times Å, see `hirshfeld_moments`; ``dielectric_tensor`` (3, 3), with the atoms at rest, and ``born_charges``
+        (N, 3, 3), elementary charges, ``[i, a, b]``: force on atom i along b per field along a. The latter sum to zero;
+        the largest element of their sum before that is the attribute ``born_charge_sum_e``.
 
     Raises
     ------
@@ -255,8 +262,9 @@ def _read_matrix(handle, name: str, pattern: BlockPattern, n_spin: int | None) -
 def _check_label(name: str, shape: tuple[int, ...], n_atoms: int):
     if name not in LABELS:
         raise ValueError(f'unknown label {name!r}; known are {", ".join(LABELS)}')
-    if shape != (n_atoms, *LABELS[name]):
-        raise ValueError(f'{name} has shape {shape} instead of {(n_atoms, *LABELS[name])}')
+    expected = tuple(n_atoms if length is None else length for length in LABELS[name])
+    if shape != expected:
+        raise ValueError(f'{name} has shape {shape} instead of {expected}')
 
 
 def _read_label(group, name: str, n_atoms: int) -> np.ndarray:

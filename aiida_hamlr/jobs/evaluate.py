@@ -17,6 +17,9 @@ _ROWS = {
     'gap_error_meV': 'direct gaps',
 }
 
+#: Without unit, and in e.
+_LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born charges (e)'}
+
 
 def run_evaluate(
     model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float | None = None
@@ -50,6 +53,9 @@ def run_evaluate(
     for entry in errors['mae_by_distance']:
         reach = f'{entry["from_angstrom"]:.1f} to {entry["to_angstrom"]:.1f} Å'
         log(f'  pairs {reach}'.ljust(30) + f'{entry["mae_meV"]:10.3f}')
+    for key, name in _LABEL_ROWS.items():
+        if key in errors:
+            log(f'  {name:28s}{errors[key]:10.3f}')
     summary |= errors
     summary['model'] = str(model)
     if json_file is not None:

@@ -71,6 +71,12 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         charges = _by_element(h.symbols, h.labels['hirshfeld_charges'])
         largest = np.linalg.norm(h.labels['hirshfeld_dipoles'], axis=1).max()
         lines.append(f'Hirshfeld charges: {charges}; dipoles up to {largest:.4f} e Å')
+    if 'dielectric_tensor' in h.labels:
+        rows = ('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.labels['dielectric_tensor'])
+        lines.append('dielectric tensor ' + '  '.join(rows))
+    if 'born_charges' in h.labels:
+        means = np.trace(h.labels['born_charges'], axis1=1, axis2=2) / 3
+        lines.append(f'Born charges: {_by_element(h.symbols, means)} of atoms and directions')
     lines += [f'{key}: {_short(value)}' for key, value in attributes.items() if key not in ('origin', 'verification')]
     return lines + [f'{key}: {_short(value)}' for key, value in (attributes.get('verification') or {}).items()]
 

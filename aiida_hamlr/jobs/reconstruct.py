@@ -12,11 +12,13 @@ from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
+    FieldResponse,
     QeRun,
     check_same_structure,
     check_supported,
     read_charge_density,
     read_density,
+    read_field_response,
     read_filplot,
     read_potential,
     read_scf_xml,
@@ -30,8 +32,14 @@ from aiida_hamlr.jobs.summary import JobSummary, summary_path
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = ('functional', 'n_electrons', 'n_spin', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
 
-#: Those that only spin-polarised ones have.
-_SUMMARISED_WITH_SPIN = ('magnetization', 'fixed_magnetization', 'magnetic_moments', 'spin_fermi_levels_eV')
+#: Those that only some have.
+_SUMMARISED_WHERE_KNOWN = (
+    'magnetization',
+    'fixed_magnetization',
+    'magnetic_moments',
+    'spin_fermi_levels_eV',
+    'born_charge_sum_e',
+)
 
 #: Endings of the density that pw.x writes; any other is that of a filplot.
 _CHARGE_DENSITY = ('.dat', '.hdf5')
@@ -70,6 +78,10 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
             check_same_structure(run.atoms, atoms)
         except ValueError as error:
             raise ValueError(f'{config.plane_wave_bands}: a run of another structure: {error}') from error
+    response = None
+    if config.phonon is not None:
+        response = read_field_response(config.phonon)
+        response.check_structure(atoms)
     elements = set(atoms.get_chemical_symbols())
     missing = sorted(elements - set(config.pseudos))
     if missing:
@@ -92,6 +104,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         device=device,
         memory_limit=config.memory_limit,
     )
+    if response is not None:
+        _add_response(hamiltonian, response)
     file = write_described(hamiltonian, config.output)
     verification = hamiltonian.attributes['verification']
     summary |= {
@@ -101,7 +115,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
         **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
-        **{key: hamiltonian.attributes[key] for key in _SUMMARISED_WITH_SPIN if key in hamiltonian.attributes},
+        **{key: hamiltonian.attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in hamiltonian.attributes},
         **verification,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
@@ -115,6 +129,19 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         log(f'magnetization: {hamiltonian.attributes["magnetization"]:.4f} Bohr magnetons per cell')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
+
+
+def _add_response(hamiltonian: Hamiltonian, response: FieldResponse):
+    """Add what ph.x found to the labels."""
+    if response.dielectric_tensor is not None:
+        hamiltonian.labels['dielectric_tensor'] = response.dielectric_tensor
+    if response.born_charges is not None:
+        hamiltonian.labels['born_charges'] = response.born_charges
+        hamiltonian.attributes['born_charge_sum_e'] = response.charge_sum
+        log(
+            f'Born charges: their sum over the atoms, up to {response.charge_sum:.4f} e, was taken from all alike; '
+            'a denser mesh of k-points in ph.x makes it smaller'
+        )
 
 
 def _read_potential(

@@ -92,6 +92,8 @@ class ReconstructConfig(Config):
     #: charge-density.dat or .hdf5 of the run, or the folder that holds it, which need its XML file; or a filplot of
     #: pp.x, plot_num = 0: for the labels of the atoms and the vacuum level, and for the potential if that is not given
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
+    #: text output of ph.x of the same structure (epsil, zeu, q = 0), for the labels of its response to a field
+    phonon: InputPath | None = None
     pseudos: dict[Element, InputPath] = Field(min_length=1)
     basis: BasisConfig
     #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart

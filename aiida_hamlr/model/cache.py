@@ -20,7 +20,7 @@ from aiida_hamlr.model.data import Example, Reference, make_example
 from aiida_hamlr.model.graph import Graph, PairSelection
 
 #: Raised when what a graph holds changes.
-VERSION = 2
+VERSION = 3
 
 #: Settings of a model that its graphs do not depend on; any other may matter.
 WITHOUT_EFFECT = {

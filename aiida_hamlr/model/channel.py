@@ -12,6 +12,7 @@ from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.bonds import passed_along_bonds
+from aiida_hamlr.model.field_response import field_response, screened_charges
 from aiida_hamlr.model.long_range import add_coulomb, coulomb_matrices
 from aiida_hamlr.model.particle_mesh import ParticleMesh, coulomb_operator, prefers_mesh
 from aiida_hamlr.model.polarisation import dipole_matrix, joint_operator, solve_dipoles
@@ -34,9 +35,17 @@ class Sources:
     polarisability: torch.Tensor | None = None
     dipole: torch.Tensor | None = None
 
+    def of(self, atoms) -> Sources:
+        """Those of some atoms."""
+        return Sources(**{name: value[atoms] for name, value in vars(self).items() if value is not None})
+
     def to_numpy(self) -> Sources:
         """The same as arrays."""
         return Sources(**{name: value.cpu().numpy() for name, value in vars(self).items() if value is not None})
+
+    def to_torch(self) -> Sources:
+        """Arrays as tensors."""
+        return Sources(**{name: torch.as_tensor(value) for name, value in vars(self).items() if value is not None})
 
 
 class LongRangeChannel(nn.Module):
@@ -174,6 +183,15 @@ class LongRangeChannel(nn.Module):
         """The same of one structure without a graph; no matrix of all pairs of atoms is made."""
         return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge, sources.dipole)
 
+    def response_errors(
+        self, sources: Sources, cell, positions, dielectric_tensor, born_charges
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Deviations of one structure from a dielectric tensor (3, 3), where there can be one, and Born charges, e.
+
+        Charges that do not respond, (N,), are compared with the screened ones.
+        """
+        return None, sources.charge - screened_charges(dielectric_tensor, born_charges)
+
     def forward(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
 
@@ -276,6 +294,15 @@ class ResponseChannel(LongRangeChannel):
     def _solve(operator, sources: Sources, structure=None) -> torch.Tensor:
         arguments = (sources.charge, sources.polarisability, sources.dipole)
         return solve_dipoles(operator, *arguments, structure=structure)[0]
+
+    def field_response(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
+        """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of one structure; see :mod:`field_response`."""
+        arguments = (sources.charge, sources.polarisability, sources.dipole)
+        return field_response(cell, positions, self.width, *arguments)
+
+    def response_errors(self, sources, cell, positions, dielectric_tensor, born_charges):
+        found = self.field_response(sources, cell, positions)
+        return found[0] - dielectric_tensor, found[1] - born_charges
 
     def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) of charges and self-consistent dipoles, from what is stored in a graph."""

@@ -140,6 +140,11 @@ class TrainingConfig(_Strict):
     charge_weight: float = Field(0.0, ge=0.0)
     #: With response, the same of the dipoles, induced and permanent, from the Hirshfeld dipoles, me Å.
     dipole_weight: float = Field(0.0, ge=0.0)
+    #: With response, the weight of the mean absolute deviation of the elements of the dielectric tensor from that of
+    #: ph.x, in the files that have one; it tells polarisabilities from charges.
+    dielectric_weight: float = Field(0.0, ge=0.0)
+    #: The same of the Born charges from those of ph.x, e; charges without response are compared with Z*/eps.
+    born_weight: float = Field(0.0, ge=0.0)
     #: k points of a structure in a step.
     band_kpoints: int = Field(1, ge=1)
     #: How many of the highest occupied and of the lowest empty bands count.
@@ -172,8 +177,14 @@ class TrainingConfig(_Strict):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels of the files that the loss needs."""
+        """Labels that the loss needs of all files."""
         weights = {'hirshfeld_charges': self.charge_weight, 'hirshfeld_dipoles': self.dipole_weight}
+        return tuple(name for name, weight in weights.items() if weight > 0.0)
+
+    @property
+    def response_labels(self) -> tuple[str, ...]:
+        """Labels that the loss needs of some file, and takes where they are."""
+        weights = {'dielectric_tensor': self.dielectric_weight, 'born_charges': self.born_weight}
         return tuple(name for name, weight in weights.items() if weight > 0.0)
 
     @model_validator(mode='after')

@@ -23,6 +23,7 @@ from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.frames import BlockFrames
 from aiida_hamlr.model.graph import Graph, PairSelection
 from aiida_hamlr.model.initial_charges import fit_charges, fit_response
+from aiida_hamlr.model.labels import FirstSources, add_labels
 
 #: H that is nowhere further from H0 is H0, eV.
 SAME = 1e-6
@@ -298,12 +299,7 @@ def make_example(
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
         add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
-        n_atoms = len(reference.atoms)
-        for key, name, shape in (
-            (keys.LABEL_CHARGE, 'hirshfeld_charges', (n_atoms,)),
-            (keys.LABEL_DIPOLE, 'hirshfeld_dipoles', (n_atoms, 3)),
-        ):
-            graph[key] = torch.as_tensor(reference.labels.get(name, np.zeros(shape)), dtype=torch.float64)
+        add_labels(graph, reference.labels, reference.atoms.positions)
     bands = None
     if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
         bands = BandReference(
@@ -327,9 +323,10 @@ def representative(examples: Sequence[Example]) -> list[Example]:
     return [examples[int(index)] for index in np.linspace(0, len(examples) - 1, n_chosen).round()]
 
 
-def prepare(model, examples: Sequence[Example]):
+def prepare(model, examples: Sequence[Example], known: FirstSources | None = None):
     """Set a model's tables, and its charges to begin with, from the training set; complete the graphs with the tables.
 
+    Charges and polarisabilities that are known are not taken from the levels of the atoms.
     The tables are those of H - H0 less the part of the initial charges, which is what the network has to give at first.
     """
     for example in examples:
@@ -343,10 +340,16 @@ def prepare(model, examples: Sequence[Example]):
             model.slots.onsite.multiplicity,
         )
         if model.config.response:
-            charges, polarisabilities = fit_response(*arguments)
+            if known is None or known.polarisability is None:
+                charges, polarisabilities = fit_response(*arguments)
+            else:
+                polarisabilities = known.polarisability * model.long_range.identified.numpy()
+                charges = fit_charges(*arguments, polarisabilities)
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)
+        for element, charge in known.charges.items() if known is not None else ():
+            charges[model.slots.species.index(element)] = charge
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)

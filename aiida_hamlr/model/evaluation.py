@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kspace import eigenvalues
 from aiida_hamlr.model.data import fitted_shift, refuse_spin
+from aiida_hamlr.model.field_response import screened_charges
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
@@ -107,6 +109,32 @@ def evaluate_one(
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
     if bands:
         result |= band_errors(predicted, reference)
+    return result | response_errors(predictor, reference)
+
+
+def response_errors(predictor: Predictor, reference: Hamiltonian) -> dict:
+    """Deviations of the long range from what the labels of a reference say of its response to a field.
+
+    Returns
+    -------
+    dict
+        ``dielectric_mae`` and ``born_mae_e``, means over the elements of the tensors, and the model's
+        ``dielectric_tensor`` and ``born_charges_e``; of charges without response only ``born_mae_e``, from the screened
+        charges of the labels. Empty where there are no labels to compare with.
+    """
+    model, labels = predictor.model, reference.labels
+    result = {}
+    if model.config.response and labels.keys() & {'dielectric_tensor', 'born_charges'}:
+        tensor, charges = predictor.field_response(reference)
+        result |= {'dielectric_tensor': tensor.tolist(), 'born_charges_e': charges.tolist()}
+        if 'dielectric_tensor' in labels:
+            result['dielectric_mae'] = float(np.abs(tensor - labels['dielectric_tensor']).mean())
+        if 'born_charges' in labels:
+            result['born_mae_e'] = float(np.abs(charges - labels['born_charges']).mean())
+    elif model.config.has_long_range and labels.keys() >= {'dielectric_tensor', 'born_charges'}:
+        charges = predictor.correction(reference.atoms, reference.pattern, reference.overlap)[1].charge
+        screened = screened_charges(*(torch.as_tensor(labels[name]) for name in ('dielectric_tensor', 'born_charges')))
+        result['born_mae_e'] = float(np.abs(charges - screened.numpy()).mean())
     return result
 
 
@@ -132,8 +160,8 @@ def evaluate(
     Returns
     -------
     dict
-        Means over the structures under the keys of :func:`element_errors` and :func:`band_errors`, ``n_structures``,
-        and the same for each structure in ``structures``.
+        Means over the structures under the keys of :func:`element_errors`, :func:`band_errors` and, over those with
+        labels, :func:`response_errors`; ``n_structures``, and the same for each structure in ``structures``.
 
     Raises
     ------
@@ -146,6 +174,7 @@ def evaluate(
         predictor = load_model(predictor)
     structures = [evaluate_one(predictor, path, bands, overlap_threshold) for path in paths]
     keys = [key for key in structures[0] if key.endswith('_meV')]
+    keys += [key for key in ('dielectric_mae', 'born_mae_e') if any(key in one for one in structures)]
     result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}
     result['mae_by_distance'] = _mean_by_distance(structures)
     result['n_structures'] = len(structures)

@@ -6,13 +6,15 @@ data with charges to match. They are told apart where one and the same material 
 - for a slab in two vacua: its boundary condition changes, the slab does not;
 - in a heterostructure: materials with different dielectric constants share one displacement field.
 
+A dielectric constant among what is learned tells as much.
+
 The criterion looks at structures only. Whether a slab or an interface is polar enough to be learned from is left to the
 training; if it is not, the polarisabilities stay near their first values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,16 +111,21 @@ def is_heterostructure(atoms: Atoms) -> bool:
     return False
 
 
-def identify_response(structures: Sequence[tuple[str, Atoms]]) -> Identified:
+def identify_response(structures: Sequence[tuple[str, Atoms]], labelled: Collection[str] = ()) -> Identified:
     """Elements whose polarisability training structures can tell.
 
     Parameters
     ----------
     structures : sequence of (str, Atoms)
         Name and structure.
+    labelled : collection of str
+        Names of those whose dielectric constant is learned, too.
     """
     elements, reasons, slabs = set(), [], []
     for name, atoms in structures:
+        if name in labelled and not set(atoms.get_chemical_symbols()) <= elements:
+            reasons.append(f'dielectric constant of {name}')
+            elements |= set(atoms.get_chemical_symbols())
         if is_heterostructure(atoms):
             if not any('heterostructure' in reason for reason in reasons):
                 reasons.append(f'heterostructure {name}')
@@ -138,5 +145,7 @@ def identify_response(structures: Sequence[tuple[str, Atoms]]) -> Identified:
             elements |= known
     elements.discard(HYDROGEN)
     if not elements:
-        return Identified((), 'no slab in two vacua and no heterostructure among the training data')
+        return Identified(
+            (), 'no slab in two vacua, no heterostructure and no dielectric constant among the training data'
+        )
     return Identified(tuple(sorted(elements)), '; '.join(reasons))

@@ -115,6 +115,29 @@ class Predictor:
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 
+    def field_response(self, hamiltonian: Hamiltonian) -> tuple[np.ndarray, np.ndarray]:
+        """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of a model with response.
+
+        Parameters
+        ----------
+        hamiltonian : Hamiltonian
+            Gives the structure and its overlap, as of :meth:`predict`.
+
+        Raises
+        ------
+        ValueError
+            If the model has no response.
+        """
+        if not self.model.config.response:
+            raise ValueError(
+                f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
+            )
+        atoms = hamiltonian.atoms
+        _, sources = self.correction(atoms, hamiltonian.pattern, hamiltonian.overlap)
+        geometry = (torch.as_tensor(np.asarray(atoms.cell)), torch.as_tensor(atoms.positions))
+        tensor, charges = self.model.long_range.field_response(sources.to_torch(), *geometry)
+        return tensor.numpy(), charges.numpy()
+
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
         """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
         model = self.model

@@ -27,13 +27,13 @@ N_LOCAL = 8
 
 #: Ridges on the charges and on the coefficients of what is local, which leaves to the charges what both could explain;
 #: relative to the largest diagonal of the normal equations.
-RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-3
+RIDGE_CHARGES, RIDGE_LOCAL = 1e-6, 1e-2
 
 #: Descriptors of the same surroundings differ by no more than this along random directions, and number of these.
 SAME_SURROUNDINGS, N_DIRECTIONS = 1e-4, 4
 
 #: What descriptors leave of the level of an atom, over what differs between atoms with the same surroundings.
-SHARED_ERROR = 10.0
+SHARED_ERROR = 3.0
 
 #: Magnitude that is expected of charges, e: where the data hardly tell them, as in cells of few atoms, they must not be
 #: much larger.
@@ -80,7 +80,14 @@ def unit_potentials(channel, graph, n_species: int, polarisabilities: np.ndarray
     return np.stack(columns, axis=1)
 
 
-def fit_charges(channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray) -> np.ndarray:
+def fit_charges(
+    channel,
+    graphs: Sequence,
+    n_species: int,
+    cutoff: float,
+    multiplicity: np.ndarray,
+    polarisabilities: np.ndarray | None = None,
+) -> np.ndarray:
     """Charges of the elements that explain the levels of the atoms best beside all that is local.
 
     Parameters
@@ -94,13 +101,15 @@ def fit_charges(channel, graphs: Sequence, n_species: int, cutoff: float, multip
         Reach of what is local, Å.
     multiplicity : (n_onsite,) array
         How often a component occurs in an on-site block.
+    polarisabilities : (n_species,) array, optional
+        Of the elements, Å^3, where the charges polarise them.
 
     Returns
     -------
     (n_species,) array
         Of zero sum, e; zero where the data do not tell them.
     """
-    potentials = [unit_potentials(channel, graph, n_species) for graph in graphs]
+    potentials = [unit_potentials(channel, graph, n_species, polarisabilities) for graph in graphs]
     return _fit(graphs, n_species, cutoff, multiplicity, potentials)[0]
 
 

@@ -8,7 +8,7 @@ EDGE_INDEX = 'edge_index'
 EDGE_LENGTH = 'edge_length'
 #: (E, n_wigner) Wigner matrices of all l of the edges' bond frames, one after the other.
 EDGE_WIGNER = 'edge_wigner'
-#: (N, 3) positions of the atoms, Å, float64; with attention only, like the next four.
+#: (N, 3) positions of the atoms, Å, float64; with attention, like the next four, or where there are labels.
 POSITION = 'position'
 #: (K, 3) wave vectors, one of k and -k, 1/Å, float64.
 WAVE_VECTOR = 'wave_vector'
@@ -59,6 +59,8 @@ OUTER_POTENTIAL, OUTER_FIELD, OUTER_DIPOLE = 'outer_potential', 'outer_field', '
 MESH_INDEX, MESH_POSITION, MESH_ATOMS, MESH_CELL = 'mesh_index', 'mesh_position', 'mesh_atoms', 'mesh_cell'
 #: (N,) and (N, 3) Hirshfeld charges, e, and dipoles, e Å, float64; zeros where the file has none.
 LABEL_CHARGE, LABEL_DIPOLE = 'label_charge', 'label_dipole'
+#: (1, 3, 3) dielectric tensor and (N, 3, 3) Born charges, e, float64, and (1, 2) whether the file has them.
+LABEL_DIELECTRIC, LABEL_BORN, LABELLED = 'label_dielectric', 'label_born', 'labelled'
 #: (1,) numbers of stored elements: on-site, of the predicted pairs (both directions), and all.
 N_ONSITE, N_PAIRS, N_ALL = 'n_onsite', 'n_pairs', 'n_all'
 #: (1,) sum of |H - H0| over the elements that are neither, eV.

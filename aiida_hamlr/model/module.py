@@ -10,10 +10,10 @@ import lightning
 import torch
 
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.model import keys
 from aiida_hamlr.model.batches import Batch, BatchSampler
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.labels import label_loss
 from aiida_hamlr.model.losses import ComponentErrors, irrep_weights
 from aiida_hamlr.model.processes import Processes, largest, summed
 
@@ -145,8 +145,9 @@ class TrainingModule(lightning.LightningModule):
         loss = errors.loss(self.settings.onsite_weight)
         if self.settings.needs_bands:
             loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
-        if self.settings.labels:
-            loss = loss + self._label_loss(batch, components)
+        if self.settings.labels or self.settings.response_labels:
+            arguments = (components.sources, batch.graph, batch.structure, self.settings)
+            loss = loss + label_loss(self.model.long_range, *arguments)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NumericalError(
@@ -155,15 +156,6 @@ class TrainingModule(lightning.LightningModule):
         total = (errors.pairs + errors.onsite + errors.neglected).detach()
         self.history += (total / errors.n_all).tolist()
         self._epoch_part = (batch_idx + 1) / self._n_batches
-        return loss
-
-    def _label_loss(self, batch: Batch, components) -> torch.Tensor:
-        """Deviations of charges and dipoles from the labels of the files, in thousandths of e and e Å."""
-        graph, sources, settings = batch.graph, components.sources, self.settings
-        loss = 1e3 * settings.charge_weight * (sources.charge - graph[keys.LABEL_CHARGE]).abs().mean()
-        if settings.dipole_weight:
-            dipoles = self.model.long_range.dipoles(sources, graph, batch.structure)
-            loss = loss + 1e3 * settings.dipole_weight * (dipoles - graph[keys.LABEL_DIPOLE]).abs().mean()
         return loss
 
     def _band_loss(self, batch: Batch, components, shift):

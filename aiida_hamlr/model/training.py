@@ -36,6 +36,7 @@ from aiida_hamlr.model.files import describe
 from aiida_hamlr.model.graph import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.identifiability import identify_response
+from aiida_hamlr.model.labels import FirstSources, check_labels, with_dielectric_tensor
 from aiida_hamlr.model.loop import LAST, TrainingLoop
 from aiida_hamlr.model.model_writer import ModelWriter
 from aiida_hamlr.model.module import TrainingModule
@@ -97,13 +98,13 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
         for name, paths in files.items()
     }
     common = identify([survey for group in surveys.values() for survey in group])
-    _check_labels(settings, surveys['train'])
+    check_labels(settings, model_config, surveys['train'])
     if processes.is_first:
         for text in common.warnings:
             print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model = _new_model(model_config, settings, common, surveys['train'])
-    response = _identify_response(model, surveys['train'])
+    response = _identify_response(model, settings, surveys['train'])
     tables = TwoCentreTables(common.basis)
     examples = {}
     for name in ('train', 'validation'):
@@ -113,7 +114,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
             bands = settings if name == 'train' else None
             examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
     kept.clear()
-    prepare(model, representative(examples['train']))
+    prepare(model, representative(examples['train']), FirstSources.of(model, settings, surveys['train']))
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
             model.normalise_pairs(example.graph)
@@ -163,16 +164,10 @@ def _check_channel(settings: TrainingConfig, config: ModelConfig):
         raise ValueError(f'training.charge_weight: variant {config.variant} has no charges; set model.variant: lr')
     if settings.dipole_weight and not config.response:
         raise ValueError('training.dipole_weight needs model.response: true; fixed charges have no dipoles')
-
-
-def _check_labels(settings: TrainingConfig, surveys: Sequence[Survey]):
-    for name in settings.labels:
-        for survey in surveys:
-            if name not in survey.labels:
-                raise ValueError(
-                    f'{survey.path}: has no {name}, which the loss needs; give the density of the run to '
-                    '`hamlr reconstruct`, or set charge_weight and dipole_weight to 0'
-                )
+    if settings.born_weight and not config.has_long_range:
+        raise ValueError(f'training.born_weight: variant {config.variant} has no charges; set model.variant: lr')
+    if settings.dielectric_weight and not config.response:
+        raise ValueError('training.dielectric_weight needs model.response: true; fixed charges do not respond')
 
 
 def _new_model(config, settings, common: DataIdentity, surveys: Sequence[Survey]) -> HamiltonianModel:
@@ -190,7 +185,7 @@ def _new_model(config, settings, common: DataIdentity, surveys: Sequence[Survey]
     return model.double() if settings.precision == 'float64' else model
 
 
-def _identify_response(model, references: Sequence[Survey]) -> dict:
+def _identify_response(model, settings: TrainingConfig, references: Sequence[Survey]) -> dict:
     """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
     if not model.config.response:
         return {}
@@ -201,7 +196,15 @@ def _identify_response(model, references: Sequence[Survey]) -> dict:
             f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
             stacklevel=3,
         )
-    found = identify_response([(Path(reference.path).name, reference.atoms) for reference in references])
+    found = identify_response(
+        [(Path(reference.path).name, reference.atoms) for reference in references],
+        {Path(reference.path).name for reference in with_dielectric_tensor(settings, references)},
+    )
+    if settings.born_weight and not found.elements:
+        raise ValueError(
+            'training.born_weight: no training file tells polarisabilities from charges, and unscreened charges would '
+            'have to be the Born charges; set dielectric_weight, too, or model.response: false'
+        )
     if not found.elements:
         warnings.warn(
             f'response: unidentified: {found.reason}; polarisabilities stay 0, the charges do not respond',

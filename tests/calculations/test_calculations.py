@@ -104,6 +104,26 @@ def test_reconstruct_from_density(prepare, make_inputs):
     assert config['density'] in folder.get_content_list()
 
 
+@pytest.mark.parametrize('kind', ['file', 'retrieved'])
+def test_reconstruct_with_phonon(prepare, make_inputs, tmp_path, kind):
+    """The output of ph.x is copied from a file, or from what a `PhCalculation` retrieved."""
+    (tmp_path / 'aiida.out').write_text('Program PHONON')
+    node = orm.SinglefileData(tmp_path / 'aiida.out', filename='zstar.out')
+    if kind == 'retrieved':
+        node = orm.FolderData(tree=tmp_path)
+    inputs = {**make_inputs('hamlr.reconstruct'), 'phonon': node.store()}
+    assert problem('hamlr.reconstruct', inputs) is None
+    calc_info, folder = prepare('hamlr.reconstruct', inputs)
+    source = 'zstar.out' if kind == 'file' else 'aiida.out'
+    assert (node.uuid, source, read(folder, 'reconstruct.yaml')['phonon']) in calc_info.local_copy_list
+
+
+def test_reconstruct_with_another_folder(make_inputs):
+    """A folder without the output of ph.x is refused."""
+    inputs = {**make_inputs('hamlr.reconstruct'), 'phonon': orm.FolderData().store()}
+    assert 'has no file aiida.out; give the output `retrieved`' in problem('hamlr.reconstruct', inputs)
+
+
 def test_train(prepare, make_inputs, make_remote, file_regression):
     """Hamiltonians come from their nodes and are not stored a second time; the wall-time has a margin."""
     parameters = orm.Dict({'model': {'variant': 'sr'}, 'training': {'max_epochs': 3}})

@@ -146,7 +146,7 @@ def test_newer_version_is_refused_with_both_numbers(tmp_path, hamiltonian):
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         handle.attrs['version'] = 99
-    with pytest.raises(ValueError, match='version 99 is newer than version 3'):
+    with pytest.raises(ValueError, match='version 99 is newer than version 4'):
         Hamiltonian.read(path)
 
 
@@ -231,6 +231,8 @@ def labelled(hamiltonian):
     hamiltonian.labels = {
         'hirshfeld_charges': np.linspace(-0.2, 0.2, n_atoms),
         'hirshfeld_dipoles': np.arange(3.0 * n_atoms).reshape(n_atoms, 3),
+        'dielectric_tensor': np.diag([7.0, 8.0, 9.0]),
+        'born_charges': np.arange(9.0 * n_atoms).reshape(n_atoms, 3, 3),
     }
     return hamiltonian
 
@@ -239,7 +241,7 @@ def test_labels_of_the_atoms(tmp_path, labelled):
     path = tmp_path / 'labelled.h5'
     labelled.write(path)
     read = Hamiltonian.read(path, matrices=())
-    assert set(read.labels) == {'hirshfeld_charges', 'hirshfeld_dipoles'}
+    assert set(read.labels) == {'hirshfeld_charges', 'hirshfeld_dipoles', 'dielectric_tensor', 'born_charges'}
     for name, values in labelled.labels.items():
         assert np.array_equal(read.labels[name], values)
 
@@ -288,5 +290,7 @@ def test_labels_that_are_not_of_the_atoms(hamiltonian):
     parts = (hamiltonian.atoms, hamiltonian.basis, hamiltonian.pattern, hamiltonian.matrices)
     with pytest.raises(ValueError, match="unknown label 'bader'"):
         Hamiltonian(*parts, labels={'bader': np.zeros(2)})
+    with pytest.raises(ValueError, match=r'dielectric_tensor has shape \(3,\) instead of \(3, 3\)'):
+        Hamiltonian(*parts, labels={'dielectric_tensor': np.ones(3)})
     with pytest.raises(ValueError, match='hirshfeld_charges has shape'):
         Hamiltonian(*parts, labels={'hirshfeld_charges': np.zeros(len(hamiltonian.atoms) + 1)})

@@ -1,6 +1,7 @@
 """`hamlr reconstruct` on a run of pw.x, and everything that it must refuse."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -134,6 +135,51 @@ def test_potential_and_density(workspace, hamlr):
     edit(config, 'rho.filplot', 'charge-density.dat')
     assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
     assert np.abs(hirshfeld(workspace)[0] - charges).max() < 1e-6
+
+
+@pytest.fixture(scope='module')
+def phonon(finished_run):
+    """Output of ph.x on the run."""
+    inputs = "&inputph prefix='aiida' outdir='./out' epsil=.true. zeu=.true. trans=.false. tr2_ph=1e-12 /"
+    (finished_run / 'ph.in').write_text(f'Z* and eps\n{inputs}\n0 0 0\n')
+    done = subprocess.run(['ph.x', '-in', 'ph.in'], cwd=finished_run, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_response_of_ph(workspace, hamlr, phonon):
+    """Dielectric tensor and Born charges become labels, and are those that ph.x prints."""
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot', 'potential: aiida.filplot\nphonon: ph.out')
+    (workspace / 'ph.out').write_text(phonon)
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 0, result.stderr
+    read = Hamiltonian.read(workspace / 'out/hamiltonian.h5', matrices=())
+    assert set(read.labels) == {'dielectric_tensor', 'born_charges'}
+    eps = float(re.search(r'Dielectric constant.*\s+\(\s+(\S+)', phonon)[1])
+    aluminium, arsenic = (float(x) for x in re.findall(r'Ex +\( +(\S+)', phonon)[-2:])
+    assert eps > 5 and aluminium - arsenic > 1
+    assert np.allclose(read.labels['dielectric_tensor'], eps * np.eye(3), atol=1e-6)
+    # So few k-points violate the acoustic sum rule by far; what both have alike is taken from both.
+    expected = (aluminium - arsenic) / 2 * np.array([np.eye(3), -np.eye(3)])
+    assert np.allclose(read.labels['born_charges'], expected, atol=1e-5)
+    violation = abs(aluminium + arsenic)
+    assert read.attributes['born_charge_sum_e'] == pytest.approx(violation, abs=1e-4)
+    summary = json.loads((workspace / 'out/summary.json').read_text())
+    assert summary['labels'] == ['born_charges', 'dielectric_tensor']
+    assert summary['born_charge_sum_e'] == pytest.approx(violation, abs=1e-4)
+    assert f'their sum over the atoms, up to {violation:.4f} e,' in result.stdout
+    printed = hamlr('info', 'out/hamiltonian.h5').stdout
+    assert f'dielectric tensor ({eps:.4f} ' in printed
+    assert f'Born charges: Al +{expected[0, 0, 0]:.4f} e, As -{expected[0, 0, 0]:.4f} e on average' in printed
+
+
+def test_phonon_output_that_does_not_fit(workspace, hamlr, phonon):
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot', 'potential: aiida.filplot\nphonon: ph.out')
+    (workspace / 'ph.out').write_text(phonon[: phonon.index('End of electric fields')])
+    refused(hamlr, workspace, 'ph.out', 'neither dielectric tensor nor Born charges')
+    (workspace / 'ph.out').write_text(re.sub(r'(2 +As .* = \( +)0', r'\g<1>1', phonon))
+    refused(hamlr, workspace, 'ph.out', 'another structure', 'atom 1')
+    (workspace / 'ph.out').unlink()
+    refused(hamlr, workspace, 'ph.out', 'no such file')
 
 
 def test_density_from_pp_needs_no_run(workspace, hamlr, finished_run):

@@ -30,6 +30,13 @@ def test_one_slab_in_two_vacua():
     assert found.reason == 'Al12As12 with 10.0 and 18.0 Å of vacuum (a.h5, b)'
 
 
+def test_dielectric_constant_of_one_structure():
+    """It tells of the elements of that structure only."""
+    structures = [('a', bulk('AlAs', 'zincblende', a=5.6)), ('b.h5', bulk('GaN', 'zincblende', a=4.5))]
+    found = identify_response(structures, {'b.h5'})
+    assert found.elements == ('Ga', 'N') and found.reason == 'dielectric constant of b.h5'
+
+
 def test_rattled_and_turned_slabs_are_the_same():
     one, other = slab(10.0), slab(18.0)
     one.rattle(0.1, seed=0)
@@ -54,7 +61,7 @@ def test_rattled_and_turned_slabs_are_the_same():
 def test_what_does_not_tell(structures):
     found = identify_response([(str(n), atoms) for n, atoms in enumerate(structures)])
     assert found.verdict == 'unidentified' and found.elements == ()
-    assert found.reason == 'no slab in two vacua and no heterostructure among the training data'
+    assert found.reason == 'no slab in two vacua, no heterostructure and no dielectric constant among the training data'
 
 
 def test_superlattices_are_heterostructures():

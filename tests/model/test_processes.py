@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model import loop
 from aiida_hamlr.model.inference import load_model
@@ -59,10 +61,22 @@ def test_alone_there_is_nothing_to_reduce():
 
 @pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_batch(training_files, tmp_path, monkeypatch):
+    """Also with a response whose labels one of the files has."""
+    labelled = Hamiltonian.read(training_files[1])
+    labelled.labels = {'dielectric_tensor': 7.5 * np.eye(3), 'born_charges': np.array([2 * np.eye(3), -2 * np.eye(3)])}
+    labelled.write(training_files[1])
     settings = {
         'data': {'train': training_files[:4], 'validation': training_files[4:]},
-        'model': {'variant': 'lr+ea', **SMALL},
-        'training': {'max_epochs': 3, 'device': 'cpu', 'precision': 'float64', 'validate_every': 1, 'warmup_steps': 2},
+        'model': {'variant': 'lr+ea', 'response': True, **SMALL},
+        'training': {
+            'max_epochs': 3,
+            'device': 'cpu',
+            'precision': 'float64',
+            'validate_every': 1,
+            'warmup_steps': 2,
+            'dielectric_weight': 1.0,
+            'born_weight': 1.0,
+        },
     }
     monkeypatch.setattr(TrainingModule, 'on_before_optimizer_step', keep_first_gradients)
     train(settings | {'training': settings['training'] | {'batch_size': 2}}, tmp_path / 'one')

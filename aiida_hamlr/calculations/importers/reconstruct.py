@@ -60,6 +60,9 @@ class ReconstructCalculationImporter(CalcJobImporter):
             if config.get('potential') is not None:
                 path = folder.resolve(config['potential']).parent
                 inputs['potential_folder'] = orm.RemoteData(computer=folder.computer, remote_path=str(path))
+            if config.get('phonon') is not None:
+                name = ReconstructCalculation._PHONON_FILENAME
+                inputs['phonon'] = orm.SinglefileData(folder.fetch(config['phonon'], name), filename=name)
         return inputs | kwargs
 
 

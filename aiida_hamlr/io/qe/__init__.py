@@ -1,4 +1,4 @@
-"""Reading what Quantum ESPRESSO writes: data-file-schema.xml, pp.x's filplot and charge-density.dat or .hdf5."""
+"""Reading what Quantum ESPRESSO writes: data-file-schema.xml, filplot, charge-density.dat or .hdf5, output of ph.x."""
 
 from aiida_hamlr.io.qe.grid_files import (
     GridFile,
@@ -7,10 +7,12 @@ from aiida_hamlr.io.qe.grid_files import (
     read_filplot,
     read_potential,
 )
+from aiida_hamlr.io.qe.phonon import FieldResponse, read_field_response
 from aiida_hamlr.io.qe.run import QeRun, check_supported, read_scf_xml
 from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
 
 __all__ = [
+    'FieldResponse',
     'GridFile',
     'QeRun',
     'check_same_structure',
@@ -18,6 +20,7 @@ __all__ = [
     'element_of_label',
     'read_charge_density',
     'read_density',
+    'read_field_response',
     'read_filplot',
     'read_potential',
     'read_scf_xml',

@@ -63,6 +63,11 @@ def test_import(outside, localhost, make_remote, tmp_path):
     assert hamiltonian.creator.uuid == node.uuid
     assert result['output_parameters']['sha256'] == hamiltonian.base.attributes.get('sha256')
 
+    assert 'phonon' not in inputs
+    (outside / 'response.out').write_text('Program PHONON')
+    change(outside, phonon='response.out')
+    assert ReconstructCalculation.get_importer().parse_remote_data(folder)['phonon'].get_content() == 'Program PHONON'
+
     # A folder without results is no success.
     (outside / 'hamiltonian.h5').unlink()
     _, node = run_get_node(ReconstructCalculation, remote_folder=folder, **inputs, metadata={'computer': localhost})
