@@ -184,6 +184,7 @@ def errors(predictor: Predictor, hamiltonian: Hamiltonian) -> dict:
     return {
         'mae_meV': float(np.abs(error).mean()),
         'level_mae_meV': float(np.abs(levels).mean()),
+        'level_rms_meV': float(np.sqrt(np.square(levels).mean())),
         'level_largest_meV': float(np.abs(levels).max()),
     }
 
@@ -283,7 +284,7 @@ def main():
     parser.add_argument('folder', type=Path)
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
     parser.add_argument('--plot', type=Path, help='draw the levels along a slab there (PNG)')
-    parser.add_argument('--seconds', type=float, default=240.0, help='training time of each network')
+    parser.add_argument('--seconds', type=float, default=180.0, help='training time of each network')
     arguments = parser.parse_args()
     try:
         result = measure(arguments.folder, arguments.seconds, arguments.plot)
