@@ -70,6 +70,7 @@ class Hamiltonian:
         ``n_electrons``, ``n_spin``, ``magnetization``, ``magnetic_moments`` (of the atoms), ``fixed_magnetization``
         (at which the run held it, None if it was free; Bohr magnetons), ``spin_fermi_levels_eV`` (if it was fixed),
         ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints`` (mesh of the density matrix),
+        ``overlap_threshold`` (eigenvectors of S(k) with lower eigenvalues have no part in states),
         ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
         ``born_charge_sum_e`` (see ``born_charges``), ``code`` (what made the numbers) and ``verification``.
 

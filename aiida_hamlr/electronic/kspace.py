@@ -78,8 +78,10 @@ def bloch_matrices(pattern: BlockPattern, entries: np.ndarray, kpoints: np.ndarr
     return BlochSum(pattern).matrices(entries, kpoints)
 
 
-def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors):
+def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors, threshold=0.0):
     """Lowest eigenpairs of one generalised eigenproblem; eigenvectors are None unless asked for."""
+    if threshold > 0.0:
+        return _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold)
     n_orbitals = len(hamiltonian)
     # Computing a subset pays only for eigenvectors.
     subset = vectors and 2 * n_bands < n_orbitals
@@ -110,6 +112,15 @@ def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors):
     return energies[:n_bands], None if states is None else states[:, :n_bands]
 
 
+def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
+    """The same in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
+    weights, basis = linalg.eigh(overlap)
+    kept = weights > threshold
+    basis = basis[:, kept] / np.sqrt(weights[kept])
+    energies, states = linalg.eigh(basis.conj().T @ hamiltonian @ basis)
+    return energies[:n_bands], basis @ states[:, :n_bands] if vectors else None
+
+
 def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     for name in (matrix, 'overlap'):
@@ -120,6 +131,7 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
     overlap = sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
     entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
     spins = [sums.operator(spin) for spin in np.atleast_2d(entries)]
+    threshold = hamiltonian.attributes.get('overlap_threshold', 0.0)
     energies = np.empty((len(spins), len(kpoints), n_bands))
     states = np.empty((len(spins), len(kpoints), sums.n_orbitals, n_bands), dtype=complex) if vectors else None
     for start in range(0, len(kpoints), sums.batch_size):
@@ -128,10 +140,13 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
         for spin, operator in enumerate(spins):
             H = sums.dense(operator, kpoints[batch])
             for local, kpoint in enumerate(kpoints[batch]):
-                e, c = _diagonalise(H[local], S[local], kpoint, n_bands, vectors)
-                energies[spin, start + local] = e
+                e, c = _diagonalise(H[local], S[local], kpoint, n_bands, vectors, threshold)
+                # Where less is independent, all k-points get no more bands than that.
+                n_bands = len(e)
+                energies[spin, start + local, :n_bands] = e
                 if vectors:
-                    states[spin, start + local] = c
+                    states[spin, start + local, :, :n_bands] = c
+    energies, states = energies[..., :n_bands], states[..., :n_bands] if vectors else None
     if entries.ndim == 1:
         return energies[0], states[0] if vectors else None
     return energies, states
@@ -145,13 +160,14 @@ def eigenvalues(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Holds ``matrix`` and ``overlap``.
+        Holds ``matrix`` and ``overlap``. With the attribute ``overlap_threshold`` the states are those in the space of
+        the eigenvectors of S(k) above it.
     kpoints : (nk, 3) array
         Fractional, in the reciprocal cell of ``hamiltonian.atoms``.
     matrix : str
         'hamiltonian' or 'h0'.
     n_bands : int, optional
-        How many of the lowest bands to return; default: all.
+        How many of the lowest bands to return, if there are so many at every k; default: all.
 
     Returns
     -------

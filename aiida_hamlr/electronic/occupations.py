@@ -16,6 +16,10 @@ from aiida_hamlr.electronic.kspace import BlochSum, eigenvectors
 #: Default width of the Fermi-Dirac function of a metal, eV.
 SMEARING = 0.1
 
+#: Sum of squares of the coefficients of an occupied state that bonds cannot explain: the overlap of a bonding state is
+#: above one, and that of a state with this sum below 0.01.
+GHOST = 100.0
+
 #: Widths above the Fermi level up to which states are counted as possibly occupied (expit(-40) ~ 4e-18).
 _WIDTHS = 40.0
 
@@ -142,6 +146,9 @@ class MeshSolution:
     filling : Filling
     density_matrix : (M,) or (2, M) array
         ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+    n_ghosts : int
+        Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
+        errors of the matrix elements, not levels of the crystal.
     """
 
     kpoints: np.ndarray
@@ -149,6 +156,7 @@ class MeshSolution:
     eigenvalues: np.ndarray
     filling: Filling
     density_matrix: np.ndarray
+    n_ghosts: int = 0
 
 
 def electron_number(hamiltonian: Hamiltonian) -> float:
@@ -216,7 +224,9 @@ def solve_mesh(
             dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
             density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
     density = pattern.symmetrize(density)
-    return MeshSolution(kpoints, weights, energies, filling, density if energies.ndim == 3 else density[0])
+    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
+    n_ghosts = int(ghosts.sum(axis=2).max())
+    return MeshSolution(kpoints, weights, energies, filling, density if energies.ndim == 3 else density[0], n_ghosts)
 
 
 def density_matrix(

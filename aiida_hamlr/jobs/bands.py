@@ -7,7 +7,7 @@ from pathlib import Path
 from aiida_hamlr.electronic.bands import Bands
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kpoints import MESH_SPACING, PATH_SPACING, band_path, mesh_from_spacing, read_band_path
-from aiida_hamlr.electronic.occupations import solve_mesh
+from aiida_hamlr.electronic.occupations import MeshSolution, solve_mesh
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
@@ -29,6 +29,7 @@ def run_bands(
     matrix: str = 'hamiltonian',
     n_bands: int | None = None,
     spacing: float = PATH_SPACING,
+    overlap_threshold: float | None = None,
 ) -> Bands:
     """Write ``bands.h5``, ``summary.json`` beside it and, if asked for, a figure.
 
@@ -45,6 +46,8 @@ def run_bands(
     n_bands : int, optional
     spacing : float
         Distance of neighbouring path points, 1/Å.
+    overlap_threshold : float, optional
+        Instead of that in the file, see `eigenvalues`.
 
     Raises
     ------
@@ -59,6 +62,8 @@ def run_bands(
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
+    if overlap_threshold is not None:
+        hamiltonian.attributes['overlap_threshold'] = overlap_threshold
     atoms = hamiltonian.atoms
     line = None
     if path == 'auto':
@@ -66,6 +71,7 @@ def run_bands(
     elif path is not None:
         line = read_band_path(path, atoms.cell, spacing)
     solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix)
+    warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:
         result = Bands.on_mesh(hamiltonian, solution, matrix, n_bands)
     else:
@@ -81,12 +87,22 @@ def run_bands(
         'n_spin': len(result.eigenvalues),
         'n_kpoints': len(result.kpoints),
         'n_bands': result.eigenvalues.shape[2],
+        'n_ghost_states': solution.n_ghosts,
         'output': str(output),
     }
     summary.write(summary_path(output))
     log(edges_in_words(result.attributes))
     log(f'bands written to {output}')
     return result
+
+
+def warn_of_ghosts(solution: MeshSolution, name: str):
+    """Say so if occupied states are no levels of the crystal."""
+    if solution.n_ghosts:
+        log(
+            f'warning: {name}: {solution.n_ghosts} occupied states are combinations of nearly dependent orbitals, for '
+            'which small errors of the matrices are large errors of levels; set overlap_threshold, say 0.003'
+        )
 
 
 def edges_in_words(attributes: dict) -> str:

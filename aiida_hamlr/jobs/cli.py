@@ -16,6 +16,12 @@ from aiida_hamlr.jobs.status import Status, one_line, status_of
 
 _FILE = click.Path(path_type=Path)
 
+_OVERLAP_THRESHOLD = click.option(
+    '--overlap-threshold',
+    type=click.FloatRange(0, 0.1, max_open=True),
+    help='Eigenvectors of the overlap with lower eigenvalues have no part in states.',
+)
+
 
 class _Executable(click.Group):
     """Turns every expected error into one line on standard error and the documented exit status."""
@@ -212,22 +218,24 @@ def predict(config):
 @click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
 @click.option('--n-bands', type=click.IntRange(1), help='Only so many of the lowest bands.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
-def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing):
+@_OVERLAP_THRESHOLD
+def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold):
     """Bands of a HAMILTONIAN file along a path or on a mesh."""
     from aiida_hamlr.jobs.bands import run_bands
 
-    run_bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing)
+    run_bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold)
 
 
 @main.command()
 @click.argument('model', type=_FILE)
 @click.argument('data', type=_FILE, nargs=-1, required=True)
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
-def evaluate(model, data, json_file):
+@_OVERLAP_THRESHOLD
+def evaluate(model, data, json_file, overlap_threshold):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file)
+    run_evaluate(model, data, json_file, overlap_threshold)
 
 
 @main.command()

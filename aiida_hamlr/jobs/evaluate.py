@@ -21,7 +21,9 @@ _ROWS = {
 _LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born charges (e)'}
 
 
-def run_evaluate(model: Path, data: Sequence[Path], json_file: Path | None = None) -> dict:
+def run_evaluate(
+    model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float | None = None
+) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
     Parameters
@@ -31,6 +33,8 @@ def run_evaluate(model: Path, data: Sequence[Path], json_file: Path | None = Non
     data : sequence of paths
         Reference Hamiltonian files.
     json_file : path, optional
+    overlap_threshold : float, optional
+        For the bands of the predictions, see `eigenvalues`.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def run_evaluate(model: Path, data: Sequence[Path], json_file: Path | None = Non
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')
-    errors = evaluate(model, data)
+    errors = evaluate(model, data, overlap_threshold=overlap_threshold)
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():
         if key in errors:

@@ -25,7 +25,7 @@ from aiida_hamlr.electronic.occupations import (
 from aiida_hamlr.electronic.properties import Properties
 from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.jobs.bands import default_mesh
+from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import check_structure, read_frames
 from aiida_hamlr.jobs.progress import log, track
@@ -152,6 +152,8 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     summary = JobSummary('predict')
     started = time.perf_counter()
     hamiltonian = predictor.predict(job.atoms)
+    if config.overlap_threshold:
+        hamiltonian.attributes['overlap_threshold'] = config.overlap_threshold
     summary |= {
         'source': job.source,
         'formula': job.atoms.get_chemical_formula(),
@@ -164,6 +166,8 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     if wanted & {'bands', 'dos', 'charges'}:
         mesh = config.kpoints or default_mesh(hamiltonian)
         solution = solve_mesh(hamiltonian, mesh, n_bands=_n_bands(hamiltonian, config))
+        warn_of_ghosts(solution, job.name)
+        summary['n_ghost_states'] = solution.n_ghosts
         hamiltonian.attributes['fermi_level_eV'] = solution.filling.fermi_level
     if 'bands' in wanted:
         bands = _bands(hamiltonian, solution, config)

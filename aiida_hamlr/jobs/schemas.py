@@ -148,5 +148,8 @@ class PredictConfig(Config):
     spacing: PositiveFloat = 0.04
     #: standard deviation of the Gaussians of the density of states, eV
     broadening: PositiveFloat = 0.1
+    #: eigenvectors of the overlap with lower eigenvalues have no part in states: for nearly dependent orbitals, whose
+    #: combinations show every error of the model many times magnified; 0: all have
+    overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

@@ -17,6 +17,10 @@ from aiida_hamlr.model.long_range import add_coulomb, coulomb_matrices
 from aiida_hamlr.model.particle_mesh import ParticleMesh, coulomb_operator, prefers_mesh
 from aiida_hamlr.model.polarisation import dipole_matrix, joint_operator, solve_dipoles
 
+#: What is stored of potentials and fields at the atoms, and of those that act on the orbitals where they differ.
+INNER = (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE)
+OUTER = (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE)
+
 
 @dataclass
 class Sources:
@@ -64,6 +68,8 @@ class LongRangeChannel(nn.Module):
         Of the mesh that large structures get, V for charges of 1 e; None: no structure gets one.
     bonds : bool
         Whether charges pass along the bonds of the graphs; otherwise what they add up to is taken from all atoms alike.
+    n_vectors : int
+        Polar vectors of an atom, of which permanent dipoles are made, zero at the start; 0: there are none.
     """
 
     #: Functions of an atom's surroundings: charge and factor.
@@ -78,6 +84,7 @@ class LongRangeChannel(nn.Module):
         environment: bool = True,
         accuracy: float | None = None,
         bonds: bool = False,
+        n_vectors: int = 0,
     ):
         super().__init__()
         self.multipole_order, self.width, self.accuracy, self.bonds = multipole_order, width, accuracy, bonds
@@ -88,6 +95,7 @@ class LongRangeChannel(nn.Module):
             self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
             nn.init.zeros_(self.environment[2].weight)
             nn.init.zeros_(self.environment[2].bias)
+        self.dipole_weights = nn.Parameter(torch.zeros(n_species, n_vectors)) if n_vectors else None
 
     def sources(
         self,
@@ -101,8 +109,14 @@ class LongRangeChannel(nn.Module):
         ``structure`` (N,) tells apart the structures of a batch of several.
         """
         if self.environment is None:
-            return self._sources(self._no_environment(graph), graph, structure)
-        return self._sources(self.environment(invariants).double(), graph, structure)
+            environment = self._no_environment(graph)
+        else:
+            environment = self.environment(invariants).double()
+        sources = self._sources(environment, graph, structure)
+        if self.dipole_weights is not None:
+            weights = self.dipole_weights[graph[keys.SPECIES]]
+            sources.dipole = torch.einsum('nac,nc->na', vectors, weights).double()
+        return sources
 
     def _no_environment(self, graph) -> torch.Tensor:
         return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
@@ -145,6 +159,8 @@ class LongRangeChannel(nn.Module):
 
     def _store_matrices(self, graph, cell, positions):
         add_coulomb(graph, cell, positions, self.width)
+        if self.dipole_weights is not None:
+            graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
 
     def _meshes(self, graph, width: float) -> list[tuple[torch.Tensor, ParticleMesh]]:
         """Atoms and mesh of every large structure."""
@@ -160,19 +176,12 @@ class LongRangeChannel(nn.Module):
 
     def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) from what is stored in a graph."""
-        target, source = graph[keys.COULOMB_INDEX]
-        drawn = sources.charge[source]
-        potential = torch.zeros_like(sources.charge).index_add(0, target, graph[keys.COULOMB_POTENTIAL] * drawn)
-        field = drawn.new_zeros(len(potential), 3).index_add(0, target, graph[keys.COULOMB_FIELD] * drawn[:, None])
-        for atoms, mesh in self._meshes(graph, self.width):
-            mesh_potential, mesh_field = mesh(sources.charge[atoms])
-            potential = potential.index_copy(0, atoms, mesh_potential)
-            field = field.index_copy(0, atoms, mesh_field)
-        return potential, field
+        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
+        return operator(sources.charge, sources.dipole)
 
     def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
         """The same of one structure without a graph; no matrix of all pairs of atoms is made."""
-        return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge)
+        return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge, sources.dipole)
 
     def response_errors(
         self, sources: Sources, cell, positions, dielectric_tensor, born_charges
@@ -219,10 +228,8 @@ class ResponseChannel(LongRangeChannel):
         0 or 1.
     width, output_width : float
         Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
-    environment, accuracy, bonds
+    environment, accuracy, bonds, n_vectors
         As for :class:`LongRangeChannel`.
-    n_vectors : int
-        Polar vectors of an atom, of which permanent dipoles are made, zero at the start; 0: there are none.
     """
 
     #: Charge, factor and polarisability.
@@ -246,11 +253,10 @@ class ResponseChannel(LongRangeChannel):
         bonds: bool = False,
         n_vectors: int = 0,
     ):
-        super().__init__(n_species, n_invariants, multipole_order, width, environment, accuracy, bonds)
+        super().__init__(n_species, n_invariants, multipole_order, width, environment, accuracy, bonds, n_vectors)
         self.output_width = output_width
         self.species_root = nn.Parameter(torch.full((n_species,), self.START))
         self.register_buffer('identified', torch.zeros(n_species))
-        self.dipole_weights = nn.Parameter(torch.zeros(n_species, n_vectors)) if n_vectors else None
 
     @property
     def species_polarisability(self) -> torch.Tensor:
@@ -263,13 +269,6 @@ class ResponseChannel(LongRangeChannel):
         with torch.no_grad():
             self.species_root.copy_(roots.expand_as(self.species_root))
 
-    def sources(self, invariants, graph, structure=None, vectors=None) -> Sources:
-        sources = super().sources(invariants, graph, structure)
-        if self.dipole_weights is not None:
-            weights = self.dipole_weights[graph[keys.SPECIES]]
-            sources.dipole = torch.einsum('nac,nc->na', vectors, weights).double()
-        return sources
-
     def _sources(self, environment, graph, structure=None) -> Sources:
         sources = super()._sources(environment, graph, structure)
         species = graph[keys.SPECIES]
@@ -279,7 +278,7 @@ class ResponseChannel(LongRangeChannel):
 
     def _store_matrices(self, graph, cell, positions):
         """Those of charges and dipoles with both widths."""
-        super()._store_matrices(graph, cell, positions)
+        add_coulomb(graph, cell, positions, self.width)
         potential, field = coulomb_matrices(cell, positions, self.output_width)
         graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
         graph[keys.OUTER_POTENTIAL] = potential.reshape(-1)
@@ -288,8 +287,7 @@ class ResponseChannel(LongRangeChannel):
 
     def dipoles(self, sources: Sources, graph, structure=None) -> torch.Tensor:
         """(N, 3) self-consistent dipoles, permanent ones included, from what is stored in a graph, e Å."""
-        names = (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE)
-        operator = joint_operator(graph, names, structure, self._meshes(graph, self.width))
+        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
         return self._solve(operator, sources, structure)
 
     @staticmethod
@@ -308,8 +306,7 @@ class ResponseChannel(LongRangeChannel):
 
     def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) of charges and self-consistent dipoles, from what is stored in a graph."""
-        names = (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE)
-        operator = joint_operator(graph, names, structure, self._meshes(graph, self.output_width))
+        operator = joint_operator(graph, OUTER, structure, self._meshes(graph, self.output_width))
         return operator(sources.charge, self.dipoles(sources, graph, structure))
 
     def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:

@@ -26,7 +26,7 @@ class ModelConfig(_Strict):
     variant: str = 'lr'
     #: Charges polarise the atoms, self-consistently; needs data that tell polarisabilities from charges.
     response: bool = False
-    #: With response: atoms have dipoles without a field too, from the directions of their neighbours.
+    #: Atoms have dipoles of their own beside the charges, from the directions of their neighbours.
     permanent_dipoles: bool = False
     #: 0: potentials of the charges; 1: their fields as well.
     multipole_order: Literal[0, 1] = 1
@@ -72,10 +72,9 @@ class ModelConfig(_Strict):
 
     @model_validator(mode='after')
     def _possible_response(self):
-        if self.response and not self.has_long_range:
-            raise ValueError(f'response: true needs a variant with long range, not {self.variant}; set variant: lr')
-        if self.permanent_dipoles and not self.response:
-            raise ValueError('permanent_dipoles: true needs response: true')
+        for name in ('response', 'permanent_dipoles'):
+            if getattr(self, name) and not self.has_long_range:
+                raise ValueError(f'{name}: true needs a variant with long range, not {self.variant}; set variant: lr')
         if self.response and self.output_width < self.kernel_width:
             raise ValueError(
                 f'output_width {self.output_width} is below kernel_width {self.kernel_width}; raise it to at least that'

@@ -93,7 +93,9 @@ def band_errors(predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndar
     }
 
 
-def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True) -> dict:
+def evaluate_one(
+    predictor: Predictor, path: str | Path, bands: bool = True, overlap_threshold: float | None = None
+) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap."""
     reference = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
     missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in reference.matrices]
@@ -101,6 +103,8 @@ def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True) -> 
         raise ValueError(f'{path}: holds no {" and no ".join(missing)}; nothing to compare with')
     refuse_spin(reference, path)
     predicted = predictor.predict_from(reference)
+    if overlap_threshold is not None:
+        predicted.attributes['overlap_threshold'] = overlap_threshold
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
     if bands:
@@ -134,7 +138,12 @@ def response_errors(predictor: Predictor, reference: Hamiltonian) -> dict:
     return result
 
 
-def evaluate(predictor: Predictor | str | Path, paths: Sequence[str | Path], bands: bool = True) -> dict:
+def evaluate(
+    predictor: Predictor | str | Path,
+    paths: Sequence[str | Path],
+    bands: bool = True,
+    overlap_threshold: float | None = None,
+) -> dict:
     """Errors of a model on reference files.
 
     Parameters
@@ -144,6 +153,9 @@ def evaluate(predictor: Predictor | str | Path, paths: Sequence[str | Path], ban
         Hamiltonian files with H, H0 and S.
     bands : bool
         Whether to compare bands too.
+    overlap_threshold : float, optional
+        With it the states of the predictions are those in the space of the eigenvectors of S(k) above it; those of the
+        references are as they are.
 
     Returns
     -------
@@ -160,7 +172,7 @@ def evaluate(predictor: Predictor | str | Path, paths: Sequence[str | Path], ban
         raise ValueError('no Hamiltonian files to evaluate the model on')
     if not isinstance(predictor, Predictor):
         predictor = load_model(predictor)
-    structures = [evaluate_one(predictor, path, bands) for path in paths]
+    structures = [evaluate_one(predictor, path, bands, overlap_threshold) for path in paths]
     keys = [key for key in structures[0] if key.endswith('_meV')]
     keys += [key for key in ('dielectric_mae', 'born_mae_e') if any(key in one for one in structures)]
     result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}

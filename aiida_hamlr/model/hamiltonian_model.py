@@ -55,13 +55,10 @@ class HamiltonianModel(nn.Module):
                 'environment': config.environment_charges,
                 'accuracy': config.long_range_accuracy,
                 'bonds': config.neutrality == 'bonds',
+                'n_vectors': self.network.n_vectors if config.permanent_dipoles else 0,
             }
             if config.response:
-                self.long_range = ResponseChannel(
-                    **arguments,
-                    output_width=config.output_width,
-                    n_vectors=self.network.n_vectors if config.permanent_dipoles else 0,
-                )
+                self.long_range = ResponseChannel(**arguments, output_width=config.output_width)
             else:
                 self.long_range = LongRangeChannel(**arguments)
 

@@ -212,7 +212,8 @@ class GraphMatrices:
     ----------
     graph : Graph
     names : tuple of str
-        Keys of the potentials of charges, their fields, and the dipoles' matrix.
+        Keys of the potentials of charges, their fields, and the dipoles' matrix; where the graph lacks the last,
+        there are no dipoles.
     structure : (N,) tensor, optional
         Structure of every atom in a batch.
     """
@@ -227,12 +228,12 @@ class GraphMatrices:
         self._shape = (len(sizes), int(sizes.max()))
         self._place = structure * self._shape[1] + within
         place = (structure[target], within[target], within[source])
-        potential, field, dipole = (self._padded(graph[name], place) for name in names)
+        potential, field, *dipole = (self._padded(graph[name], place) for name in names if name in graph)
         n_structures, n = self._shape
         self._potential = potential
         # Rows: atom and component; columns: atom, or atom and component.
         self._field = field.transpose(2, 3).reshape(n_structures, 3 * n, n)
-        self._dipole = dipole.transpose(2, 3).reshape(n_structures, 3 * n, 3 * n)
+        self._dipole = dipole[0].transpose(2, 3).reshape(n_structures, 3 * n, 3 * n) if dipole else None
 
     def _padded(self, values, place):
         n_structures, n = self._shape
@@ -307,7 +308,7 @@ def joint_operator(graph, names: tuple[str, str, str], structure: torch.Tensor |
     if not bool(direct.any()):
         return JointOperator(meshes)
     place = direct.long().cumsum(0) - 1
-    small = type(graph)({name: graph[name] for name in names})
+    small = type(graph)({name: graph[name] for name in names if name in graph})
     small[keys.SPECIES] = graph[keys.SPECIES][direct]
     small[keys.COULOMB_INDEX] = place[graph[keys.COULOMB_INDEX]]
     _, renumbered = torch.unique(structure[direct], return_inverse=True)

@@ -113,6 +113,25 @@ def test_dependent_orbitals_are_reported_with_k_and_eigenvalue():
         eigenvalues(chain(overlap=0.6), [[0.5, 0.0, 0.0]])
 
 
+def test_states_above_a_threshold_of_the_overlap(make_hamiltonian, zincblende, kpoints):
+    hamiltonian = make_hamiltonian(zincblende(cubic=True))
+    full = eigenvalues(hamiltonian, kpoints)
+    S = bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints)
+    weights = np.linalg.eigvalsh(S)
+    hamiltonian.attributes['overlap_threshold'] = 0.9 * weights.min()
+    assert np.allclose(eigenvalues(hamiltonian, kpoints), full, atol=1e-10)
+    hamiltonian.attributes['overlap_threshold'] = threshold = np.sort(weights.ravel())[7]
+    n_dropped = (weights <= threshold).sum(axis=1)
+    energies, states = eigenvectors(hamiltonian, kpoints)
+    n_bands = energies.shape[1]
+    assert n_dropped.sum() == 8 and n_bands == full.shape[1] - n_dropped.max()
+    # The theorem of Cauchy: a level of a subspace lies between two of the whole.
+    for one, whole, n in zip(energies, full, n_dropped, strict=True):
+        assert (one >= whole[:n_bands] - 1e-10).all() and (one <= whole[n : n + n_bands] + 1e-10).all()
+    assert np.allclose(states.conj().transpose(0, 2, 1) @ S @ states, np.eye(n_bands), atol=1e-10)
+    assert np.allclose(eigenvalues(hamiltonian, kpoints, n_bands=5), energies[:, :5], atol=1e-10)
+
+
 def test_missing_matrix_is_named():
     with pytest.raises(ValueError, match='h0'):
         eigenvalues(chain(), [[0, 0, 0]], matrix='h0')

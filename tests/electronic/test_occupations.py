@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
+from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.kpoints import monkhorst_pack
 from aiida_hamlr.electronic.kspace import eigenvalues
 from aiida_hamlr.electronic.occupations import (
@@ -140,6 +143,22 @@ def test_density_matrix_projects_on_the_occupied_states(make_hamiltonian):
     P[rows, columns] = solution.density_matrix
     S[rows, columns] = hamiltonian.overlap
     assert np.allclose(P @ S @ P, 2 * P, atol=1e-10)
+
+
+def test_ghosts_are_counted_and_go_with_a_threshold():
+    """Two nearly equal orbitals at -5 eV and an error of -0.03 eV along their difference: a level at -35 eV."""
+    basis = Basis({'H': SpeciesBasis('H', 0.1, (Shell(0, 4.0, np.ones(41)), Shell(0, 4.0, np.ones(41), '2s')))})
+    pattern = BlockPattern(np.array([[0, 0, 0, 0, 0]]), np.array([2]))
+    overlap = np.array([1.0, 0.999, 0.999, 1.0])
+    matrices = {'overlap': overlap, 'hamiltonian': -5.0 * overlap - 0.015 * np.array([1.0, -1.0, -1.0, 1.0])}
+    atoms = Atoms('H', cell=[9.0, 9.0, 9.0], pbc=True)
+    hamiltonian = Hamiltonian(atoms, basis, pattern, matrices, attributes={'n_electrons': 2})
+    solution = solve_mesh(hamiltonian, (1, 1, 1))
+    assert solution.eigenvalues[0] == pytest.approx([-35.0, -5.0]) and solution.n_ghosts == 1
+    hamiltonian.attributes['overlap_threshold'] = 0.002
+    solution = solve_mesh(hamiltonian, (1, 1, 1))
+    assert solution.eigenvalues[0] == pytest.approx([-5.0]) and solution.n_ghosts == 0
+    assert np.sum(solution.density_matrix * overlap) == pytest.approx(2.0)
 
 
 def test_band_gap_direct_and_indirect():

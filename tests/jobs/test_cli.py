@@ -6,9 +6,11 @@ import sys
 import time
 
 import click
+import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.kspace import bloch_matrices
 from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 from aiida_hamlr.jobs.cli import main
 
@@ -108,6 +110,24 @@ def test_dependent_orbitals_are_a_numerical_failure(hamlr, make_hamiltonian, zin
     assert result.exit_code == 4
     assert 'not positive definite' in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ['h.h5']
+
+
+def test_bands_warn_of_ghosts(hamlr, make_hamiltonian, zincblende, tmp_path):
+    """An error along the vector with the smallest overlap at the zone's centre."""
+    hamiltonian = make_hamiltonian(zincblende())
+    pattern = hamiltonian.pattern
+    weights, vectors = np.linalg.eigh(bloch_matrices(pattern, hamiltonian.overlap, np.zeros((1, 3)))[0])
+    rows, columns = pattern.orbital_indices
+    home = (pattern.images == 0).all(axis=1).repeat(np.diff(pattern.chunk_boundaries))
+    for values, level in ((hamiltonian.overlap, 1e-3 - weights[0]), (hamiltonian.hamiltonian, -1.0)):
+        values += home * level * vectors[rows, 0] * vectors[columns, 0]
+    hamiltonian.write(tmp_path / 'h.h5')
+    command = ('bands', 'h.h5', '--mesh', 1, 1, 1, '-o', 'b.h5')
+    assert 'h.h5: 1 occupied states are combinations of nearly dependent orbitals' in hamlr(*command).stdout
+    result = hamlr(*command, '--overlap-threshold', 0.002)
+    assert result.exit_code == 0 and 'warning' not in result.stdout
+    assert json.loads((tmp_path / 'summary.json').read_text())['n_ghost_states'] == 0
+    assert Bands.read(tmp_path / 'b.h5').eigenvalues.shape == (1, 1, 7)
 
 
 @pytest.mark.parametrize(

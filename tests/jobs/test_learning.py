@@ -74,7 +74,7 @@ def test_evaluate_prints_and_writes_the_errors(model, study, hamlr, tmp_path):
 def test_predict_many_structures_with_all_outputs(model, structures, hamlr):
     (structures / 'predict.yaml').write_text(
         f'model: {model}/model\nstructures: [many.extxyz, one.extxyz]\nkpoints: [2, 2, 2]\nspacing: 0.3\n'
-        'outputs: [hamiltonian, bands, dos, charges, profile]\n'
+        'outputs: [hamiltonian, bands, dos, charges, profile]\noverlap_threshold: 1.0e-6\n'
     )
     result = hamlr('predict', structures / 'predict.yaml')
     assert result.exit_code == 0, result.stderr
@@ -84,6 +84,7 @@ def test_predict_many_structures_with_all_outputs(model, structures, hamlr):
     assert (summary['n_done'], summary['n_failed'], summary['failed']) == (4, 0, [])
     predicted = Hamiltonian.read(output / 'one/hamiltonian.h5')
     assert predicted.attributes['origin'] == 'predicted'
+    assert predicted.attributes['overlap_threshold'] == 1e-6
     assert predicted.pattern.asymmetry(predicted.hamiltonian) < 1e-9
     bands = Bands.read(output / 'one/bands.h5')
     assert bands.labels[0] == 'GAMMA'

@@ -60,7 +60,7 @@ def test_graphs_are_made_once_and_damaged_ones_again(tmp_path, make_cached, make
 def test_the_key_follows_the_geometry_alone(make_model, training_files):
     keys = [
         cache_key(make_model(SHELLS, **{'pair_cutoff': 4.5, **settings}), training_files[0])
-        for settings in ({}, {'hidden_channels': 16}, {'message_cutoff': 5.0}, {'pair_cutoff': 5.0}, {'variant': 'lr'})
+        for settings in ({}, {'hidden_channels': 16}, {'message_cutoff': 5.5}, {'pair_cutoff': 5.0}, {'variant': 'lr'})
     ]
     assert keys[0] == keys[1] and len(set(keys)) == 4
     assert cache_key(make_model(SHELLS, pair_cutoff=4.5), training_files[1]) not in keys

@@ -62,21 +62,35 @@ def stored(channel, atoms):
     return graph
 
 
-def test_graphs_and_batches_give_the_same_as_sums(skew):
-    channel = ResponseChannel(1, 4, 1, 1.5, 2.0)
+def make_channel(response, accuracy=None, dipoles=False):
+    common = {'accuracy': accuracy, 'n_vectors': 3 if dipoles else 0}
+    return ResponseChannel(1, 4, 1, 1.5, 2.0, **common) if response else LongRangeChannel(1, 4, 1, 1.5, **common)
+
+
+KINDS = pytest.mark.parametrize(('response', 'dipoles'), [(False, False), (False, True), (True, False), (True, True)])
+
+
+def permanent_dipoles(rng, n_atoms, dipoles):
+    return tensor(rng.normal(0, 0.3, (n_atoms, 3))) if dipoles else None
+
+
+@KINDS
+def test_graphs_and_batches_give_the_same_as_sums(skew, response, dipoles):
+    channel = make_channel(response, dipoles=dipoles)
     crystals = [skew, bulk('AlAs', 'zincblende', a=A), skew[:5]]
     rng = np.random.default_rng(3)
     sources, expected = [], []
     for atoms in crystals:
         charges = rng.normal(size=len(atoms))
         one = Sources(tensor(charges - charges.mean()), uniform(atoms, 1.0), tensor(rng.uniform(0, 14, len(atoms))))
+        one.dipole = permanent_dipoles(rng, len(atoms), dipoles)
         sources.append(one)
         cell, positions = tensor(atoms.cell[:]), tensor(atoms.positions)
         expected.append(channel.potentials_of(one, cell, positions))
         found = channel.potentials(one, stored(channel, atoms))
         assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(found, expected[-1], strict=True))
     batch, structure = batch_graphs([stored(channel, atoms) for atoms in crystals])
-    names = ('charge', 'factor', 'polarisability')
+    names = ('charge', 'factor', 'polarisability', 'dipole')[: 4 if dipoles else 3]
     joined = Sources(*(torch.cat([getattr(one, name) for one in sources]) for name in names))
     found = channel.potentials(joined, batch, structure)
     for one, other in zip(found, zip(*expected, strict=True), strict=True):
@@ -107,21 +121,19 @@ def test_unidentified_elements_keep_fixed_charges(skew):
     assert not polarisability[species == 0].any() and bool((polarisability[species == 1] > 5).all())
 
 
-@pytest.mark.parametrize('response', [False, True])
-def test_large_structures_of_a_batch_are_on_a_mesh(skew, monkeypatch, response):
+@KINDS
+def test_large_structures_of_a_batch_are_on_a_mesh(skew, monkeypatch, response, dipoles):
     """To its accuracy potentials and fields are those of direct sums, and so are the gradients of the charges."""
     crystals = [skew, bulk('AlAs', 'zincblende', a=A), skew.repeat((2, 1, 1))]
     rng = np.random.default_rng(3)
     charges = [rng.normal(size=len(atoms)) for atoms in crystals]
     charges = tensor(np.concatenate([values - values.mean() for values in charges])).requires_grad_()
     alphas = tensor(rng.uniform(0, 14, len(charges)))
-    sources = Sources(charges, torch.ones_like(alphas), alphas)
+    permanent = permanent_dipoles(rng, len(charges), dipoles)
+    sources = Sources(charges, torch.ones_like(alphas), alphas, permanent)
     found = {}
     for accuracy in (None, 1e-6):
-        if response:
-            channel = ResponseChannel(1, 4, 1, 1.5, 2.0, accuracy=accuracy)
-        else:
-            channel = LongRangeChannel(1, 4, 1, 1.5, accuracy=accuracy)
+        channel = make_channel(response, accuracy, dipoles)
         # Of eight and sixteen atoms in such cells.
         monkeypatch.setattr(particle_mesh, 'DIRECT_SIZE', 1500)
         batch, structure = batch_graphs([stored(channel, atoms) for atoms in crystals])

@@ -22,6 +22,8 @@ def test_response_needs_charges_and_a_width_not_below_theirs():
     assert ModelConfig(response=True).response and not ModelConfig().response
     with pytest.raises(ValidationError, match='needs a variant with long range, not sr'):
         ModelConfig(response=True, variant='sr')
+    with pytest.raises(ValidationError, match='permanent_dipoles: true needs a variant with long range, not ea'):
+        ModelConfig(permanent_dipoles=True, variant='ea')
     with pytest.raises(ValidationError, match='output_width 1.0 is below kernel_width 1.5'):
         ModelConfig(response=True, output_width=1.0)
 

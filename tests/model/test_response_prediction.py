@@ -1,4 +1,4 @@
-"""Predictions of models whose charges polarise the atoms, and of large cells on the mesh."""
+"""Predictions of models whose charges polarise the atoms or come with dipoles, and of large cells on the mesh."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ def make_predictor(make_model, make_basis):
         model = make_model(SHELLS, pair_cutoff=4.5, variant='lr', response=response, **config)
         if response:
             model.long_range.start_from(8.0)
+        if model.long_range.dipole_weights is not None:
+            model.long_range.dipole_weights.data.normal_(generator=torch.Generator().manual_seed(0))
         return Predictor(model, {}, make_basis(SHELLS), {})
 
     return make
@@ -47,8 +49,9 @@ def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonia
     assert np.abs(fixed - expected).max() > 1e-2
 
 
-def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattled):
-    atoms, predictor = rattled(0), make_predictor()
+@pytest.mark.parametrize(('response', 'dipoles'), [(True, False), (False, True), (True, True)])
+def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattled, response, dipoles):
+    atoms, predictor = rattled(0), make_predictor(response, permanent_dipoles=dipoles)
     double = make_supercell(atoms, np.diag([2, 1, 1]))
     double.positions += [0.2, 0.5, -0.4]
     double = double[[2, 0, 3, 1]]
@@ -63,31 +66,33 @@ def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattl
         assert np.abs(found - expected).max() < 1e-6
 
 
-def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltonian, rattled):
-    reference, predictor = make_hamiltonian(rattled(0)), make_predictor()
+@pytest.mark.parametrize('config', [{}, {'response': False, 'permanent_dipoles': True}])
+def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltonian, rattled, config):
+    reference, predictor = make_hamiltonian(rattled(0)), make_predictor(**config)
     write_model(tmp_path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {})
     assert np.array_equal(correction(load_model(tmp_path), reference), correction(predictor, reference))
 
 
-@pytest.mark.parametrize('response', [False, True])
-def test_large_cells_on_a_mesh_agree_with_direct_sums(make_predictor, make_hamiltonian, rattled, monkeypatch, response):
+@pytest.mark.parametrize(('response', 'dipoles'), [(False, False), (True, False), (False, True)])
+def test_large_cells_on_a_mesh_agree_with_direct_sums(
+    make_predictor, make_hamiltonian, rattled, monkeypatch, response, dipoles
+):
     """To the accuracy that the model asks for."""
+    config = {'response': response, 'permanent_dipoles': dipoles}
     reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
-    expected = correction(make_predictor(response), reference)
+    expected = correction(make_predictor(**config), reference)
     monkeypatch.setattr('aiida_hamlr.model.particle_mesh.DIRECT_SIZE', 0)
-    found = correction(make_predictor(response), reference)
+    found = correction(make_predictor(**config), reference)
     assert 0.0 < np.abs(found - expected).max() < 2e-5
-    assert np.array_equal(correction(make_predictor(response, long_range_accuracy=None), reference), expected)
+    assert np.array_equal(correction(make_predictor(**config, long_range_accuracy=None), reference), expected)
 
 
-def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonian, rattled):
-    predictor = make_predictor(permanent_dipoles=True)
+@pytest.mark.parametrize('response', [False, True])
+def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonian, rattled, response):
+    predictor = make_predictor(response, permanent_dipoles=True)
     atoms = rattled(0)
-    without = predictor.predict_from(make_hamiltonian(atoms))
-    assert not np.any(without.attributes['long_range_permanent_dipoles'])
-    weights = predictor.model.long_range.dipole_weights
-    weights.data.normal_(generator=torch.Generator().manual_seed(0))
     expected = predictor.predict_from(make_hamiltonian(atoms))
+    without = make_predictor(response).predict_from(make_hamiltonian(atoms))
     dipoles = np.array(expected.attributes['long_range_permanent_dipoles'])
     assert np.abs(dipoles).max() > 0.1
     assert np.abs(expected.hamiltonian - without.hamiltonian).max() > 1e-3
