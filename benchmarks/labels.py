@@ -61,7 +61,7 @@ def learn(name: str, crystal: Path, cells: dict[str, list], seconds: float, fold
         sources = predictor.correction(reference.atoms, reference.pattern, reference.overlap)[1]
         return result | {'screened_charge_e': float(sources.charge[0])}
     tensor, charges = predictor.field_response(reference)
-    eps, born = np.trace(tensor) / 3, np.trace(charges[0]) / 3
+    eps, born = float(np.trace(tensor)) / 3, float(np.trace(charges[0])) / 3
     polarisabilities = {'species_polarisabilities': summary['species_polarisabilities']}
     return result | polarisabilities | {'eps': eps, 'born_e': born, 'screened_charge_e': born / eps}
 
@@ -92,7 +92,7 @@ def main(seconds, data, runs, output):
         crystal = labelled_hamiltonian(runs / 'crystal', atoms, CUTOFF, MESH, basis)
         found = {name: learn(name, crystal, paths, seconds, runs / name) for name in RUNS}
     labels = Hamiltonian.read(crystal, ()).labels
-    eps, born = np.trace(labels['dielectric_tensor']) / 3, np.trace(labels['born_charges'][0]) / 3
+    eps, born = (float(np.trace(one)) / 3 for one in (labels['dielectric_tensor'], labels['born_charges'][0]))
     errors = {}
     for gate in GATES:
         name, quantity = gate.split('_')
