@@ -4,10 +4,10 @@
 
 Wurtzite (GaN)n/(AlN)m along [0001], slightly rattled: the polarisations differ, so that every layer has a field of its
 own. Cells of 12 and 16 atoms are learned, 24 and 32 atoms predicted, by the same network with short range only (sr),
-attention in reciprocal space (ea), learned charges that polarise the atoms (lr) and both, and for comparison with fixed
-charges, alone and with dipoles of their own. pw.x makes the references; what is in the folder,
-networks too, is used again. The nitrogen is that of PseudoDojo; the cations are those of GTH without d electrons: their
-GaN is not the real one. The exit status is 1 if the gate is failed.
+attention in reciprocal space (ea), learned charges (lr) and both, all else by default, and for comparison with charges
+that polarise the atoms, that are neutral in the cell and not along bonds, or that come with dipoles of their own. pw.x
+makes the references; what is in the folder, networks too, is used again. The nitrogen is that of PseudoDojo; the
+cations are those of GTH without d electrons: their GaN is not the real one. The exit status is 1 if the gate is failed.
 """
 
 from __future__ import annotations
@@ -49,9 +49,11 @@ TEST = {(3, 3): 1, (4, 4): 1}
 NETWORKS = {
     'sr': {'variant': 'sr'},
     'ea': {'variant': 'ea'},
-    'lr': {'variant': 'lr', 'response': True},
-    'lr+ea': {'variant': 'lr+ea', 'response': True},
-    'lr-fixed': {'variant': 'lr'},
+    'lr': {'variant': 'lr'},
+    'lr+ea': {'variant': 'lr+ea'},
+    'lr-response': {'variant': 'lr', 'response': True},
+    'lr+ea-response': {'variant': 'lr+ea', 'response': True},
+    'lr-cell': {'variant': 'lr', 'neutrality': 'cell'},
     'lr-dipoles': {'variant': 'lr', 'permanent_dipoles': True},
 }
 
