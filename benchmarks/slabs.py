@@ -24,6 +24,7 @@ from data.references import References
 
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model.data import fitted_shift
 from aiida_hamlr.model.inference import Predictor, load_model
@@ -216,6 +217,34 @@ def _screening(hamiltonians: list[Hamiltonian], name: str) -> dict[str, float]:
     return {'dielectric_constant': float(slope), 'born_charge': float(intercept * factor)}
 
 
+def field_factors(first: Hamiltonian, second: Hamiltonian) -> dict[str, float]:
+    """Factors of the field in the on-site blocks of DFT, by element, from one slab in two vacua.
+
+    Its inner atoms have the same surroundings in both, so that their blocks differ by a level and by the field times
+    the dipole matrix elements alone. The field is the slope of the levels; the factor is that of least squares.
+    """
+    atoms, profile = first.atoms, potential_profile(second) - potential_profile(first)
+    dipole = TwoCentreTables(first.basis).dipole(atoms, first.pattern)[2]
+    blocks = [
+        dict(zip(one.pattern.first[one.pattern.onsite], one.pattern.onsite, strict=True)) for one in (first, second)
+    ]
+    deltas = [one.hamiltonian - one.h0 for one in (first, second)]
+    result = {}
+    for element in ('Al', 'As'):
+        chosen = inner_atoms(atoms, element)
+        field = np.polyfit(atoms.positions[chosen, 2], profile[chosen], 1)[0]
+        factors = []
+        for atom in chosen:
+            before, after = (
+                one.pattern.block(delta, block[atom])
+                for one, delta, block in zip((first, second), deltas, blocks, strict=True)
+            )
+            element_of_dipole = first.pattern.block(dipole, blocks[0][atom])
+            factors.append(np.vdot(element_of_dipole, after - before) / np.square(element_of_dipole).sum() / field)
+        result[element] = float(np.mean(factors))
+    return result
+
+
 def judge(result: dict, born_charge: float) -> dict:
     """Gates of the data and of the network with response; whether all are kept."""
     response = result['networks']['response']
@@ -260,6 +289,7 @@ def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
     references = {name: Hamiltonian.read(path) for name, path in files.items()}
     dipoles = {name: dft_dipole(hamiltonian) for name, hamiltonian in references.items()}
     result = {'bulk': bulk_values, 'dft_dipole_ratios': dipole_ratios(dipoles), 'screening': screening(references)}
+    result['dft_field_factors'] = field_factors(references['s8_10_6'], references['s8_30_6'])
     result['networks'] = {}
     levels = {'DFT': potential_profile(references[DRAWN])}
     for name in VARIANTS:
