@@ -38,10 +38,14 @@ from aiida_hamlr.plotting.levels import plot_levels
 
 #: Networks by name.
 MODELS = {
+    'lr_field': {'variant': 'lr', 'field_features': True},
     'lr': {'variant': 'lr'},
     'lr_one_charge': {'variant': 'lr', 'environment_charges': False},
     'sr': {'variant': 'sr'},
 }
+
+#: The one that has to keep the gates: the network that sees the field.
+GATED = 'lr_field'
 
 #: Largest errors of the 48-atom columns, meV.
 GATES = {'mae_meV': 0.11, 'mae_onsite_meV': 1.5, 'band_mae_occupied_meV': 2.0, 'gap_error_meV': 6.0}
@@ -169,7 +173,7 @@ def find_gates(errors: dict, charges: dict[str, float]) -> dict:
 def draw(files: dict, folder: Path, output: Path, name: str = 'domain_12'):
     """Levels along a column, of the reference and of the networks."""
     reference = Hamiltonian.read(files['test'][name])
-    labels = {'lr': 'with long range', 'sr': 'short range only'}
+    labels = {GATED: 'with long range', 'sr': 'short range only'}
     levels = {'DFT': potential_profile(reference)}
     for key, label in labels.items():
         levels[label] = potential_profile(load_model(folder / key).predict_from(reference))
@@ -214,8 +218,8 @@ def main(seconds, models, data, runs, plot, output):
         'levels': levels,
         'models': {name: learn(files, MODELS[name], seconds, runs / name) for name in models},
     }
-    if 'lr' in models:
-        result |= judge(find_gates(result['models']['lr'], charges))
+    if GATED in models:
+        result |= judge(find_gates(result['models'][GATED], charges))
     if plot is not None:
         draw(files, runs, plot)
     text = json.dumps(result, indent=1) + '\n'

@@ -33,6 +33,7 @@ WITHOUT_EFFECT = {
     'pair_channels',
     'radial_basis',
     'radial_hidden',
+    'field_features',
 }
 
 _BLOCKS, _OTHER = 'selection.blocks', 'selection.other'

@@ -118,6 +118,10 @@ class LongRangeChannel(nn.Module):
             sources.dipole = torch.einsum('nac,nc->na', vectors, weights).double()
         return sources
 
+    def sources_of_elements(self, graph, structure: torch.Tensor | None = None) -> Sources:
+        """What the atoms would be if all had the constants of their element."""
+        return self._sources(self._no_environment(graph), graph, structure)
+
     def _no_environment(self, graph) -> torch.Tensor:
         return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
 
@@ -140,7 +144,7 @@ class LongRangeChannel(nn.Module):
 
     def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Blocks of one structure if every atom had the constants of its element."""
-        return self(self._sources(self._no_environment(graph), graph), graph)
+        return self(self.sources_of_elements(graph), graph)
 
     def store(self, graph, cell, positions):
         """Store in a graph what the potentials need.

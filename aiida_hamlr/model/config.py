@@ -35,6 +35,8 @@ class ModelConfig(_Strict):
     #: bonds: charges pass from atom to atom along bonds, so that every layer is neutral; cell: what the charges of all
     #: atoms add up to is taken from each alike, as in models of earlier versions.
     neutrality: Literal['bonds', 'cell'] = 'bonds'
+    #: The short-range network sees the field at every atom: that of the charges that its element would have alone.
+    field_features: bool = False
     #: Width s of the charges' kernel.
     kernel_width: float = Field(1.5, gt=0.1, le=10.0)
     #: With response: width of the kernel of the potentials that act on the orbitals, at least kernel_width.
@@ -72,7 +74,7 @@ class ModelConfig(_Strict):
 
     @model_validator(mode='after')
     def _possible_response(self):
-        for name in ('response', 'permanent_dipoles'):
+        for name in ('response', 'permanent_dipoles', 'field_features'):
             if getattr(self, name) and not self.has_long_range:
                 raise ValueError(f'{name}: true needs a variant with long range, not {self.variant}; set variant: lr')
         if self.response and self.output_width < self.kernel_width:

@@ -10,7 +10,7 @@ from torch import nn
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.graph import GraphBuilder
+from aiida_hamlr.model.graph import Graph, GraphBuilder
 from aiida_hamlr.model.irreps import ShellSlots
 from aiida_hamlr.model.network import NetworkOutput, ShortRangeNetwork
 from aiida_hamlr.model.normalisation import Normalisation, switch
@@ -97,7 +97,10 @@ class HamiltonianModel(nn.Module):
         graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
-        """Short-range part of a graph, and what the network gives, features of the atoms included."""
+        """Short-range part of a graph, and what the network gives, features of the atoms included.
+
+        The graph holds the field at the atoms if the model has ``field_features``.
+        """
         output = self.network(graph)
         species, norm = graph[keys.SPECIES], self.normalisation
         mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
@@ -118,6 +121,10 @@ class HamiltonianModel(nn.Module):
         structure : (N,) tensor, optional
             Structure of every atom in a batch of several; None for one structure.
         """
+        if self.config.field_features:
+            sources = self.long_range.sources_of_elements(graph, structure)
+            field = self.long_range.potentials(sources, graph, structure)[1]
+            graph = Graph({**graph, keys.FIELD: field})
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components

@@ -18,6 +18,7 @@ from aiida_hamlr.electronic.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import choose_device
 from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.model import keys
 from aiida_hamlr.model.channel import Sources
 from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.files import read_model
@@ -146,14 +147,17 @@ class Predictor:
         frames = frames_of(model, atoms, pattern, selection)
         with torch.no_grad():
             on_device = graph.to(self.device)
+            cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
+            positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
+            if model.config.field_features:
+                sources = model.long_range.sources_of_elements(on_device)
+                on_device[keys.FIELD] = model.long_range.potentials_of(sources, cell, positions)[1]
             components, output = model.short_range(on_device)
             onsite, pairs = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
             delta = frames.assemble(onsite, pairs)
             sources = None
             if model.long_range is not None:
                 sources = model.sources(output, on_device)
-                cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
-                positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
                 potential, field = model.long_range.potentials_of(sources, cell, positions)
                 sources = sources.to_numpy()
                 potential, field = potential.cpu().numpy(), field.cpu().numpy()

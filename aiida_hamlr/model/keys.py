@@ -42,6 +42,8 @@ ONSITE_TARGET = 'onsite_target'
 ONSITE_OVERLAP = 'onsite_overlap'
 #: (N, 3, n_onsite) irreps of the on-site blocks of r - tau_i, Å.
 ONSITE_DIPOLE = 'onsite_dipole'
+#: (N, 3) field at the atoms that the short-range network sees, V/Å.
+FIELD = 'field'
 #: (2, B) bonds along which charge passes, both directions, and (B,) their weights, float64.
 BOND_INDEX, BOND_WEIGHT = 'bond_index', 'bond_weight'
 #: (2, N^2) all ordered atom pairs (field point, source) of the structure.

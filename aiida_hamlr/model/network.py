@@ -27,6 +27,9 @@ from aiida_hamlr.model.wigner import DenseWigner
 
 N_SPECIES_EMBEDDING = 16
 
+#: Field that an atom's features see as one, V/Å: that of a frozen phonon of some 0.03 Å in a polar crystal.
+FIELD_UNIT = 0.05
+
 #: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
 PAIR_BLOCK = 512
 
@@ -172,6 +175,9 @@ class ShortRangeNetwork(nn.Module):
             MessageLayer(self.widths, config.hidden_channels, n_radial, config.radial_hidden, n_neighbours, n == 0)
             for n in range(config.layers)
         )
+        self.field_weights = None
+        if config.field_features:
+            self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.norm = DegreeNorm(self.widths)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
@@ -245,11 +251,13 @@ class ShortRangeNetwork(nn.Module):
         weight = envelope(graph[keys.EDGE_LENGTH], self.message_cutoff)
         wigner = self.wigner(graph[keys.EDGE_WIGNER])
         scalars = self.embedding(species)
-        features = Features(
-            scalars,
-            scalars.new_zeros(len(species), len(self.widths.natural_degrees), self.widths.natural),
-            scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural),
-        )
+        natural = scalars.new_zeros(len(species), len(self.widths.natural_degrees), self.widths.natural)
+        if self.field_weights is not None:
+            field = (graph[keys.FIELD] / FIELD_UNIT).to(scalars.dtype)
+            vectors = field[:, :, None] * self.field_weights[species][:, None]
+            natural = torch.cat([natural[:, :1], vectors, natural[:, 4:]], dim=1)
+        unnatural = scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural)
+        features = Features(scalars, natural, unnatural)
         waves = Waves.of(graph, self.wave_cutoff, self.n_wave_basis, scalars.dtype) if self.attention else None
         for n, layer in enumerate(self.layers):
             features = layer(features, graph, wigner, radial, weight)

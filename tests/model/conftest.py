@@ -107,6 +107,8 @@ def make_model():
         with torch.no_grad():
             for attention in model.network.attention:
                 attention.strength += torch.randn(attention.strength.shape, generator=generator)
+            if model.network.field_weights is not None:
+                model.network.field_weights += 0.1 * torch.randn(model.network.field_weights.shape, generator=generator)
         if model.long_range is not None:
             parameters = (model.long_range.species_charge, *model.long_range.environment[2].parameters())
             with torch.no_grad():

@@ -6,7 +6,10 @@ import torch
 from ase.build import make_supercell
 from scipy.spatial.transform import Rotation
 
+from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.model.data import Reference, make_example
 from aiida_hamlr.model.files import write_model
+from aiida_hamlr.model.graph import batch_graphs
 from aiida_hamlr.model.inference import Predictor, load_model
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
@@ -66,25 +69,46 @@ def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattl
         assert np.abs(found - expected).max() < 1e-6
 
 
-@pytest.mark.parametrize('config', [{}, {'response': False, 'permanent_dipoles': True}])
+@pytest.mark.parametrize('config', [{}, {'response': False, 'permanent_dipoles': True}, {'field_features': True}])
 def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltonian, rattled, config):
     reference, predictor = make_hamiltonian(rattled(0)), make_predictor(**config)
     write_model(tmp_path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {})
     assert np.array_equal(correction(load_model(tmp_path), reference), correction(predictor, reference))
 
 
-@pytest.mark.parametrize(('response', 'dipoles'), [(False, False), (True, False), (False, True)])
+@pytest.mark.parametrize(
+    ('response', 'more'), [(False, None), (True, None), (False, 'permanent_dipoles'), (False, 'field_features')]
+)
 def test_large_cells_on_a_mesh_agree_with_direct_sums(
-    make_predictor, make_hamiltonian, rattled, monkeypatch, response, dipoles
+    make_predictor, make_hamiltonian, rattled, monkeypatch, response, more
 ):
     """To the accuracy that the model asks for."""
-    config = {'response': response, 'permanent_dipoles': dipoles}
+    config = {'response': response} | ({more: True} if more else {})
     reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
     expected = correction(make_predictor(**config), reference)
     monkeypatch.setattr('aiida_hamlr.model.particle_mesh.DIRECT_SIZE', 0)
     found = correction(make_predictor(**config), reference)
     assert 0.0 < np.abs(found - expected).max() < 2e-5
     assert np.array_equal(correction(make_predictor(**config, long_range_accuracy=None), reference), expected)
+
+
+@pytest.mark.parametrize('response', [False, True])
+def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_hamiltonian, rattled, response):
+    predictor = make_predictor(response, field_features=True)
+    model, graphs, references = predictor.model, [], [make_hamiltonian(rattled(seed)) for seed in range(2)]
+    tables = TwoCentreTables(predictor.basis)
+    for n, reference in enumerate(references):
+        reference.write(tmp_path / f'{n}.h5')
+        example = make_example(model, Reference.read(tmp_path / f'{n}.h5'), tables)
+        model.normalise_pairs(example.graph)
+        graphs.append(example.graph)
+    with torch.no_grad():
+        found = model(*batch_graphs(graphs)).onsite
+        alone = torch.cat([model(graph).onsite for graph in graphs])
+        model.network.field_weights.zero_()
+        without = model(*batch_graphs(graphs)).onsite
+    assert torch.allclose(found, alone, atol=1e-9)
+    assert (found - without).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize('response', [False, True])

@@ -17,7 +17,7 @@ TOLERANCE = 1e-6
 
 
 class Case:
-    """A random crystal with random shells, and a random model of everything: messages, attention, charges, dipoles."""
+    """A random crystal with random shells, and a random model of messages, attention, charges, dipoles, and fields."""
 
     def __init__(self, seed, make_basis, make_model):
         rng = np.random.default_rng(seed)
@@ -34,7 +34,8 @@ class Case:
                 break
         self.basis = make_basis(self.shells, radius=4.5)
         self.tables = TwoCentreTables(self.basis)
-        self.model = make_model(self.shells, variant='lr+ea', pair_cutoff=4.3, message_cutoff=4.0, attention_cutoff=2.5)
+        cutoffs = {'pair_cutoff': 4.3, 'message_cutoff': 4.0, 'attention_cutoff': 2.5}
+        self.model = make_model(self.shells, variant='lr+ea', field_features=True, **cutoffs)
         self.predictor = Predictor(self.model, {}, self.basis, {})
         self.pattern = overlap_pattern(self.atoms, self.basis)
         self.matrix = self.predict(self.atoms, self.pattern)

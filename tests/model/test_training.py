@@ -59,9 +59,10 @@ def test_learns_and_leaves_a_model_that_predicts(training_files, tmp_path, capsy
     assert found['n_structures'] == 1
 
 
-@pytest.mark.parametrize('variant', ['ea', 'lr+ea'])
-def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, variant):
-    settings = config(training_files, {'variant': variant, 'attention_heads': 2}, max_epochs=12, batch_size=2)
+@pytest.mark.parametrize(('variant', 'fields'), [('ea', False), ('lr+ea', False), ('lr+ea', True)])
+def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, variant, fields):
+    model = {'variant': variant, 'attention_heads': 2, 'field_features': fields}
+    settings = config(training_files, model, max_epochs=12, batch_size=2)
     train(settings, tmp_path / 'run')
     history = rows(tmp_path / 'run')
     assert float(history[-1]['train_mae_meV']) < 0.9 * float(history[0]['train_mae_meV'])
