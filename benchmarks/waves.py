@@ -1,6 +1,6 @@
 """Waves and domains longer than those learned: networks with and without the long range.
 
-    OMP_NUM_THREADS=1 python benchmarks/waves.py --seconds 180 --json waves.json
+    OMP_NUM_THREADS=1 python benchmarks/waves.py --json waves.json
 
 AlAs: the networks learn rattled cells of 8 atoms and waves and domains of at most 32 atoms, and predict columns of 16,
 32 and 48 atoms with other amplitudes. Their charges are compared with two numbers that come without a network: Z*/eps
@@ -181,7 +181,7 @@ def draw(files: dict, folder: Path, output: Path, name: str = 'domain_12'):
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
-@click.option('--seconds', type=float, default=180.0, help='Training time of each network.')
+@click.option('--seconds', type=float, default=300.0, help='Training time of each network.')
 @click.option('--models', multiple=True, type=click.Choice(list(MODELS)), default=list(MODELS))
 @click.option(
     '--data',
