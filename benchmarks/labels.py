@@ -20,6 +20,7 @@ from pathlib import Path
 import click
 import numpy as np
 from _report import report
+from _training import train_for
 from ase.build import bulk
 from data.phonon import labelled_hamiltonian
 from data.references import References
@@ -29,7 +30,6 @@ from model import judge
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.model.inference import load_model
-from aiida_hamlr.model.training import train
 
 #: k-points of the crystal and their shift in half steps.
 MESH = '8 8 8 1 1 1'
@@ -48,13 +48,9 @@ GATES = {'dielectric_eps': 0.01, 'dielectric_born': 0.1, 'both_eps': 0.01, 'both
 def learn(name: str, crystal: Path, cells: dict[str, list], seconds: float, folder: Path) -> dict:
     """Train one network; its errors of the elements, and its response in the crystal or its charge."""
     model, weights = RUNS[name]
-    config = {
-        'data': {'train': [str(crystal), *cells['train']], 'validation': cells['validation']},
-        'model': model,
-        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1, **weights},
-    }
+    data = {'train': [str(crystal), *cells['train']], 'validation': cells['validation']}
     shutil.rmtree(folder, ignore_errors=True)
-    summary = train(config, folder)
+    summary = train_for(seconds, data, model, folder, **weights)
     reference, predictor = Hamiltonian.read(crystal), load_model(folder)
     result = {key: summary[key] for key in ('steps', 'validation_mae_meV', 'species_charges')}
     if not weights:

@@ -23,12 +23,12 @@ from pathlib import Path
 import click
 import numpy as np
 import yaml
+from _training import train_for
 from data.alas import make_all
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.training import train
 
 PARTS = ('accuracy', 'cost', 'curve', 'deeptb', 'compile')
 
@@ -70,11 +70,10 @@ def accuracy(files: dict, seconds: float, config: dict) -> dict:
         Errors of `evaluate`, with ``mae_near_meV``; seconds, steps, ``curve`` (seconds and validation error, meV), the
         gates that hold for this time and whether all are ``passed``.
     """
-    settings = {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1, **config.get('training', {})}
     data = {split: files[split] for split in ('train', 'validation', 'test')}
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
         cpu = time.process_time()
-        summary = train({'data': data, 'model': config.get('model', {}), 'training': settings}, folder)
+        summary = train_for(seconds, data, config.get('model', {}), folder, **config.get('training', {}))
         cpu = time.process_time() - cpu
         curve = _learning_curve(Path(folder) / 'metrics.csv')
         found = evaluate(Path(folder) / 'model', data['test'])

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _report import report
+from _training import train_for
 from ase import Atoms
 from ase.build import bulk
 from data.phonon import labelled_hamiltonian
@@ -30,7 +31,6 @@ from aiida_hamlr.model.data import fitted_shift
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range import DirectSum
 from aiida_hamlr.model.polarisation import solve_dipoles
-from aiida_hamlr.model.training import train
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Å
@@ -269,13 +269,9 @@ def judge(result: dict, born_charge: float) -> dict:
 def learn(folder: Path, name: str, files: dict[str, Path], crystal: Path, seconds: float) -> tuple[dict, Predictor]:
     """Summary and result of the training of one variant, which is kept in the folder."""
     model, settings = VARIANTS[name]
-    config = {
-        'data': {'train': [files[name] for name in TRAINING] + [crystal]},
-        'model': model,
-        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1, **settings},
-    }
+    data = {'train': [files[name] for name in TRAINING] + [crystal]}
     output = folder / 'networks' / name.replace(' ', '_')
-    return train(config, output), load_model(output)
+    return train_for(seconds, data, model, output, **settings), load_model(output)
 
 
 def measure(folder: Path, seconds: float, plot: Path | None) -> dict:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from _bands import CASES, pseudopotentials
 from _report import report
+from _training import train_for
 from ase import Atoms
 from ase.build import bulk
 from data.references import References
@@ -26,7 +27,6 @@ from aiida_hamlr.electronic.gth import make_pseudopotential
 from aiida_hamlr.electronic.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.levels import potential_profile
 from aiida_hamlr.model.evaluation import band_errors, evaluate
-from aiida_hamlr.model.training import train
 from aiida_hamlr.tools.structures import make_structures
 
 #: Lattice constants of the crystals, Å, and the internal parameter.
@@ -125,13 +125,8 @@ def describe(path: Path) -> dict:
 
 def learn(folder: Path, name: str, learned: list[Path], seconds: float) -> tuple[dict, Path]:
     """Summary and folder of the training of one network, which is kept in the folder."""
-    config = {
-        'data': {'train': learned},
-        'model': NETWORKS[name],
-        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
-    }
     output = folder / 'networks' / name
-    return train(config, output), output
+    return train_for(seconds, {'train': learned}, NETWORKS[name], output), output
 
 
 def measure(folder: Path, seconds: float, names) -> dict:

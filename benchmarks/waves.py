@@ -11,7 +11,6 @@ is failed.
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from contextlib import redirect_stdout
@@ -21,6 +20,8 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from _report import report
+from _training import train_for
 from ase import Atoms
 from data.phonon import run_phonon
 from data.waves import CUTOFF, DOMAINS, column, make_all
@@ -33,7 +34,6 @@ from aiida_hamlr.io.qe import read_field_response
 from aiida_hamlr.model.evaluation import evaluate_one
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range import coulomb_sum
-from aiida_hamlr.model.training import train
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Networks by name.
@@ -134,14 +134,10 @@ def learn(files: dict, model: dict, seconds: float, folder: Path) -> dict:
     dict
         Errors by name in ``columns``, with the mean and the moving charge of the cations where there are charges.
     """
-    config = {
-        'data': {split: list(files[split].values()) for split in ('train', 'validation')},
-        'model': model,
-        'training': {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1},
-    }
+    data = {split: list(files[split].values()) for split in ('train', 'validation')}
     shutil.rmtree(folder, ignore_errors=True)
     with redirect_stdout(sys.stderr):
-        summary = train(config, folder)
+        summary = train_for(seconds, data, model, folder)
     predictor = load_model(folder)
     columns = {}
     for name, path in files['test'].items():
@@ -218,16 +214,10 @@ def main(seconds, models, data, runs, plot, output):
         'levels': levels,
         'models': {name: learn(files, MODELS[name], seconds, runs / name) for name in models},
     }
-    if GATED in models:
-        result |= judge(find_gates(result['models'][GATED], charges))
+    result |= judge(find_gates(result['models'][GATED], charges)) if GATED in models else {'passed': True}
     if plot is not None:
         draw(files, runs, plot)
-    text = json.dumps(result, indent=1) + '\n'
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        output.write_text(text)
-    raise SystemExit(0 if result.get('passed', True) else 1)
+    report(result, output)
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ Units: e, Å, V, eV.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,17 +36,20 @@ class Sources:
     polarisability: torch.Tensor | None = None
     dipole: torch.Tensor | None = None
 
+    def _each(self, function: Callable) -> Sources:
+        return Sources(**{name: function(value) for name, value in vars(self).items() if value is not None})
+
     def of(self, atoms) -> Sources:
         """Those of some atoms."""
-        return Sources(**{name: value[atoms] for name, value in vars(self).items() if value is not None})
+        return self._each(lambda value: value[atoms])
 
     def to_numpy(self) -> Sources:
         """The same as arrays."""
-        return Sources(**{name: value.cpu().numpy() for name, value in vars(self).items() if value is not None})
+        return self._each(lambda value: value.cpu().numpy())
 
     def to_torch(self) -> Sources:
         """Arrays as tensors."""
-        return Sources(**{name: torch.as_tensor(value) for name, value in vars(self).items() if value is not None})
+        return self._each(torch.as_tensor)
 
 
 class LongRangeChannel(nn.Module):
@@ -232,7 +236,7 @@ class ResponseChannel(LongRangeChannel):
         0 or 1.
     width, output_width : float
         Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
-    environment, accuracy, bonds, n_vectors
+    **more
         As for :class:`LongRangeChannel`.
     """
 
@@ -252,12 +256,9 @@ class ResponseChannel(LongRangeChannel):
         multipole_order: int,
         width: float,
         output_width: float,
-        environment: bool = True,
-        accuracy: float | None = None,
-        bonds: bool = False,
-        n_vectors: int = 0,
+        **more,
     ):
-        super().__init__(n_species, n_invariants, multipole_order, width, environment, accuracy, bonds, n_vectors)
+        super().__init__(n_species, n_invariants, multipole_order, width, **more)
         self.output_width = output_width
         self.species_root = nn.Parameter(torch.full((n_species,), self.START))
         self.register_buffer('identified', torch.zeros(n_species))

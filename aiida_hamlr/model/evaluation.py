@@ -109,11 +109,11 @@ def evaluate_one(
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
     if bands:
         result |= band_errors(predicted, reference)
-    return result | response_errors(predictor, reference)
+    return result | response_errors(predictor, predicted, reference)
 
 
-def response_errors(predictor: Predictor, reference: Hamiltonian) -> dict:
-    """Deviations of the long range from what the labels of a reference say of its response to a field.
+def response_errors(predictor: Predictor, predicted: Hamiltonian, reference: Hamiltonian) -> dict:
+    """Deviations of a prediction's long range from what the labels of its reference say of the response to a field.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def response_errors(predictor: Predictor, reference: Hamiltonian) -> dict:
         if 'born_charges' in labels:
             result['born_mae_e'] = float(np.abs(charges - labels['born_charges']).mean())
     elif model.config.has_long_range and labels.keys() >= {'dielectric_tensor', 'born_charges'}:
-        charges = predictor.correction(reference.atoms, reference.pattern, reference.overlap)[1].charge
+        charges = np.asarray(predicted.attributes['long_range_charges'])
         screened = screened_charges(*(torch.as_tensor(labels[name]) for name in ('dielectric_tensor', 'born_charges')))
         result['born_mae_e'] = float(np.abs(charges - screened.numpy()).mean())
     return result

@@ -109,8 +109,7 @@ def fit_charges(
     (n_species,) array
         Of zero sum, e; zero where the data do not tell them.
     """
-    potentials = [unit_potentials(channel, graph, n_species, polarisabilities) for graph in graphs]
-    return _fit(graphs, n_species, cutoff, multiplicity, potentials)[0]
+    return _LevelFit(channel, graphs, n_species, cutoff, multiplicity)(polarisabilities)[0]
 
 
 def fit_response(
@@ -133,21 +132,16 @@ def fit_response(
         Å^3; zero where the data cannot tell them.
     """
     polarisable = channel.identified.numpy() > 0
-
-    def fitted(polarisability, typical_charge=TYPICAL_CHARGE):
-        values = polarisability * polarisable
-        potentials = [unit_potentials(channel, graph, n_species, values) for graph in graphs]
-        return _fit(graphs, n_species, cutoff, multiplicity, potentials, typical_charge)
-
+    fit = _LevelFit(channel, graphs, n_species, cutoff, multiplicity)
     if not polarisable.any():
-        return fitted(0.0)[0], np.zeros(n_species)
+        return fit(np.zeros(n_species))[0], np.zeros(n_species)
     polarisability = minimize_scalar(
-        lambda value: fitted(value, None)[1],
+        lambda value: fit(value * polarisable, None)[1],
         bounds=(0.0, LARGEST_POLARISABILITY),
         method='bounded',
         options={'xatol': POLARISABILITY_STEP},
     ).x
-    return fitted(polarisability, None)[0], polarisability * polarisable
+    return fit(polarisability * polarisable, None)[0], polarisability * polarisable
 
 
 def same_surroundings(descriptors: np.ndarray) -> np.ndarray:
@@ -175,29 +169,43 @@ def _whitened(rows: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     return alone * (rows - means[kinds]) + (of_mean[:, None] * means)[kinds]
 
 
-def _fit(
-    graphs, n_species, cutoff, multiplicity, potentials, typical_charge=TYPICAL_CHARGE
-) -> tuple[np.ndarray, float]:
-    """Charges, and the sum of squares that they leave, with the ridge, eV^2; None: of any magnitude."""
-    local = np.concatenate([local_descriptors(graph, n_species, cutoff) for graph in graphs])
-    gauge = np.repeat(np.eye(len(graphs)), [graph.n_atoms for graph in graphs], axis=0)
-    design = np.concatenate([gauge, local, -np.concatenate(potentials)], axis=1)
-    level = np.concatenate([atom_levels(graph, multiplicity) for graph in graphs])
-    kinds = same_surroundings(local)
-    design, level = _whitened(design, kinds), _whitened(level[:, None], kinds)[:, 0]
-    normal = design.T @ design
-    diagonal = np.diag(normal).copy()
-    ridge = np.zeros(len(normal))
-    ridge[len(graphs) : -n_species] = RIDGE_LOCAL * diagonal[len(graphs) : -n_species].max()
-    right = design.T @ level
-    ridge[-n_species:] = RIDGE_CHARGES * max(diagonal[-n_species:].max(), 1e-12)
-    if typical_charge is not None:
-        rest = slice(0, len(normal) - n_species)
-        without = np.linalg.lstsq(normal[rest, rest] + np.diag(ridge[rest]), right[rest], rcond=None)[0]
-        unexplained = np.mean((level - design[:, rest] @ without) ** 2)
-        ridge[-n_species:] = np.maximum(ridge[-n_species:], unexplained / typical_charge**2)
-    normal += np.diag(ridge)
-    solution = np.linalg.solve(normal, right)
-    misfit = np.square(design @ solution - level).sum() + ridge @ solution**2
-    charges = solution[-n_species:]
-    return charges - charges.mean(), float(misfit)
+class _LevelFit:
+    """Fit of the levels for given polarisabilities; what does not depend on these is made once.
+
+    Arguments as of :func:`fit_charges`.
+    """
+
+    def __init__(self, channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray):
+        self._channel, self._graphs, self._n_species = channel, graphs, n_species
+        local = np.concatenate([local_descriptors(graph, n_species, cutoff) for graph in graphs])
+        gauge = np.repeat(np.eye(len(graphs)), [graph.n_atoms for graph in graphs], axis=0)
+        level = np.concatenate([atom_levels(graph, multiplicity) for graph in graphs])
+        self._kinds = same_surroundings(local)
+        self._rest = _whitened(np.concatenate([gauge, local], axis=1), self._kinds)
+        self._level = _whitened(level[:, None], self._kinds)[:, 0]
+
+    def __call__(
+        self, polarisabilities: np.ndarray | None, typical_charge: float | None = TYPICAL_CHARGE
+    ) -> tuple[np.ndarray, float]:
+        """Charges, and the sum of squares that they leave, with the ridge, eV^2; None: of any magnitude."""
+        n_species, n_graphs, level = self._n_species, len(self._graphs), self._level
+        potentials = np.concatenate(
+            [unit_potentials(self._channel, graph, n_species, polarisabilities) for graph in self._graphs]
+        )
+        design = np.concatenate([self._rest, -_whitened(potentials, self._kinds)], axis=1)
+        normal = design.T @ design
+        diagonal = np.diag(normal).copy()
+        ridge = np.zeros(len(normal))
+        ridge[n_graphs:-n_species] = RIDGE_LOCAL * diagonal[n_graphs:-n_species].max()
+        right = design.T @ level
+        ridge[-n_species:] = RIDGE_CHARGES * max(diagonal[-n_species:].max(), 1e-12)
+        if typical_charge is not None:
+            rest = slice(0, len(normal) - n_species)
+            without = np.linalg.lstsq(normal[rest, rest] + np.diag(ridge[rest]), right[rest], rcond=None)[0]
+            unexplained = np.mean((level - self._rest @ without) ** 2)
+            ridge[-n_species:] = np.maximum(ridge[-n_species:], unexplained / typical_charge**2)
+        normal += np.diag(ridge)
+        solution = np.linalg.solve(normal, right)
+        misfit = np.square(design @ solution - level).sum() + ridge @ solution**2
+        charges = solution[-n_species:]
+        return charges - charges.mean(), float(misfit)
