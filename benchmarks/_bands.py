@@ -28,15 +28,15 @@ from ase.build import bulk
 from pseudopotential_table import ROOT, fetch
 from scipy.linalg import eigh
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.contraction import contract_bases
-from aiida_hamlr.electronic.density import potential_from_density
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.plane_waves import PlaneWaveHamiltonian
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reconstruction import reconstruct
-from aiida_hamlr.electronic.verification import CONDUCTION_BANDS
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.density import potential_from_density
+from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.verification import CONDUCTION_BANDS
 from aiida_hamlr.io.qe import QeRun, check_supported, read_charge_density, read_scf_xml
 
 SIZES = ('dzp', 'tzdp')

@@ -34,15 +34,15 @@ from ase import Atoms
 from ase.build import bulk, mx2
 from scipy.interpolate import CubicSpline
 
-from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.grid import local_matrix
-from aiida_hamlr.electronic.gth import write_upf
-from aiida_hamlr.electronic.h0 import structure_matrices
-from aiida_hamlr.electronic.harmonics import real_harmonics
-from aiida_hamlr.electronic.neighbours import overlap_pattern
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.integrals.grid import local_matrix
+from aiida_hamlr.electronic.integrals.h0 import structure_matrices
+from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import write_upf
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.io.qe import read_potential, read_scf_xml
 from aiida_hamlr.io.siesta import read_ion_xml

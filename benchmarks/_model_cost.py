@@ -13,19 +13,19 @@ import numpy as np
 import torch
 from ase.build import bulk
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.neighbours import overlap_pattern
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.batches import BatchSampler
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
-from aiida_hamlr.model.data import Example, Reference, make_example, prepare
 from aiida_hamlr.model.graph import Graph, batch_graphs, message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor
-from aiida_hamlr.model.module import TrainingModule
+from aiida_hamlr.model.training.batches import BatchSampler
+from aiida_hamlr.model.training.data import Example, Reference, make_example, prepare
+from aiida_hamlr.model.training.module import TrainingModule
 
 #: Cutoffs of messages and pairs, Å, and the edges and half pairs that they give in most cells.
 CUTOFFS, COUNTS = (6.0, 6.5), (284, 184)

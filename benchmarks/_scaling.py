@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 from ase.build import bulk
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.grid import fft_grid, local_matrix
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.neighbours import overlap_pattern
-from aiida_hamlr.electronic.neutral_atom import neutral_atom_potential
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix
+from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 
 #: Lattice constant, Å, and cutoff of the density, Ry.
 LATTICE_CONSTANT, ECUTRHO = 5.66, 120.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from aiida_hamlr.model.training import train
+from aiida_hamlr.model.training.fit import train
 
 
 def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:

@@ -31,7 +31,7 @@ from aiida import orm
 from aiida.engine import submit
 from loopback_cluster import LoopbackCluster, make_codes, make_pseudo_family, started_profile, wait_until
 
-from aiida_hamlr.tools.setup import create_localhost
+from aiida_hamlr.cli.installation import create_localhost
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
 PROFILE = 'throughput'

@@ -28,7 +28,7 @@ from data.waves import CUTOFF, KPOINTS_DISTANCE, KPOINTS_OFFSET, LATTICE_CONSTAN
 from model import judge
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.inference import load_model
 
 #: k-points of the crystal and their shift in half steps.

@@ -20,9 +20,9 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_hamlr import __version__
-from aiida_hamlr.model.long_range import DirectSum
-from aiida_hamlr.model.particle_mesh import ParticleMesh, coulomb_operator
-from aiida_hamlr.model.polarisation import solve_dipoles
+from aiida_hamlr.model.long_range.ewald import DirectSum
+from aiida_hamlr.model.long_range.particle_mesh import ParticleMesh, coulomb_operator
+from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 
 WIDTH, ACCURACY = 1.5, 1e-5
 

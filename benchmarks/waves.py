@@ -28,12 +28,12 @@ from data.waves import CUTOFF, DOMAINS, column, make_all
 from model import judge
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.levels import potential_profile
+from aiida_hamlr.electronic.bands.levels import potential_profile
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.qe import read_field_response
 from aiida_hamlr.model.evaluation import evaluate_one
 from aiida_hamlr.model.inference import load_model
-from aiida_hamlr.model.long_range import coulomb_sum
+from aiida_hamlr.model.long_range.ewald import coulomb_sum
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Networks by name.

@@ -39,15 +39,15 @@ from aiida.manage.configuration import create_profile, get_config
 from aiida.plugins import BrokerFactory, CalculationFactory, WorkflowFactory
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.kpoints import BandPath
-from aiida_hamlr.electronic.kspace import eigenvalues
-from aiida_hamlr.electronic.levels import onsite_levels
+from aiida_hamlr.cli.installation import create_codes, create_localhost, create_pseudo_family
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import BandPath
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.levels import onsite_levels
 from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import plot_levels
 from aiida_hamlr.plotting.provenance import plot_provenance
 from aiida_hamlr.plotting.training import plot_training
-from aiida_hamlr.tools.setup import create_codes, create_localhost, create_pseudo_family
 
 LATTICE_CONSTANT = 5.66  # Å
 FAMILY = 'GTH-LDA'

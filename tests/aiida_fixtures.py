@@ -104,7 +104,7 @@ def other_computer(localhost):
 def make_remote_hamiltonian(aiida_profile, localhost, make_hamiltonian, zincblende, tmp_path):
     """Return a factory of stored Hamiltonian nodes whose files lie on a computer, each of another rattled crystal."""
     from aiida_hamlr.data.hamiltonian import HamiltonianData
-    from aiida_hamlr.electronic.description import description_path, write_described
+    from aiida_hamlr.electronic.matrices.description import description_path, write_described
 
     def make(seed: int = 0, computer=None, **attributes):
         atoms = zincblende()
@@ -325,7 +325,7 @@ def _flatten(inputs: dict, prefix: str = ''):
 @pytest.fixture
 def pseudo_family(aiida_profile, tmp_path):
     """Return the label of a family of the norm-conserving pseudopotentials of Al and As."""
-    from aiida_hamlr.tools.setup import create_pseudo_family
+    from aiida_hamlr.cli.installation import create_pseudo_family
 
     source = Path('/usr/share/espresso/pseudo')
     if not source.is_dir():

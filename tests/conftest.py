@@ -5,9 +5,9 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
-from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 
 pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
 

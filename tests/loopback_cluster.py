@@ -409,7 +409,7 @@ def started_profile(cluster: LoopbackCluster, name: str = 'cluster') -> Iterator
 
 def make_codes(computer) -> dict:
     """Return the codes pw and hamlr of a cluster that is this machine."""
-    from aiida_hamlr.tools.setup import create_codes, find_executable
+    from aiida_hamlr.cli.installation import create_codes, find_executable
 
     return create_codes(computer, {'pw': find_executable('pw.x'), 'hamlr': find_executable('hamlr')})
 
@@ -421,7 +421,7 @@ def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
     """
     from qe_fixtures import PSEUDO_FILES
 
-    from aiida_hamlr.tools.setup import create_pseudo_family
+    from aiida_hamlr.cli.installation import create_pseudo_family
 
     folder = cluster.folder / 'pseudos'
     folder.mkdir()

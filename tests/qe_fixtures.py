@@ -12,9 +12,9 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.qe import QeRun, element_of_label, read_scf_xml
 
 DEBIAN_PSEUDOS = Path('/usr/share/espresso/pseudo')

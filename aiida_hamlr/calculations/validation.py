@@ -41,7 +41,7 @@ def validate_pseudos(value, _) -> str | None:
 
 def find_pseudo_problem(pseudo) -> str | None:
     """Return why a pseudopotential cannot be used (ultrasoft, PAW, spin-orbit, unknown functional), or nothing."""
-    from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 
     # Work chains check their inputs often, and the files do not change.
     if pseudo.md5 not in _PROBLEMS:

@@ -92,8 +92,8 @@ def cmd_curve(process, limit, output):
     """
     from tabulate import tabulate
 
+    from aiida_hamlr.monitors.learning_curve import read_learning_curve
     from aiida_hamlr.plotting.training import plot_training
-    from aiida_hamlr.tools.learning_curve import read_learning_curve
 
     try:
         columns = read_learning_curve(process)

@@ -28,7 +28,7 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
-    from aiida_hamlr.tools.setup import create_codes, create_localhost
+    from aiida_hamlr.cli.installation import create_codes, create_localhost
 
     paths = {label: path for label, path in (('pw', pw), ('pp', pp), ('hamlr', hamlr)) if path}
     try:

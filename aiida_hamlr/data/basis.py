@@ -11,9 +11,9 @@ from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_hamlr.electronic.basis import FORMAT, VERSION, Basis, SpeciesBasis
 from aiida_hamlr.electronic.files import check_format, open_hdf5
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.orbitals.basis import FORMAT, VERSION, Basis, SpeciesBasis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 
 __all__ = ('BasisData',)
@@ -130,7 +130,7 @@ class BasisData(Data):
         :param pseudos: pseudopotentials by element; by default those from which the orbitals were made.
         :raises ValueError: if an element has no pseudopotential.
         """
-        from aiida_hamlr.electronic.basis_bands import bands_of_basis, crystal_of_basis
+        from aiida_hamlr.electronic.contraction.basis_bands import bands_of_basis, crystal_of_basis
         from aiida_hamlr.plotting.basis import plot_basis
 
         basis = self.get_basis()

@@ -10,7 +10,7 @@ from aiida.orm import Data, QueryBuilder
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.electronic.basis import joint_hash
+from aiida_hamlr.electronic.orbitals.basis import joint_hash
 
 __all__ = ('DatasetData',)
 

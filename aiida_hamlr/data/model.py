@@ -12,7 +12,7 @@ from aiida.common.exceptions import ValidationError
 from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 
-from aiida_hamlr.electronic.basis import joint_hash
+from aiida_hamlr.electronic.orbitals.basis import joint_hash
 
 __all__ = ('ModelData',)
 

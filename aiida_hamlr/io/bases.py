@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.io.abacus import read_orb
 from aiida_hamlr.io.openmx import read_pao
 from aiida_hamlr.io.siesta import read_ion_xml

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.blocks import BlockPattern
 from aiida_hamlr.electronic.fortran import parse_numbers
-from aiida_hamlr.electronic.harmonics import real_harmonics
+from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.units import HARTREE
 from aiida_hamlr.io.radial_tables import read_text
 

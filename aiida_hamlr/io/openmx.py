@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ase.data import chemical_symbols
 
-from aiida_hamlr.electronic.basis import SpeciesBasis
 from aiida_hamlr.electronic.fortran import parse_numbers
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.io.radial_tables import RadialTable, read_text, tabulated_basis
 
 

@@ -11,7 +11,7 @@ from ase.data import atomic_numbers
 from scipy.interpolate import CubicSpline
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.basis import Shell, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import Shell, SpeciesBasis
 
 #: Step of the uniform mesh, bohr.
 STEP = 0.01

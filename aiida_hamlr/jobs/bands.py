@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.kpoints import MESH_SPACING, PATH_SPACING, band_path, mesh_from_spacing, read_band_path
-from aiida_hamlr.electronic.occupations import MeshSolution, solve_mesh
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import (
+    MESH_SPACING,
+    PATH_SPACING,
+    band_path,
+    mesh_from_spacing,
+    read_band_path,
+)
+from aiida_hamlr.electronic.bands.occupations import MeshSolution, solve_mesh
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 

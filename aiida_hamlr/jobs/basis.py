@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
 from aiida_hamlr.jobs.progress import log, track
@@ -101,7 +101,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
 
 
 def _plot(basis: Basis, pseudos: dict[str, Pseudopotential], output: Path):
-    from aiida_hamlr.electronic.basis_bands import bands_of_basis, crystal_of_basis
+    from aiida_hamlr.electronic.contraction.basis_bands import bands_of_basis, crystal_of_basis
     from aiida_hamlr.plotting.basis import plot_basis
 
     atoms = crystal_of_basis(basis)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiida_hamlr.electronic.h0 import compute_h0
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary, summary_path

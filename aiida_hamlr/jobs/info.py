@@ -8,16 +8,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from aiida_hamlr.electronic.bands import FORMAT as BANDS
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.basis import FORMAT as BASIS
-from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.bands.band_structure import FORMAT as BANDS
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.properties import FORMAT as PROPERTIES
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.files import open_hdf5
-from aiida_hamlr.electronic.hamiltonian import FORMAT as HAMILTONIAN
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.properties import FORMAT as PROPERTIES
-from aiida_hamlr.electronic.properties import Properties
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT as HAMILTONIAN
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import FORMAT as BASIS
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.bands import edges_in_words
 
 

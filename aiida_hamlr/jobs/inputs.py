@@ -9,10 +9,10 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.contraction import contract_bases
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import BasisConfig

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.description import write_described
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.kpoints import band_path, read_band_path
-from aiida_hamlr.electronic.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.occupations import (
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import band_path, read_band_path
+from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
+from aiida_hamlr.electronic.bands.occupations import (
     MeshSolution,
     density_of_states,
     electron_number,
     mulliken_populations,
     solve_mesh,
 )
-from aiida_hamlr.electronic.properties import Properties
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.matrices.description import write_described
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config

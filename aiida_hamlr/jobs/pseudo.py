@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.electronic.gth import gth_parameters, write_upf
+from aiida_hamlr.electronic.pseudo.gth import gth_parameters, write_upf
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.summary import JobSummary
 

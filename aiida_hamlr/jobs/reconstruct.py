@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.density import check_hartree_energy, check_potential, potential_from_density
-from aiida_hamlr.electronic.description import VERIFICATION, write_described
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.reconstruction import reconstruct
+from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
+from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     FieldResponse,

@@ -12,8 +12,8 @@ from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.processes import Processes
-from aiida_hamlr.model.training import train
+from aiida_hamlr.model.training.fit import train
+from aiida_hamlr.model.training.processes import Processes
 
 
 def run_train(config_file: Path) -> dict:

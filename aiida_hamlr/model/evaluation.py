@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.kspace import eigenvalues
-from aiida_hamlr.model.data import fitted_shift, refuse_spin
-from aiida_hamlr.model.field_response import screened_charges
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.long_range.field_response import screened_charges
+from aiida_hamlr.model.training.data import fitted_shift, refuse_spin
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
 KPOINTS = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.21, 0.13, 0.37]])

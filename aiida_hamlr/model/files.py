@@ -10,8 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 

@@ -10,11 +10,11 @@ import torch
 import vesin
 from ase import Atoms
 
-from aiida_hamlr.electronic.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.attention import add_waves
-from aiida_hamlr.model.bonds import bond_weights, longest_bond
-from aiida_hamlr.model.wigner import bond_frame_wigner, flatten
+from aiida_hamlr.model.irreps.wigner import bond_frame_wigner, flatten
+from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond
+from aiida_hamlr.model.network.attention import add_waves
 
 #: Atoms closer than this are a mistake in the structure, Å.
 SHORTEST_DISTANCE = 0.3

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph import Graph, GraphBuilder
-from aiida_hamlr.model.irreps import ShellSlots
-from aiida_hamlr.model.network import NetworkOutput, ShortRangeNetwork
-from aiida_hamlr.model.normalisation import Normalisation, switch
+from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
+from aiida_hamlr.model.irreps.shells import ShellSlots
+from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
+from aiida_hamlr.model.network.short_range import NetworkOutput, ShortRangeNetwork
 
 
 @dataclass

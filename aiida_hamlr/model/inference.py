@@ -11,20 +11,20 @@ import torch
 from ase import Atoms
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.h0 import compute_h0
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import choose_device
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.channel import Sources
-from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.files import read_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.long_range import long_range_entries
-from aiida_hamlr.model.normalisation import switch
+from aiida_hamlr.model.irreps.normalisation import switch
+from aiida_hamlr.model.long_range.channel import Sources
+from aiida_hamlr.model.long_range.ewald import long_range_entries
+from aiida_hamlr.model.training.data import frames_of
 
 
 class Predictor:

@@ -11,7 +11,7 @@ from aiida.parsers import Parser
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.electronic.description import description_path
+from aiida_hamlr.electronic.matrices.description import description_path
 from aiida_hamlr.parsers.raw import SIGNALLED, find_exit_label, find_reason, parse_summary
 
 __all__ = ('HamlrParser',)

@@ -9,7 +9,7 @@ from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.parsers.base import HamlrParser
 
 __all__ = ('PredictParser',)

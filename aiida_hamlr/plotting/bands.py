@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.lines import Line2D
 
-from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
 
 #: How successive sets are drawn, so that each stays visible under the next: broad line, dashes, dots.

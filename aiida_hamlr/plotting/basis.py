@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.ticker import ScalarFormatter
 
-from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.plotting.bands import STYLES, draw_bands, zero_of_energy
 from aiida_hamlr.plotting.style import GREY, SETTINGS, new_figure, save
 
@@ -26,7 +26,7 @@ def plot_basis(sets: Mapping[str, Bands], output: str | Path, title: str | None 
     Parameters
     ----------
     sets : mapping of str to Bands
-        As `aiida_hamlr.electronic.basis_bands.bands_of_basis` returns them: plane waves first, all along one path.
+        As `bands_of_basis` returns them: plane waves first, all along one path.
     output : path
         PNG file.
     title : str, optional

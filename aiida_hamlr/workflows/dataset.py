@@ -15,7 +15,7 @@ from aiida_hamlr.calculations.functions.dataset import random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
-from aiida_hamlr.tools.structures import make_structures, parse_recipe
+from aiida_hamlr.electronic.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem

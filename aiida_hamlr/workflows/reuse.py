@@ -9,7 +9,7 @@ from aiida import orm
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
-from aiida_hamlr.electronic.hamiltonian import FORMAT, VERSION
+from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT, VERSION
 
 __all__ = ('INPUTS_HASH', 'find_reference', 'hash_inputs')
 

@@ -25,14 +25,14 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.density import potential_from_density
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reconstruction import reconstruct
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.density import potential_from_density
+from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 from aiida_hamlr.io.qe import check_same_structure, check_supported, read_charge_density, read_scf_xml
 
 #: Number of cells by what they are for.

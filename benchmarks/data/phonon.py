@@ -11,8 +11,8 @@ import yaml
 from ase import Atoms
 from ase.io import write
 
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.gth import make_pseudopotential
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.jobs.reconstruct import run_reconstruct
 
 

@@ -21,10 +21,10 @@ from aiida.manage.configuration.settings import AiiDAConfigDir
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from ase import Atoms
 
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.cli.installation import create_codes, create_localhost, create_pseudo_family
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.io.qe import check_same_structure
-from aiida_hamlr.tools.setup import create_codes, create_localhost, create_pseudo_family
 
 #: Of the profile, of the family of pseudopotentials, and of the node of the basis.
 LABEL = 'references'

@@ -58,7 +58,7 @@ def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
 
 def test_executable_not_found(monkeypatch, tmp_path):
     """The message says how to install what is missing."""
-    from aiida_hamlr.tools import setup
+    from aiida_hamlr.cli import installation as setup
 
     monkeypatch.setenv('PATH', str(tmp_path))
     monkeypatch.setattr(setup.sys, 'executable', str(tmp_path / 'python'))

@@ -7,9 +7,9 @@ from aiida import orm
 from aiida.common.exceptions import ValidationError
 
 from aiida_hamlr.data.basis import BasisData
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 
 
 def test_files(make_hamiltonian, zincblende, tmp_path):
@@ -58,7 +58,7 @@ def test_figure(make_process_node, pseudos, tmp_path, monkeypatch):
     """The bands are drawn with the pseudopotentials from which a calculation made the orbitals, or with given ones."""
     from aiida.common.links import LinkType
 
-    from aiida_hamlr.electronic import basis_bands
+    from aiida_hamlr.electronic.contraction.optimisation import basis_bands
 
     monkeypatch.setattr(basis_bands, 'SPACING', 1.0)
     silicon = {'Si': pseudos['Si']}

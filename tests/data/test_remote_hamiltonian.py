@@ -10,7 +10,7 @@ from aiida.common.exceptions import ValidationError
 from aiida_hamlr.data.dataset import DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
-from aiida_hamlr.electronic.description import description_path
+from aiida_hamlr.electronic.matrices.description import description_path
 
 
 def path_of(node) -> Path:

@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.harmonics import real_harmonics
-from aiida_hamlr.electronic.neutral_atom import ReciprocalGrid
+from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
+from aiida_hamlr.electronic.integrals.neutral_atom import ReciprocalGrid
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.units import BOHR
 
 

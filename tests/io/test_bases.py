@@ -5,7 +5,7 @@ import pytest
 from ase.data import atomic_numbers
 from scipy.integrate import quad
 
-from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.io.bases import read_basis
 
 #: (l, exponent, cutoff radius) of the functions below, bohr.

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from scipy.linalg import eigh
 
-from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
-from aiida_hamlr.electronic.kspace import bloch_matrices
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.units import HARTREE
 from aiida_hamlr.io.cp2k import read_matrices
 

@@ -8,11 +8,11 @@ from ase import Atoms
 from fuzzing import damage, fuzz, read_or_refuse
 from hypothesis import given
 
-from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
-from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.gth import make_pseudopotential
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 
 R = 0.1 * np.arange(61)

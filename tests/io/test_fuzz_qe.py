@@ -14,12 +14,12 @@ from fuzzing import damage, fuzz, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiida_hamlr.electronic.density import check_hartree_energy, check_potential
-from aiida_hamlr.electronic.kspace import eigenvalues
-from aiida_hamlr.electronic.reconstruction import reconstruct
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential
+from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.verification import IMPLAUSIBLE_ERROR
 from aiida_hamlr.electronic.units import RYDBERG
-from aiida_hamlr.electronic.verification import IMPLAUSIBLE_ERROR
 from aiida_hamlr.io.qe import (
     check_same_structure,
     check_supported,

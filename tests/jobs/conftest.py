@@ -21,7 +21,7 @@ def hamlr(tmp_path, monkeypatch):
 @pytest.fixture(scope='session')
 def study(tmp_path_factory):
     """Folder with pseudos/, basis/ and Hamiltonians in train/ (three), valid/, test/: H is 1.02 H0."""
-    from aiida_hamlr.electronic.h0 import compute_h0
+    from aiida_hamlr.electronic.integrals.h0 import compute_h0
     from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
 
     folder = tmp_path_factory.mktemp('study')

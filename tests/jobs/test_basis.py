@@ -5,8 +5,9 @@ import json
 import pytest
 from ase.build import bulk
 
-from aiida_hamlr.electronic import basis_bands, contraction
-from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.contraction import basis_bands
+from aiida_hamlr.electronic.contraction import optimisation as contraction
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import click
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.kspace import bloch_matrices
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices
 from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 from aiida_hamlr.jobs.cli import main
 

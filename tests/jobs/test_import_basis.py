@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aiida_hamlr.electronic.basis import SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.jobs.inputs import read_basis_files
 
 

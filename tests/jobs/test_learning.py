@@ -8,9 +8,9 @@ import pytest
 from ase.build import bulk
 from click.testing import CliRunner
 
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.properties import Properties
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.cli import main
 
 TRAIN = """

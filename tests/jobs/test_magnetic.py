@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands import Bands
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 pytestmark = pytest.mark.qe
 

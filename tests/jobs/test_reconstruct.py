@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ase.io import write
 
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.qe import read_scf_xml
 
 pytestmark = pytest.mark.qe

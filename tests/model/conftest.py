@@ -7,13 +7,13 @@ from ase import Atoms
 from ase.build import bulk
 from e3nn import o3
 
-from aiida_hamlr.electronic.basis import Basis, Shell, SpeciesBasis
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.neighbours import overlap_pattern
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.data import frames_of
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.training.data import frames_of
 
 SMALL = {
     'scalar_channels': 8,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.files import VERSION, read_description
 from aiida_hamlr.model.inference import load_model
 

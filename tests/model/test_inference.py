@@ -8,7 +8,7 @@ import pytest
 import torch
 from ase.build import make_supercell
 
-from aiida_hamlr.electronic.neighbours import overlap_pattern
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.files import read_model, write_model
 from aiida_hamlr.model.inference import Predictor, load_model

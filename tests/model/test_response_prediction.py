@@ -6,11 +6,11 @@ import torch
 from ase.build import make_supercell
 from scipy.spatial.transform import Rotation
 
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
-from aiida_hamlr.model.data import Reference, make_example
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.graph import batch_graphs
 from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.training.data import Reference, make_example
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -86,7 +86,7 @@ def test_large_cells_on_a_mesh_agree_with_direct_sums(
     config = {'response': response} | ({more: True} if more else {})
     reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
     expected = correction(make_predictor(**config), reference)
-    monkeypatch.setattr('aiida_hamlr.model.particle_mesh.DIRECT_SIZE', 0)
+    monkeypatch.setattr('aiida_hamlr.model.long_range.particle_mesh.DIRECT_SIZE', 0)
     found = correction(make_predictor(**config), reference)
     assert 0.0 < np.abs(found - expected).max() < 2e-5
     assert np.array_equal(correction(make_predictor(**config, long_range_accuracy=None), reference), expected)

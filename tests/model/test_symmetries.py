@@ -6,10 +6,10 @@ from ase import Atoms
 from ase.build import make_supercell
 from scipy.spatial.transform import Rotation
 
-from aiida_hamlr.electronic.blocks import BlockPattern
-from aiida_hamlr.electronic.kspace import bloch_matrices
-from aiida_hamlr.electronic.neighbours import overlap_pattern
-from aiida_hamlr.electronic.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model.inference import Predictor
 
 #: eV.

@@ -7,7 +7,7 @@ import pytest
 from aiida import orm
 from aiida.plugins import CalculationFactory
 
-from aiida_hamlr.electronic.bands import Bands
+from aiida_hamlr.electronic.bands.band_structure import Bands
 
 STATUS = {'hamlr.status': '0'}
 

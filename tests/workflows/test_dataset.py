@@ -7,11 +7,11 @@ from aiida import orm
 from aiida.manage.caching import get_use_cache
 
 from aiida_hamlr.calculations.storage import stash_options
+from aiida_hamlr.cli.installation import create_pseudo_family
 from aiida_hamlr.data.basis import BasisData
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
-from aiida_hamlr.tools.setup import create_pseudo_family
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import INPUTS_HASH, find_reference, hash_inputs

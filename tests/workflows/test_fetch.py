@@ -9,7 +9,7 @@ from aiida.engine import run_get_node
 from aiida_hamlr.calculations.fetch import FetchCalculation
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.data.dataset import DatasetData
-from aiida_hamlr.electronic.gth import make_pseudopotential
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 

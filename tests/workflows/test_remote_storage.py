@@ -12,10 +12,10 @@ from aiida.manage.caching import enable_caching
 from aiida.plugins import ParserFactory
 
 from aiida_hamlr.data.basis import BasisData
-from aiida_hamlr.electronic.basis import Basis
-from aiida_hamlr.electronic.basis_generation import generate_basis
-from aiida_hamlr.electronic.description import describe, description_path, write_described
-from aiida_hamlr.electronic.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.matrices.description import describe, description_path, write_described
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 

@@ -10,8 +10,8 @@ from aiida.engine import run_get_node
 from aiida_hamlr.calculations.importers.train import TrainCalculationImporter
 from aiida_hamlr.calculations.train import TrainCalculation
 from aiida_hamlr.data.dataset import DatasetData
-from aiida_hamlr.model.module import TrainingModule
-from aiida_hamlr.model.training import train
+from aiida_hamlr.model.training.fit import train
+from aiida_hamlr.model.training.module import TrainingModule
 from aiida_hamlr.parsers.raw import parse_metrics
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiida.engine import calcfunction
 from aiida.orm import Dict, Int, StructureData, TrajectoryData
 
-from aiida_hamlr.tools.structures import make_structures
+from aiida_hamlr.electronic.structures import make_structures
 
 __all__ = ('create_structures', 'extract_frames')
 
@@ -14,7 +14,7 @@ __all__ = ('create_structures', 'extract_frames')
 def create_structures(recipe: Dict, seed: Int, **sources: StructureData) -> dict[str, StructureData]:
     """Return structures that a recipe makes of the given ones, by a number as the label.
 
-    :param recipe: see :func:`~aiida_hamlr.tools.structures.make_structures`.
+    :param recipe: see :func:`~aiida_hamlr.electronic.structures.make_structures`.
     :param seed: of what is random.
     :param sources: the structures that they are made of; their labels give the order.
     """

@@ -9,7 +9,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.data.basis import BasisData
-from aiida_hamlr.electronic.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.reconstruct import run_reconstruct
 
 pytestmark = pytest.mark.qe

@@ -1,0 +1,1 @@
+"""From a Hamiltonian to bands, occupations and what follows from them."""

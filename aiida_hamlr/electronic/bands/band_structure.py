@@ -1,0 +1,137 @@
+"""Bands on a path or a mesh, and their file, ``bands.h5``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from aiida_hamlr.electronic.bands.kpoints import BandPath
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.occupations import MeshSolution, band_gap, electron_number, fixed_magnetization
+from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+FORMAT = 'hamlr-bands'
+VERSION = 1
+
+
+@dataclass
+class Bands:
+    """Eigenvalues at k-points.
+
+    Parameters
+    ----------
+    kpoints : (nk, 3) array
+        Fractional.
+    eigenvalues : (n_spin, nk, nb) array
+        eV.
+    labels : tuple of nk str
+        Names of the special points, empty elsewhere.
+    distances : (nk,) array, optional
+        Length along the path, 1/Å; None for a mesh.
+    weights : (nk,) array, optional
+        Weights of a mesh, sum 1; None for a path.
+    attributes : dict
+        Plain JSON values: ``formula``, ``matrix``, ``n_electrons``, ``fermi_level_eV``, ``vbm_eV``, ``cbm_eV``,
+        ``gap_eV``, ``direct_gap_eV`` (of both spins together); ``spin_fermi_levels_eV`` if the magnetization is fixed.
+    """
+
+    kpoints: np.ndarray
+    eigenvalues: np.ndarray
+    labels: tuple[str, ...]
+    distances: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    attributes: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.eigenvalues = np.asarray(self.eigenvalues, dtype=float)
+        if self.eigenvalues.ndim == 2:
+            self.eigenvalues = self.eigenvalues[None]
+        n_kpoints = len(self.kpoints)
+        lengths = [self.eigenvalues.shape[1], len(self.labels)]
+        lengths += [len(a) for a in (self.distances, self.weights) if a is not None]
+        if self.eigenvalues.ndim != 3 or np.shape(self.kpoints) != (n_kpoints, 3) or set(lengths) != {n_kpoints}:
+            raise ValueError('k-points, eigenvalues and labels disagree in number')
+
+    @classmethod
+    def on_path(
+        cls,
+        hamiltonian: Hamiltonian,
+        path: BandPath,
+        mesh: MeshSolution,
+        matrix: str = 'hamiltonian',
+        n_bands: int | None = None,
+    ) -> Bands:
+        """Bands along ``path``; Fermi level and band edges also from the solution on a ``mesh``."""
+        energies = eigenvalues(hamiltonian, path.kpoints, matrix, n_bands)
+        attributes = _edges(hamiltonian, energies, mesh, matrix)
+        return cls(path.kpoints, energies, path.labels, distances=path.distances, attributes=attributes)
+
+    @classmethod
+    def on_mesh(
+        cls,
+        hamiltonian: Hamiltonian,
+        mesh: MeshSolution,
+        matrix: str = 'hamiltonian',
+        n_bands: int | None = None,
+    ) -> Bands:
+        """All or the lowest ``n_bands`` bands at the points of a mesh."""
+        energies = eigenvalues(hamiltonian, mesh.kpoints, matrix, n_bands)
+        attributes = _edges(hamiltonian, energies, mesh, matrix)
+        labels = ('',) * len(mesh.kpoints)
+        return cls(mesh.kpoints, energies, labels, weights=mesh.weights, attributes=attributes)
+
+    def write(self, path: str | Path):
+        """Write ``bands.h5``, under a temporary name first."""
+        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+            handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
+            handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
+            handle['eigenvalues'] = self.eigenvalues
+            handle['labels'] = list(self.labels)
+            for name in ('distances', 'weights'):
+                if getattr(self, name) is not None:
+                    handle[name] = getattr(self, name)
+
+    @classmethod
+    def read(cls, source) -> Bands:
+        """Read ``bands.h5`` from a path or a binary stream.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, foreign, newer than this program or damaged; the message names the file.
+        """
+        with open_hdf5(source) as handle:
+            check_format(handle, FORMAT, VERSION)
+            with damage_as_value_error(getattr(source, 'name', source)):
+                kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
+                optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
+                labels = tuple(label.decode() for label in handle['labels'][:])
+                attributes = json.loads(handle.attrs['attributes'])
+                return cls(kpoints, energies, labels, attributes=attributes, **optional)
+
+
+def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, matrix: str) -> dict:
+    """Fermi level and band edges, over the mesh and the given points together."""
+    n_electrons = electron_number(hamiltonian)
+    attributes = {
+        'formula': hamiltonian.atoms.get_chemical_formula(),
+        'matrix': matrix,
+        'n_electrons': n_electrons,
+        'fermi_level_eV': mesh.filling.fermi_level,
+    }
+    if mesh.filling.spin_fermi_levels is not None:
+        attributes['spin_fermi_levels_eV'] = list(mesh.filling.spin_fermi_levels)
+    n_common = min(energies.shape[-1], mesh.eigenvalues.shape[-1])
+    together = np.concatenate([mesh.eigenvalues[..., :n_common], energies[..., :n_common]], axis=-2)
+    edges = band_gap(together, n_electrons, mesh.filling.n_occupied, fixed_magnetization(hamiltonian))
+    if edges is not None:
+        attributes |= {'vbm_eV': edges.vbm, 'cbm_eV': edges.cbm, 'gap_eV': edges.gap}
+        attributes |= {'direct_gap_eV': edges.direct_gap}
+        if edges.gap > 0:
+            attributes['fermi_level_eV'] = 0.5 * (edges.vbm + edges.cbm)
+    return attributes

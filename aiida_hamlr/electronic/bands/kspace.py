@@ -1,0 +1,197 @@
+"""Bloch sums of real-space matrices and the generalised eigenproblem at every k."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import linalg, sparse
+
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.errors import NumericalError
+
+#: Upper limit for the matrices of the k-points that are summed together, bytes.
+_BATCH_BYTES = 64 * 2**20
+
+
+class BlochSum:
+    """``M(k) = sum_R exp(2 pi i k.R) M(R)`` for many k.
+
+    The sum over images is one sparse product: rows are the matrix elements (mu, nu) that occur, columns the images R,
+    so that a batch of k-points costs one pass over the stored entries. The index arrays are made once per pattern.
+
+    Parameters
+    ----------
+    pattern : BlockPattern
+    """
+
+    def __init__(self, pattern: BlockPattern):
+        self.n_orbitals = int(pattern.orbital_offsets[-1])
+        self.images, image_of_pair = np.unique(pattern.images, axis=0, return_inverse=True)
+        #: (M,) index into ``images`` of every entry
+        self.image_of_entry = np.repeat(image_of_pair.ravel(), np.diff(pattern.chunk_boundaries))
+        rows, columns = pattern.orbital_indices
+        #: (M,) index of every entry's element in the flattened dense matrix
+        self.element_of_entry = rows * self.n_orbitals + columns
+        self._order = np.lexsort([self.image_of_entry, self.element_of_entry])
+        self._elements, counts = np.unique(self.element_of_entry, return_counts=True)
+        self._columns = self.image_of_entry[self._order]
+        self._row_starts = np.concatenate([[0], np.cumsum(counts)])
+
+    def phases(self, kpoints: np.ndarray) -> np.ndarray:
+        """(n_images, nk) factors ``exp(2 pi i k.R)``; ``kpoints`` is (nk, 3), fractional."""
+        return np.exp(2j * np.pi * self.images @ np.asarray(kpoints, dtype=float).T)
+
+    def operator(self, entries: np.ndarray) -> sparse.csr_array:
+        """Matrix of shape (elements, images) whose product with the phases is the Bloch sum of ``entries`` (M,)."""
+        shape = (len(self._elements), len(self.images))
+        return sparse.csr_array((entries[self._order], self._columns, self._row_starts), shape=shape)
+
+    def dense(self, operator: sparse.csr_array, kpoints: np.ndarray) -> np.ndarray:
+        """(nk, n, n) matrices of an ``operator``; real if every k is its own inverse (2k a reciprocal vector)."""
+        kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
+        phases = self.phases(kpoints)
+        if np.abs(2 * kpoints - np.round(2 * kpoints)).max(initial=0.0) < 1e-12:
+            values = operator @ phases.real
+        else:
+            values = (operator @ phases.view(float)).view(complex)
+        matrices = np.zeros((len(kpoints), self.n_orbitals**2), dtype=values.dtype)
+        matrices[:, self._elements] = values.T
+        return matrices.reshape(-1, self.n_orbitals, self.n_orbitals)
+
+    @cached_property
+    def batch_size(self) -> int:
+        """Number of k-points whose dense matrices are made together."""
+        return max(1, int(_BATCH_BYTES / (16 * self.n_orbitals**2)))
+
+    def matrices(self, entries: np.ndarray, kpoints: np.ndarray) -> np.ndarray:
+        """(nk, n, n) Bloch matrices of ``entries`` (M,); exactly hermitian only if ``entries`` is symmetric."""
+        return self.dense(self.operator(np.asarray(entries, dtype=float)), kpoints)
+
+
+def bloch_matrices(pattern: BlockPattern, entries: np.ndarray, kpoints: np.ndarray) -> np.ndarray:
+    """(nk, n, n) matrices ``M(k)`` of flat ``entries`` (M,) at fractional ``kpoints`` (nk, 3).
+
+    For repeated use with one pattern keep a `BlochSum`.
+    """
+    return BlochSum(pattern).matrices(entries, kpoints)
+
+
+def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors, threshold=0.0):
+    """Lowest eigenpairs of one generalised eigenproblem; eigenvectors are None unless asked for."""
+    if threshold > 0.0:
+        return _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold)
+    n_orbitals = len(hamiltonian)
+    # Computing a subset pays only for eigenvectors.
+    subset = vectors and 2 * n_bands < n_orbitals
+    try:
+        result = linalg.eigh(
+            hamiltonian,
+            overlap,
+            eigvals_only=not vectors,
+            driver='gvx' if subset else 'gvd',
+            subset_by_index=[0, n_bands - 1] if subset else None,
+            check_finite=False,
+            overwrite_a=True,
+        )
+    except linalg.LinAlgError as error:
+        where = '(' + ', '.join(f'{x:.6g}' for x in kpoint) + ')'
+        if not (np.isfinite(hamiltonian).all() and np.isfinite(overlap).all()):
+            raise NumericalError(f'matrices at k = {where} are not finite') from error
+        smallest = float(linalg.eigvalsh(overlap)[0])
+        if smallest > 0:
+            raise NumericalError(f'diagonalisation at k = {where} failed: {error}') from error
+        raise NumericalError(
+            f'overlap at k = {where} is not positive definite: smallest eigenvalue {smallest:.3e}; '
+            'the orbitals are linearly dependent, use fewer or shorter ones'
+        ) from error
+    energies, states = result if vectors else (result, None)
+    if not np.isfinite(energies).all():
+        raise NumericalError(f'eigenvalues at k = {tuple(kpoint)} are not finite')
+    return energies[:n_bands], None if states is None else states[:, :n_bands]
+
+
+def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
+    """The same in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
+    weights, basis = linalg.eigh(overlap)
+    kept = weights > threshold
+    basis = basis[:, kept] / np.sqrt(weights[kept])
+    energies, states = linalg.eigh(basis.conj().T @ hamiltonian @ basis)
+    return energies[:n_bands], basis @ states[:, :n_bands] if vectors else None
+
+
+def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
+    kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
+    for name in (matrix, 'overlap'):
+        if name not in hamiltonian.matrices:
+            raise ValueError(f'bands need the matrix {name!r}, which this Hamiltonian does not hold')
+    sums = BlochSum(hamiltonian.pattern)
+    n_bands = min(n_bands or sums.n_orbitals, sums.n_orbitals)
+    overlap = sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
+    entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
+    spins = [sums.operator(spin) for spin in np.atleast_2d(entries)]
+    threshold = hamiltonian.attributes.get('overlap_threshold', 0.0)
+    energies = np.empty((len(spins), len(kpoints), n_bands))
+    states = np.empty((len(spins), len(kpoints), sums.n_orbitals, n_bands), dtype=complex) if vectors else None
+    for start in range(0, len(kpoints), sums.batch_size):
+        batch = slice(start, start + sums.batch_size)
+        S = sums.dense(overlap, kpoints[batch])
+        for spin, operator in enumerate(spins):
+            H = sums.dense(operator, kpoints[batch])
+            for local, kpoint in enumerate(kpoints[batch]):
+                e, c = _diagonalise(H[local], S[local], kpoint, n_bands, vectors, threshold)
+                # Where less is independent, all k-points get no more bands than that.
+                n_bands = len(e)
+                energies[spin, start + local, :n_bands] = e
+                if vectors:
+                    states[spin, start + local, :, :n_bands] = c
+    energies, states = energies[..., :n_bands], states[..., :n_bands] if vectors else None
+    if entries.ndim == 1:
+        return energies[0], states[0] if vectors else None
+    return energies, states
+
+
+def eigenvalues(
+    hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str = 'hamiltonian', n_bands: int | None = None
+) -> np.ndarray:
+    """Band energies: ``H(k) c = e S(k) c``.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Holds ``matrix`` and ``overlap``. With the attribute ``overlap_threshold`` the states are those in the space of
+        the eigenvectors of S(k) above it.
+    kpoints : (nk, 3) array
+        Fractional, in the reciprocal cell of ``hamiltonian.atoms``.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        How many of the lowest bands to return, if there are so many at every k; default: all.
+
+    Returns
+    -------
+    (nk, nb) or, with spin, (n_spin, nk, nb) array
+        Ascending, eV.
+
+    Raises
+    ------
+    NumericalError
+        If an overlap matrix is not positive definite; the message holds k and its smallest eigenvalue.
+    """
+    return _solve(hamiltonian, kpoints, matrix, n_bands, vectors=False)[0]
+
+
+def eigenvectors(
+    hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str = 'hamiltonian', n_bands: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Band energies and states, as in `eigenvalues`.
+
+    Returns
+    -------
+    energies : (nk, nb) or (n_spin, nk, nb) array
+        eV.
+    states : (nk, n_orbitals, nb) or (n_spin, nk, n_orbitals, nb) complex array
+        Coefficients of the Bloch sums of the orbitals, ``c^+ S(k) c = 1``.
+    """
+    return _solve(hamiltonian, kpoints, matrix, n_bands, vectors=True)

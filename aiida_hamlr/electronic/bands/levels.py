@@ -1,0 +1,38 @@
+"""On-site levels: the local potential as each atom's orbitals feel it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+
+def onsite_levels(hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> np.ndarray:
+    """Mean diagonal element of every atom, ``sum_{mu in i} M_mumu / n_i``.
+
+    A potential V that varies slowly over an atom moves its level by V. Levels of unlike elements differ by their
+    chemistry; the difference of ``hamiltonian`` and ``h0`` does not have that part and is one profile for all elements.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+    matrix : str
+        'hamiltonian' or 'h0'; with spin the mean of both.
+
+    Returns
+    -------
+    (N,) array
+        eV.
+    """
+    if matrix not in hamiltonian.matrices:
+        raise ValueError(f'on-site levels need the matrix {matrix!r}, which this Hamiltonian does not hold')
+    pattern = hamiltonian.pattern
+    entries = np.atleast_2d(hamiltonian.matrices[matrix]).mean(axis=0)
+    return np.array(
+        [np.trace(pattern.block(entries, pair)) / n for pair, n in zip(pattern.onsite, pattern.n_orbitals, strict=True)]
+    )
+
+
+def potential_profile(hamiltonian: Hamiltonian) -> np.ndarray:
+    """(N,) mean of ``(H - H0)_mumu`` of every atom, eV: how far the potential differs from that of neutral atoms."""
+    return onsite_levels(hamiltonian) - onsite_levels(hamiltonian, 'h0')

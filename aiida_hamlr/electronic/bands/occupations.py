@@ -1,0 +1,350 @@
+"""Filling the bands: Fermi level, occupations, density matrix, charges, band gap, density of states."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
+
+from aiida_hamlr.electronic.bands.kpoints import monkhorst_pack
+from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvectors
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+#: Default width of the Fermi-Dirac function of a metal, eV.
+SMEARING = 0.1
+
+#: Sum of squares of the coefficients of an occupied state that bonds cannot explain: the overlap of a bonding state is
+#: above one, and that of a state with this sum below 0.01.
+GHOST = 100.0
+
+#: Widths above the Fermi level up to which states are counted as possibly occupied (expit(-40) ~ 4e-18).
+_WIDTHS = 40.0
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How the electrons fill the bands.
+
+    Parameters
+    ----------
+    fermi_level : float
+        eV; the middle of the gap if there is one on the mesh. If the magnetization is fixed and there is no gap over
+        both spins, the mean of their two levels.
+    occupations : array, shape of the eigenvalues
+        Electrons in every state: 0 to 2, with spin 0 to 1.
+    n_occupied : tuple of int, or None
+        Filled bands of every spin; None for a metal.
+    spin_fermi_levels : (float, float), or None
+        eV; those of spin up and spin down if the magnetization is fixed.
+    """
+
+    fermi_level: float
+    occupations: np.ndarray
+    n_occupied: tuple[int, ...] | None
+    spin_fermi_levels: tuple[float, float] | None = None
+
+
+def fill_bands(
+    eigenvalues: np.ndarray,
+    weights: np.ndarray,
+    n_electrons: float,
+    smearing: float = SMEARING,
+    magnetization: float | None = None,
+) -> Filling:
+    """Occupy the lowest states.
+
+    If the number of filled bands is the same at every k, the system is an insulator with whole occupations and the
+    Fermi level in mid-gap; otherwise a metal with Fermi-Dirac occupations of width ``smearing``. The two spins have one
+    Fermi level, unless the magnetization is fixed.
+
+    Parameters
+    ----------
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV, ascending.
+    weights : (nk,) array
+        Weights of the k-points, sum 1.
+    n_electrons : float
+        Electrons per cell.
+    smearing : float
+        eV.
+    magnetization : float, optional
+        Electrons of spin up less those of spin down, Bohr magnetons per cell; each spin is filled on its own then.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer states than electrons, or the smearing is not positive.
+    """
+    energies = np.asarray(eigenvalues, dtype=float)
+    weights = np.asarray(weights, dtype=float)
+    if magnetization is not None and energies.ndim == 3:
+        return _fill_spins(energies, weights, n_electrons, smearing, magnetization)
+    spins = energies[None] if energies.ndim == 2 else energies
+    return _fill(spins, weights, n_electrons, smearing, 2.0 / len(spins), energies.shape)
+
+
+def _fill_spins(spins, weights, n_electrons, smearing, magnetization) -> Filling:
+    """Fill each spin with its own electrons."""
+    numbers = 0.5 * (n_electrons + magnetization), 0.5 * (n_electrons - magnetization)
+    parts = [_fill(spin[None], weights, n, smearing, 1.0, spin.shape) for spin, n in zip(spins, numbers, strict=True)]
+    levels = tuple(part.fermi_level for part in parts)
+    n_occupied = None if any(part.n_occupied is None for part in parts) else sum((p.n_occupied for p in parts), ())
+    gap = band_gap(spins, n_electrons, n_occupied) if n_occupied else None
+    level = 0.5 * (gap.vbm + gap.cbm) if gap is not None and gap.gap > 0 else 0.5 * sum(levels)
+    return Filling(level, np.stack([part.occupations for part in parts]), n_occupied, levels)
+
+
+def _fill(spins, weights, n_electrons, smearing, per_state, shape) -> Filling:
+    """Fill all states (n_spin, nk, nb) together, each with up to ``per_state`` electrons; occupations in ``shape``."""
+    capacity = per_state * spins.shape[0] * spins.shape[2]
+    if not 0 <= n_electrons <= capacity:
+        raise ValueError(f'{n_electrons:g} electrons do not fit into bands that hold {capacity:g}')
+    if smearing <= 0:
+        raise ValueError(f'smearing {smearing} eV: a positive width is needed')
+    flat = spins.ravel()
+    order = np.argsort(flat, kind='stable')
+    state_weights = np.broadcast_to(per_state * weights[None, :, None], spins.shape).ravel()[order]
+    filled = np.concatenate([[0.0], np.cumsum(state_weights)])
+    n_filled = int(np.argmin(np.abs(filled - n_electrons)))
+    if abs(filled[n_filled] - n_electrons) < 1e-6:
+        below = flat[order[n_filled - 1]] if n_filled else flat[order[0]]
+        above = flat[order[n_filled]] if n_filled < len(flat) else below
+        level = 0.5 * (below + above)
+        occupied = np.zeros(len(flat), dtype=bool)
+        occupied[order[:n_filled]] = True
+        occupied = occupied.reshape(spins.shape)
+        counts = occupied.sum(axis=2)
+        if (counts == counts[:, :1]).all() and (above > below or n_filled in (0, len(flat))):
+            n_occupied = tuple(int(n) for n in counts[:, 0])
+            return Filling(float(level), (per_state * occupied).reshape(shape), n_occupied)
+
+    def excess(level):
+        return per_state * np.sum(weights[None, :, None] * expit((level - spins) / smearing)) - n_electrons
+
+    margin = _WIDTHS * smearing
+    level = brentq(excess, flat.min() - margin, flat.max() + margin, xtol=1e-14, rtol=1e-15)
+    return Filling(float(level), (per_state * expit((level - spins) / smearing)).reshape(shape), None)
+
+
+def fermi_level(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float, smearing: float = SMEARING) -> float:
+    """Fermi level in eV: mid-gap for an insulator, else that of Fermi-Dirac smearing; see `fill_bands`."""
+    return fill_bands(eigenvalues, weights, n_electrons, smearing).fermi_level
+
+
+@dataclass(frozen=True)
+class MeshSolution:
+    """Bands on a mesh and what follows from filling them.
+
+    Parameters
+    ----------
+    kpoints, weights : (nk, 3), (nk,) arrays
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV; the occupied bands and some above.
+    filling : Filling
+    density_matrix : (M,) or (2, M) array
+        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+    n_ghosts : int
+        Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
+        errors of the matrix elements, not levels of the crystal.
+    """
+
+    kpoints: np.ndarray
+    weights: np.ndarray
+    eigenvalues: np.ndarray
+    filling: Filling
+    density_matrix: np.ndarray
+    n_ghosts: int = 0
+
+
+def electron_number(hamiltonian: Hamiltonian) -> float:
+    """Electrons per cell, recorded with the Hamiltonian.
+
+    Raises
+    ------
+    ValueError
+        If the Hamiltonian does not say.
+    """
+    number = hamiltonian.attributes.get('n_electrons')
+    if number is None:
+        raise ValueError('the Hamiltonian does not record its number of electrons (attribute n_electrons)')
+    return float(number)
+
+
+def fixed_magnetization(hamiltonian: Hamiltonian) -> float | None:
+    """Bohr magnetons per cell at which the run held the total magnetization, None if it was free."""
+    return hamiltonian.attributes.get('fixed_magnetization')
+
+
+def solve_mesh(
+    hamiltonian: Hamiltonian,
+    mesh,
+    smearing: float = SMEARING,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+) -> MeshSolution:
+    """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
+
+    ``P_mu,nu(R) = Re sum_k w_k sum_n f_nk c_mu c_nu^* exp(-2 pi i k.R)``. Since the overlap has no elements outside
+    the pattern, the sum of ``P * S`` over the stored entries is exactly the number of electrons.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With the attribute ``n_electrons``; with spin, ``fixed_magnetization`` says whether each spin has a Fermi level
+        of its own.
+    mesh : three int
+    smearing : float
+        eV.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        How many bands to compute at least; default: those that may be occupied.
+    """
+    n_electrons = electron_number(hamiltonian)
+    kpoints, weights = monkhorst_pack(mesh)
+    n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
+    occupied = ceil(n_electrons / 2) * n_spin
+    n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
+    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands)
+    filling = fill_bands(energies, weights, n_electrons, smearing, fixed_magnetization(hamiltonian))
+    pattern = hamiltonian.pattern
+    sums = BlochSum(pattern)
+    shape = (n_spin, len(kpoints))
+    spin_states = states.reshape(*shape, *states.shape[-2:])
+    occupations = filling.occupations.reshape(*shape, -1)
+    density = np.zeros((n_spin, pattern.n_entries))
+    for index, (kpoint, weight) in enumerate(zip(kpoints, weights, strict=True)):
+        phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
+        for spin in range(n_spin):
+            coefficients, filled = spin_states[spin, index], occupations[spin, index]
+            bands = filled > 0
+            dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
+            density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
+    density = pattern.symmetrize(density)
+    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
+    n_ghosts = int(ghosts.sum(axis=2).max())
+    return MeshSolution(kpoints, weights, energies, filling, density if energies.ndim == 3 else density[0], n_ghosts)
+
+
+def density_matrix(
+    hamiltonian: Hamiltonian, mesh, smearing: float = SMEARING, matrix: str = 'hamiltonian'
+) -> np.ndarray:
+    """Entries of the density matrix, (M,) or (2, M); see `solve_mesh`."""
+    return solve_mesh(hamiltonian, mesh, smearing, matrix).density_matrix
+
+
+def mulliken_populations(hamiltonian: Hamiltonian, density: np.ndarray | None = None) -> np.ndarray:
+    """(N,) electrons of every atom, ``sum_{mu in i} (P S)_mumu``, both spins together.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+    density : (M,) or (2, M) array, optional
+        Default: the stored density matrix.
+    """
+    pattern = hamiltonian.pattern
+    entries = hamiltonian.density_matrix if density is None else density
+    products = np.atleast_2d(entries).sum(axis=0) * hamiltonian.overlap
+    per_block = np.add.reduceat(products, pattern.chunk_boundaries[:-1])
+    return np.bincount(pattern.first, weights=per_block, minlength=len(pattern.n_orbitals))
+
+
+@dataclass(frozen=True)
+class BandGap:
+    """Band edges on the given k-points, eV.
+
+    Parameters
+    ----------
+    gap : float
+        Between the highest occupied and the lowest empty state; 0 if they overlap.
+    direct_gap : float
+        Smallest vertical gap.
+    vbm, cbm : float
+        Highest occupied and lowest empty level.
+    vbm_index, cbm_index, direct_index : int
+        The k-points at which they are found.
+    """
+
+    gap: float
+    direct_gap: float
+    vbm: float
+    cbm: float
+    vbm_index: int
+    cbm_index: int
+    direct_index: int
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether both edges lie at the same k (or at points of equal energy)."""
+        return self.direct_gap - self.gap < 1e-6
+
+
+def band_gap(
+    eigenvalues: np.ndarray, n_electrons: float, n_occupied=None, magnetization: float | None = None
+) -> BandGap | None:
+    """Band edges, or None if the electrons cannot fill whole bands or no empty band is there.
+
+    Parameters
+    ----------
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV, ascending.
+    n_electrons : float
+    n_occupied : tuple of int, optional
+        Filled bands per spin; default: half of the electrons in each.
+    magnetization : float, optional
+        The fixed one, Bohr magnetons per cell, that sets the default of ``n_occupied``.
+    """
+    energies = np.asarray(eigenvalues, dtype=float)
+    spins = energies[None] if energies.ndim == 2 else energies
+    if n_occupied is None:
+        excess = 0.0 if magnetization is None or len(spins) == 1 else magnetization
+        numbers = [0.5 * (n_electrons + excess), 0.5 * (n_electrons - excess)][: len(spins)]
+        if any(abs(number - round(number)) > 1e-6 for number in numbers):
+            return None
+        n_occupied = tuple(round(number) for number in numbers)
+    if max(n_occupied) < 1 or max(n_occupied) >= spins.shape[2]:
+        return None
+    pairs = list(zip(spins, n_occupied, strict=True))
+    valence = np.max([spin[:, n - 1] for spin, n in pairs if n], axis=0)
+    conduction = np.min([spin[:, n] for spin, n in pairs], axis=0)
+    i, j, direct = int(valence.argmax()), int(conduction.argmin()), int((conduction - valence).argmin())
+    vbm, cbm = float(valence[i]), float(conduction[j])
+    vertical = max(0.0, float(conduction[direct] - valence[direct]))
+    return BandGap(max(0.0, cbm - vbm), vertical, vbm, cbm, i, j, direct)
+
+
+def density_of_states(
+    eigenvalues: np.ndarray, weights: np.ndarray, energies: np.ndarray, broadening: float = 0.1
+) -> np.ndarray:
+    """Density of states with Gaussian broadening, both spins together.
+
+    Parameters
+    ----------
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV.
+    weights : (nk,) array
+        Sum 1.
+    energies : (ne,) array
+        Where to evaluate, eV.
+    broadening : float
+        Standard deviation of the Gaussian, eV.
+
+    Returns
+    -------
+    (ne,) array
+        States per eV and cell.
+    """
+    levels = np.asarray(eigenvalues, dtype=float)
+    spins = levels[None] if levels.ndim == 2 else levels
+    state_weights = np.broadcast_to(2.0 / len(spins) * np.asarray(weights)[None, :, None], spins.shape).ravel()
+    levels = spins.ravel()
+    result = np.zeros(len(energies))
+    # In blocks of levels: the full table of Gaussians of a large mesh would not fit.
+    for start in range(0, len(levels), 4096):
+        block = slice(start, start + 4096)
+        x = (np.asarray(energies)[:, None] - levels[None, block]) / broadening
+        result += np.exp(-0.5 * x * x) @ state_weights[block]
+    return result / (broadening * np.sqrt(2 * np.pi))

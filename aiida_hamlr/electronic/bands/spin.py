@@ -1,0 +1,33 @@
+"""What collinear spin adds: the magnetization and the magnetic moments of the atoms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aiida_hamlr.electronic.bands.occupations import Filling, mulliken_populations
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+
+def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
+    """(N,) Mulliken moments of the atoms, ``sum_{mu in i} ((P_up - P_down) S)_mumu``, Bohr magnetons.
+
+    Their sum is the magnetization of the cell.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With spin, the overlap and the density matrix.
+    """
+    up, down = hamiltonian.density_matrix
+    return mulliken_populations(hamiltonian, up) - mulliken_populations(hamiltonian, down)
+
+
+def spin_attributes(hamiltonian: Hamiltonian, filling: Filling) -> dict:
+    """What a spin-polarised Hamiltonian records besides the rest; nothing without spin."""
+    if hamiltonian.n_spin == 1:
+        return {}
+    moments = magnetic_moments(hamiltonian)
+    attributes = {'magnetization': float(moments.sum()), 'magnetic_moments': [float(moment) for moment in moments]}
+    if filling.spin_fermi_levels is not None:
+        attributes['spin_fermi_levels_eV'] = list(filling.spin_fermi_levels)
+    return attributes

@@ -1,0 +1,1 @@
+"""Orbitals contracted to reproduce plane-wave bands of small crystals."""

@@ -1,0 +1,1 @@
+"""Sparse block matrices in an orbital basis, the Hamiltonian and its file."""

@@ -1,0 +1,150 @@
+"""What a Hamiltonian file holds in a small JSON file beside it, so that the large one can stay where it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.files import atomic_path, file_sha256
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+FORMAT = 'hamlr-description'
+VERSION = 1
+
+#: What a description says of the verification of a reconstructed Hamiltonian.
+VERIFICATION = (
+    'band_mae_occupied_meV',
+    'band_mae_conduction_meV',
+    'band_mae_window_meV',
+    'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'cutoff_error_meV',
+    'overlap_condition_number',
+)
+
+_KEYS = ('size', 'sha256', 'attributes', 'structure')
+
+
+def description_path(path: str | Path) -> Path:
+    """Where the description of a Hamiltonian file goes: ``hamiltonian.h5.json`` beside ``hamiltonian.h5``."""
+    path = Path(path)
+    return path.with_name(f'{path.name}.json')
+
+
+def describe(hamiltonian: Hamiltonian) -> dict:
+    """The numbers and names by which one would look for a Hamiltonian; energies in eV.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Its matrices are not needed.
+
+    Returns
+    -------
+    dict
+        Plain JSON values.
+    """
+    attributes = hamiltonian.attributes
+    verification = attributes.get('verification') or {}
+    return {
+        'formula': hamiltonian.atoms.get_chemical_formula(mode='hill'),
+        'elements': sorted(set(hamiltonian.symbols)),
+        'n_atoms': len(hamiltonian.atoms),
+        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_pairs': len(hamiltonian.pattern),
+        'n_spin': int(attributes.get('n_spin', 1)),
+        'magnetization': attributes.get('magnetization'),
+        'n_electrons': attributes.get('n_electrons'),
+        'gap': attributes.get('gap_eV'),
+        'fermi_level': attributes.get('fermi_level_eV'),
+        'vacuum_level': attributes.get('vacuum_level_eV'),
+        **{key: verification.get(key) for key in VERIFICATION},
+        'gauge': attributes.get('gauge', ''),
+        'origin': attributes.get('origin', ''),
+        'functional': attributes.get('functional', ''),
+        'matrices': sorted(hamiltonian.matrices),
+        'labels': sorted(hamiltonian.labels),
+        'basis_hash': hamiltonian.basis.content_hash,
+        'basis_hashes': {element: species.content_hash for element, species in sorted(hamiltonian.basis.items())},
+    }
+
+
+def write_described(hamiltonian: Hamiltonian, path: str | Path) -> dict:
+    """Write a Hamiltonian file and its description beside it.
+
+    Returns
+    -------
+    dict
+        ``size_bytes`` and ``sha256`` of the Hamiltonian file, for the summary of the job.
+    """
+    path = Path(path)
+    hamiltonian.write(path)
+    content = {
+        'format': FORMAT,
+        'version': VERSION,
+        'created_by': f'aiida-hamlr {__version__}',
+        'size': path.stat().st_size,
+        'sha256': file_sha256(path),
+        'attributes': describe(hamiltonian),
+        'structure': {
+            'cell': hamiltonian.atoms.cell.tolist(),
+            'positions': hamiltonian.atoms.positions.tolist(),
+            'atomic_numbers': hamiltonian.atoms.numbers.tolist(),
+            'pbc': hamiltonian.atoms.pbc.tolist(),
+        },
+    }
+    with atomic_path(description_path(path)) as temporary:
+        temporary.write_text(json.dumps(content) + '\n', encoding='utf-8')
+    return {'size_bytes': content['size'], 'sha256': content['sha256']}
+
+
+def read_description(text: str, name: str) -> dict:
+    """Read what `write_described` wrote: ``size``, ``sha256``, ``attributes`` and ``structure``.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, foreign or newer than this program; ``name`` is that of the file.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{name}: not JSON: {error}') from error
+    if not isinstance(content, dict) or content.get('format') != FORMAT:
+        raise ValueError(f'{name}: not the description of a Hamiltonian file')
+    if not isinstance(content.get('version'), int) or content['version'] > VERSION:
+        raise ValueError(
+            f'{name}: version {content.get("version")!r} is not known, the newest that this program reads is '
+            f'{VERSION}; update aiida-hamlr'
+        )
+    missing = [key for key in _KEYS if key not in content]
+    if missing:
+        raise ValueError(f'{name}: incomplete: {", ".join(missing)} is missing')
+    sha256 = content['sha256']
+    if not isinstance(sha256, str) or len(sha256) != 64 or sha256.strip('0123456789abcdef'):
+        raise ValueError(f'{name}: {sha256!r} is no sha256')
+    structure_of(content, name)
+    return content
+
+
+def structure_of(content: dict, name: str) -> Atoms:
+    """The structure of a description, lengths in Å.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    structure = content['structure']
+    try:
+        cell, positions = (np.array(structure[key], dtype=float) for key in ('cell', 'positions'))
+        atoms = Atoms(structure['atomic_numbers'], positions=positions, cell=cell, pbc=structure['pbc'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{name}: damaged structure: {error}') from error
+    if not (np.isfinite(cell).all() and np.isfinite(positions).all()):
+        raise ValueError(f'{name}: cell or positions are not finite')
+    return atoms

@@ -1,0 +1,276 @@
+"""A Hamiltonian in an orbital basis with all that belongs to it, and its file, ``hamiltonian.h5``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.files import (
+    atomic_hdf5,
+    check_digest,
+    check_format,
+    content_digest,
+    damage_as_value_error,
+    open_hdf5,
+    read_array,
+)
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+
+FORMAT = 'hamlr-hamiltonian'
+VERSION = 4
+
+#: The matrices that the file may hold, by name.
+MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
+
+#: What the file may tell besides, and its shape; None stands for the number of atoms.
+LABELS = {
+    'hirshfeld_charges': (None,),
+    'hirshfeld_dipoles': (None, 3),
+    'dielectric_tensor': (3, 3),
+    'born_charges': (None, 3, 3),
+}
+
+#: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
+ORBITAL_ORDER = 'e3nn'
+
+#: Those that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
+SPIN_MATRICES = ('hamiltonian', 'density_matrix')
+
+
+@dataclass
+class Hamiltonian:
+    """Matrices of one structure in an orbital basis.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Cell and positions in Å.
+    basis : Basis
+        Orbitals of every element of the structure.
+    pattern : BlockPattern
+        Which atom pairs are stored; the same for all matrices.
+    matrices : mapping of str to (M,) or (2, M) float arrays
+        Entries by name (``MATRICES``): ``hamiltonian`` and ``h0`` in eV, ``overlap`` and ``density_matrix`` without
+        unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
+        With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
+    pseudopotentials : mapping of str to str
+        The UPF text of every element: with the basis, all that H0 of another structure needs.
+    attributes : dict
+        Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
+        ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S),
+        ``vacuum_level_eV`` (electrostatic, in the gauge of H; None without a vacuum, or if only the potential of the
+        run was given, from which exchange and correlation cannot be subtracted), ``fermi_level_eV``, ``gap_eV``,
+        ``n_electrons``, ``n_spin``, ``magnetization``, ``magnetic_moments`` (of the atoms), ``fixed_magnetization``
+        (at which the run held it, None if it was free; Bohr magnetons), ``spin_fermi_levels_eV`` (if it was fixed),
+        ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints`` (mesh of the density matrix),
+        ``overlap_threshold`` (eigenvectors of S(k) with lower eigenvalues have no part in states),
+        ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
+        ``born_charge_sum_e`` (see ``born_charges``), ``code`` (what made the numbers) and ``verification``.
+
+    labels : mapping of str to float arrays
+        By name (``LABELS``): ``hirshfeld_charges`` (N,), elementary charges, ``hirshfeld_dipoles`` (N, 3), the same
+        times Å, see `hirshfeld_moments`; ``dielectric_tensor`` (3, 3), with the atoms at rest, and ``born_charges``
+        (N, 3, 3), elementary charges, ``[i, a, b]``: force on atom i along b per field along a. The latter sum to zero;
+        the largest element of their sum before that is the attribute ``born_charge_sum_e``.
+
+    Raises
+    ------
+    ValueError
+        If an array does not have the shape that pattern and spin ask for.
+    """
+
+    atoms: Atoms
+    basis: Basis
+    pattern: BlockPattern
+    matrices: dict[str, np.ndarray]
+    pseudopotentials: Mapping[str, str] = field(default_factory=dict)
+    attributes: dict = field(default_factory=dict)
+    labels: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self):
+        expected = self.basis.n_orbitals(self.atoms.get_chemical_symbols())
+        if not np.array_equal(expected, self.pattern.n_orbitals):
+            raise ValueError('the number of orbitals per atom does not agree with the basis')
+        for name, entries in self.matrices.items():
+            if name not in MATRICES:
+                raise ValueError(f'unknown matrix {name!r}; known are {", ".join(MATRICES)}')
+            if entries.shape[-1] != self.pattern.n_entries:
+                raise ValueError(f'{name} has {entries.shape[-1]} entries, the pattern {self.pattern.n_entries}')
+            _check_spin_axis(name, entries.shape, None)
+        for name, values in self.labels.items():
+            _check_label(name, np.shape(values), len(self.atoms))
+
+    @property
+    def n_spin(self) -> int:
+        """2 with collinear spin, else 1."""
+        axes = [self.matrices[name].ndim for name in SPIN_MATRICES if name in self.matrices]
+        return max(axes, default=int(self.attributes.get('n_spin') or 1))
+
+    @property
+    def symbols(self) -> list[str]:
+        """Chemical symbol of every atom."""
+        return self.atoms.get_chemical_symbols()
+
+    def __getattr__(self, name):
+        if name in MATRICES:
+            try:
+                return self.__dict__['matrices'][name]
+            except KeyError:
+                raise AttributeError(f'this Hamiltonian holds no {name}') from None
+        raise AttributeError(name)
+
+    def write(self, path: str | Path):
+        """Write ``hamiltonian.h5``, under a temporary name first."""
+        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+            handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
+            handle.attrs['orbital_order'] = ORBITAL_ORDER
+            handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
+            handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle.attrs['matrices'] = json.dumps(list(self.matrices))
+            handle.attrs['labels'] = json.dumps(list(self.labels))
+            handle.attrs['sha256'] = content_digest(self._content)
+            for key in ('gauge', 'gauge_shift_eV', 'fermi_level_eV', 'n_electrons', 'origin', 'code'):
+                if self.attributes.get(key) is not None:
+                    handle.attrs[key] = self.attributes[key]
+            structure = handle.create_group('structure')
+            structure['cell'] = np.asarray(self.atoms.cell)
+            structure['positions'] = self.atoms.positions
+            structure['atomic_numbers'] = self.atoms.numbers
+            structure['pbc'] = self.atoms.pbc
+            basis = handle.create_group('basis')
+            basis.attrs['content_hash'] = self.basis.content_hash
+            for element, species in self.basis.items():
+                species.write_group(basis.create_group(element))
+            pseudos = handle.create_group('pseudopotentials')
+            for element, text in self.pseudopotentials.items():
+                data = np.frombuffer(text.encode(), dtype=np.uint8)
+                pseudos.create_dataset(element, data=data, compression='gzip', shuffle=False)
+            blocks = handle.create_group('blocks')
+            blocks['atom_pairs'] = self.pattern.atom_pairs
+            blocks['chunk_shapes'] = self.pattern.chunk_shapes
+            blocks['chunk_boundaries'] = self.pattern.chunk_boundaries
+            for name, entries in self.matrices.items():
+                dataset = handle.create_group(name).create_dataset('entries', data=entries)
+                dataset.attrs['sha256'] = content_digest({name: entries})
+            labels = handle.create_group('labels')
+            for name, values in self.labels.items():
+                dataset = labels.create_dataset(name, data=values)
+                dataset.attrs['sha256'] = content_digest({name: values})
+
+    @property
+    def _content(self) -> dict[str, str | np.ndarray]:
+        """What is stored apart from matrices and labels, for its digest; these and bases have their own."""
+        # Before version 3 there were no labels, and nothing of them in the digest.
+        labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
+        return labels | {
+            'attributes': json.dumps(self.attributes),
+            'matrices': json.dumps(list(self.matrices)),
+            'cell': np.array(self.atoms.cell, dtype=np.float64),
+            'positions': np.array(self.atoms.positions, dtype=np.float64),
+            'atomic_numbers': np.array(self.atoms.numbers, dtype=np.int64),
+            'pbc': np.array(self.atoms.pbc, dtype=np.int64),
+            'atom_pairs': self.pattern.atom_pairs,
+            'basis': json.dumps({element: basis.content_hash for element, basis in self.basis.items()}),
+            'pseudopotentials': json.dumps(dict(self.pseudopotentials), sort_keys=True),
+        }
+
+    @classmethod
+    def read(cls, source, matrices=MATRICES) -> Hamiltonian:
+        """Read ``hamiltonian.h5`` from a path or a binary stream, with those of the named matrices that it holds.
+
+        Raises
+        ------
+        ValueError
+            If the file is truncated, foreign, newer than this program or damaged; the message names the file.
+        """
+        with open_hdf5(source) as handle:
+            check_format(handle, FORMAT, VERSION)
+            with damage_as_value_error(getattr(source, 'name', source)):
+                return cls._read(handle, matrices)
+
+    @classmethod
+    def _read(cls, handle, wanted) -> Hamiltonian:
+        if handle.attrs.get('orbital_order') != ORBITAL_ORDER:
+            raise ValueError(f'orbital order {handle.attrs.get("orbital_order")!r} instead of {ORBITAL_ORDER!r}')
+        structure = handle['structure']
+        numbers, positions, cell = (read_array(structure, name) for name in ('atomic_numbers', 'positions', 'cell'))
+        if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
+            raise ValueError('cell, positions and atomic numbers disagree in shape')
+        if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
+            raise ValueError('cell or positions are not finite')
+        if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > 118:
+            raise ValueError('atomic numbers are not those of chemical elements')
+        atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=read_array(structure, 'pbc'))
+        basis = Basis({element: SpeciesBasis.read_group(group) for element, group in handle['basis'].items()})
+        n_orbitals = basis.n_orbitals(atoms.get_chemical_symbols())
+        blocks = handle['blocks']
+        pattern = BlockPattern(read_array(blocks, 'atom_pairs'), n_orbitals)
+        if not np.array_equal(pattern.chunk_boundaries, read_array(blocks, 'chunk_boundaries')) or not np.array_equal(
+            pattern.chunk_shapes, read_array(blocks, 'chunk_shapes')
+        ):
+            raise ValueError('blocks do not agree with the basis')
+        pseudos = {
+            element: read_array(handle['pseudopotentials'], element).tobytes().decode()
+            for element in handle['pseudopotentials']
+        }
+        # Files of version 1 do not name their matrices.
+        names = json.loads(handle.attrs.get('matrices', json.dumps([name for name in MATRICES if name in handle])))
+        attributes = json.loads(handle.attrs['attributes'])
+        # The digest is checked before the matrices, which may be large, are read.
+        placeholder = np.broadcast_to(0.0, pattern.n_entries)
+        result = cls(atoms, basis, pattern, dict.fromkeys(names, placeholder), pseudos, attributes)
+        result.labels = dict.fromkeys(json.loads(handle.attrs.get('labels', '[]')))
+        check_digest(handle, result._content)
+        result.labels = {name: _read_label(handle['labels'], name, len(atoms)) for name in result.labels}
+        n_spin = attributes.get('n_spin')
+        result.matrices = {name: _read_matrix(handle, name, pattern, n_spin) for name in names if name in wanted}
+        return result
+
+
+def _check_spin_axis(name: str, shape: tuple[int, ...], n_spin: int | None):
+    """Raise ``ValueError`` unless a matrix has the axes of its spin; ``n_spin`` is None if that is not known."""
+    allowed = [()] if n_spin in (1, None) or name not in SPIN_MATRICES else []
+    if n_spin in (2, None) and name in SPIN_MATRICES:
+        allowed.append((2,))
+    if shape[:-1] not in allowed:
+        spin = '' if n_spin is None else f' of a Hamiltonian with n_spin = {n_spin}'
+        raise ValueError(
+            f'{name}{spin} has shape {shape}; only {" and ".join(SPIN_MATRICES)} have a leading axis, of length 2 '
+            'for spin up and down'
+        )
+
+
+def _read_matrix(handle, name: str, pattern: BlockPattern, n_spin: int | None) -> np.ndarray:
+    dataset = handle[name]['entries']
+    if dataset.shape[-1:] != (pattern.n_entries,) or dataset.dtype.kind != 'f':
+        raise ValueError(f'{name} has shape {dataset.shape}, its blocks need {pattern.n_entries} entries')
+    _check_spin_axis(name, dataset.shape, n_spin)
+    entries = read_array(handle[name], 'entries')
+    if not np.isfinite(entries).all():
+        raise ValueError(f'{name} has entries that are not finite')
+    check_digest(dataset, {name: entries})
+    return entries
+
+
+def _check_label(name: str, shape: tuple[int, ...], n_atoms: int):
+    if name not in LABELS:
+        raise ValueError(f'unknown label {name!r}; known are {", ".join(LABELS)}')
+    expected = tuple(n_atoms if length is None else length for length in LABELS[name])
+    if shape != expected:
+        raise ValueError(f'{name} has shape {shape} instead of {expected}')
+
+
+def _read_label(group, name: str, n_atoms: int) -> np.ndarray:
+    _check_label(name, group[name].shape, n_atoms)
+    values = read_array(group, name)
+    if values.dtype.kind != 'f' or not np.isfinite(values).all():
+        raise ValueError(f'{name} has values that are not finite numbers')
+    check_digest(group[name], {name: values})
+    return values

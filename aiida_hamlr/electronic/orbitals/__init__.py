@@ -1,0 +1,1 @@
+"""Numerical atomic orbitals: containers and generation."""

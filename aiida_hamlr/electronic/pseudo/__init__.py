@@ -1,0 +1,1 @@
+"""Pseudopotentials, pseudo-atoms and exchange-correlation."""

@@ -1,0 +1,253 @@
+"""The Hamiltonian in plane waves, and orbitals expanded in them: the independent check of the real-space route.
+
+``<G| H(k) |G'> = |k + G|^2 + V(G - G') + sum_a sum_pq <k+G|beta_p^a> D_pq <beta_q^a|k+G'>`` with V the discrete Fourier
+transform of the potential on the FFT grid, as the plane-wave code itself applies it. Meant for small
+cells. Inside: bohr and Ry; results: eV.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from ase import Atoms
+from scipy import fft
+from scipy.interpolate import CubicSpline
+from scipy.linalg import block_diag, eigvalsh
+from scipy.sparse import diags_array
+from scipy.sparse.linalg import LinearOperator, lobpcg
+from scipy.special import spherical_jn
+
+from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
+from aiida_hamlr.electronic.integrals.neutral_atom import Q_STEP
+from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.units import BOHR, RYDBERG
+from aiida_hamlr.errors import NumericalError
+
+#: Up to this number of plane waves the matrix is diagonalised, beyond it the lowest states are found iteratively.
+DENSE_SIZE = 600
+
+#: Complex numbers on the FFT grid that are transformed together.
+BATCH_SIZE = 4_000_000
+
+#: Norm of the residual at which a state counts as found, Ry; the error of its energy is of the order of its square.
+RESIDUAL = 1e-6
+
+
+class PlaneWaveHamiltonian:
+    """Plane-wave Hamiltonian of a structure in a given local potential.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    potential : (n1, n2, n3) array
+        Total local potential on the FFT grid, eV.
+    pseudos : mapping of str to Pseudopotential
+    ecutwfc : float
+        Plane waves with ``|k + G|^2`` up to it, Ry.
+    """
+
+    def __init__(self, atoms: Atoms, potential: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutwfc: float):
+        self.symbols = atoms.get_chemical_symbols()
+        self.positions = atoms.positions / BOHR
+        self.cell = atoms.cell[:] / BOHR
+        self.volume = abs(np.linalg.det(self.cell))
+        self.reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
+        self.pseudos = pseudos
+        self.ecutwfc = ecutwfc
+        self._potential = np.asarray(potential) / RYDBERG
+        self._coefficients = fft.fftn(self._potential) / self._potential.size
+        self._q = np.arange(0.0, np.sqrt(ecutwfc) + 5 * Q_STEP, Q_STEP)
+        self._projector_tables = {
+            element: CubicSpline(
+                self._q,
+                [pseudos[element].projector_form_factor(p, self._q) for p in range(len(pseudos[element].projectors))],
+                axis=1,
+            )
+            for element in set(self.symbols)
+            if pseudos[element].projectors
+        }
+        self._orbital_tables: tuple[Basis | None, dict[str, CubicSpline]] = None, {}
+
+    def plane_waves(self, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Indices (n, 3) of the reciprocal vectors and ``k + G`` (n, 3), bohr^-1, of a fractional k-point."""
+        limit = np.sqrt(self.ecutwfc) * np.linalg.norm(self.cell, axis=1) / (2 * np.pi)
+        axes = [np.arange(-int(n) - 2, int(n) + 3) for n in limit + np.abs(kpoint)]
+        indices = np.stack(np.meshgrid(*axes, indexing='ij'), axis=-1).reshape(-1, 3)
+        vectors = (indices + np.asarray(kpoint)) @ self.reciprocal
+        inside = (vectors**2).sum(axis=1) <= self.ecutwfc
+        return indices[inside], vectors[inside]
+
+    def _expand(self, vectors, atom: int, angular_momentum: int, transform: np.ndarray) -> np.ndarray:
+        """(n, 2l + 1) plane-wave coefficients of ``R(r) Y_lm`` at an atom, from the Bessel transform of R."""
+        phase = np.exp(-1j * (vectors @ self.positions[atom]))
+        prefactor = 4 * np.pi / np.sqrt(self.volume) * (-1j) ** angular_momentum
+        return prefactor * (phase * transform)[:, None] * real_harmonics(angular_momentum, vectors)
+
+    def _projectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Plane-wave coefficients (n, p) of all projectors, and the (p, p) coupling between them, Ry."""
+        lengths = np.linalg.norm(vectors, axis=1)
+        columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
+        transforms = {element: table(lengths) for element, table in self._projector_tables.items()}
+        for atom, element in enumerate(self.symbols):
+            projectors = self.pseudos[element].projectors
+            momenta = [projector.angular_momentum for projector in projectors]
+            columns += [
+                self._expand(vectors, atom, l, transform)
+                for l, transform in zip(momenta, transforms.get(element, ()), strict=True)
+            ]
+            blocks = [
+                [
+                    self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
+                    for q, b in enumerate(momenta)
+                ]
+                for p, a in enumerate(momenta)
+            ]
+            couplings.append(np.block(blocks) if blocks else np.empty((0, 0)))
+        return np.concatenate(columns, axis=1), block_diag(*couplings)
+
+    def matrix(self, kpoint: np.ndarray) -> np.ndarray:
+        """(n, n) Hamiltonian in plane waves at a fractional k-point, Ry."""
+        indices, vectors = self.plane_waves(kpoint)
+        difference = indices[:, None, :] - indices[None, :, :]
+        shape = self._coefficients.shape
+        result = self._coefficients[tuple(difference[..., axis] % shape[axis] for axis in range(3))]
+        result[np.diag_indices(len(vectors))] += (vectors**2).sum(axis=1)
+        projectors, coupling = self._projectors(vectors)
+        return result + (projectors @ coupling) @ projectors.conj().T
+
+    def operator(self, kpoint: np.ndarray) -> LinearOperator:
+        """The same as an operator that never forms the matrix: the potential acts on the FFT grid, Ry."""
+        indices, vectors = self.plane_waves(kpoint)
+        kinetic = (vectors**2).sum(axis=1)
+        projectors, coupling = self._projectors(vectors)
+        local = self._local_potential(indices)
+
+        def apply(columns: np.ndarray) -> np.ndarray:
+            block = columns.reshape(len(indices), -1)
+            result = kinetic[:, None] * block + projectors @ (coupling @ (projectors.conj().T @ block))
+            return (result + local(block)).reshape(columns.shape)
+
+        return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
+
+    def _local_potential(self, indices: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """Function: product of the local potential with columns of plane-wave coefficients, on the FFT grid.
+
+        The plane waves fill a box that is about half as long as the grid. Axis after axis is padded only when its turn
+        comes, which saves almost half of the work; the box begins at zero, as a shift of all indices only multiplies
+        the functions by a phase, which the way back takes off again.
+        """
+        shape = self._potential.shape
+        shifted = indices - indices.min(axis=0)
+        box = tuple(int(n) + 1 for n in shifted.max(axis=0))
+        if any(n > full for n, full in zip(box, shape, strict=True)):
+            # Beyond the range of the grid plane waves fold back, as the products of the matrix do.
+            shifted, box = indices % np.array(shape), shape
+        cells = np.ravel_multi_index(tuple(shifted.T), box)
+        distinct = len(np.unique(cells)) == len(cells)
+        batch = max(1, BATCH_SIZE // self._potential.size)
+
+        def multiply(columns: np.ndarray) -> np.ndarray:
+            values = np.zeros((columns.shape[1], np.prod(box)), dtype=complex)
+            if distinct:
+                values[:, cells] = columns.T
+            else:
+                np.add.at(values.T, cells, columns)
+            values = values.reshape(-1, *box)
+            for axis in (3, 2, 1):
+                values = fft.ifft(values, shape[axis - 1], axis=axis)
+            values *= self._potential
+            for axis in (1, 2, 3):
+                values = fft.fft(values, axis=axis, overwrite_x=True)
+                values = values[(slice(None),) * axis + (slice(box[axis - 1]),)]
+            return values.reshape(len(values), -1)[:, cells].T
+
+        def in_batches(columns: np.ndarray) -> np.ndarray:
+            starts = range(0, columns.shape[1], batch)
+            return np.concatenate([multiply(columns[:, start : start + batch]) for start in starts], axis=1)
+
+        return in_batches
+
+    def eigenvalues(
+        self, kpoint: np.ndarray, n_bands: int, start: np.ndarray | None = None, residual: float = RESIDUAL
+    ) -> np.ndarray:
+        """(n_bands,) lowest plane-wave eigenvalues at a fractional k-point, eV.
+
+        Parameters
+        ----------
+        kpoint : (3,) array
+        n_bands : int
+        start : (n, m) array, optional
+            Plane-wave coefficients of approximate states, at least ``n_bands``, from which the iterations start.
+        residual : float
+            Norm of the residual at which a state counts as found, Ry.
+
+        Raises
+        ------
+        NumericalError
+            If the iterations do not converge.
+        """
+        size = len(self.plane_waves(kpoint)[0])
+        if size <= DENSE_SIZE:
+            return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
+        kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
+        if start is None:
+            # a few states more than asked for, so that those asked for converge fast
+            n_states = n_bands + 4
+            random = np.random.default_rng(0)
+            start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
+            start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
+        preconditioner = diags_array(1.0 / (1.0 + kinetic))
+        with warnings.catch_warnings():
+            # It warns of residuals a little above the tolerance; what counts is checked below.
+            warnings.simplefilter('ignore', UserWarning)
+            energies, _, history = lobpcg(
+                self.operator(kpoint),
+                start,
+                M=preconditioner,
+                largest=False,
+                tol=residual,
+                maxiter=400,
+                retResidualNormsHistory=True,
+            )
+        order = np.argsort(energies)[:n_bands]
+        if not np.max(history[-1][order]) < 10 * residual:
+            raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
+        return energies[order] * RYDBERG
+
+    def orbitals(self, basis: Basis, kpoint: np.ndarray) -> np.ndarray:
+        """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""
+        _, vectors = self.plane_waves(kpoint)
+        lengths = np.linalg.norm(vectors, axis=1)
+        if self._orbital_tables[0] is not basis:
+            self._orbital_tables = basis, {e: self._tabulate(basis[e]) for e in sorted(set(self.symbols))}
+        transforms = {element: table(lengths) for element, table in self._orbital_tables[1].items()}
+        columns = []
+        for atom, element in enumerate(self.symbols):
+            for l, transform in zip(basis[element].angular_momenta, transforms[element], strict=True):
+                columns.append(self._expand(vectors, atom, l, transform))
+        return np.concatenate(columns, axis=1)
+
+    def _tabulate(self, species: SpeciesBasis) -> CubicSpline:
+        """Bessel transforms of the radial functions of an element, ``(n_shells, n)`` at wave numbers ``(n,)``."""
+        r = species.step * np.arange(len(species.shells[0].radial))
+        weights = simpson_weights(len(r), species.step) * r**2
+        values = np.empty((len(species.shells), len(self._q)))
+        for l in set(species.angular_momenta):
+            rows = [i for i, other in enumerate(species.angular_momenta) if other == l]
+            table = np.array([species.shells[i].radial for i in rows]) * weights
+            values[rows] = table @ spherical_jn(l, r[:, None] * self._q)
+        return CubicSpline(self._q, values, axis=1)
+
+    def project(self, basis: Basis, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Hamiltonian (eV) and overlap between the Bloch sums of the orbitals, truncated at the cutoff.
+
+        Comparable with ``sum_R exp(2 pi i k.R) M(R)`` of the blocks.
+        """
+        orbitals = self.orbitals(basis, kpoint)
+        hamiltonian = orbitals.conj().T @ (self.operator(kpoint) @ orbitals)
+        overlap = orbitals.conj().T @ orbitals
+        return (hamiltonian + hamiltonian.conj().T) * (0.5 * RYDBERG), (overlap + overlap.conj().T) * 0.5

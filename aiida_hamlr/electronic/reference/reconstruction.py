@@ -1,0 +1,192 @@
+"""The Kohn-Sham Hamiltonian of a finished plane-wave run in an orbital basis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
+from aiida_hamlr.electronic.bands.occupations import band_gap, fixed_magnetization, solve_mesh
+from aiida_hamlr.electronic.bands.spin import spin_attributes
+from aiida_hamlr.electronic.integrals.grid import local_matrix
+from aiida_hamlr.electronic.integrals.h0 import structure_matrices
+from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.density import check_electrons
+from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
+from aiida_hamlr.electronic.reference.vacuum import vacuum_level
+from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
+from aiida_hamlr.electronic.resources import check_memory
+
+__all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
+
+#: Bonds, charges and fields change the potential of neutral atoms by less at every point, eV; by 2 to 8 as a rule.
+IMPLAUSIBLE_DIFFERENCE = 100.0
+
+#: Arrays as long as a matrix that are there at the same time at most; every spin adds two.
+ARRAYS = 8
+
+
+def reconstruct(
+    atoms: Atoms,
+    potential: np.ndarray,
+    basis: Basis,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    kpoints: tuple[int, int, int] | None = None,
+    *,
+    run: PlaneWaveRun | None = None,
+    density: np.ndarray | None = None,
+    tables: TwoCentreTables | None = None,
+    device: str = 'cpu',
+    truncate: bool | None = None,
+    source: str | None = None,
+    memory_limit: float | None = None,
+) -> Hamiltonian:
+    """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
+
+    ``H = T + V_nl + V_loc`` with two-centre integrals for the first two and the grid sum for the last. H and H0 are
+    in the neutral-atom gauge; H0 is computed on the grid of the potential, so that the grid errors of H - H0 cancel.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    potential : (n1, n2, n3) or (2, n1, n2, n3) array
+        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
+        with collinear spin those of spin up and spin down.
+    basis : Basis
+    pseudos : mapping of str to Pseudopotential
+        Those of the run.
+    ecutrho : float
+        Cutoff of the run's density, Ry.
+    kpoints : three int, optional
+        Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
+    run : QeRun, optional
+        The run, to check the input against it and to verify the result; see `verify`.
+    density : (n1, n2, n3) array, optional
+        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
+        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
+    tables : TwoCentreTables, optional
+        Those of this basis and these pseudopotentials, if they were made before.
+    device : str
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
+    truncate : bool, optional
+        Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
+    source : str, optional
+        What errors call the file that the potential comes from.
+    memory_limit : float, optional
+        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+
+    Returns
+    -------
+    Hamiltonian
+        With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin. With labels if
+        the density is given. ``attributes['verification']`` says how good it is.
+
+    Raises
+    ------
+    ValueError
+        If an element has no basis or pseudopotential, if grid, electrons, spin or functional are not those of the run,
+        if the bands cannot be its bands, see `check_plausible`, or if the matrices do not fit in the memory limit.
+    NumericalError
+        If the overlap is not positive definite.
+    """
+    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
+    symbols = atoms.get_chemical_symbols()
+    basis = basis.restricted(symbols)
+    functional = common_functional(symbols, pseudos)
+    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
+    if run is not None:
+        _check_against_run(run, grid, len(spins), n_electrons, functional, source)
+    if density is not None:
+        if np.shape(density) != grid:
+            raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
+        check_electrons(atoms, density, pseudos)
+    pattern = overlap_pattern(atoms, basis)
+    n_arrays = ARRAYS + 2 * (len(spins) - 1)
+    check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
+    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    overlap, fixed = structure_matrices(atoms, tables, pattern)
+    shift = gauge_shift(atoms, pseudos)
+    neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
+    for spin in spins:
+        _check_against_neutral_atoms(spin, neutral, source)
+    potentials = np.stack([*spins, neutral])
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, device, memory_limit)
+    local = local[0] if len(spins) == 1 else np.stack(local)
+    hamiltonian = Hamiltonian(
+        atoms.copy(),
+        basis,
+        pattern,
+        {'hamiltonian': fixed + local + shift * overlap, 'overlap': overlap, 'h0': fixed + local_neutral},
+        {element: pseudos[element].text for element in basis},
+        {
+            'origin': 'reference',
+            'functional': functional,
+            'gauge': 'neutral_atom',
+            'gauge_shift_eV': shift,
+            'vacuum_level_eV': None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
+            'n_electrons': n_electrons,
+            'n_spin': len(spins),
+            'grid': [int(n) for n in grid],
+            'ecutrho_Ry': float(ecutrho),
+            'kpoints': [int(n) for n in kpoints],
+            'code': f'aiida-hamlr {__version__}',
+        },
+    )
+    if run is not None:
+        hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
+        hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
+        hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
+        if len(spins) == 2:
+            hamiltonian.attributes['fixed_magnetization'] = run.fixed_magnetization
+    if density is not None:
+        charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
+        hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
+    solution = solve_mesh(hamiltonian, kpoints)
+    hamiltonian.matrices['density_matrix'] = solution.density_matrix
+    hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
+    hamiltonian.attributes |= spin_attributes(hamiltonian, solution.filling)
+    fixed = fixed_magnetization(hamiltonian)
+    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied, fixed)
+    hamiltonian.attributes['gap_eV'] = gap.gap if gap else None
+    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
+    check_plausible(verification, source)
+    hamiltonian.attributes['verification'] = verification
+    return hamiltonian
+
+
+def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, source: str | None):
+    """Refuse a potential that is not that of atoms at these places: an exponent is damaged, or atoms are misplaced."""
+    difference = potential - neutral
+    largest = float(np.abs(difference - np.median(difference)).max())
+    # A potential that is not finite is refused where it is integrated.
+    if largest > IMPLAUSIBLE_DIFFERENCE:
+        where = f'{source}: ' if source else ''
+        raise ValueError(
+            f'{where}the potential differs by up to {largest:.3g} eV from that of neutral atoms; '
+            'it is damaged, or that of other atoms'
+        )
+
+
+def _check_against_run(run: PlaneWaveRun, shape, n_spin: int, n_electrons: float, functional: str, source: str | None):
+    if n_spin != run.n_spin:
+        raise ValueError(f'the potential is that of {n_spin} spin channels, the run has {run.n_spin}')
+    if tuple(shape) != tuple(run.fft_grid):
+        where = f'{source}: ' if source else ''
+        raise ValueError(f'{where}the potential has {tuple(shape)} grid points, the run {tuple(run.fft_grid)}')
+    if abs(run.n_electrons - n_electrons) > 1e-6:
+        raise ValueError(
+            f'the pseudopotentials leave {n_electrons:g} electrons, the run has {run.n_electrons:g}; '
+            'give the pseudopotentials of the run'
+        )
+    if run.functional != functional:
+        raise ValueError(f'the pseudopotentials are made for {functional}, the run used {run.functional}')

@@ -1,0 +1,1 @@
+"""Orbital blocks as irreducible components in bond frames."""

@@ -1,0 +1,109 @@
+"""Blocks of a matrix in the flat storage to components in the bond frames, and back, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.model.irreps.shells import ShellSlots
+from aiida_hamlr.model.irreps.wigner import bond_frame_wigner
+
+
+class BlockFrames:
+    """The change of basis for one structure.
+
+    Parameters
+    ----------
+    slots : ShellSlots
+    symbols : list of str
+        Element of every atom.
+    pattern : BlockPattern
+    selection : PairSelection
+    vectors : (P_all, 3) array
+        Vector of every block of the pattern, Å.
+    """
+
+    def __init__(self, slots: ShellSlots, symbols: list[str], pattern: BlockPattern, selection, vectors: np.ndarray):
+        self.slots, self.pattern, self.selection = slots, pattern, selection
+        self.symbols, self.vectors = np.array(symbols), vectors
+
+    def entries(self, blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """(n, rows * columns) places of the elements of some blocks of one shape in the flat storage."""
+        return self.pattern.chunk_boundaries[blocks, None] + np.arange(shape[0] * shape[1])
+
+    def pair_groups(self) -> Iterator[tuple]:
+        """For every ordered pair of elements: its selected pairs (n,), their columns of the components (c,), what block
+        (a, b) each of these stands for in the bond frame, the rotations (n, a, a) and (n, b, b) from there to the
+        crystal, and the places (n, a * b) in the flat storage.
+        """
+        blocks = self.selection.blocks
+        first, second = self.symbols[self.pattern.first[blocks]], self.symbols[self.pattern.second[blocks]]
+        for one in self.slots.species:
+            for other in self.slots.species:
+                members = np.flatnonzero((first == one) & (second == other))
+                if len(members):
+                    columns, tensors = self.slots.pairs.transform(one, other)
+                    wigner = bond_frame_wigner(self.vectors[blocks[members]], self.slots.max_degree)
+                    rotations = (self._orbital_rotation(one, wigner), self._orbital_rotation(other, wigner))
+                    entries = self.entries(blocks[members], tensors.shape[1:])
+                    yield members, columns, tensors, rotations, entries
+
+    def _orbital_rotation(self, element: str, wigner: list[np.ndarray]) -> np.ndarray:
+        size = self.slots.n_orbitals(element)
+        rotation = np.zeros((len(wigner[0]), size, size))
+        for l, orbitals in self.slots.shell_of_slot(element).values():
+            rotation[:, orbitals, orbitals] = wigner[l]
+        return rotation
+
+    def pair_components(self, *matrices: np.ndarray) -> list[np.ndarray]:
+        """(P, n_columns) components of the selected pairs of each flat matrix, 0 where a pair has none."""
+        results = [np.zeros((len(self.selection.blocks), len(self.slots.pairs))) for _ in matrices]
+        for members, columns, tensors, (left, right), entries in self.pair_groups():
+            flat = tensors.reshape(len(tensors), -1)
+            for matrix, result in zip(matrices, results, strict=True):
+                blocks = matrix[entries].reshape(-1, *tensors.shape[1:])
+                framed = left.transpose(0, 2, 1) @ blocks @ right
+                result[np.ix_(members, columns)] = framed.reshape(len(members), -1) @ flat.T
+        return results
+
+    def onsite_components(self, *matrices: np.ndarray) -> list[np.ndarray]:
+        """(N, n_onsite) components of the on-site blocks of each flat matrix."""
+        results = [np.zeros((len(self.symbols), len(self.slots.onsite))) for _ in matrices]
+        for element in np.unique(self.symbols):
+            atoms = np.flatnonzero(self.symbols == element)
+            columns, tensors = self.slots.onsite.transform(str(element))
+            flat = tensors.reshape(len(tensors), -1)
+            flat = flat / (flat**2).sum(axis=1, keepdims=True)
+            entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
+            for matrix, result in zip(matrices, results, strict=True):
+                result[np.ix_(atoms, columns)] = matrix[entries] @ flat.T
+        return results
+
+    def assemble(self, onsite: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+        """Flat symmetric matrix of on-site (N, n_onsite) and pair (P, n_columns) components.
+
+        Both orientations of pairs of one element are averaged: the order of the atoms makes no difference.
+        """
+        result = np.zeros(self.pattern.n_entries)
+        for element in np.unique(self.symbols):
+            atoms = np.flatnonzero(self.symbols == element)
+            columns, tensors = self.slots.onsite.transform(str(element))
+            entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
+            result[entries] = onsite[np.ix_(atoms, columns)] @ tensors.reshape(len(tensors), -1)
+        for members, columns, tensors, (left, right), entries in self.pair_groups():
+            framed = (pairs[np.ix_(members, columns)] @ tensors.reshape(len(tensors), -1)).reshape(
+                -1, *tensors.shape[1:]
+            )
+            result[entries] = (left @ framed @ right.transpose(0, 2, 1)).reshape(len(members), -1)
+        return self._symmetrize(result)
+
+    def _symmetrize(self, entries: np.ndarray) -> np.ndarray:
+        """Half the sum with the transposed matrix where both orientations are given, the one given otherwise."""
+        selected = np.zeros(len(self.pattern))
+        selected[self.selection.blocks] = 1.0
+        selected[self.pattern.onsite] = 1.0
+        given = selected + selected[self.pattern.reverse]
+        weight = np.repeat(1.0 / np.maximum(given, 1.0), self.pattern.chunk_shapes.prod(axis=1))
+        return weight * (entries + entries[self.pattern.transpose_indices])

@@ -1,0 +1,1 @@
+"""The long-range channel: charges, electrostatics and response."""

@@ -1,0 +1,322 @@
+"""The long-range channel: learned charges, what they do to the orbitals, and atoms that respond to them.
+
+Units: e, Å, V, eV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.long_range.bonds import passed_along_bonds
+from aiida_hamlr.model.long_range.ewald import add_coulomb, coulomb_matrices
+from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
+from aiida_hamlr.model.long_range.particle_mesh import ParticleMesh, coulomb_operator, prefers_mesh
+from aiida_hamlr.model.long_range.polarisation import dipole_matrix, joint_operator, solve_dipoles
+
+#: What is stored of potentials and fields at the atoms, and of those that act on the orbitals where they differ.
+INNER = (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE)
+OUTER = (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE)
+
+
+@dataclass
+class Sources:
+    """What the atoms contribute to the long range, float64.
+
+    ``charge`` (N,), e, neutral in every structure; ``factor`` (N,) of the field's action on the orbitals;
+    ``polarisability`` (N,), Å^3, where charges polarise the atoms, and ``dipole`` (N, 3), e Å, the permanent ones.
+    """
+
+    charge: torch.Tensor
+    factor: torch.Tensor
+    polarisability: torch.Tensor | None = None
+    dipole: torch.Tensor | None = None
+
+    def _each(self, function: Callable) -> Sources:
+        return Sources(**{name: function(value) for name, value in vars(self).items() if value is not None})
+
+    def of(self, atoms) -> Sources:
+        """Those of some atoms."""
+        return self._each(lambda value: value[atoms])
+
+    def to_numpy(self) -> Sources:
+        """The same as arrays."""
+        return self._each(lambda value: value.cpu().numpy())
+
+    def to_torch(self) -> Sources:
+        """Arrays as tensors."""
+        return self._each(torch.as_tensor)
+
+
+class LongRangeChannel(nn.Module):
+    """Learned neutral charges, their potentials and fields, and the blocks that follow.
+
+    Order 0 is ``-S (V_i + V_j) / 2``; order 1 adds ``(g_i E_i.<r - tau_i> + g_j E_j.<r - tau_j>) / 2``: the electron of
+    charge -1 in the field. Charges and the factors g (1 at the start) are a constant per element plus a function of the
+    atom's invariants that starts at zero.
+
+    Parameters
+    ----------
+    n_species, n_invariants : int
+    multipole_order : int
+        0 or 1.
+    width : float
+        Width s of the kernel, Å.
+    environment : bool
+        Whether there are such functions; otherwise the constants are all.
+    accuracy : float or None
+        Of the mesh that large structures get, V for charges of 1 e; None: no structure gets one.
+    bonds : bool
+        Whether charges pass along the bonds of the graphs; otherwise what they add up to is taken from all atoms alike.
+    n_vectors : int
+        Polar vectors of an atom, of which permanent dipoles are made, zero at the start; 0: there are none.
+    """
+
+    #: Functions of an atom's surroundings: charge and factor.
+    n_functions = 2
+
+    def __init__(
+        self,
+        n_species: int,
+        n_invariants: int,
+        multipole_order: int,
+        width: float,
+        environment: bool = True,
+        accuracy: float | None = None,
+        bonds: bool = False,
+        n_vectors: int = 0,
+    ):
+        super().__init__()
+        self.multipole_order, self.width, self.accuracy, self.bonds = multipole_order, width, accuracy, bonds
+        self.species_charge = nn.Parameter(torch.zeros(n_species))
+        self.species_factor = nn.Parameter(torch.ones(n_species))
+        self.environment = None
+        if environment:
+            self.environment = nn.Sequential(nn.Linear(n_invariants, 32), nn.SiLU(), nn.Linear(32, self.n_functions))
+            nn.init.zeros_(self.environment[2].weight)
+            nn.init.zeros_(self.environment[2].bias)
+        self.dipole_weights = nn.Parameter(torch.zeros(n_species, n_vectors)) if n_vectors else None
+
+    def sources(
+        self,
+        invariants: torch.Tensor,
+        graph,
+        structure: torch.Tensor | None = None,
+        vectors: torch.Tensor | None = None,
+    ) -> Sources:
+        """What the network makes of the atoms, from their invariants (N, c) and polar vectors (N, 3, c').
+
+        ``structure`` (N,) tells apart the structures of a batch of several.
+        """
+        if self.environment is None:
+            environment = self._no_environment(graph)
+        else:
+            environment = self.environment(invariants).double()
+        sources = self._sources(environment, graph, structure)
+        if self.dipole_weights is not None:
+            weights = self.dipole_weights[graph[keys.SPECIES]]
+            sources.dipole = torch.einsum('nac,nc->na', vectors, weights).double()
+        return sources
+
+    def sources_of_elements(self, graph, structure: torch.Tensor | None = None) -> Sources:
+        """What the atoms would be if all had the constants of their element."""
+        return self._sources(self._no_environment(graph), graph, structure)
+
+    def _no_environment(self, graph) -> torch.Tensor:
+        return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
+
+    def _sources(self, environment, graph, structure=None) -> Sources:
+        species = graph[keys.SPECIES]
+        charge = self.species_charge.double()[species] + environment[:, 0]
+        factor = self.species_factor.double()[species] + environment[:, 1]
+        return Sources(self.neutral(charge, graph, structure), factor)
+
+    def neutral(self, charge: torch.Tensor, graph, structure: torch.Tensor | None = None) -> torch.Tensor:
+        """(N,) charges that are neutral in every structure, from what the atoms (N,) would have by themselves."""
+        if self.bonds:
+            return passed_along_bonds(charge, graph)
+        if structure is None:
+            return charge - charge.mean()
+        n_structures = int(structure[-1]) + 1
+        total = charge.new_zeros(n_structures).index_add(0, structure, charge)
+        count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
+        return charge - (total / count)[structure]
+
+    def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Blocks of one structure if every atom had the constants of its element."""
+        return self(self.sources_of_elements(graph), graph)
+
+    def store(self, graph, cell, positions):
+        """Store in a graph what the potentials need.
+
+        For a small structure those of unit charges, as edges between all pairs of atoms, for a large one cell and
+        positions, from which a mesh is made.
+        """
+        cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
+        n_atoms = len(positions)
+        n_on_mesh = n_atoms if prefers_mesh(n_atoms, cell, self.width, self.accuracy) else 0
+        graph[keys.MESH_INDEX] = torch.arange(n_on_mesh)[None]
+        graph[keys.MESH_POSITION] = positions[:n_on_mesh]
+        graph[keys.MESH_ATOMS] = torch.tensor([n_on_mesh])
+        graph[keys.MESH_CELL] = cell[None]
+        self._store_matrices(graph, cell, positions[n_on_mesh:])
+
+    def _store_matrices(self, graph, cell, positions):
+        add_coulomb(graph, cell, positions, self.width)
+        if self.dipole_weights is not None:
+            graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
+
+    def _meshes(self, graph, width: float) -> list[tuple[torch.Tensor, ParticleMesh]]:
+        """Atoms and mesh of every large structure."""
+        counts = graph[keys.MESH_ATOMS].tolist()
+        if not any(counts):
+            return []
+        atoms, positions = graph[keys.MESH_INDEX][0].split(counts), graph[keys.MESH_POSITION].split(counts)
+        return [
+            (one, ParticleMesh(cell, places, width, self.accuracy))
+            for one, places, cell in zip(atoms, positions, graph[keys.MESH_CELL], strict=True)
+            if len(one)
+        ]
+
+    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) from what is stored in a graph."""
+        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
+        return operator(sources.charge, sources.dipole)
+
+    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of one structure without a graph; no matrix of all pairs of atoms is made."""
+        return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge, sources.dipole)
+
+    def response_errors(
+        self, sources: Sources, cell, positions, dielectric_tensor, born_charges
+    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Deviations of one structure from a dielectric tensor (3, 3), where there can be one, and Born charges, e.
+
+        Charges that do not respond, (N,), are compared with the screened ones.
+        """
+        return None, sources.charge - screened_charges(dielectric_tensor, born_charges)
+
+    def forward(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
+
+        The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
+        the place far from both where their orbitals meet, and there is no network to mend it.
+        """
+        potential, field = self.potentials(sources, graph, structure)
+        overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
+        first, second = graph[keys.PAIR_INDEX]
+        potential = potential.to(overlap.dtype)
+        scale = -0.5 * (potential[first] + potential[second])
+        onsite = -potential[:, None] * onsite_overlap
+        if not self.multipole_order:
+            return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
+        force = (sources.factor[:, None] * field).to(overlap.dtype)
+        # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
+        scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
+        both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])
+        scale = graph[keys.PAIR_SWITCH] * scale
+        pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
+        return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
+
+
+class ResponseChannel(LongRangeChannel):
+    """Learned charges that polarise the atoms, whose potentials and fields act with a width of their own.
+
+    Polarisabilities are ``UNIT (r + f)^2`` with a constant r per element, small at the start, and a function f of the
+    atom's invariants that starts at zero. Elements whose polarisability the training data cannot tell keep zero.
+
+    Parameters
+    ----------
+    n_species, n_invariants : int
+    multipole_order : int
+        0 or 1.
+    width, output_width : float
+        Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
+    **more
+        As for :class:`LongRangeChannel`.
+    """
+
+    #: Charge, factor and polarisability.
+    n_functions = 3
+
+    #: Polarisability of r + f = 1, Å^3: one of the size of a bond's.
+    UNIT = 10.0
+
+    #: r at the start.
+    START = 0.1
+
+    def __init__(
+        self,
+        n_species: int,
+        n_invariants: int,
+        multipole_order: int,
+        width: float,
+        output_width: float,
+        **more,
+    ):
+        super().__init__(n_species, n_invariants, multipole_order, width, **more)
+        self.output_width = output_width
+        self.species_root = nn.Parameter(torch.full((n_species,), self.START))
+        self.register_buffer('identified', torch.zeros(n_species))
+
+    @property
+    def species_polarisability(self) -> torch.Tensor:
+        """(n_species,) polarisability of the elements without what their surroundings add, Å^3."""
+        return (self.identified * self.UNIT * self.species_root.square()).detach()
+
+    def start_from(self, polarisabilities):
+        """Set the polarisabilities (Å^3), one or (n_species,), from which training goes on; all stay above zero."""
+        roots = (torch.as_tensor(polarisabilities) / self.UNIT).sqrt().clamp_min(self.START)
+        with torch.no_grad():
+            self.species_root.copy_(roots.expand_as(self.species_root))
+
+    def _sources(self, environment, graph, structure=None) -> Sources:
+        sources = super()._sources(environment, graph, structure)
+        species = graph[keys.SPECIES]
+        root = self.species_root.double()[species] + environment[:, 2]
+        sources.polarisability = self.identified.double()[species] * self.UNIT * root.square()
+        return sources
+
+    def _store_matrices(self, graph, cell, positions):
+        """Those of charges and dipoles with both widths."""
+        add_coulomb(graph, cell, positions, self.width)
+        potential, field = coulomb_matrices(cell, positions, self.output_width)
+        graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
+        graph[keys.OUTER_POTENTIAL] = potential.reshape(-1)
+        graph[keys.OUTER_FIELD] = field.reshape(-1, 3)
+        graph[keys.OUTER_DIPOLE] = dipole_matrix(cell, positions, self.output_width).reshape(-1, 3, 3)
+
+    def dipoles(self, sources: Sources, graph, structure=None) -> torch.Tensor:
+        """(N, 3) self-consistent dipoles, permanent ones included, from what is stored in a graph, e Å."""
+        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
+        return self._solve(operator, sources, structure)
+
+    @staticmethod
+    def _solve(operator, sources: Sources, structure=None) -> torch.Tensor:
+        arguments = (sources.charge, sources.polarisability, sources.dipole)
+        return solve_dipoles(operator, *arguments, structure=structure)[0]
+
+    def field_response(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
+        """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of one structure; see :mod:`field_response`."""
+        arguments = (sources.charge, sources.polarisability, sources.dipole)
+        return field_response(cell, positions, self.width, *arguments)
+
+    def response_errors(self, sources, cell, positions, dielectric_tensor, born_charges):
+        found = self.field_response(sources, cell, positions)
+        return found[0] - dielectric_tensor, found[1] - born_charges
+
+    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,) and field (N, 3) of charges and self-consistent dipoles, from what is stored in a graph."""
+        operator = joint_operator(graph, OUTER, structure, self._meshes(graph, self.output_width))
+        return operator(sources.charge, self.dipoles(sources, graph, structure))
+
+    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same of one structure without a graph."""
+        inner, outer = (
+            coulomb_operator(cell, positions, width, self.accuracy) for width in (self.width, self.output_width)
+        )
+        return outer(sources.charge, self._solve(inner, sources))

@@ -1,0 +1,1 @@
+"""The short-range equivariant network and its layers."""

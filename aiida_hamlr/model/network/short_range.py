@@ -1,0 +1,266 @@
+"""The short-range network: H - H0 from the surroundings of atoms and pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.irreps.shells import ShellSlots
+from aiida_hamlr.model.irreps.wigner import DenseWigner
+from aiida_hamlr.model.network.attention import ReciprocalAttention, Waves
+from aiida_hamlr.model.network.layers import (
+    AtomLinear,
+    AtomNetwork,
+    DegreeLinear,
+    DegreeNorm,
+    EdgeNetwork,
+    Features,
+    Widths,
+    bessel_basis,
+    envelope,
+    from_frame,
+    to_frame,
+)
+
+N_SPECIES_EMBEDDING = 16
+
+#: Field that an atom's features see as one, V/Å: that of a frozen phonon of some 0.03 Å in a polar crystal.
+FIELD_UNIT = 0.05
+
+#: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
+PAIR_BLOCK = 512
+
+
+@dataclass
+class NetworkOutput:
+    """What the network gives for a graph, in the scale of the normalised targets.
+
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
+    ``vectors`` (N, 3, c') of the atoms.
+    """
+
+    onsite: torch.Tensor
+    pairs: torch.Tensor
+    invariants: torch.Tensor
+    vectors: torch.Tensor
+
+
+def hidden_widths(width: int, top: int) -> list[int]:
+    """Channels of a hidden layer in the bond frame: fewer for higher |m|, where there are fewer l."""
+    per_m = [max(8, round(width * (1 - 0.75 * m / top) / 8) * 8) for m in range(top + 1)]
+    return [per_m[0], max(per_m[1] // 4, 8), *per_m[1:]]
+
+
+class MessageLayer(nn.Module):
+    """Sums messages over the neighbours and updates the atoms."""
+
+    def __init__(
+        self, widths: Widths, hidden: int, n_radial: int, radial_hidden: int, n_neighbours: float, first: bool
+    ):
+        super().__init__()
+        top = widths.max_degree
+        self.widths, self.is_first = widths, first
+        if first:
+            # All that is known of the atoms is their element: only m = 0 exists.
+            self.edges = EdgeNetwork([2 * widths.scalars], [hidden], widths.frame[:1], n_radial, radial_hidden)
+        else:
+            self.norm = DegreeNorm(widths)
+            self.edges = EdgeNetwork(widths.frame, hidden_widths(hidden, top), widths.frame, n_radial, radial_hidden)
+        self.scale = n_neighbours**-0.5
+        self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
+
+    def forward(self, features, graph, wigner, radial, weight) -> Features:
+        receiver, sender = graph[keys.EDGE_INDEX]
+        weight = weight * self.scale
+        if self.is_first:
+            scalars = features.scalars
+            pieces = self.edges([torch.cat([scalars[receiver], scalars[sender]], dim=1)], radial)
+            message = self._rotate_axial(pieces[0] * weight[:, None], wigner)
+        else:
+            pieces = self.edges(to_frame(self.norm(features)[sender], wigner, self.widths.max_degree), radial)
+            pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
+            message = from_frame(pieces, wigner, self.widths)
+        features = features + self.linear(_sum_over_neighbours(message, receiver, features))
+        return features + self.atoms(self.norm_atoms(features))
+
+    def _rotate_axial(self, piece, wigner) -> Features:
+        widths, n_edges = self.widths, len(piece)
+        n_degrees = widths.max_degree + 1
+        scalars, axial = piece.split([widths.scalars, n_degrees * widths.natural], dim=1)
+        natural = torch.bmm(wigner[0][:, :n_degrees].transpose(1, 2), axial.view(n_edges, n_degrees, widths.natural))
+        return Features(scalars, natural, None)
+
+
+def _sum_over_neighbours(message: Features, receiver: torch.Tensor, like: Features) -> Features:
+    parts = []
+    for name in ('scalars', 'natural', 'unnatural'):
+        source, zeros = getattr(message, name), torch.zeros_like(getattr(like, name))
+        parts.append(zeros if source is None else zeros.index_add(0, receiver, source))
+    return Features(*parts)
+
+
+class OnsiteHead(nn.Module):
+    """Components of the on-site blocks, with weights of their own for every element."""
+
+    def __init__(self, widths: Widths, slots: ShellSlots):
+        super().__init__()
+        layout, top = slots.onsite, 2 * slots.max_degree
+        self.n_species = len(slots.species)
+        self.atoms = AtomNetwork(widths)
+        natural_rows = [l for l in widths.natural_degrees if l <= top]
+        unnatural_rows = [l for l in widths.unnatural_degrees if l < top]
+        self.n_rows = [len(natural_rows), len(unnatural_rows)]
+        self.n_slots = [max(len(group) for group in groups) for groups in (layout.natural, layout.unnatural)]
+        self.natural = DegreeLinear(natural_rows, widths.natural, self.n_species * self.n_slots[0])
+        self.unnatural = DegreeLinear(unnatural_rows, widths.unnatural, self.n_species * self.n_slots[1])
+        self.invariant = nn.Linear(widths.scalars, self.n_species * self.n_slots[0])
+        position = []
+        for n, component in layout.columns:
+            channel = layout.channels[n]
+            if channel.natural:
+                row, slot = channel.degree**2 + component, layout.natural[channel.degree].index(n)
+                position.append(row * self.n_slots[0] + slot)
+            else:
+                row, slot = channel.degree**2 - 1 + component, layout.unnatural[channel.degree].index(n)
+                position.append(self.n_rows[0] * self.n_slots[0] + row * self.n_slots[1] + slot)
+        self.register_buffer('position', torch.tensor(position), persistent=False)
+
+    def forward(self, features: Features, species: torch.Tensor) -> torch.Tensor:
+        features = features + self.atoms(features)
+        n_atoms = len(species)
+        atom = torch.arange(n_atoms, device=species.device)
+        natural = self.natural(features.natural[:, : self.n_rows[0]])
+        natural = torch.cat([natural[:, :1] + self.invariant(features.scalars)[:, None], natural[:, 1:]], dim=1)
+        unnatural = self.unnatural(features.unnatural[:, : self.n_rows[1]])
+        parts = [
+            x.reshape(n_atoms, rows, self.n_species, slots)[atom, :, species].reshape(n_atoms, -1)
+            for x, rows, slots in zip((natural, unnatural), self.n_rows, self.n_slots, strict=True)
+        ]
+        return torch.cat(parts, dim=1)[:, self.position]
+
+
+class ShortRangeNetwork(nn.Module):
+    """Message passing over atoms, then a head for pairs and one for the atoms themselves.
+
+    Cost O(L^3) per edge; linear in the number of atoms.
+
+    Parameters
+    ----------
+    slots : ShellSlots
+        Elements and shells.
+    config : ModelConfig
+        Widths and cutoffs.
+    pair_cutoff : float
+        Distance beyond which blocks of H - H0 are zero, Å.
+    n_neighbours : float
+        Mean number of neighbours within the message cutoff.
+    """
+
+    def __init__(self, slots: ShellSlots, config, pair_cutoff: float, n_neighbours: float):
+        super().__init__()
+        n_species, top = len(slots.species), max(2, 2 * slots.max_degree)
+        unnatural = config.unnatural_channels if slots.max_degree > 0 else 1
+        self.widths = Widths(top, config.scalar_channels, config.natural_channels, unnatural)
+        self.n_species, self.n_bessel = n_species, config.radial_basis
+        self.message_cutoff, self.pair_cutoff = config.message_cutoff, pair_cutoff
+        n_radial = config.radial_basis + N_SPECIES_EMBEDDING
+        self.wigner = DenseWigner(top)
+        self.embedding = nn.Embedding(n_species, config.scalar_channels)
+        self.edge_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
+        self.pair_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
+        self.layers = nn.ModuleList(
+            MessageLayer(self.widths, config.hidden_channels, n_radial, config.radial_hidden, n_neighbours, n == 0)
+            for n in range(config.layers)
+        )
+        self.field_weights = None
+        if config.field_features:
+            self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
+        self.norm = DegreeNorm(self.widths)
+        self.onsite = OnsiteHead(self.widths, slots)
+        outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
+        self.pairs = EdgeNetwork(
+            self.widths.times(2).frame,
+            hidden_widths(config.pair_channels, top),
+            outputs,
+            n_radial,
+            config.radial_hidden,
+        )
+        # After every layer, so that the next one joins what comes from afar with the directions of the bonds.
+        self.wave_cutoff, self.n_wave_basis = config.attention_cutoff, config.attention_basis
+        self.attention = nn.ModuleList(
+            ReciprocalAttention(self.widths, config.attention_heads, config.attention_channels, config.attention_basis)
+            for _ in range(config.layers if config.has_attention else 0)
+        )
+
+    @property
+    def n_invariants(self) -> int:
+        """Number of invariant features of an atom."""
+        return self.widths.scalars + self.widths.natural
+
+    @property
+    def n_vectors(self) -> int:
+        """Number of polar vectors of an atom."""
+        return self.widths.natural
+
+    def forward(self, graph) -> NetworkOutput:
+        features = self.atoms(graph)
+        n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
+        in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()
+        size = PAIR_BLOCK if in_blocks else n_pairs
+        blocks = [slice(start, start + size) for start in range(0, n_pairs, size)]
+        pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
+        invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
+        onsite = self.onsite(features, graph[keys.SPECIES])
+        return NetworkOutput(onsite, pairs, invariants, features.natural[:, 1:4])
+
+    def _pairs(self, features: Features, graph, block: slice) -> torch.Tensor:
+        """Components of some of the pairs."""
+        species = graph[keys.SPECIES]
+        first, second = graph[keys.PAIR_INDEX][:, block]
+        radial = torch.cat(
+            [
+                bessel_basis(graph[keys.PAIR_LENGTH][block], self.pair_cutoff + 0.1, self.n_bessel),
+                self.pair_embedding(self.n_species * species[first] + species[second]),
+            ],
+            dim=1,
+        )
+        one, other = features[first], features[second]
+        both = Features(
+            torch.cat([one.scalars, other.scalars], dim=1),
+            torch.cat([one.natural, other.natural], dim=2),
+            torch.cat([one.unnatural, other.unnatural], dim=2),
+        )
+        wigner = self.wigner(graph[keys.PAIR_WIGNER][block])
+        pieces = self.pairs(to_frame(both, wigner, self.widths.max_degree), radial)
+        return torch.cat([piece.flatten(1) for piece in pieces], dim=1)
+
+    def atoms(self, graph) -> Features:
+        """Features of the atoms after message passing."""
+        species = graph[keys.SPECIES]
+        receiver, sender = graph[keys.EDGE_INDEX]
+        radial = torch.cat(
+            [
+                bessel_basis(graph[keys.EDGE_LENGTH], self.message_cutoff, self.n_bessel),
+                self.edge_embedding(self.n_species * species[receiver] + species[sender]),
+            ],
+            dim=1,
+        )
+        weight = envelope(graph[keys.EDGE_LENGTH], self.message_cutoff)
+        wigner = self.wigner(graph[keys.EDGE_WIGNER])
+        scalars = self.embedding(species)
+        natural = scalars.new_zeros(len(species), len(self.widths.natural_degrees), self.widths.natural)
+        if self.field_weights is not None:
+            field = (graph[keys.FIELD] / FIELD_UNIT).to(scalars.dtype)
+            vectors = field[:, :, None] * self.field_weights[species][:, None]
+            natural = torch.cat([natural[:, :1], vectors, natural[:, 4:]], dim=1)
+        unnatural = scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural)
+        features = Features(scalars, natural, unnatural)
+        waves = Waves.of(graph, self.wave_cutoff, self.n_wave_basis, scalars.dtype) if self.attention else None
+        for n, layer in enumerate(self.layers):
+            features = layer(features, graph, wigner, radial, weight)
+            if waves is not None:
+                features = self.attention[n](features, waves)
+        return self.norm(features)

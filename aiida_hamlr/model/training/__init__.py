@@ -1,0 +1,1 @@
+"""Training a model on files of Hamiltonians."""

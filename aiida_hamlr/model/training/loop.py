@@ -1,0 +1,224 @@
+"""What happens between the steps of a training: validation, metrics.csv, progress, checkpoints, walltime."""
+
+from __future__ import annotations
+
+import csv
+import math
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning
+
+from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.errors import WalltimeReached
+from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.training.data import Example
+from aiida_hamlr.model.training.model_writer import ModelWriter
+from aiida_hamlr.model.training.processes import Processes, largest, summed
+
+#: Checkpoints and metrics are written, and lines printed, at most this often, s.
+INTERVAL = 15.0
+
+#: Part of the walltime kept for writing at the end, s.
+WALLTIME_MARGIN = 10.0
+
+#: A new epoch begins only if this many of the longest so far would fit.
+EPOCHS_TO_FIT = 1.5
+
+#: Files in checkpoints/: of the last epoch, and of the one with the best validation.
+LAST, BEST = 'last.ckpt', 'best.ckpt'
+
+#: Validations in the whole training, unless the user says how often.
+N_VALIDATIONS = 20
+
+COLUMNS = (
+    'epoch',
+    'step',
+    'learning_rate',
+    'train_mae_meV',
+    'train_band_mae_meV',
+    'validation_mae_meV',
+    'validation_mae_predicted_meV',
+    'validation_mae_onsite_meV',
+    'wall_s',
+)
+
+
+class TrainingLoop(lightning.Callback):
+    """Callback of the trainer.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of metrics.csv and checkpoints/.
+    settings : TrainingConfig
+    validation : sequence of Example
+        May be empty.
+    started : float
+        ``time.monotonic()`` from which the walltime counts.
+    keep : ModelWriter
+        Writes the model folder, so that there is one when the training is ended from outside.
+    processes : Processes
+        The first of them writes the files and the lines.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        settings: TrainingConfig,
+        validation: Sequence[Example],
+        started: float,
+        keep: ModelWriter,
+        processes: Processes | None = None,
+    ):
+        self.output, self.settings, self.validation, self.started = output, settings, validation, started
+        self.keep, self.processes = keep, processes or Processes()
+        self.checkpoint, self.best_checkpoint = (output / 'checkpoints' / name for name in (LAST, BEST))
+        self.out_of_time = False
+        self._rows: list[dict] = []
+        self._longest_epoch, self._epoch_started = 0.0, 0.0
+        self._written, self._said, self._validations = time.monotonic(), -math.inf, 0
+        self._best_written = -math.inf
+        self._bar = None
+
+    def on_train_start(self, trainer, module):
+        # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
+        self._validations = int(module.progress * N_VALIDATIONS)
+        if self.processes.is_first and sys.stdout.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=100, file=sys.stdout, leave=False, bar_format='{desc} {bar} {elapsed}<{remaining}')
+
+    def on_train_epoch_start(self, trainer, module):
+        self._epoch_started = time.monotonic()
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if self._bar is not None:
+            self._bar.n = 100 * module.progress
+            self._bar.refresh() if trainer.global_step % 20 == 0 else None
+        if self._remaining(module) <= 0.0:
+            saved = (
+                f'go on from {self.checkpoint}'
+                if self.checkpoint.exists()
+                else 'there is no checkpoint yet: training.checkpoints_per_epoch makes more of them'
+            )
+            raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
+
+    def on_train_epoch_end(self, trainer, module):
+        part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
+        epoch = part // n_parts if part % n_parts == 0 else part / n_parts
+        module.finished_epochs, module.finished_steps = epoch, trainer.global_step
+        is_best = False
+        row = {
+            'epoch': epoch,
+            'step': trainer.global_step,
+            'learning_rate': trainer.optimizers[0].param_groups[0]['lr'],
+            'train_mae_meV': _mean(module.history, module.device),
+        }
+        if self.settings.needs_bands:
+            row['train_band_mae_meV'] = _mean(module.band_history, module.device)
+        is_last = part >= self.settings.max_parts or trainer.should_stop
+        if self.validation and (is_last or self._validation_is_due(part, module)):
+            row |= self._validate(module)
+            is_best = module.since_best == 0
+            is_last = is_last or module.is_finished
+            trainer.should_stop = trainer.should_stop or module.is_finished
+        row['wall_s'] = round(module.seconds, 3)
+        self._rows.append(row)
+        took = largest(time.monotonic() - self._epoch_started, module.device)
+        self._longest_epoch = max(self._longest_epoch, took)
+        if not is_last and self._remaining(module) < EPOCHS_TO_FIT * self._longest_epoch:
+            self.out_of_time = trainer.should_stop = True
+        if self.processes.is_first:
+            self._report(row, is_last)
+        if is_best and self._is_due(self._best_written, module):
+            self._best_written = time.monotonic()
+            self._save(trainer, self.best_checkpoint)
+        if is_last or self.out_of_time or self._is_due(self._written, module):
+            self._write(trainer, module)
+
+    def close(self):
+        """Take the progress bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _remaining(self, module) -> float:
+        """Time left, s, of the process that has the least of it."""
+        if self.settings.walltime is None:
+            return math.inf
+        return self.settings.walltime - WALLTIME_MARGIN - largest(time.monotonic() - self.started, module.device)
+
+    def _validation_is_due(self, part: int, module) -> bool:
+        if self.settings.validate_every is not None:
+            return part % (self.settings.validate_every * self.settings.checkpoints_per_epoch) == 0
+        due = int(module.progress * N_VALIDATIONS)
+        is_due, self._validations = due > self._validations, max(due, self._validations)
+        return is_due
+
+    def _validate(self, module) -> dict[str, float]:
+        metrics = module.validate_average(self.validation)
+        module.record_validation(metrics)
+        return {f'validation_{key}': value for key, value in metrics.items()}
+
+    def _report(self, row: dict, is_last: bool):
+        now = time.monotonic()
+        validated = 'validation_mae_meV' in row
+        if not (is_last or validated or now - self._said > INTERVAL):
+            return
+        self._said = now
+        text = f'epoch {row["epoch"]}, {row["wall_s"]:.0f} s: training {row["train_mae_meV"]:.3f} meV'
+        if validated:
+            text += (
+                f', validation {row["validation_mae_meV"]:.3f} meV, on-site {row["validation_mae_onsite_meV"]:.2f} meV'
+            )
+        if self._bar is None:
+            print(text, flush=True)
+        else:
+            self._bar.set_description_str(text)
+
+    def _is_due(self, written: float, module) -> bool:
+        return largest(time.monotonic() - written, module.device) > INTERVAL
+
+    def _write(self, trainer, module):
+        self._written = time.monotonic()
+        if self.processes.is_first:
+            # Who reads the metrics and ends the job finds the model; who goes on from the checkpoint, all the metrics.
+            if module.best_metrics or not self.validation:
+                self.keep.write(module)
+            with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
+                writer = csv.DictWriter(handle, COLUMNS)
+                writer.writeheader()
+                writer.writerows(self._rows)
+        self._save(trainer, self.checkpoint)
+
+    def _save(self, trainer, path: Path):
+        if self.processes.is_first:
+            with atomic_path(path) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
+            # Writes nothing, but all processes wait for each other in it.
+            trainer.save_checkpoint(path)
+        # When one process ends, torchrun ends the others: not before the checkpoint has its name.
+        trainer.strategy.barrier()
+
+
+def _mean(values: list[float], device) -> float:
+    """Mean over the values of all processes; the list is empty then."""
+    total, count = summed([sum(values), len(values)], device)
+    values.clear()
+    return total / count if count else math.nan
+
+
+def _rows_until(path: Path, step: int) -> list[dict]:
+    """Rows of an earlier run up to the step from which this one goes on."""
+    if step == 0 or not path.exists():
+        return []
+    with path.open(newline='') as handle:
+        return [row for row in csv.DictReader(handle) if int(row['step']) <= step]

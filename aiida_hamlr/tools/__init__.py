@@ -1,1 +1,0 @@
-"""Helpers to set up computers, codes and pseudopotentials, and to make structures."""

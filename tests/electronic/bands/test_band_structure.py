@@ -1,0 +1,75 @@
+"""Bands with their edges, and their file."""
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import band_path
+from aiida_hamlr.electronic.bands.occupations import solve_mesh
+
+
+@pytest.fixture
+def hamiltonian(make_hamiltonian, zincblende):
+    return make_hamiltonian(zincblende())
+
+
+@pytest.fixture
+def bands(hamiltonian):
+    return Bands.on_path(hamiltonian, band_path(hamiltonian.atoms, 0.1), solve_mesh(hamiltonian, (3, 3, 3)))
+
+
+def test_edges_are_those_of_path_and_mesh_together(hamiltonian, bands):
+    mesh = solve_mesh(hamiltonian, (3, 3, 3)).eigenvalues
+    vbm = max(bands.eigenvalues[0, :, 3].max(), mesh[:, 3].max())
+    cbm = min(bands.eigenvalues[0, :, 4].min(), mesh[:, 4].min())
+    assert bands.attributes['vbm_eV'] == pytest.approx(vbm)
+    assert bands.attributes['gap_eV'] == pytest.approx(cbm - vbm)
+    assert bands.attributes['fermi_level_eV'] == pytest.approx(0.5 * (vbm + cbm))
+
+
+def test_metal_has_a_fermi_level_and_no_gap(make_hamiltonian, zincblende):
+    hamiltonian = make_hamiltonian(zincblende(), n_electrons=7)
+    solution = solve_mesh(hamiltonian, (3, 3, 3))
+    bands = Bands.on_mesh(hamiltonian, solution)
+    assert 'gap_eV' not in bands.attributes
+    assert bands.attributes['fermi_level_eV'] == solution.filling.fermi_level
+    assert bands.weights.sum() == pytest.approx(1)
+
+
+def test_file_holds_everything(bands, tmp_path):
+    bands.write(tmp_path / 'bands.h5')
+    for source in (tmp_path / 'bands.h5', io.BytesIO((tmp_path / 'bands.h5').read_bytes())):
+        again = Bands.read(source)
+        for name in ('kpoints', 'eigenvalues', 'distances'):
+            assert np.array_equal(getattr(again, name), getattr(bands, name))
+        assert (again.labels, again.attributes, again.weights) == (bands.labels, bands.attributes, None)
+    with h5py.File(tmp_path / 'bands.h5') as handle:
+        assert handle['eigenvalues'].shape == (1, len(bands.kpoints), 8)
+
+
+def test_damaged_files_are_refused_by_name(bands, tmp_path):
+    file = tmp_path / 'bands.h5'
+    bands.write(file)
+    whole = file.read_bytes()
+    for damage in ('labels', 'eigenvalues'):
+        file.write_bytes(whole)
+        with h5py.File(file, 'a') as handle:
+            del handle[damage]
+        with pytest.raises(ValueError, match=r'bands\.h5: incomplete'):
+            Bands.read(file)
+    file.write_bytes(whole)
+    with h5py.File(file, 'a') as handle:
+        handle.attrs['version'] = 99
+    with pytest.raises(ValueError, match='version 99 is newer'):
+        Bands.read(file)
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match='truncated'):
+        Bands.read(file)
+
+
+def test_arrays_that_disagree_are_refused():
+    with pytest.raises(ValueError, match='disagree'):
+        Bands(np.zeros((2, 3)), np.zeros((1, 3, 4)), ('', ''))

@@ -1,0 +1,131 @@
+"""Meshes and band paths."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, make_supercell
+from ase.neighborlist import neighbor_list
+from scipy.spatial.transform import Rotation
+
+from aiida_hamlr.electronic.bands.kpoints import (
+    BandPath,
+    band_path,
+    mesh_from_spacing,
+    monkhorst_pack,
+    read_band_path,
+)
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (2, 2, 2), (3, 3, 3), (4, 3, 1)])
+def test_mesh_and_its_mirror_image_are_the_full_mesh(mesh):
+    kpoints, weights = monkhorst_pack(mesh)
+    assert weights.sum() == pytest.approx(1.0, abs=1e-14)
+    total = np.zeros(mesh)
+    for k, w in zip(kpoints, weights, strict=True):
+        for sign in (1, -1):
+            total[tuple(np.round(sign * k * mesh).astype(int) % mesh)] += w / 2
+    assert np.allclose(total, 1 / np.prod(mesh))
+
+
+@pytest.mark.parametrize('mesh', [(0, 1, 1), (2, 2), (1.5, 1, 1), 'abc'])
+def test_impossible_meshes_are_refused(mesh):
+    with pytest.raises(ValueError, match='three positive integers'):
+        monkhorst_pack(mesh)
+
+
+def test_mesh_from_spacing_is_just_dense_enough():
+    cell = np.diag([4.0, 8.0, 30.0])
+    mesh = mesh_from_spacing(cell, 0.3)
+    steps = 2 * np.pi / np.diag(cell) / mesh
+    assert (steps <= 0.3 + 1e-6).all()
+    assert mesh == (6, 3, 1)
+
+
+def named_points(path, atoms):
+    reciprocal = 2 * np.pi * np.linalg.inv(np.array(atoms.cell)).T
+    return {label: k @ reciprocal for k, label in zip(path.kpoints, path.labels, strict=True) if label}
+
+
+def fcc_cells():
+    primitive = bulk('AlAs', 'zincblende', a=5.66)
+    turned = primitive.copy()
+    turned.set_cell(np.array(turned.cell) @ Rotation.random(random_state=5).as_matrix().T, scale_atoms=True)
+    cubic = bulk('AlAs', 'zincblende', a=5.66, cubic=True)
+    skewed = make_supercell(primitive, [[2, 1, 0], [0, 1, 0], [-1, 0, 1]])
+    return [primitive, turned, cubic, skewed]
+
+
+@pytest.mark.parametrize('atoms', fcc_cells(), ids=['primitive', 'turned', 'cubic', 'skewed supercell'])
+def test_fcc_points_lie_where_they_must_in_any_cell(atoms):
+    points = named_points(band_path(atoms), atoms)
+    unit = 2 * np.pi / 5.66
+    assert np.allclose(points['GAMMA'], 0)
+    assert np.linalg.norm(points['X']) == pytest.approx(unit, rel=1e-6)
+    assert np.linalg.norm(points['L']) == pytest.approx(unit * np.sqrt(0.75), rel=1e-6)
+    assert np.linalg.norm(points['W']) == pytest.approx(unit * np.sqrt(1.25), rel=1e-6)
+    assert np.linalg.norm(points['K']) == pytest.approx(unit * np.sqrt(1.125), rel=1e-6)
+    # L lies along a bond.
+    first, bonds = neighbor_list('iD', atoms, 2.6)
+    bonds = bonds[first == 0] / np.linalg.norm(bonds[first == 0], axis=1, keepdims=True)
+    assert np.abs(bonds @ points['L'] / np.linalg.norm(points['L'])).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_primitive_bands_are_among_the_folded_ones_of_the_cubic_cell(make_hamiltonian):
+    primitive, _, cubic, _ = fcc_cells()
+    low, high = (band_path(atoms, spacing=0.3) for atoms in (primitive, cubic))
+    assert low.labels == high.labels
+    assert np.allclose(low.distances, high.distances, atol=1e-6)
+    bands, folded = (
+        eigenvalues(make_hamiltonian(primitive), low.kpoints),
+        eigenvalues(make_hamiltonian(cubic), high.kpoints),
+    )
+    assert np.abs(bands[:, :, None] - folded[:, None, :]).min(axis=2).max() < 1e-9
+
+
+def test_path_of_a_crystal_without_symmetry():
+    atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    path = band_path(atoms)
+    assert 'GAMMA' in path.labels
+    assert np.abs(path.kpoints).max() < 1.01
+    # Named points of a triclinic lattice are halves of its reciprocal vectors.
+    named = np.array([k for k, label in zip(path.kpoints, path.labels, strict=True) if label])
+    assert np.allclose(2 * named, np.round(2 * named), atol=1e-9)
+
+
+def test_path_is_sampled_evenly_and_jumps_cost_nothing():
+    lines = [[('A', [0, 0, 0]), ('B', [0.5, 0, 0])], [('C', [0, 0.5, 0]), ('D', [0, 0, 0])]]
+    path = BandPath.from_lines(lines, np.diag([2.0, 4.0, 4.0]), spacing=0.1)
+    steps = np.diff(path.distances)
+    jump = path.labels.index('C')
+    assert steps[jump - 1] == 0
+    assert steps.max() <= 0.1 + 1e-9
+    assert path.distances[-1] == pytest.approx(0.5 * np.pi + 0.25 * np.pi)
+
+
+def test_path_file(tmp_path):
+    file = tmp_path / 'path.txt'
+    file.write_text(
+        '# a path\nGAMMA 0 0 0\nX 0.5 0 0.5 # zone face\n# still\nW 0.5 0.25 0.75\n\nL .5 .5 .5\nGAMMA 0 0 0\n'
+    )
+    path = read_band_path(file, np.eye(3) * 4)
+    assert [label for label in path.labels if label] == ['GAMMA', 'X', 'W', 'L', 'GAMMA']
+    assert np.allclose(path.kpoints[path.labels.index('W')], [0.5, 0.25, 0.75])
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('GAMMA 0 0 0\nX 0.5 zero 0\n', r'line 2: expected "label k1 k2 k3"'),
+        ('GAMMA 0 0 0\nX 0.5 nan 0\n', r'line 2'),
+        ('GAMMA 0 0 0\n\nX 0.5 0 0\n', 'at least two points'),
+        ('', 'at least two points'),
+    ],
+)
+def test_bad_path_files_are_refused_with_name_and_line(tmp_path, text, message):
+    file = tmp_path / 'path.txt'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f'path.txt.*{message}'):
+        read_band_path(file, np.eye(3))
+    with pytest.raises(ValueError, match='No such file'):
+        read_band_path(tmp_path / 'none', np.eye(3))

@@ -1,0 +1,58 @@
+"""Identities of the block container."""
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+
+
+@pytest.fixture
+def pattern():
+    pairs = [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], [1, 0, 0, 0, 1], [-1, 0, 0, 1, 0]]
+    return BlockPattern(np.array(pairs), np.array([4, 9]))
+
+
+def test_reverse_is_an_involution_that_swaps_the_atoms(pattern):
+    reverse = pattern.reverse
+    assert np.array_equal(reverse[reverse], np.arange(len(pattern)))
+    assert np.array_equal(pattern.first[reverse], pattern.second)
+    assert np.array_equal(pattern.images[reverse], -pattern.images)
+
+
+def test_transpose_indices_transpose_every_block(pattern):
+    entries = np.random.default_rng(0).normal(size=pattern.n_entries)
+    transposed = entries[pattern.transpose_indices]
+    for pair in range(len(pattern)):
+        assert np.array_equal(pattern.block(transposed, pair), pattern.block(entries, pattern.reverse[pair]).T)
+
+
+def test_symmetrized_matrix_is_exactly_symmetric(pattern):
+    entries = np.random.default_rng(1).normal(size=(2, pattern.n_entries))
+    assert pattern.asymmetry(entries) > 0.1
+    assert pattern.asymmetry(pattern.symmetrize(entries)) == 0.0
+
+
+def test_orbital_indices_place_every_entry(pattern):
+    rows, columns = pattern.orbital_indices
+    pair = 4
+    block_rows, block_columns = pattern.block(rows, pair), pattern.block(columns, pair)
+    assert np.array_equal(block_rows, np.repeat(np.arange(4), 9).reshape(4, 9))
+    assert np.array_equal(block_columns, np.tile(np.arange(4, 13), (4, 1)))
+
+
+def test_groups_cover_all_entries_once(pattern):
+    covered = np.sort(np.concatenate([entries.ravel() for _, _, entries in pattern.groups()]))
+    assert np.array_equal(covered, np.arange(pattern.n_entries))
+
+
+@pytest.mark.parametrize(
+    ('pairs', 'message'),
+    [
+        ([[0, 0, 0, 0, 1]], 'reverse'),
+        ([[0, 0, 0, 0, 0], [0, 0, 0, 0, 0]], 'twice'),
+        ([[0, 0, 0, 0, 7], [0, 0, 0, 7, 0]], 'atom 7'),
+    ],
+)
+def test_impossible_patterns_are_refused(pairs, message):
+    with pytest.raises(ValueError, match=message):
+        BlockPattern(np.array(pairs), np.array([4, 9]))

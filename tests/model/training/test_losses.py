@@ -1,0 +1,60 @@
+"""Penalties of errors."""
+
+import numpy as np
+import pytest
+import torch
+
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.hamiltonian_model import Components
+from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.losses import ComponentErrors, irrep_weights
+
+ERRORS = torch.tensor([-3.0, -0.5, 0.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ('loss', 'expected'),
+    [
+        ('mae', [3.0, 0.5, 0.0, 1.0, 2.0]),
+        ('mse', [9.0, 0.25, 0.0, 1.0, 4.0]),
+        # delta = 2: e^2 / 4 up to there, |e| - 1 beyond.
+        ('huber', [2.0, 0.0625, 0.0, 0.25, 1.0]),
+    ],
+)
+def test_penalties(loss, expected):
+    assert ComponentErrors([1.0], loss, huber_delta=2.0).penalty(ERRORS).tolist() == pytest.approx(expected)
+
+
+def test_components_of_one_angular_momentum_count_alone(tmp_path, make_hamiltonian, make_model, rattled):
+    """The penalties of L = 0, 1 and 2 add up to the whole, each with its weight."""
+    shells = {'Al': [0, 1], 'As': [0, 1, 1]}
+    make_hamiltonian(rattled(0), shells).write(tmp_path / 'one.h5')
+    reference, model = Reference.read(tmp_path / 'one.h5'), make_model(shells)
+    example = make_example(model, reference, TwoCentreTables(reference.basis))
+    graph = example.graph.with_pairs(torch.arange(example.selection.n_half))
+    generator = torch.Generator().manual_seed(0)
+    onsite, pairs = (
+        graph[key] + torch.randn(graph[key].shape, generator=generator)
+        for key in (keys.ONSITE_TARGET, keys.PAIR_TARGET)
+    )
+    penalties = []
+    for weights in ([1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [2, 3]):
+        errors = ComponentErrors(
+            model.slots.onsite.multiplicity, 'mse', 1.0, *irrep_weights(model.slots, weights)
+        ).double()
+        found = errors(Components(onsite, pairs), graph, None)
+        penalties.append([float(found.onsite_penalty), float(found.pair_penalty)])
+    penalties = np.array(penalties)
+    assert penalties[:3].min() > 0
+    assert penalties[3] == pytest.approx(penalties[:3].sum(axis=0))
+    assert penalties[4] == pytest.approx(np.array([2, 3, 1]) @ penalties[:3])
+
+
+def test_weights_go_with_the_angular_momentum(make_model):
+    slots = make_model({'Al': [0, 1]}).slots
+    onsite, pairs = irrep_weights(slots, [0.0, 1.0, 2.0])
+    # On site: ss, pp of L = 0 (one each), sp of L = 1 (three) and pp of L = 2 (five).
+    assert sorted(onsite) == [0.0] * 2 + [1.0] * 3 + [2.0] * 5
+    # Between two atoms also ps of L = 1 and pp of L = 1.
+    assert sorted(pairs) == [0.0] * 2 + [1.0] * 9 + [2.0] * 5
