@@ -58,7 +58,7 @@ def test_figure(make_process_node, pseudos, tmp_path, monkeypatch):
     """The bands are drawn with the pseudopotentials from which a calculation made the orbitals, or with given ones."""
     from aiida.common.links import LinkType
 
-    from aiida_hamlr.electronic.contraction.optimisation import basis_bands
+    from aiida_hamlr.electronic.contraction import basis_bands
 
     monkeypatch.setattr(basis_bands, 'SPACING', 1.0)
     silicon = {'Si': pseudos['Si']}
