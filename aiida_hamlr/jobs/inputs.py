@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import ase.data
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -19,6 +21,12 @@ from aiida_hamlr.jobs.schemas import BasisConfig
 
 #: Atoms closer than this are a mistake in the file, Å.
 _SHORTEST_DISTANCE = 0.4
+
+#: Occupancies closer to 1 than this are full.
+_FULL_OCCUPANCY = 1e-3
+
+#: Characters within which the structure of an input of pw.x ends.
+_LARGEST_PW_INPUT = 5_000_000
 
 
 def read_frames(path: Path) -> list[Atoms]:
@@ -36,13 +44,37 @@ def read_frames(path: Path) -> list[Atoms]:
 
         return [read_scf_xml(path).atoms]
     try:
-        frames = ase.io.read(path, index=':')
+        frames = _read_frames(path)
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
     if not frames:
         raise ValueError(f'{path}: holds no structure')
     return frames
+
+
+def _read_frames(path: Path) -> list[Atoms]:
+    from aiida_hamlr.io.qe import is_pw_input, read_pw_input
+
+    with path.open(encoding='utf-8', errors='replace') as file:
+        text = file.read(_LARGEST_PW_INPUT)
+    if is_pw_input(text):
+        # ASE knows only some of the forms that pw.x takes.
+        return [read_pw_input(text)]
+    with _isotopes_known():
+        return ase.io.read(path, index=':')
+
+
+@contextmanager
+def _isotopes_known() -> Iterator[None]:
+    """Let ASE read the symbols D and T as hydrogen."""
+    isotopes = {symbol: 1 for symbol in ('D', 'T') if symbol not in ase.data.atomic_numbers}
+    ase.data.atomic_numbers.update(isotopes)
+    try:
+        yield
+    finally:
+        for symbol in isotopes:
+            del ase.data.atomic_numbers[symbol]
 
 
 def read_structure(path: Path) -> Atoms:
@@ -61,9 +93,10 @@ def read_structure(path: Path) -> Atoms:
 
 
 def check_structure(atoms: Atoms, name: str):
-    """Raise ``ValueError`` unless the structure has a cell, finite positions and atoms that are apart."""
+    """Raise ``ValueError`` unless the structure has a cell, finite positions, atoms apart, and full sites."""
     if len(atoms) == 0:
         raise ValueError(f'{name}: the structure has no atoms')
+    _check_occupancies(atoms, name)
     if atoms.cell.rank < 3:
         raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
@@ -76,6 +109,16 @@ def check_structure(atoms: Atoms, name: str):
         raise ValueError(
             f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
         )
+
+
+def _check_occupancies(atoms: Atoms, name: str):
+    """Refuse the disordered structures of databases; ASE keeps one species per site and notes the rest."""
+    for site in (atoms.info.get('occupancy') or {}).values():
+        if len(site) > 1 or any(abs(float(share) - 1.0) > _FULL_OCCUPANCY for share in site.values()):
+            mixed = ', '.join(f'{species} {float(share):g}' for species, share in site.items())
+            raise ValueError(
+                f'{name}: the structure is disordered, a site is occupied by {mixed}; give an ordered supercell'
+            )
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:

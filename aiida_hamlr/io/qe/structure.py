@@ -1,4 +1,4 @@
-"""Structures as Quantum ESPRESSO describes them: species labels, and whether two descriptions are of one structure."""
+"""Structures as Quantum ESPRESSO describes them: species labels, inputs of pw.x, and whether two structures are one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,50 @@ import re
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from qe_tools.exceptions import ParsingError
+from qe_tools.parsers import PwInputFile
 
 #: Largest disagreement of two descriptions of one structure, Å; headers hold nine digits.
 STRUCTURE_TOLERANCE = 1e-4
+
+#: Symbols of isotopes that stand for an element.
+ISOTOPES = {'D': 'H', 'T': 'H'}
+
+_PW_INPUT = re.compile(r'^\s*&system\b.*^\s*atomic_positions\b', re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+
+def is_pw_input(text: str) -> bool:
+    """Whether a text is an input of pw.x: a namelist SYSTEM, and atomic positions behind it."""
+    return _PW_INPUT.search(text) is not None
+
+
+def read_pw_input(text: str) -> Atoms:
+    """The structure in an input of pw.x, as pw.x reads it: all ``ibrav``, ``celldm`` or ``A``, units, comments.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    ase.Atoms
+        Å, periodic in three directions.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read, or does not hold as many atoms as it announces.
+    """
+    try:
+        parsed = PwInputFile(text, validate_species_names=False)
+        structure = parsed.structure
+        announced = int(parsed.namelists['SYSTEM']['nat'])
+    except (ParsingError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+        raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
+    symbols = [element_of_label(name) for name in structure['atom_names']]
+    if announced != len(symbols):
+        raise ValueError(f'nat is {announced}, but {len(symbols)} atomic positions are given')
+    return Atoms(symbols, positions=structure['positions'], cell=structure['cell'], pbc=True)
 
 
 def element_of_label(label: str) -> str:
@@ -23,6 +64,7 @@ def element_of_label(label: str) -> str:
     letters = re.match(r'[A-Za-z]{1,2}', label.strip())
     for length in (2, 1):
         symbol = letters.group(0)[:length].capitalize() if letters else ''
+        symbol = ISOTOPES.get(symbol, symbol) if length == 1 else symbol
         if len(symbol) == length and symbol in atomic_numbers and symbol != 'X':
             return symbol
     raise ValueError(f'{label!r} does not start with a chemical symbol')
