@@ -35,6 +35,11 @@ from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
     submit_and_await,
 )
 
+TESTS = Path(__file__).parent
+
+#: Folders whose tests all need a profile.
+WITH_PROFILE = ('calculations', 'cli', 'data', 'parsers', 'workflows')
+
 PSEUDOS = {'Al': 'Al.pz-vbc.UPF', 'As': 'As.pz-bhs.UPF', 'Si': 'Si.pz-vbc.UPF'}
 
 
@@ -62,6 +67,27 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
         # The client of the daemon does not see what is set for all profiles.
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         yield profile
+
+
+@pytest.fixture(autouse=True)
+def _profile_of_folder(request):
+    """Load the profile where all tests of a folder need it."""
+    if request.path.relative_to(TESTS).parts[0] in WITH_PROFILE:
+        request.getfixturevalue('aiida_profile')
+
+
+def find_problem(process, inputs=None) -> str | None:
+    """Return what the input specification of a process says about its inputs, or nothing.
+
+    :param process: a builder, or the name of the entry point of a calculation, whose inputs are then given.
+    """
+    if isinstance(process, str):
+        from aiida.plugins import CalculationFactory
+
+        error = CalculationFactory(process).spec().inputs.validate(inputs)
+    else:
+        error = process.process_class.spec().inputs.validate(process._inputs(prune=True))
+    return None if error is None else error.message
 
 
 @pytest.fixture
