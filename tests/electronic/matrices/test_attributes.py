@@ -41,4 +41,4 @@ def test_numbers_of_a_hamiltonian(make_hamiltonian, zincblende):
     assert (hamiltonian.n_orbitals, hamiltonian.n_electrons, hamiltonian.n_occupied) == (8, 7.0, 4)
     hamiltonian.attributes = HamiltonianAttributes()
     with pytest.raises(ValueError, match=r'set hamiltonian\.attributes\.n_electrons'):
-        hamiltonian.n_occupied
+        count_occupied(hamiltonian.n_electrons)
