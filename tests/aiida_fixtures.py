@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,7 @@ def make_remote_hamiltonian(aiida_profile, localhost, make_hamiltonian, zincblen
         atoms = zincblende()
         atoms.rattle(0.05, seed=seed)
         hamiltonian = make_hamiltonian(atoms)
-        hamiltonian.attributes.update(attributes)
+        hamiltonian.attributes = replace(hamiltonian.attributes, **attributes)
         computer = computer or localhost
         computer.configure(safe_interval=0, use_login_shell=False)
         path = tmp_path / computer.label / str(seed) / HamiltonianData.FILENAME
@@ -231,7 +232,7 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
         atoms = zincblende()
         atoms.rattle(0.05, seed=seed)
         hamiltonian = make_hamiltonian(atoms)
-        hamiltonian.attributes.update(attributes)
+        hamiltonian.attributes = replace(hamiltonian.attributes, **attributes)
         return HamiltonianData.from_hamiltonian(hamiltonian).store()
 
     return make

@@ -27,7 +27,7 @@ def test_curve(invoke, make_finished, make_hamiltonian_node, localhost, tmp_path
 def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
     """Nodes of each kind can be listed and shown."""
     if kind == 'hamiltonian':
-        node = make_hamiltonian_node(gap_eV=1.25)
+        node = make_hamiltonian_node(gap=1.25)
     elif kind == 'dataset':
         from aiida_hamlr.data.dataset import DatasetData
 
