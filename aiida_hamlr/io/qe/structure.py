@@ -7,7 +7,7 @@ import re
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from qe_tools.exceptions import ParsingError
+from qe_tools.exceptions import InputValidationError, ParsingError
 from qe_tools.parsers import PwInputFile
 
 #: Largest disagreement of two descriptions of one structure, Å; headers hold nine digits.
@@ -45,7 +45,15 @@ def read_pw_input(text: str) -> Atoms:
         parsed = PwInputFile(text, validate_species_names=False)
         structure = parsed.structure
         announced = int(parsed.namelists['SYSTEM']['nat'])
-    except (ParsingError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+    except (
+        InputValidationError,
+        ParsingError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
     symbols = [element_of_label(name) for name in structure['atom_names']]
     if announced != len(symbols):
