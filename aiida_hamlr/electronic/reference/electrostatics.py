@@ -5,8 +5,8 @@ Two options of Quantum ESPRESSO for slabs change the long range of the potential
 - The cutoff of the Coulomb interaction between periodic images (``assume_isolated = '2D'``; Sohier, Calandra, Mauri,
   Phys. Rev. B 96, 075448 (2017)). With the third lattice vector, of length 2 l, along z, every ``4 pi / G^2`` is
   multiplied by ``1 - exp(-|G_xy| l) cos(G_z l)``: charges interact up to a distance l along z.
-- The dipole correction (``tefield``, ``dipfield``; Bengtsson, Phys. Rev. B 59, 12301 (1999)): a saw-tooth potential along
-  one reciprocal vector takes off the field that the periodic images of a dipole make.
+- The dipole correction (``tefield``, ``dipfield``; Bengtsson, Phys. Rev. B 59, 12301 (1999)): a saw-tooth potential
+  along one reciprocal vector takes off the field that the periodic images of a dipole make.
 
 Inside: bohr and Ry; results: eV.
 """
@@ -106,14 +106,14 @@ class Electrostatics:
         return 'periodic' if self.dipole_correction is None else 'dipole correction'
 
     def check_cell(self, atoms: Atoms):
-        """Raise ``ValueError`` unless the third lattice vector of a cell with slab cutoff is along z, the others not."""
+        """Raise ``ValueError`` unless, with the slab cutoff, the third lattice vector is along z, the others normal."""
         if not self.slab_cutoff:
             return
         directions = atoms.cell[:] / np.linalg.norm(atoms.cell[:], axis=1)[:, None]
         if np.abs(directions[:2, 2]).max() > RIGHT_ANGLE_TOLERANCE or np.abs(directions[2, :2]).max() > (
             RIGHT_ANGLE_TOLERANCE
         ):
-            raise ValueError("assume_isolated = '2D' needs the third lattice vector along z and the others in the plane")
+            raise ValueError("assume_isolated = '2D' needs the third lattice vector along z, the others normal to it")
 
     def coulomb_factor(self, vectors: ReciprocalGrid) -> np.ndarray | float:
         """What ``4 pi / G^2`` is multiplied by at the reciprocal vectors within the cutoff."""
@@ -126,7 +126,7 @@ class Electrostatics:
         return self.factor(in_plane, orders, length)
 
     def factor(self, in_plane: np.ndarray, orders: np.ndarray, length: float) -> np.ndarray | float:
-        """The same from ``|G_xy|`` (bohr^-1), ``G_z`` in units of ``2 pi / length`` and the length of the cell, bohr."""
+        """The same from ``|G_xy|`` (bohr^-1), ``G_z`` in units of ``2 pi / length``, and the cell's length (bohr)."""
         if not self.slab_cutoff:
             return 1.0
         return 1.0 - np.exp(-np.abs(in_plane) * length / 2) * np.where(np.asarray(orders) % 2 == 0, 1.0, -1.0)

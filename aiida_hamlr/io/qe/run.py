@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
 from aiida_hamlr.electronic.units import BOHR, HARTREE
-from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, find_keyword_problem, keywords_of_xml
+from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, electrostatics_of, find_keyword_problem, keywords_of_xml
 from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
 
 #: Types of runs of pw.x.
@@ -115,6 +116,11 @@ class QeRun:
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
+
+    @property
+    def electrostatics(self) -> Electrostatics:
+        """How the run treats the long range of the Coulomb interaction."""
+        return electrostatics_of(self.keywords)
 
 
 def read_scf_xml(path: str | Path) -> QeRun:
