@@ -10,13 +10,16 @@ from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_desc
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.levels_check import OTHER_PSEUDOS, LevelsDifferError
+from aiida_hamlr.electronic.reference.reconstruction import check_run, reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     FieldResponse,
     QeRun,
     check_same_structure,
+    check_saved_pseudos,
     check_supported,
+    find_other_names,
     read_charge_density,
     read_density,
     read_field_response,
@@ -51,6 +54,9 @@ _SUMMARISED_WHERE_KNOWN = (
     'spin_fermi_levels_eV',
     'born_charge_sum_e',
 )
+
+#: Endings of files that pw.x writes into the folder that holds copies of its pseudopotentials.
+_RUN_FILES = ('.xml', '.dat', '.hdf5')
 
 #: Endings of the density that pw.x writes; any other is that of a filplot.
 _CHARGE_DENSITY = ('.dat', '.hdf5')
@@ -98,8 +104,16 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     if missing:
         raise ValueError(f'{config_file}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
-    basis = basis_of_config(config.basis, pseudos, str(config_file))
+    if run is not None:
+        check_saved_pseudos(run, pseudos, _save_folders(config))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
+    source, levels = str(config.potential or config.density), None
+    if run is not None:
+        try:
+            levels = check_run(atoms, potential, pseudos, run, source)
+        except LevelsDifferError as error:
+            raise _with_names(error, find_other_names(run, config.pseudos)) from error
+    basis = basis_of_config(config.basis, pseudos, str(config_file))
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
     hamiltonian = reconstruct(
         atoms,
@@ -109,9 +123,10 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         ecutrho,
         config.kpoints,
         run=run,
+        levels=levels,
         density=density,
         truncate=config.quality_assurance,
-        source=str(config.potential or config.density),
+        source=source,
         device=device,
         memory_limit=config.memory_limit,
     )
@@ -128,6 +143,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         **{key: attributes.get(key) for key in _SUMMARISED},
         **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
         **verification,
+        **_work_functions(hamiltonian),
+        'warnings': hamiltonian.attributes.warnings,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
         **file,
@@ -138,8 +155,29 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
             log(f'{key}: {verification[key]:.4g}')
     if hamiltonian.n_spin == 2:
         log(f'magnetization: {hamiltonian.attributes.magnetization:.4f} Bohr magnetons per cell')
+    for warning in hamiltonian.attributes.warnings:
+        log(f'warning: {warning}')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
+
+
+def _with_names(error: LevelsDifferError, names: str | None) -> LevelsDifferError:
+    """The same error with pseudopotentials of other names as the first cause."""
+    if names is None:
+        return error
+    return LevelsDifferError(error.finding, [names, *(cause for cause in error.causes if cause != OTHER_PSEUDOS)])
+
+
+def _save_folders(config: ReconstructConfig) -> list[Path]:
+    """Folders in which copies of the run's pseudopotentials may lie; links are followed to them."""
+    files = [path.resolve() for path in (config.plane_wave_bands, config.structure, config.density) if path is not None]
+    return [file if file.is_dir() else file.parent for file in files if file.is_dir() or file.suffix in _RUN_FILES]
+
+
+def _work_functions(hamiltonian: Hamiltonian) -> dict:
+    """Vacuum levels of both sides of a slab less the Fermi level, eV; nothing where the sides are not known."""
+    levels, fermi = hamiltonian.attributes.vacuum_levels, hamiltonian.attributes.fermi_level
+    return {} if levels is None or fermi is None else {'work_functions_eV': [level - fermi for level in levels]}
 
 
 def _add_response(hamiltonian: Hamiltonian, response: FieldResponse):

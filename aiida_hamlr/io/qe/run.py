@@ -79,6 +79,8 @@ class QeRun:
         Name of the pseudopotential file of every species.
     positions_converged : bool or None
         Whether a relaxation ended by convergence; None of runs that move no atom.
+    scf_accuracy : float or None
+        Estimate of pw.x of how far the total energy is from convergence, Ry.
     hartree_energy : float or None
         Ry; of the density that the run ended with.
     magnetization : float or None
@@ -113,6 +115,7 @@ class QeRun:
     species: tuple[str, ...] = ()
     pseudo_files: dict[str, str] = field(default_factory=dict)
     positions_converged: bool | None = None
+    scf_accuracy: float | None = None
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
@@ -271,6 +274,7 @@ def _parse_run(root, output, source: str) -> QeRun:
     functional = ' '.join(_text(output, 'dft/functional').upper().replace('-', ' ').replace('+', ' ').split())
     creator = root.find('general_info/creator')
     hartree = output.find('total_energy/ehart')
+    accuracy = _text(output, 'convergence_info/scf_conv/scf_error')
     return QeRun(
         source=source,
         calculation=calculation,
@@ -299,6 +303,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         pseudo_files={
             species.get('name'): _text(species, 'pseudo_file') for species in output.findall('atomic_species/species')
         },
+        scf_accuracy=2 * float(accuracy) if accuracy else None,
         positions_converged=None
         if calculation not in RELAXATIONS
         else _flag(output, 'convergence_info/opt_conv/convergence_achieved'),
