@@ -62,6 +62,25 @@ def test_layers_import_downwards_only(layer):
                     assert parts[1] in ALLOWED[layer], f'{file} imports {name}'
 
 
+HEAVY = ('e3nn', 'torch_geometric', 'lightning', 'torch._dynamo')
+
+WHICH_ARE_LOADED = """
+import sys, importlib
+heavy, names = sys.argv[1].split(), sys.argv[2:]
+for name in names:
+    importlib.import_module(name)
+print(' '.join(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize('command', ['h0', 'bands', 'reconstruct', 'predict'])
+def test_commands_import_what_they_run(command):
+    """Batches of graphs and the training loop take seconds to import; e3nn serves the tests alone."""
+    arguments = [' '.join(HEAVY), 'aiida_hamlr.jobs.cli', f'aiida_hamlr.jobs.{command}']
+    result = subprocess.run([sys.executable, '-c', WHICH_ARE_LOADED, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.split() == [], result.stderr
+
+
 def test_package_itself_is_light():
     code = "import sys, aiida_hamlr; print(any(m in sys.modules for m in ('numpy', 'torch', 'aiida')))"
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

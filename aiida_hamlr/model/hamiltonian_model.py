@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.graph import Graph, GraphBuilder
+from aiida_hamlr.model.graph_builder import GraphBuilder
 from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
@@ -108,26 +109,25 @@ class HamiltonianModel(nn.Module):
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
         return Components(onsite, pairs), output
 
-    def sources(self, output: NetworkOutput, graph, structure: torch.Tensor | None = None) -> Sources:
-        """Charges and the like of the long range; ``structure`` (N,) in a batch of several."""
-        return self.long_range.sources(output.invariants, graph, structure, output.vectors)
+    def sources(self, output: NetworkOutput, graph) -> Sources:
+        """Charges and the like of the long range."""
+        return self.long_range.sources(output.invariants, graph, output.vectors)
 
-    def forward(self, graph, structure: torch.Tensor | None = None) -> Components:
-        """All of H - H0 for a graph that holds overlaps and Coulomb matrices.
+    def forward(self, graph) -> Components:
+        """All of H - H0.
 
         Parameters
         ----------
-        graph : Graph
-        structure : (N,) tensor, optional
-            Structure of every atom in a batch of several; None for one structure.
+        graph : mapping of str to tensor
+            Of one structure or of a batch, by the names of :mod:`keys`; with overlaps, and what the channel stores.
         """
         if self.config.field_features:
-            sources = self.long_range.sources_of_elements(graph, structure)
-            field = self.long_range.potentials(sources, graph, structure)[1]
-            graph = Graph({**graph, keys.FIELD: field})
+            sources = self.long_range.sources_of_elements(graph)
+            graph = copy.copy(graph)
+            graph[keys.FIELD] = self.long_range.potentials(sources, graph)[1]
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components
-        sources = self.sources(output, graph, structure)
-        onsite, pairs = self.long_range(sources, graph, structure)
+        sources = self.sources(output, graph)
+        onsite, pairs = self.long_range(sources, graph)
         return Components(components.onsite + onsite, components.pairs + pairs, sources)

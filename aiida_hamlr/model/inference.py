@@ -21,10 +21,10 @@ from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.files import read_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.irreps.normalisation import switch
 from aiida_hamlr.model.long_range.channel import Sources
 from aiida_hamlr.model.long_range.ewald import long_range_entries
-from aiida_hamlr.model.training.data import frames_of
 
 
 class Predictor:
@@ -144,9 +144,9 @@ class Predictor:
         model = self.model
         graph, selection = model.builder.build(atoms, pattern)
         model.normalise_pairs(graph)
-        frames = frames_of(model, atoms, pattern, selection)
+        frames = BlockFrames.of(model.slots, atoms, pattern, selection)
         with torch.no_grad():
-            on_device = graph.to(self.device)
+            on_device = {name: value.to(self.device) for name, value in graph.items()}
             cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
             positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
             if model.config.field_features:

@@ -13,7 +13,7 @@ from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.training.data import frames_of
+from aiida_hamlr.model.irreps.frames import BlockFrames
 
 SMALL = {
     'scalar_channels': 8,
@@ -130,7 +130,7 @@ def predict_short_range():
         model.normalise_pairs(graph)
         with torch.no_grad():
             components, _ = model.short_range(graph)
-        frames = frames_of(model, atoms, pattern, selection)
+        frames = BlockFrames.of(model.slots, atoms, pattern, selection)
         return frames.assemble(components.onsite.double().numpy(), components.pairs.double().numpy())
 
     return predict

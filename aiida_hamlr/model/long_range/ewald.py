@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from aiida_hamlr.electronic.units import COULOMB
-from aiida_hamlr.model import keys
 
 #: exp(-s^2 k^2 / 2) below this is neglected.
 TOLERANCE = 1e-13
@@ -113,6 +112,8 @@ class DirectSum:
 
     def __init__(self, cell: torch.Tensor, positions: torch.Tensor, width: float):
         self.positions = positions
+        #: (N,) structure of every atom: of one structure, zeros.
+        self.batch = torch.zeros(len(positions), dtype=torch.int64, device=positions.device)
         blocks = list(weighted_blocks(cell, width, len(positions)))
         self._blocks = [(*block, *self._phases(block[0])) for block in blocks] if len(blocks) == 1 else blocks
 
@@ -153,17 +154,6 @@ def coulomb_sum(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Potential (N,) and field (N, 3) at the atoms of the given charges, as :class:`DirectSum` gives them."""
     return DirectSum(cell, positions, width)(charges)
-
-
-def add_coulomb(graph, cell, positions, width: float):
-    """Store the potentials and fields of unit charges in a graph, as edges between all pairs of atoms."""
-    cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
-    potential, field = coulomb_matrices(cell, positions, width)
-    n_atoms = len(positions)
-    atoms = torch.arange(n_atoms)
-    graph[keys.COULOMB_INDEX] = torch.stack([atoms.repeat_interleave(n_atoms), atoms.repeat(n_atoms)])
-    graph[keys.COULOMB_POTENTIAL] = potential.reshape(-1)
-    graph[keys.COULOMB_FIELD] = field.reshape(-1, 3)
 
 
 def long_range_entries(pattern, overlap, potential, field=None, factor=None, dipole=None, vectors=None):

@@ -23,6 +23,8 @@ from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.long_range.ewald import weighted_blocks
+from aiida_hamlr.model.long_range.particle_mesh import coulomb_operator
+from aiida_hamlr.model.padding import Padding
 
 #: Residual at which the dipoles are self-consistent, relative to the field of the charges.
 TOLERANCE = 1e-9
@@ -34,7 +36,7 @@ MAX_ITERATIONS = 500
 def conjugate_gradients(
     product: Callable[[torch.Tensor], torch.Tensor],
     right: torch.Tensor,
-    structure: torch.Tensor | None = None,
+    batch: torch.Tensor,
     tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, int]:
     """Solve ``A x = b`` for a symmetric positive definite A, independently for every structure of a batch.
@@ -45,8 +47,8 @@ def conjugate_gradients(
         A times an (N, 3) tensor; it must not couple structures.
     right : (N, 3) tensor
         b.
-    structure : (N,) tensor, optional
-        Structure of every row; one structure by default.
+    batch : (N,) int tensor
+        Structure of every row.
     tolerance : float
         Norm of the residual relative to that of b, in every structure.
 
@@ -60,15 +62,13 @@ def conjugate_gradients(
     NumericalError
         If the tolerance is not reached.
     """
-    if structure is None:
-        structure = torch.zeros(len(right), dtype=torch.long, device=right.device)
-    n_structures = int(structure.max()) + 1 if len(structure) else 0
+    n_structures = int(batch.max()) + 1 if len(batch) else 0
 
     def dot(one, other):
-        return right.new_zeros(n_structures).index_add(0, structure, (one * other).sum(1))
+        return right.new_zeros(n_structures).index_add(0, batch, (one * other).sum(1))
 
     def quotient(above, below):
-        return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0.0)[structure][:, None]
+        return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0.0)[batch][:, None]
 
     solution, residual = torch.zeros_like(right), right
     direction, squares = right, dot(right, right)
@@ -111,7 +111,6 @@ def solve_dipoles(
     polarisabilities: torch.Tensor,
     permanent: torch.Tensor | None = None,
     external_field: torch.Tensor | None = None,
-    structure: torch.Tensor | None = None,
     tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, int]:
     """Self-consistent dipoles of all atoms, and the number of products with the matrix.
@@ -122,7 +121,8 @@ def solve_dipoles(
     Parameters
     ----------
     operator : DirectSum or the like
-        Called with charges (or None) and dipoles it gives potential and field. Its width should be at least 0.6 times
+        Called with charges (or None) and dipoles it gives potential and field; its ``batch`` (N,) is the structure of
+        every atom. Its width should be at least 0.6 times
         the distance of nearest neighbours: the dielectric constant that it can reach is bounded, by 5.3 for 1.0 Å in
         zincblende with a lattice constant of 5.6 Å, by 53 for 1.5 Å.
     charges : (N,) tensor
@@ -133,8 +133,6 @@ def solve_dipoles(
         Dipoles without a field, e Å.
     external_field : (3,) tensor, optional
         Macroscopic field, V/Å; the operator, which leaves k = 0 out, has none of its own.
-    structure : (N,) tensor, optional
-        Structure of every atom in a batch.
     tolerance : float
         Of the residual, relative.
 
@@ -167,7 +165,7 @@ def solve_dipoles(
         def product(y):
             return y - root * operator(None, root * y)[1]
 
-        solution, n_products = conjugate_gradients(product, root * right, structure, tolerance)
+        solution, n_products = conjugate_gradients(product, root * right, operator.batch, tolerance)
         return root * solution, n_products
 
     def adjoint(gradient):
@@ -205,65 +203,46 @@ def dipole_matrix(cell: torch.Tensor, positions: torch.Tensor, width: float) -> 
     return matrix
 
 
-class GraphMatrices:
-    """What a direct sum gives, from the matrices stored in a graph of one structure or of a batch.
+class StoredMatrices:
+    """What a direct sum gives, from matrices of all pairs of atoms of one structure or of several.
 
     Parameters
     ----------
-    graph : Graph
-    names : tuple of str
-        Keys of the potentials of charges, their fields, and the dipoles' matrix; where the graph lacks the last,
-        there are no dipoles.
-    structure : (N,) tensor, optional
-        Structure of every atom in a batch.
+    batch : (N,) int tensor
+        Structure of every atom.
+    counts : (B,) int tensor
+        Numbers of atoms of the structures.
+    potential, field : (M,) and (M, 3) tensors
+        At all atoms of unit charges at all atoms, V/e and V/(Å e), structure by structure; M is the sum of N_b^2.
+    dipole : (M, 3, 3) tensor, optional
+        Minus the fields of unit dipoles, V/(e Å^2); without it there are no dipoles.
     """
 
-    def __init__(self, graph, names: tuple[str, str, str], structure: torch.Tensor | None = None):
-        target, source = graph[keys.COULOMB_INDEX]
-        n_atoms = graph.n_atoms
-        if structure is None:
-            structure = torch.zeros(n_atoms, dtype=torch.long, device=target.device)
-        sizes = torch.bincount(structure)
-        within = torch.arange(n_atoms, device=target.device) - (sizes.cumsum(0) - sizes)[structure]
-        self._shape = (len(sizes), int(sizes.max()))
-        self._place = structure * self._shape[1] + within
-        place = (structure[target], within[target], within[source])
-        potential, field, *dipole = (self._padded(graph[name], place) for name in names if name in graph)
-        n_structures, n = self._shape
-        self._potential = potential
+    def __init__(self, batch, counts, potential, field, dipole=None):
+        self.batch, self._padding = batch, Padding(counts)
+        self._potential = self._padding.matrices(potential)
+        n_structures, n = self._potential.shape[:2]
         # Rows: atom and component; columns: atom, or atom and component.
-        self._field = field.transpose(2, 3).reshape(n_structures, 3 * n, n)
-        self._dipole = dipole[0].transpose(2, 3).reshape(n_structures, 3 * n, 3 * n) if dipole else None
-
-    def _padded(self, values, place):
-        n_structures, n = self._shape
-        if n_structures == 1:
-            return values.reshape(1, n, n, *values.shape[1:])
-        padded = values.new_zeros(n_structures, n, n, *values.shape[1:])
-        padded[place] = values
-        return padded
+        self._field = self._padding.matrices(field).transpose(2, 3).reshape(n_structures, 3 * n, n)
+        self._dipole = None
+        if dipole is not None:
+            self._dipole = self._padding.matrices(dipole).transpose(2, 3).reshape(n_structures, 3 * n, 3 * n)
 
     def __call__(
         self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,) and field (N, 3) of charges (N,) or None and dipoles (N, 3)."""
+        n_structures, n = self._potential.shape[:2]
         potential = field = 0.0
         if charges is not None:
-            column = self._scattered(charges[:, None])
+            column = self._padding(charges).reshape(n_structures, n, 1)
             potential, field = self._potential @ column, self._field @ column
         if dipoles is not None:
-            column = self._scattered(dipoles)
+            column = self._padding(dipoles).reshape(n_structures, 3 * n, 1)
             # A dipole acts with the field matrix of a charge at the other atom, whose sign is the opposite.
             potential = potential - self._field.transpose(1, 2) @ column
             field = field - self._dipole @ column
-        return potential.reshape(-1)[self._place], field.reshape(-1, 3)[self._place]
-
-    def _scattered(self, values):
-        """(N, c) values of the atoms as (B, n c, 1) columns."""
-        n_structures, n = self._shape
-        if n_structures > 1:
-            values = values.new_zeros(n_structures * n, values.shape[1]).index_copy(0, self._place, values)
-        return values.reshape(n_structures, -1, 1)
+        return self._padding.inverse(potential[..., 0]), self._padding.inverse(field.reshape(n_structures, n, 3))
 
 
 class JointOperator:
@@ -271,12 +250,14 @@ class JointOperator:
 
     Parameters
     ----------
+    batch : (N,) int tensor
+        Structure of every atom.
     parts : sequence of ((n,) tensor, operator)
         Atoms that an operator acts on, all atoms once.
     """
 
-    def __init__(self, parts):
-        self._parts = list(parts)
+    def __init__(self, batch: torch.Tensor, parts):
+        self.batch, self._parts = batch, list(parts)
 
     def __call__(
         self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
@@ -290,26 +271,31 @@ class JointOperator:
         return potential, field
 
 
-def joint_operator(graph, names: tuple[str, str, str], structure: torch.Tensor | None, meshes):
-    """Matrices of a graph for its small structures, and the given meshes for the others.
+def graph_operator(graph, names: tuple[str, str, str], width: float, accuracy: float | None):
+    """Operator of all structures of a graph: stored matrices where the graph has them, sums over waves elsewhere.
 
     Parameters
     ----------
-    graph, names, structure
-        As of :class:`GraphMatrices`.
-    meshes : sequence of ((n,) tensor, ParticleMesh)
-        Atoms and mesh of every large structure.
+    graph : mapping of str to tensor
+    names : tuple of str
+        Keys of the matrices: potentials of charges, their fields, and those of dipoles, which may be missing.
+    width, accuracy
+        Of the sums, as of :func:`~aiida_hamlr.model.long_range.particle_mesh.coulomb_operator`.
     """
-    if not meshes:
-        return GraphMatrices(graph, names, structure)
-    direct = torch.ones(graph.n_atoms, dtype=torch.bool, device=graph[keys.SPECIES].device)
-    for atoms, _ in meshes:
-        direct[atoms] = False
-    if not bool(direct.any()):
-        return JointOperator(meshes)
-    place = direct.long().cumsum(0) - 1
-    small = type(graph)({name: graph[name] for name in names if name in graph})
-    small[keys.SPECIES] = graph[keys.SPECIES][direct]
-    small[keys.COULOMB_INDEX] = place[graph[keys.COULOMB_INDEX]]
-    _, renumbered = torch.unique(structure[direct], return_inverse=True)
-    return JointOperator([(torch.nonzero(direct)[:, 0], GraphMatrices(small, names, renumbered)), *meshes])
+    batch, counts, stored = graph[keys.BATCH], graph[keys.N_ATOMS], graph[keys.HAS_MATRICES].tolist()
+    matrices = [graph[name] for name in names if name in graph]
+    if all(stored):
+        return StoredMatrices(batch, counts, *matrices)
+    atoms = torch.arange(len(batch), device=batch.device).split(counts.tolist())
+    parts = [
+        (one, coulomb_operator(cell, graph[keys.POSITION][one], width, accuracy))
+        for one, cell, is_stored in zip(atoms, graph[keys.CELL], stored, strict=True)
+        if not is_stored
+    ]
+    if len(parts) == len(stored) == 1:
+        return parts[0][1]
+    if any(stored):
+        one = torch.cat([one for one, is_stored in zip(atoms, stored, strict=True) if is_stored])
+        _, renumbered = torch.unique(batch[one], return_inverse=True)
+        parts.append((one, StoredMatrices(renumbered, counts[graph[keys.HAS_MATRICES]], *matrices)))
+    return JointOperator(batch, parts)

@@ -19,7 +19,8 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.graph import Graph, PairSelection
+from aiida_hamlr.model.graph import Graph
+from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.training.band_loss import BandReference
 from aiida_hamlr.model.training.initial_charges import fit_charges, fit_response
@@ -251,15 +252,9 @@ class Example:
         return np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
 
 
-def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
-    """The change of basis between the flat storage of a structure's matrices and the model's components."""
-    vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
-    return BlockFrames(model.slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
-
-
-def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
+def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
-    model.long_range.store(graph, np.asarray(atoms.cell), atoms.positions)
+    model.long_range.store(graph)
     if model.config.multipole_order:
         dipole = tables.dipole(atoms, frames.pattern)
         for name, parts in (
@@ -276,8 +271,9 @@ def make_example(
 
     With settings that ask for them, what the errors of bands need is added.
     """
-    graph, selection = model.builder.build(reference.atoms, reference.pattern)
-    frames = frames_of(model, reference.atoms, reference.pattern, selection)
+    tensors, selection = model.builder.build(reference.atoms, reference.pattern)
+    graph = Graph(**tensors)
+    frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
     pairs = frames.pair_components(reference.delta, reference.overlap)
     onsite = frames.onsite_components(reference.delta, reference.overlap)
     for name, values in (
@@ -298,8 +294,8 @@ def make_example(
     graph[keys.N_ALL] = torch.tensor([reference.pattern.n_entries])
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
-        add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
-        add_labels(graph, reference.labels, reference.atoms.positions)
+        add_long_range(model, graph, reference.atoms, frames, tables)
+        add_labels(graph, reference.labels)
     bands = None
     if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
         bands = BandReference(

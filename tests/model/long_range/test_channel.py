@@ -7,7 +7,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import Graph, batch_graphs
+from aiida_hamlr.model.graph import Graph, join_graphs
+from aiida_hamlr.model.graph_builder import geometry
 from aiida_hamlr.model.long_range import particle_mesh
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
 
@@ -22,6 +23,13 @@ def uniform(atoms, polarisability):
     return tensor(np.full(len(atoms), polarisability))
 
 
+def species_graph(species, counts):
+    """Graph of structures of which only the elements are known."""
+    counts = torch.tensor(counts)
+    batch = torch.arange(len(counts)).repeat_interleave(counts)
+    return {keys.SPECIES: torch.as_tensor(species), keys.N_ATOMS: counts, keys.BATCH: batch}
+
+
 @pytest.fixture
 def skew():
     """Eight ions in a skew cell."""
@@ -33,9 +41,8 @@ def skew():
 def test_charges_are_neutral_in_every_structure_of_a_batch():
     channel = LongRangeChannel(2, 3, 1, 1.5)
     torch.nn.init.normal_(channel.environment[2].weight)
-    graph = {keys.SPECIES: torch.tensor([0, 1, 1, 0, 1])}
-    structure = torch.tensor([0, 0, 0, 1, 1])
-    sources = channel.sources(torch.randn(5, 3), graph, structure)
+    graph = species_graph([0, 1, 1, 0, 1], [3, 2])
+    sources = channel.sources(torch.randn(5, 3), graph)
     charges, factors = sources.charge.detach(), sources.factor
     assert abs(float(charges[:3].sum())) < 1e-12 and abs(float(charges[3:].sum())) < 1e-12
     assert float(charges.abs().max()) > 0 and len(factors) == 5
@@ -43,7 +50,7 @@ def test_charges_are_neutral_in_every_structure_of_a_batch():
 
 def test_charges_of_the_elements_alone():
     """Without functions of the surroundings atoms of one element are alike; with them they need not be."""
-    graph = {keys.SPECIES: torch.tensor([0, 1, 1, 0])}
+    graph = species_graph([0, 1, 1, 0], [4])
     invariants = torch.randn(4, 3)
     alone, usual = LongRangeChannel(2, 3, 1, 1.5, environment=False), LongRangeChannel(2, 3, 1, 1.5)
     torch.nn.init.normal_(usual.environment[2].weight)
@@ -58,8 +65,8 @@ def test_charges_of_the_elements_alone():
 
 
 def stored(channel, atoms):
-    graph = Graph({keys.SPECIES: torch.zeros(len(atoms), dtype=torch.long)})
-    channel.store(graph, atoms.cell[:], atoms.positions)
+    graph = Graph(**geometry(atoms), species=torch.zeros(len(atoms), dtype=torch.long))
+    channel.store(graph)
     return graph
 
 
@@ -90,10 +97,10 @@ def test_graphs_and_batches_give_the_same_as_sums(skew, response, dipoles):
         expected.append(channel.potentials_of(one, cell, positions))
         found = channel.potentials(one, stored(channel, atoms))
         assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(found, expected[-1], strict=True))
-    batch, structure = batch_graphs([stored(channel, atoms) for atoms in crystals])
+    batch = join_graphs([stored(channel, atoms) for atoms in crystals])
     names = ('charge', 'factor', 'polarisability', 'dipole')[: 4 if dipoles else 3]
     joined = Sources(*(torch.cat([getattr(one, name) for one in sources]) for name in names))
-    found = channel.potentials(joined, batch, structure)
+    found = channel.potentials(joined, batch)
     for one, other in zip(found, zip(*expected, strict=True), strict=True):
         assert torch.allclose(one, torch.cat(other), atol=1e-7)
 
@@ -107,18 +114,19 @@ def test_unidentified_elements_keep_fixed_charges(skew):
             one.species_charge += torch.tensor([0.3, -0.2])
     channel.species_root.data += 1.0
     species = torch.tensor((atoms.symbols == 'As').astype(int))
+    graph = species_graph(species, [8])
     cell, positions = tensor(atoms.cell[:]), tensor(atoms.positions)
     invariants = torch.randn(8, 4)
 
     def potentials(one):
-        sources = one.sources(invariants, {keys.SPECIES: species})
+        sources = one.sources(invariants, graph)
         return one.potentials_of(sources, cell, positions)
 
     for one, other in zip(potentials(channel), potentials(fixed), strict=True):
         assert torch.allclose(one, other, atol=1e-12)
     channel.identified[1] = 1.0
     assert not torch.allclose(potentials(channel)[0], potentials(fixed)[0], atol=1e-2)
-    polarisability = channel.sources(invariants, {keys.SPECIES: species}).polarisability
+    polarisability = channel.sources(invariants, graph).polarisability
     assert not polarisability[species == 0].any() and bool((polarisability[species == 1] > 5).all())
 
 
@@ -137,10 +145,10 @@ def test_large_structures_of_a_batch_are_on_a_mesh(skew, monkeypatch, response, 
         channel = make_channel(response, accuracy, dipoles)
         # Of eight and sixteen atoms in such cells.
         monkeypatch.setattr(particle_mesh, 'DIRECT_SIZE', 1500)
-        batch, structure = batch_graphs([stored(channel, atoms) for atoms in crystals])
-        assert batch[keys.MESH_ATOMS].tolist() == ([8, 0, 16] if accuracy else [0, 0, 0])
-        assert batch[keys.COULOMB_INDEX].shape[1] == (4 if accuracy else 64 + 4 + 256)
-        potential, field = channel.potentials(sources, batch, structure)
+        batch = join_graphs([stored(channel, atoms) for atoms in crystals])
+        assert batch[keys.HAS_MATRICES].tolist() == [not accuracy, True, not accuracy]
+        assert len(batch[keys.COULOMB_POTENTIAL]) == (4 if accuracy else 64 + 4 + 256)
+        potential, field = channel.potentials(sources, batch)
         weights = torch.linspace(-1, 1, len(potential)).double()
         (gradient,) = torch.autograd.grad(weights @ potential + (weights @ field).sum(), charges)
         found[accuracy] = potential, field, gradient

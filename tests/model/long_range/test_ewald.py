@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.irreps.normalisation import switch
 from aiida_hamlr.model.long_range.ewald import (
     coulomb_matrices,
@@ -21,7 +22,7 @@ from aiida_hamlr.model.long_range.ewald import (
     half_space_vectors,
     long_range_entries,
 )
-from aiida_hamlr.model.training.data import add_long_range, frames_of
+from aiida_hamlr.model.training.data import add_long_range
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 2]}
 
@@ -226,10 +227,10 @@ def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattl
     overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
     graph, selection = charged_model.builder.build(atoms, pattern)
     charged_model.normalise_pairs(graph)
-    frames = frames_of(charged_model, atoms, pattern, selection)
+    frames = BlockFrames.of(charged_model.slots, atoms, pattern, selection)
     graph[keys.PAIR_OVERLAP] = torch.tensor(frames.pair_components(overlap)[0])
     graph[keys.ONSITE_OVERLAP] = torch.tensor(frames.onsite_components(overlap)[0])
-    add_long_range(charged_model, graph, atoms, frames, overlap, tables)
+    add_long_range(charged_model, graph, atoms, frames, tables)
     with torch.no_grad():
         short, output = charged_model.short_range(graph)
         whole = charged_model(graph)

@@ -258,7 +258,7 @@ def test_negative_polarisabilities_are_refused(case):
 def test_a_matrix_that_is_not_solved_is_an_error():
     right = torch.ones(4, 3).double()
     with pytest.raises(NumericalError, match='did not become self-consistent'):
-        conjugate_gradients(lambda x: x * float('nan'), right)
+        conjugate_gradients(lambda x: x * float('nan'), right, torch.zeros(len(right), dtype=torch.long))
 
 
 def test_structures_of_a_batch_are_solved_independently():
