@@ -341,11 +341,11 @@ def _row(name: str, case: Case, finished: FinishedRun, bases: _Bases, pseudos, s
     potential = potential_from_density(run.atoms, finished.density, pseudos, run.ecutrho)
     hamiltonian = reconstruct(run.atoms, potential, basis, pseudos, run.ecutrho, case.kpoints, run=run)
     seconds = _seconds('reconstruction', start, cpu)
-    verification = hamiltonian.attributes['verification']
+    verification = hamiltonian.attributes.verification
     keys = [f'band_{kind}_{part}_meV' for kind in ('error', 'mae') for part in PARTS]
     truncated = truncated_errors(run, potential, basis, pseudos)
     row = {'structure': name, 'size': size, 'recipe': recipe}
-    row |= {'orbitals': int(hamiltonian.pattern.orbital_offsets[-1])}
+    row |= {'orbitals': hamiltonian.n_orbitals}
     row |= {f'truncated_error_{part}_meV': round(error, 2) for part, error in zip(PARTS, truncated, strict=True)}
     row |= {key: round(verification[key], 2) for key in (*keys, 'variational_violation_meV')}
     row |= {'overlap_condition_number': float(f'{verification["overlap_condition_number"]:.3g}')}

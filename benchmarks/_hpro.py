@@ -275,7 +275,7 @@ def _compare(folder: Path, python: Path) -> dict:
     pattern = overlap_pattern(atoms, basis)
     found = np.load(folder / 'ours.npz')
     orders = {element: _order(species) for element, species in basis.items()}
-    result = {'atoms': len(atoms), 'orbitals': int(pattern.orbital_offsets[-1]), 'blocks': len(pattern)}
+    result = {'atoms': len(atoms), 'orbitals': pattern.dimension, 'blocks': len(pattern)}
     for name, scale in (('overlap', 1.0), ('hamiltonian', 1000.0)):
         theirs = _read_blocks(folder / 'hpro' / f'{name}.h5')
         largest, missing = 0.0, 0

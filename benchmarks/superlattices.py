@@ -117,10 +117,8 @@ def describe(path: Path) -> dict:
     hamiltonian = Hamiltonian.read(path)
     profile = potential_profile(hamiltonian)
     nitrogen = hamiltonian.atoms.symbols == 'N'
-    found = {'gap_eV': hamiltonian.attributes['gap_eV'], 'levels_eV': float(np.ptp(profile[nitrogen]))}
-    reduced = Hamiltonian.read(path)
-    reduced.attributes['overlap_threshold'] = OVERLAP_THRESHOLD
-    return found | {'moved': band_errors(reduced, hamiltonian)}
+    found = {'gap_eV': hamiltonian.attributes.gap, 'levels_eV': float(np.ptp(profile[nitrogen]))}
+    return found | {'moved': band_errors(hamiltonian, hamiltonian, overlap_threshold=OVERLAP_THRESHOLD)}
 
 
 def learn(folder: Path, name: str, learned: list[Path], seconds: float) -> tuple[dict, Path]:

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,11 @@ from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
     stopped_daemon_client,
     submit_and_await,
 )
+
+TESTS = Path(__file__).parent
+
+#: Folders whose tests all need a profile.
+WITH_PROFILE = ('calculations', 'cli', 'data', 'parsers', 'workflows')
 
 PSEUDOS = {'Al': 'Al.pz-vbc.UPF', 'As': 'As.pz-bhs.UPF', 'Si': 'Si.pz-vbc.UPF'}
 
@@ -62,6 +68,27 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
         # The client of the daemon does not see what is set for all profiles.
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         yield profile
+
+
+@pytest.fixture(autouse=True)
+def _profile_of_folder(request):
+    """Load the profile where all tests of a folder need it."""
+    if request.path.relative_to(TESTS).parts[0] in WITH_PROFILE:
+        request.getfixturevalue('aiida_profile')
+
+
+def find_problem(process, inputs=None) -> str | None:
+    """Return what the input specification of a process says about its inputs, or nothing.
+
+    :param process: a builder, or the name of the entry point of a calculation, whose inputs are then given.
+    """
+    if isinstance(process, str):
+        from aiida.plugins import CalculationFactory
+
+        error = CalculationFactory(process).spec().inputs.validate(inputs)
+    else:
+        error = process.process_class.spec().inputs.validate(process._inputs(prune=True))
+    return None if error is None else error.message
 
 
 @pytest.fixture
@@ -110,7 +137,7 @@ def make_remote_hamiltonian(aiida_profile, localhost, make_hamiltonian, zincblen
         atoms = zincblende()
         atoms.rattle(0.05, seed=seed)
         hamiltonian = make_hamiltonian(atoms)
-        hamiltonian.attributes.update(attributes)
+        hamiltonian.attributes = replace(hamiltonian.attributes, **attributes)
         computer = computer or localhost
         computer.configure(safe_interval=0, use_login_shell=False)
         path = tmp_path / computer.label / str(seed) / HamiltonianData.FILENAME
@@ -205,7 +232,7 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
         atoms = zincblende()
         atoms.rattle(0.05, seed=seed)
         hamiltonian = make_hamiltonian(atoms)
-        hamiltonian.attributes.update(attributes)
+        hamiltonian.attributes = replace(hamiltonian.attributes, **attributes)
         return HamiltonianData.from_hamiltonian(hamiltonian).store()
 
     return make

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
@@ -69,13 +70,9 @@ def make_hamiltonian():
             basis,
             pattern,
             {'hamiltonian': hamiltonian, 'overlap': overlap, 'h0': 0.98 * hamiltonian},
-            attributes={
-                'origin': 'reference',
-                'functional': 'lda_pz',
-                'gauge': 'neutral_atom',
-                'n_electrons': electrons,
-                'n_spin': 1,
-            },
+            attributes=HamiltonianAttributes(
+                origin='reference', functional='lda_pz', gauge='neutral_atom', n_electrons=electrons, n_spin=1
+            ),
         )
 
     return make

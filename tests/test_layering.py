@@ -1,8 +1,9 @@
-"""Arrows point down only: what runs on a compute node imports without AiiDA, and below it nothing looks up."""
+"""The shape of the package: arrows point down only, files form no circle, and the tests mirror the modules."""
 
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,79 @@ import pytest
 import aiida_hamlr
 
 ROOT = Path(aiida_hamlr.__file__).parent
+TESTS = Path(__file__).parent
 
-#: Packages of this project that each layer may import.
+#: What each package of this project may import, besides itself and the modules at the root of the package.
+#: The compute node needs the first five only, and none of them imports AiiDA.
+COMPUTE_NODE = ('electronic', 'io', 'model', 'plotting', 'jobs')
 ALLOWED = {
-    'electronic': {'electronic'},
-    'io': {'io', 'electronic'},
-    'model': {'model', 'electronic'},
-    'plotting': {'plotting', 'electronic', 'model'},
-    'jobs': {'jobs', 'model', 'io', 'electronic', 'plotting'},
+    'electronic': set(),
+    'io': {'electronic'},
+    'model': {'electronic'},
+    'plotting': {'electronic', 'model'},
+    'report': {'plotting', 'electronic', 'model'},
+    'jobs': {'model', 'io', 'electronic', 'plotting', 'report'},
+    'data': {'electronic', 'model', 'io', 'plotting'},
+    'calculations': {'data', 'jobs', 'model', 'electronic'},
+    'parsers': {'calculations', 'data', 'jobs', 'model', 'electronic'},
+    'monitors': {'parsers', 'calculations', 'data'},
+    'workflows': {'monitors', 'parsers', 'calculations', 'data', 'jobs', 'model', 'electronic'},
+    'cli': {'workflows', 'monitors', 'parsers', 'calculations', 'data', 'jobs', 'plotting', 'report'},
 }
+
+#: Packages and modules of two layers from the ground up: each imports only from its own level and from those below.
+LEVELS = {
+    'electronic': (
+        ('units', 'lattice', 'files', 'fortran', 'resources', 'attributes', 'structures'),
+        ('pseudo',),
+        ('orbitals',),
+        ('matrices',),
+        ('integrals',),
+        ('bands',),
+        ('reference',),
+        ('contraction',),
+    ),
+    'model': (
+        ('config', 'keys'),
+        ('irreps',),
+        ('long_range',),
+        ('network',),
+        ('graph', 'hamiltonian_model', 'files'),
+        ('training',),
+        ('inference', 'evaluation', 'uncertainty'),
+    ),
+}
+
+#: Tests of no single module, by what they are about.
+END_TO_END = {
+    'test_documentation': 'the documentation',
+    'test_layering': 'the package',
+    'test_processes': 'rules that all calculations and work chains keep',
+    'calculations/test_caching': 'what all calculations share',
+    'calculations/test_refused_by_the_executable': 'calculations, parsers and the executable',
+    'cli/test_plugins': 'entry points',
+    'cluster/test_fault_drill': 'the whole on a cluster',
+    'cluster/test_pipeline': 'the whole on a cluster',
+    'cluster/test_train': 'the whole on a cluster',
+    'electronic/contraction/test_held_out': 'contraction, tested on crystals that it did not see',
+    'io/test_fuzz': 'damaged files of all formats',
+    'io/test_fuzz_qe': 'damaged files of Quantum ESPRESSO',
+    'io/test_qe': 'files of real runs',
+    'jobs/test_import_basis': 'from the orbitals of another code to H0',
+    'jobs/test_learning': 'from data to a prediction',
+    'jobs/test_magnetic': 'from a magnetic run to its bands',
+    'model/long_range/test_charges_of_domains': 'charges of a large cell',
+    'model/test_response_prediction': 'response, from the labels to a prediction',
+    'model/test_symmetries': 'the whole model',
+    'plotting/test_figures': 'all figures',
+    'workflows/test_daemon': 'work chains under a daemon',
+    'workflows/test_remote_storage': 'Hamiltonians that stay on the computer, from the job to the node',
+    'workflows/test_slurm_scripts': 'job scripts of all work chains',
+    'workflows/train/test_run': 'trainings that run, and are imported',
+}
+
+#: Folders of tests that stand for no package.
+TEST_FOLDERS = {'cluster'}
 
 IMPORT_ALL = """
 import sys, importlib
@@ -34,13 +99,42 @@ for name in sys.argv[1:]:
 """
 
 
-def modules(layer):
-    files = sorted((ROOT / layer).rglob('*.py'))
-    return ['.'.join(('aiida_hamlr', *file.relative_to(ROOT).with_suffix('').parts)) for file in files]
+def module_name(file: Path) -> str:
+    """Return the dotted name of a file of the package."""
+    return '.'.join((ROOT.name, *file.relative_to(ROOT).with_suffix('').parts)).removesuffix('.__init__')
+
+
+MODULES = {module_name(file): file for file in sorted(ROOT.rglob('*.py'))}
+
+
+def imports_of(file: Path) -> set[str]:
+    """Return the modules of the package that a file imports anywhere, also only for type checking."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{file}:{node.lineno}: relative import'
+            # `from package import module` imports the module, `from module import name` does not.
+            for alias in node.names:
+                inner = f'{node.module}.{alias.name}'
+                found.add(inner if inner in MODULES else node.module)
+    return {name for name in found if name.split('.')[0] == ROOT.name}
+
+
+IMPORTS = {name: imports_of(file) for name, file in MODULES.items()}
+
+
+def test_every_package_has_its_layer():
+    """A new package has to say here what it may import."""
+    packages = {path.parent.name for path in ROOT.glob('*/__init__.py')}
+    assert packages <= set(ALLOWED)
+    assert packages >= set(ALLOWED) - {'report'}
 
 
 def test_compute_node_needs_no_aiida():
-    names = [name.removesuffix('.__init__') for layer in ALLOWED for name in modules(layer)]
+    """The packages of the compute node can be imported where AiiDA is not installed."""
+    names = [name for name in MODULES if name.split('.')[1:2] and name.split('.')[1] in COMPUTE_NODE]
     assert len(names) > 20
     result = subprocess.run([sys.executable, '-c', IMPORT_ALL, *names], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
@@ -48,18 +142,54 @@ def test_compute_node_needs_no_aiida():
 
 @pytest.mark.parametrize('layer', ALLOWED)
 def test_layers_import_downwards_only(layer):
-    for file in (ROOT / layer).rglob('*.py'):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f'{file}: relative import'
-                names = [node.module]
-            for name in names:
-                parts = name.split('.')
-                if parts[0] == 'aiida_hamlr' and len(parts) > 1 and (ROOT / parts[1]).is_dir():
-                    assert parts[1] in ALLOWED[layer], f'{file} imports {name}'
+    """No package imports one that stands above it."""
+    for name in MODULES:
+        if name.split('.')[1:2] == [layer]:
+            for imported in IMPORTS[name]:
+                target = imported.split('.')[1:2]
+                if target and (ROOT / target[0]).is_dir():
+                    assert target[0] in ALLOWED[layer] | {layer}, f'{name} imports {imported}'
+
+
+@pytest.mark.parametrize('layer', LEVELS)
+def test_rooms_import_downwards_only(layer):
+    """Inside of a layer too the packages stand on each other."""
+    height = {room: level for level, rooms in enumerate(LEVELS[layer]) for room in rooms}
+    inside = {name: name.split('.')[2] for name in MODULES if name.startswith(f'{ROOT.name}.{layer}.')}
+    assert set(inside.values()) <= set(height)
+    for name, room in inside.items():
+        for imported in IMPORTS[name]:
+            if imported in inside:
+                assert height[inside[imported]] <= height[room], f'{name} imports {imported}'
+
+
+def test_files_form_no_circle():
+    """Imports for type checking and inside of functions count too."""
+    graph = {name: IMPORTS[name] & set(MODULES) - {name} for name in MODULES}
+    graph[f'{ROOT.name}.model.training.labels'].discard(f'{ROOT.name}.model.training.data')  # A circle still to undo.
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(' imports '.join(reversed(error.args[1])))
+
+
+def test_tests_mirror_the_package():
+    """The tests of a module are at its place; others are named above with what they are about."""
+    names = {file.relative_to(TESTS).with_suffix('').as_posix() for file in TESTS.rglob('test_*.py')}
+    assert set(END_TO_END) <= names
+    for name in names - set(END_TO_END):
+        folder, _, stem = name.rpartition('/')
+        module = ROOT / folder / stem.removeprefix('test_')
+        assert module.with_suffix('.py').is_file() or (module / '__init__.py').is_file(), (
+            f'tests/{name}.py: there is no {module.relative_to(ROOT.parent)}'
+        )
+
+
+def test_folders_of_tests_are_packages():
+    """No folder of tests outlives its package."""
+    folders = {file.parent.relative_to(TESTS) for file in TESTS.rglob('test_*.py')}
+    for folder in folders - {Path(name) for name in TEST_FOLDERS}:
+        assert (ROOT / folder / '__init__.py').is_file(), folder
 
 
 HEAVY = ('e3nn', 'torch_geometric', 'lightning', 'torch._dynamo')
@@ -82,6 +212,7 @@ def test_commands_import_what_they_run(command):
 
 
 def test_package_itself_is_light():
+    """`import aiida_hamlr` imports no library."""
     code = "import sys, aiida_hamlr; print(any(m in sys.modules for m in ('numpy', 'torch', 'aiida')))"
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert result.stdout.strip() == 'False', result.stderr

@@ -13,7 +13,7 @@ from aiida.common.exceptions import NotExistent, ValidationError
 from aiida.orm import Computer, Data, StructureData
 from aiida.orm.pydantic import OrmMetadataField
 
-from aiida_hamlr.data.remote import CONNECTION_ERRORS
+from aiida_hamlr.data.connections import CONNECTION_ERRORS
 from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.matrices.description import describe, description_path, read_description, structure_of
 from aiida_hamlr.electronic.matrices.hamiltonian import MATRICES, Hamiltonian

@@ -1,21 +1,14 @@
-"""Looking for files on computers."""
+"""Hamiltonians whose files stay on computers: are the files still there?"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from asyncssh import Error as AsyncSshError
-from paramiko import SSHException
+from aiida_hamlr.data.connections import CONNECTION_ERRORS
+from aiida_hamlr.data.hamiltonian import HamiltonianData
 
-if TYPE_CHECKING:
-    from aiida_hamlr.data.hamiltonian import HamiltonianData
-
-__all__ = ('CONNECTION_ERRORS', 'find_gone', 'group_by_computer')
-
-#: What a broken connection raises, depending on the transport.
-CONNECTION_ERRORS = (OSError, EOFError, AsyncSshError, SSHException)
+__all__ = ('find_gone', 'group_by_computer')
 
 
 def group_by_computer(nodes: Iterable[HamiltonianData]) -> list[list[HamiltonianData]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import (
     MESH_SPACING,
     PATH_SPACING,
@@ -20,7 +20,7 @@ from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
     """The mesh recorded with a Hamiltonian, or one of `MESH_SPACING`."""
-    recorded = hamiltonian.attributes.get('kpoints')
+    recorded = hamiltonian.attributes.kpoints
     if recorded is not None and len(recorded) == 3:
         return tuple(int(n) for n in recorded)
     return mesh_from_spacing(hamiltonian.atoms.cell, MESH_SPACING)
@@ -53,7 +53,7 @@ def run_bands(
     spacing : float
         Distance of neighbouring path points, 1/Å.
     overlap_threshold : float, optional
-        Instead of that in the file, see `eigenvalues`.
+        See `eigenvalues`; default: the threshold recorded in the file.
 
     Raises
     ------
@@ -68,27 +68,28 @@ def run_bands(
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
-    if overlap_threshold is not None:
-        hamiltonian.attributes['overlap_threshold'] = overlap_threshold
+    threshold = overlap_threshold
+    if threshold is None:
+        threshold = hamiltonian.attributes.overlap_threshold or 0.0
     atoms = hamiltonian.atoms
     line = None
     if path == 'auto':
         line = band_path(atoms, spacing)
     elif path is not None:
         line = read_band_path(path, atoms.cell, spacing)
-    solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix)
+    solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:
-        result = Bands.on_mesh(hamiltonian, solution, matrix, n_bands)
+        result = Bands.on_mesh(hamiltonian, solution, matrix, n_bands, threshold)
     else:
         log(f'{len(line)} points: ' + ' '.join(label for label in line.labels if label))
-        result = Bands.on_path(hamiltonian, line, solution, matrix, n_bands)
+        result = Bands.on_path(hamiltonian, line, solution, matrix, n_bands, threshold)
     result.write(output)
     if plot is not None:
         from aiida_hamlr.plotting.bands import plot_bands
 
         plot_bands([result], plot)
-    summary |= result.attributes
+    summary |= result.attributes.to_dict()
     summary |= {
         'n_spin': len(result.eigenvalues),
         'n_kpoints': len(result.kpoints),
@@ -111,12 +112,13 @@ def warn_of_ghosts(solution: MeshSolution, name: str):
         )
 
 
-def edges_in_words(attributes: dict) -> str:
+def edges_in_words(attributes: BandAttributes) -> str:
     """Gap and Fermi level of a `Bands` object."""
-    if attributes.get('gap_eV', 0) > 0:
-        kind = 'direct' if attributes['direct_gap_eV'] - attributes['gap_eV'] < 1e-6 else 'indirect'
-        return (
-            f'{kind} gap {attributes["gap_eV"]:.4f} eV (smallest vertical {attributes["direct_gap_eV"]:.4f} eV), '
-            f'valence band maximum {attributes["vbm_eV"]:.4f} eV'
-        )
-    return f'no gap; Fermi level {attributes["fermi_level_eV"]:.4f} eV'
+    gap, direct_gap = attributes.gap, attributes.direct_gap
+    if not gap:
+        return f'no gap; Fermi level {attributes.fermi_level:.4f} eV'
+    kind, vertical = '', ''
+    if direct_gap is not None:
+        kind = 'direct ' if direct_gap - gap < 1e-6 else 'indirect '
+        vertical = f' (smallest vertical {direct_gap:.4f} eV)'
+    return f'{kind}gap {gap:.4f} eV{vertical}, valence band maximum {attributes.vbm:.4f} eV'

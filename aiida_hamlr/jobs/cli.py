@@ -235,7 +235,7 @@ def evaluate(model, data, json_file, overlap_threshold):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0)
 
 
 @main.command()

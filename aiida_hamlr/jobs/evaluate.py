@@ -22,7 +22,7 @@ _LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born ch
 
 
 def run_evaluate(
-    model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float | None = None
+    model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float = 0.0
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -33,7 +33,7 @@ def run_evaluate(
     data : sequence of paths
         Reference Hamiltonian files.
     json_file : path, optional
-    overlap_threshold : float, optional
+    overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
 
     Raises

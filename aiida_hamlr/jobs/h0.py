@@ -42,10 +42,10 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     summary |= {
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),
-        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_orbitals': hamiltonian.n_orbitals,
         'n_pairs': len(hamiltonian.pattern),
         'ecutrho_Ry': ecutrho,
-        'grid': hamiltonian.attributes.get('grid'),
+        'grid': hamiltonian.attributes.grid,
         'output': str(output),
     }
     summary.write(summary_path(output))

@@ -53,12 +53,11 @@ def describe_file(path: Path) -> list[str]:
 
 def _describe_hamiltonian(path: Path) -> list[str]:
     h = Hamiltonian.read(path)
-    attributes = h.attributes
-    n_orbitals = int(h.pattern.orbital_offsets[-1])
+    attributes = h.attributes.to_dict()
     vectors = h.pattern.vectors(h.atoms.cell[:], h.atoms.positions)
     reach = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
     lines = [
-        f'Hamiltonian of {h.atoms.get_chemical_formula()}: {len(h.atoms)} atoms, {n_orbitals} orbitals, '
+        f'Hamiltonian of {h.atoms.get_chemical_formula()}: {len(h.atoms)} atoms, {h.n_orbitals} orbitals, '
         f'{len(h.pattern)} blocks up to {reach:.2f} Å',
         f'holds {", ".join(h.matrices)}; origin {attributes.get("origin", "not recorded")}'
         + ', two spins' * (h.n_spin == 2),
@@ -107,10 +106,10 @@ def _describe_bands(path: Path) -> list[str]:
     bands = Bands.read(path)
     n_spin, n_kpoints, n_bands = bands.eigenvalues.shape
     where = 'on a mesh' if bands.distances is None else 'along ' + ' '.join(label for label in bands.labels if label)
-    of = bands.attributes.get('formula', '')
+    of = bands.attributes.formula or ''
     lines = [f'bands of {of}: {n_bands} bands at {n_kpoints} k-points {where}' + (', two spins' * (n_spin == 2))]
     lines.append(f'from {bands.eigenvalues.min():.3f} to {bands.eigenvalues.max():.3f} eV')
-    if 'fermi_level_eV' in bands.attributes:
+    if bands.attributes.fermi_level is not None:
         lines.append(edges_in_words(bands.attributes))
     return lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.bands.occupations import (
     MeshSolution,
     density_of_states,
-    electron_number,
     mulliken_populations,
     solve_mesh,
 )
@@ -152,29 +150,28 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     summary = JobSummary('predict')
     started = time.perf_counter()
     hamiltonian = predictor.predict(job.atoms)
-    if config.overlap_threshold:
-        hamiltonian.attributes['overlap_threshold'] = config.overlap_threshold
+    hamiltonian.attributes.overlap_threshold = config.overlap_threshold or None
     summary |= {
         'source': job.source,
         'formula': job.atoms.get_chemical_formula(),
         'n_atoms': len(job.atoms),
-        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(time.perf_counter() - started, 3),
     }
     wanted = set(config.outputs)
     solution, bands = None, None
     if wanted & {'bands', 'dos', 'charges'}:
         mesh = config.kpoints or default_mesh(hamiltonian)
-        solution = solve_mesh(hamiltonian, mesh, n_bands=_n_bands(hamiltonian, config))
+        n_bands = _n_bands(hamiltonian, config)
+        solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
         warn_of_ghosts(solution, job.name)
         summary['n_ghost_states'] = solution.n_ghosts
-        hamiltonian.attributes['fermi_level_eV'] = solution.filling.fermi_level
+        hamiltonian.attributes.fermi_level = solution.filling.fermi_level
     if 'bands' in wanted:
         bands = _bands(hamiltonian, solution, config)
-        hamiltonian.attributes |= {
-            key: value for key, value in bands.attributes.items() if key in ('fermi_level_eV', 'gap_eV')
-        }
-        summary |= bands.attributes
+        hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
+        hamiltonian.attributes.gap = bands.attributes.gap
+        summary |= bands.attributes.to_dict()
     properties = _properties(hamiltonian, solution, config)
     if 'hamiltonian' in wanted:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
@@ -193,11 +190,12 @@ def _bands(hamiltonian: Hamiltonian, solution: MeshSolution, config: PredictConf
         path = band_path(atoms, config.spacing)
     else:
         path = read_band_path(config.path, atoms.cell[:], config.spacing)
-    return Bands.on_path(hamiltonian, path, solution, n_bands=_n_bands(hamiltonian, config))
+    n_bands, threshold = _n_bands(hamiltonian, config), config.overlap_threshold
+    return Bands.on_path(hamiltonian, path, solution, n_bands=n_bands, overlap_threshold=threshold)
 
 
 def _n_bands(hamiltonian: Hamiltonian, config: PredictConfig) -> int:
-    occupied = ceil(electron_number(hamiltonian) / 2)
+    occupied = hamiltonian.n_occupied
     return config.n_bands or occupied + max(8, occupied)
 
 

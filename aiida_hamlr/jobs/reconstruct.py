@@ -30,7 +30,14 @@ from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 #: Attributes of the Hamiltonian that the summary repeats.
-_SUMMARISED = ('functional', 'n_electrons', 'n_spin', 'fermi_level_eV', 'gap_eV', 'vacuum_level_eV')
+_SUMMARISED = (
+    'functional',
+    'n_electrons',
+    'n_spin',
+    'fermi_level_eV',
+    'gap_eV',
+    'vacuum_level_eV',
+)
 
 #: Those that only some have.
 _SUMMARISED_WHERE_KNOWN = (
@@ -107,15 +114,15 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     if response is not None:
         _add_response(hamiltonian, response)
     file = write_described(hamiltonian, config.output)
-    verification = hamiltonian.attributes['verification']
+    attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
     summary |= {
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),
-        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_orbitals': hamiltonian.n_orbitals,
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
-        **{key: hamiltonian.attributes.get(key) for key in _SUMMARISED},
-        **{key: hamiltonian.attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in hamiltonian.attributes},
+        **{key: attributes.get(key) for key in _SUMMARISED},
+        **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
         **verification,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
@@ -126,7 +133,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         if key in verification:
             log(f'{key}: {verification[key]:.4g}')
     if hamiltonian.n_spin == 2:
-        log(f'magnetization: {hamiltonian.attributes["magnetization"]:.4f} Bohr magnetons per cell')
+        log(f'magnetization: {hamiltonian.attributes.magnetization:.4f} Bohr magnetons per cell')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
 
@@ -137,7 +144,7 @@ def _add_response(hamiltonian: Hamiltonian, response: FieldResponse):
         hamiltonian.labels['dielectric_tensor'] = response.dielectric_tensor
     if response.born_charges is not None:
         hamiltonian.labels['born_charges'] = response.born_charges
-        hamiltonian.attributes['born_charge_sum_e'] = response.charge_sum
+        hamiltonian.attributes.born_charge_sum = response.charge_sum
         log(
             f'Born charges: their sum over the atoms, up to {response.charge_sum:.4f} e, was taken from all alike; '
             'a denser mesh of k-points in ph.x makes it smaller'

@@ -69,8 +69,18 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
     }
 
 
-def band_errors(predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndarray = KPOINTS) -> dict:
+def band_errors(
+    predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndarray = KPOINTS, overlap_threshold: float = 0.0
+) -> dict:
     """Errors of bands near the gap at some k points, meV, after the shift fitted to the elements.
+
+    Parameters
+    ----------
+    predicted, reference : Hamiltonian
+    kpoints : (nk, 3) array
+        Fractional.
+    overlap_threshold : float
+        Of the predicted bands, see `eigenvalues`; the reference has the one that it records.
 
     Returns
     -------
@@ -78,14 +88,16 @@ def band_errors(predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndar
         ``band_mae_occupied_meV``, ``band_mae_conduction_meV`` (the lowest four) and ``gap_error_meV``, the mean
         absolute error of the direct gaps at the k points. Empty if the number of electrons is unknown or odd.
     """
-    electrons = reference.attributes.get('n_electrons') or predicted.attributes.get('n_electrons')
+    electrons = reference.attributes.n_electrons or predicted.attributes.n_electrons
     if electrons is None or abs(electrons / 2 - round(electrons / 2)) > 1e-6:
         return {}
     occupied = round(electrons / 2)
     shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
-    n_bands = min(occupied + N_CONDUCTION, int(reference.pattern.orbital_offsets[-1]))
-    bands = [eigenvalues(h, kpoints, n_bands=n_bands).reshape(-1, n_bands) for h in (predicted, reference)]
-    error = 1e3 * (bands[0] + shift - bands[1])
+    n_bands = min(occupied + N_CONDUCTION, reference.n_orbitals)
+    found = eigenvalues(predicted, kpoints, n_bands=n_bands, overlap_threshold=overlap_threshold)
+    threshold = reference.attributes.overlap_threshold or 0.0
+    expected = eigenvalues(reference, kpoints, n_bands=n_bands, overlap_threshold=threshold)
+    error = 1e3 * (found.reshape(-1, n_bands) + shift - expected.reshape(-1, n_bands))
     return {
         'band_mae_occupied_meV': float(np.abs(error[:, :occupied]).mean()),
         'band_mae_conduction_meV': float(np.abs(error[:, occupied:]).mean()),
@@ -93,9 +105,7 @@ def band_errors(predicted: Hamiltonian, reference: Hamiltonian, kpoints: np.ndar
     }
 
 
-def evaluate_one(
-    predictor: Predictor, path: str | Path, bands: bool = True, overlap_threshold: float | None = None
-) -> dict:
+def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True, overlap_threshold: float = 0.0) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap."""
     reference = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
     missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in reference.matrices]
@@ -103,12 +113,10 @@ def evaluate_one(
         raise ValueError(f'{path}: holds no {" and no ".join(missing)}; nothing to compare with')
     refuse_spin(reference, path)
     predicted = predictor.predict_from(reference)
-    if overlap_threshold is not None:
-        predicted.attributes['overlap_threshold'] = overlap_threshold
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
     if bands:
-        result |= band_errors(predicted, reference)
+        result |= band_errors(predicted, reference, overlap_threshold=overlap_threshold)
     return result | response_errors(predictor, predicted, reference)
 
 
@@ -132,7 +140,7 @@ def response_errors(predictor: Predictor, predicted: Hamiltonian, reference: Ham
         if 'born_charges' in labels:
             result['born_mae_e'] = float(np.abs(charges - labels['born_charges']).mean())
     elif model.config.has_long_range and labels.keys() >= {'dielectric_tensor', 'born_charges'}:
-        charges = np.asarray(predicted.attributes['long_range_charges'])
+        charges = np.asarray(predicted.attributes.long_range_charges)
         screened = screened_charges(*(torch.as_tensor(labels[name]) for name in ('dielectric_tensor', 'born_charges')))
         result['born_mae_e'] = float(np.abs(charges - screened.numpy()).mean())
     return result
@@ -142,7 +150,7 @@ def evaluate(
     predictor: Predictor | str | Path,
     paths: Sequence[str | Path],
     bands: bool = True,
-    overlap_threshold: float | None = None,
+    overlap_threshold: float = 0.0,
 ) -> dict:
     """Errors of a model on reference files.
 
@@ -153,9 +161,8 @@ def evaluate(
         Hamiltonian files with H, H0 and S.
     bands : bool
         Whether to compare bands too.
-    overlap_threshold : float, optional
-        With it the states of the predictions are those in the space of the eigenvectors of S(k) above it; those of the
-        references are as they are.
+    overlap_threshold : float
+        For the bands of the predictions, see `eigenvalues`.
 
     Returns
     -------

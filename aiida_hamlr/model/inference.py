@@ -13,6 +13,7 @@ from ase import Atoms
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -100,19 +101,19 @@ class Predictor:
         self.check_species(h0.atoms)
         self.check_basis(h0.basis)
         delta, sources = self.correction(h0.atoms, h0.pattern, h0.overlap)
-        attributes = {
-            key: h0.attributes[key]
-            for key in ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho_Ry')
-            if key in h0.attributes
-        }
-        attributes |= {'origin': 'predicted', 'code': f'aiida-hamlr {__version__}'}
-        attributes['model'] = {key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')}
+        inherited = ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho')
+        attributes = HamiltonianAttributes(
+            **{name: getattr(h0.attributes, name) for name in inherited},
+            origin='predicted',
+            code=f'aiida-hamlr {__version__}',
+            model={key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')},
+        )
         if sources is not None:
-            attributes['long_range_charges'] = sources.charge.tolist()
+            attributes.long_range_charges = sources.charge.tolist()
             if sources.polarisability is not None:
-                attributes['long_range_polarisabilities'] = sources.polarisability.tolist()
+                attributes.long_range_polarisabilities = sources.polarisability.tolist()
             if sources.dipole is not None:
-                attributes['long_range_permanent_dipoles'] = sources.dipole.tolist()
+                attributes.long_range_permanent_dipoles = sources.dipole.tolist()
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 

@@ -84,7 +84,7 @@ def draw_bands(
             for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
                 axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style_of_spin)
     _label_path(axes, sets[0])
-    metal = not sets[0].attributes.get('gap_eV')
+    metal = not sets[0].attributes.gap
     axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
     axes.set_ylim(*window)
     axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
@@ -109,8 +109,8 @@ def _of_spins(style: dict, bands: Bands, n_sets: int) -> list[dict]:
 
 def zero_of_energy(bands: Bands) -> float:
     """Valence band maximum, or the Fermi level of a metal, eV."""
-    edge = bands.attributes.get('vbm_eV') if bands.attributes.get('gap_eV') else None
-    return bands.attributes.get('fermi_level_eV', 0.0) if edge is None else edge
+    attributes = bands.attributes
+    return attributes.vbm if attributes.gap and attributes.vbm is not None else attributes.fermi_level or 0.0
 
 
 def _thinned(style: dict, n_bands: int) -> dict:

@@ -61,7 +61,7 @@ def plot_basis(sets: Mapping[str, Bands], output: str | Path, title: str | None 
         right.grid(True, axis='x', color='#e4e4e4', linewidth=0.6)
         right.set_axisbelow(True)
         figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
-        left.set_title(title or f'{exact.attributes.get("formula", "")} in the potential of neutral atoms')
+        left.set_title(title or f'{exact.attributes.formula or ""} in the potential of neutral atoms')
         return save(figure, output)
 
 

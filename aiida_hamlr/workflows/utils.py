@@ -12,7 +12,7 @@ from aiida.engine import CalcJob
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin, recursive_merge
 from plumpy import PortNamespace
 
-from aiida_hamlr.data.remote import CONNECTION_ERRORS
+from aiida_hamlr.data.connections import CONNECTION_ERRORS
 from aiida_hamlr.jobs.config import describe_unknown_key
 
 __all__ = (

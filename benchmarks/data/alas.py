@@ -145,8 +145,8 @@ class References:
         except ValueError as error:
             raise ValueError(f'{path}: of another structure ({error}); remove it or take another folder') from error
         same = (
-            found.attributes.get('ecutwfc_Ry') == self.ecutwfc
-            and found.attributes.get('scf_kpoints') == list(kpoints)
+            found.attributes.ecutwfc == self.ecutwfc
+            and found.attributes.scf_kpoints == list(kpoints)
             and all(found.basis[e].content_hash == self.basis[e].content_hash for e in found.basis)
         )
         if not same:

@@ -1,4 +1,4 @@
-"""A profile for all tests of this folder, and valid inputs of all calculations."""
+"""Valid inputs of all calculations, and a computer with SLURM."""
 
 import pytest
 from aiida import orm
@@ -6,11 +6,6 @@ from aiida import orm
 from aiida_hamlr.data.dataset import DatasetData
 
 OPTIONS = {'options': {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'max_wallclock_seconds': 1000}}
-
-
-@pytest.fixture(autouse=True)
-def _profile(aiida_profile):
-    """Load the profile."""
 
 
 @pytest.fixture
@@ -50,3 +45,18 @@ def make_inputs(request, make_remote):
         return {**inputs, 'model': get('model_node'), 'structures': {'bulk': get('structure')}}
 
     return make
+
+
+@pytest.fixture
+def slurm_computer(tmp_path):
+    """Return a computer with SLURM whose jobs are only written."""
+    created, computer = orm.Computer.collection.get_or_create(
+        label='cluster',
+        hostname='localhost',
+        transport_type='core.local',
+        scheduler_type='core.slurm',
+        workdir=str(tmp_path),
+    )
+    if created:
+        computer.store().set_default_mpiprocs_per_machine(32)
+    return computer

@@ -8,6 +8,7 @@ from ase import Atoms
 from fuzzing import damage, fuzz, read_or_refuse
 from hypothesis import given
 
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
@@ -38,7 +39,7 @@ def hamiltonian():
         pattern,
         {name: pattern.symmetrize(rng.normal(size=(*axes, pattern.n_entries))) for name, axes in names.items()},
         {'Si': 'text of a pseudopotential'},
-        {'origin': 'reference', 'gauge_shift_eV': 1.25, 'n_electrons': 4.0},
+        HamiltonianAttributes(origin='reference', gauge_shift=1.25, n_electrons=4.0),
         {'hirshfeld_charges': np.array([0.25]), 'hirshfeld_dipoles': np.array([[0.1, -0.2, 0.3]])},
     )
 
@@ -55,7 +56,7 @@ def hamiltonian_content(read):
         read.pattern.atom_pairs.tobytes(),
         {name: (entries.shape, entries.tobytes()) for name, entries in read.matrices.items()},
         dict(read.pseudopotentials),
-        json.dumps(read.attributes),
+        json.dumps(read.attributes.to_dict()),
         {name: (values.shape, values.tobytes()) for name, values in read.labels.items()},
     )
 

@@ -153,7 +153,7 @@ def test_one_damaged_value_of_a_potential(rattled_alas_run, run, upf_pseudos, re
         assert str(refusal).startswith('v.filplot: ')
         return
     assert abs(error) < 110
-    found = eigenvalues(hamiltonian, run.kpoints, n_bands=4) - hamiltonian.attributes['gauge_shift_eV']
+    found = eigenvalues(hamiltonian, run.kpoints, n_bands=4) - hamiltonian.attributes.gauge_shift
     assert np.abs(found - run.eigenvalues[:, :4]).mean() < IMPLAUSIBLE_ERROR
 
 

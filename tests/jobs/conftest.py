@@ -41,6 +41,6 @@ def study(tmp_path_factory):
         atoms.rattle(0.05, seed=seed)
         hamiltonian = compute_h0(atoms, basis, pseudos, 60.0)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 * 1.02
-        hamiltonian.attributes['origin'] = 'reference'
+        hamiltonian.attributes.origin = 'reference'
         hamiltonian.write(folder / {3: 'valid', 4: 'test'}.get(seed, 'train') / f'{seed}.h5')
     return folder

@@ -60,7 +60,7 @@ def test_bands_on_the_standard_path(hamlr, hamiltonian_file, tmp_path):
     assert bands.labels[0] == 'GAMMA'
     assert (tmp_path / 'b.png').read_bytes().startswith(b'\x89PNG')
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    assert summary['gap_eV'] == pytest.approx(bands.attributes['gap_eV'])
+    assert summary['gap_eV'] == pytest.approx(bands.attributes.gap)
     assert summary['command'] == 'bands'
     for key in ('wall_s', 'cpu_s', 'peak_memory_MB', 'versions'):
         assert summary[key]

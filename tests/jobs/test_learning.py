@@ -83,12 +83,12 @@ def test_predict_many_structures_with_all_outputs(model, structures, hamlr):
     assert list(summary['structures']) == ['many_0', 'many_1', 'many_2', 'one']
     assert (summary['n_done'], summary['n_failed'], summary['failed']) == (4, 0, [])
     predicted = Hamiltonian.read(output / 'one/hamiltonian.h5')
-    assert predicted.attributes['origin'] == 'predicted'
-    assert predicted.attributes['overlap_threshold'] == 1e-6
+    assert predicted.attributes.origin == 'predicted'
+    assert predicted.attributes.overlap_threshold == 1e-6
     assert predicted.pattern.asymmetry(predicted.hamiltonian) < 1e-9
     bands = Bands.read(output / 'one/bands.h5')
     assert bands.labels[0] == 'GAMMA'
-    assert predicted.attributes['fermi_level_eV'] == bands.attributes['fermi_level_eV']
+    assert predicted.attributes.fermi_level == bands.attributes.fermi_level
     properties = Properties.read(output / 'one/properties.h5')
     assert properties.charges.sum() == pytest.approx(0, abs=1e-8)
     expected = predicted.hamiltonian - predicted.h0

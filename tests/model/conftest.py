@@ -8,6 +8,7 @@ from ase.build import bulk
 from e3nn import o3
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
@@ -163,11 +164,11 @@ def make_hamiltonian(make_basis):
             'functional': 'lda_pz',
             'gauge': 'neutral_atom',
             'n_electrons': 4.0 * len(atoms),
-            'ecutrho_Ry': 72.0,
+            'ecutrho': 72.0,
             'scf_kpoints': [2, 2, 2],
         }
         matrices = {'overlap': overlap, 'h0': kinetic, 'hamiltonian': kinetic + delta}
-        return Hamiltonian(atoms, basis, pattern, matrices, {}, {**known, **attributes})
+        return Hamiltonian(atoms, basis, pattern, matrices, {}, HamiltonianAttributes(**{**known, **attributes}))
 
     return make
 

@@ -32,7 +32,7 @@ def folder(tmp_path, predictor):
 def test_prediction_is_marked_symmetric_and_adds_to_h0(predictor, make_hamiltonian, rattled):
     reference = make_hamiltonian(rattled(0))
     predicted = predictor.predict_from(reference)
-    assert predicted.attributes['origin'] == 'predicted'
+    assert predicted.attributes.origin == 'predicted'
     assert predicted.pattern.asymmetry(predicted.hamiltonian) < 1e-6
     delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
     assert predicted.pattern.asymmetry(delta) < 1e-14
@@ -42,9 +42,9 @@ def test_prediction_is_marked_symmetric_and_adds_to_h0(predictor, make_hamiltoni
 def test_charges_are_stored_and_neutral(predictor, make_hamiltonian, rattled):
     attributes = predictor.predict_from(make_hamiltonian(rattled(0))).attributes
     if predictor.model.long_range is None:
-        assert 'long_range_charges' not in attributes
+        assert attributes.long_range_charges is None
     else:
-        assert sum(attributes['long_range_charges']) == pytest.approx(0.0, abs=1e-12)
+        assert sum(attributes.long_range_charges) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_supercell_translation_and_order(predictor, make_hamiltonian, rattled):
@@ -149,7 +149,7 @@ def test_evaluation_of_a_perfect_model_is_zero_up_to_the_constant(tmp_path, pred
     reference = make_hamiltonian(rattled(0))
     delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
     reference.matrices['hamiltonian'] = reference.h0 + delta + 0.3 * reference.overlap
-    reference.attributes['n_electrons'] = 4.0
+    reference.attributes.n_electrons = 4.0
     reference.write(tmp_path / 'reference.h5')
     found = evaluate(predictor, [tmp_path / 'reference.h5'])
     for key in ('mae_meV', 'mae_onsite_meV', 'band_mae_occupied_meV', 'band_mae_conduction_meV', 'gap_error_meV'):
@@ -174,7 +174,7 @@ def test_evaluation_measures_a_known_error(tmp_path, predictor, make_hamiltonian
 def test_evaluation_on_spin_polarised_files_is_refused(tmp_path, predictor, make_hamiltonian, rattled):
     reference = make_hamiltonian(rattled(0))
     reference.matrices['hamiltonian'] = np.stack([reference.hamiltonian] * 2)
-    reference.attributes['n_spin'] = 2
+    reference.attributes.n_spin = 2
     reference.write(tmp_path / 'spin.h5')
     with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\)'):
         evaluate(predictor, [tmp_path / 'spin.h5'])

@@ -35,10 +35,11 @@ def correction(predictor, reference):
 def test_sources_are_stored(make_predictor, make_hamiltonian, rattled):
     reference = make_hamiltonian(rattled(0))
     attributes = make_predictor().predict_from(reference).attributes
-    assert sum(attributes['long_range_charges']) == pytest.approx(0.0, abs=1e-12)
-    assert len(attributes['long_range_polarisabilities']) == 2
-    assert min(attributes['long_range_polarisabilities']) > 0.01
-    assert 'long_range_polarisabilities' not in make_predictor(response=False).predict_from(reference).attributes
+    assert sum(attributes.long_range_charges) == pytest.approx(0.0, abs=1e-12)
+    assert len(attributes.long_range_polarisabilities) == 2
+    assert min(attributes.long_range_polarisabilities) > 0.01
+    without_response = make_predictor(response=False).predict_from(reference).attributes
+    assert without_response.long_range_polarisabilities is None
 
 
 def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonian, rattled):
@@ -117,7 +118,7 @@ def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonia
     atoms = rattled(0)
     expected = predictor.predict_from(make_hamiltonian(atoms))
     without = make_predictor(response).predict_from(make_hamiltonian(atoms))
-    dipoles = np.array(expected.attributes['long_range_permanent_dipoles'])
+    dipoles = np.array(expected.attributes.long_range_permanent_dipoles)
     assert np.abs(dipoles).max() > 0.1
     assert np.abs(expected.hamiltonian - without.hamiltonian).max() > 1e-3
     rotation = Rotation.random(random_state=0).as_matrix()
@@ -125,7 +126,7 @@ def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonia
     turned.set_cell(atoms.cell[:] @ rotation.T)
     turned.positions = atoms.positions @ rotation.T
     found = predictor.predict_from(make_hamiltonian(turned))
-    assert np.allclose(found.attributes['long_range_permanent_dipoles'], dipoles @ rotation.T, atol=1e-6)
+    assert np.allclose(found.attributes.long_range_permanent_dipoles, dipoles @ rotation.T, atol=1e-6)
     for one, other in zip(found.pattern.onsite, expected.pattern.onsite, strict=True):
         blocks = (h.pattern.block(h.hamiltonian, int(p)) for h, p in ((found, one), (expected, other)))
         levels = [np.linalg.eigvalsh(block) for block in blocks]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from aiida import orm
 from aiida.manage.caching import get_use_cache
+from aiida_fixtures import find_problem as problem
 
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.cli.installation import create_pseudo_family
@@ -44,12 +45,6 @@ def builder(pw_code, hamlr_code, pseudo_family, zincblende):
         },
         options=OPTIONS,
     )
-
-
-def problem(builder):
-    """Return what the input specification says about a builder."""
-    error = DatasetWorkChain.spec().inputs.validate(builder._inputs(prune=True))
-    return None if error is None else error.message
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def make_hamiltonian(make_hamiltonian):
     def make(atoms):
         hamiltonian = make_hamiltonian(atoms)
         hamiltonian.pseudopotentials = texts
-        hamiltonian.attributes['ecutrho_Ry'] = 40.0
+        hamiltonian.attributes.ecutrho = 40.0
         return hamiltonian
 
     return make

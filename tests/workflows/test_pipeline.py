@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida_fixtures import find_problem as problem
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.plotting.provenance import ProvenanceGraph, plot_provenance
@@ -48,12 +49,6 @@ def builder(pw_code, hamlr_code, pseudo_family, zincblende, tmp_path):
         },
         options=OPTIONS,
     )
-
-
-def problem(builder):
-    """Return what the input specification says about a builder."""
-    error = PipelineWorkChain.spec().inputs.validate(builder._inputs(prune=True))
-    return None if error is None else error.message
 
 
 def test_refused(builder, pseudos, zincblende, other_computer):

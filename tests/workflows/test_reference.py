@@ -4,6 +4,7 @@ import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
+from aiida_fixtures import find_problem as problem
 from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
@@ -24,12 +25,6 @@ def builder(pw_code, hamlr_code, structure, pseudo_family, basis_node):
         overrides={'scf': {'pseudo_family': pseudo_family}},
         basis=basis_node,
     )
-
-
-def problem(builder):
-    """Return what the input specification says about a builder."""
-    error = ReferenceWorkChain.spec().inputs.validate(builder._inputs(prune=True))
-    return None if error is None else error.message
 
 
 def with_system(builder, **system):

@@ -8,14 +8,52 @@ from pathlib import Path
 
 import numpy as np
 
+from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import BandPath
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.bands.occupations import MeshSolution, band_gap, electron_number, fixed_magnetization
+from aiida_hamlr.electronic.bands.occupations import MeshSolution, band_gap
 from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
 VERSION = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class BandAttributes(StoredAttributes):
+    """Attributes of `Bands`; None stands for what is not known or does not apply.
+
+    Energies in eV; the keys in the file are the names with ``_eV``.
+
+    Parameters
+    ----------
+    formula : str
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_electrons : float
+        Per cell.
+    overlap_threshold : float
+        With which the bands were computed, see `eigenvalues`; None if all eigenvectors of the overlap were kept.
+    fermi_level : float
+        The middle of the gap if there is one.
+    spin_fermi_levels : list of two float
+        Of spin up and spin down if the magnetization is fixed.
+    vbm, cbm : float
+        Highest occupied and lowest empty level, of both spins together.
+    gap, direct_gap : float
+        ``cbm - vbm``, 0 if they overlap, and the smallest vertical gap.
+    """
+
+    formula: str | None = None
+    matrix: str | None = None
+    n_electrons: float | None = None
+    overlap_threshold: float | None = None
+    fermi_level: float | None = stored_as('fermi_level_eV')
+    spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
+    vbm: float | None = stored_as('vbm_eV')
+    cbm: float | None = stored_as('cbm_eV')
+    gap: float | None = stored_as('gap_eV')
+    direct_gap: float | None = stored_as('direct_gap_eV')
 
 
 @dataclass
@@ -34,9 +72,7 @@ class Bands:
         Length along the path, 1/Å; None for a mesh.
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
-    attributes : dict
-        Plain JSON values: ``formula``, ``matrix``, ``n_electrons``, ``fermi_level_eV``, ``vbm_eV``, ``cbm_eV``,
-        ``gap_eV``, ``direct_gap_eV`` (of both spins together); ``spin_fermi_levels_eV`` if the magnetization is fixed.
+    attributes : BandAttributes
     """
 
     kpoints: np.ndarray
@@ -44,7 +80,7 @@ class Bands:
     labels: tuple[str, ...]
     distances: np.ndarray | None = None
     weights: np.ndarray | None = None
-    attributes: dict = field(default_factory=dict)
+    attributes: BandAttributes = field(default_factory=BandAttributes)
 
     def __post_init__(self):
         self.eigenvalues = np.asarray(self.eigenvalues, dtype=float)
@@ -64,10 +100,21 @@ class Bands:
         mesh: MeshSolution,
         matrix: str = 'hamiltonian',
         n_bands: int | None = None,
+        overlap_threshold: float = 0.0,
     ) -> Bands:
-        """Bands along ``path``; Fermi level and band edges also from the solution on a ``mesh``."""
-        energies = eigenvalues(hamiltonian, path.kpoints, matrix, n_bands)
-        attributes = _edges(hamiltonian, energies, mesh, matrix)
+        """Bands along ``path``; Fermi level and band edges also from the solution on a ``mesh``.
+
+        Parameters
+        ----------
+        hamiltonian : Hamiltonian
+        path : BandPath
+        mesh : MeshSolution
+            Of the same matrix with the same threshold.
+        matrix, n_bands, overlap_threshold
+            See `eigenvalues`.
+        """
+        energies = eigenvalues(hamiltonian, path.kpoints, matrix, n_bands, overlap_threshold)
+        attributes = _edges(hamiltonian, energies, mesh, matrix, overlap_threshold)
         return cls(path.kpoints, energies, path.labels, distances=path.distances, attributes=attributes)
 
     @classmethod
@@ -77,10 +124,11 @@ class Bands:
         mesh: MeshSolution,
         matrix: str = 'hamiltonian',
         n_bands: int | None = None,
+        overlap_threshold: float = 0.0,
     ) -> Bands:
-        """All or the lowest ``n_bands`` bands at the points of a mesh."""
-        energies = eigenvalues(hamiltonian, mesh.kpoints, matrix, n_bands)
-        attributes = _edges(hamiltonian, energies, mesh, matrix)
+        """All or the lowest ``n_bands`` bands at the points of a mesh; arguments as of `on_path`."""
+        energies = eigenvalues(hamiltonian, mesh.kpoints, matrix, n_bands, overlap_threshold)
+        attributes = _edges(hamiltonian, energies, mesh, matrix, overlap_threshold)
         labels = ('',) * len(mesh.kpoints)
         return cls(mesh.kpoints, energies, labels, weights=mesh.weights, attributes=attributes)
 
@@ -88,7 +136,7 @@ class Bands:
         """Write ``bands.h5``, under a temporary name first."""
         with atomic_hdf5(path, FORMAT, VERSION) as handle:
             handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
-            handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle.attrs['attributes'] = json.dumps(self.attributes.to_dict())
             handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
             handle['eigenvalues'] = self.eigenvalues
             handle['labels'] = list(self.labels)
@@ -111,27 +159,30 @@ class Bands:
                 kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
                 optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
                 labels = tuple(label.decode() for label in handle['labels'][:])
-                attributes = json.loads(handle.attrs['attributes'])
+                attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
                 return cls(kpoints, energies, labels, attributes=attributes, **optional)
 
 
-def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, matrix: str) -> dict:
+def _edges(
+    hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, matrix: str, overlap_threshold: float
+) -> BandAttributes:
     """Fermi level and band edges, over the mesh and the given points together."""
-    n_electrons = electron_number(hamiltonian)
-    attributes = {
-        'formula': hamiltonian.atoms.get_chemical_formula(),
-        'matrix': matrix,
-        'n_electrons': n_electrons,
-        'fermi_level_eV': mesh.filling.fermi_level,
-    }
-    if mesh.filling.spin_fermi_levels is not None:
-        attributes['spin_fermi_levels_eV'] = list(mesh.filling.spin_fermi_levels)
+    filling = mesh.filling
+    attributes = BandAttributes(
+        formula=hamiltonian.atoms.get_chemical_formula(),
+        matrix=matrix,
+        n_electrons=hamiltonian.n_electrons,
+        overlap_threshold=overlap_threshold or None,
+        fermi_level=filling.fermi_level,
+        spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
+    )
     n_common = min(energies.shape[-1], mesh.eigenvalues.shape[-1])
     together = np.concatenate([mesh.eigenvalues[..., :n_common], energies[..., :n_common]], axis=-2)
-    edges = band_gap(together, n_electrons, mesh.filling.n_occupied, fixed_magnetization(hamiltonian))
+    fixed = hamiltonian.attributes.fixed_magnetization
+    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed)
     if edges is not None:
-        attributes |= {'vbm_eV': edges.vbm, 'cbm_eV': edges.cbm, 'gap_eV': edges.gap}
-        attributes |= {'direct_gap_eV': edges.direct_gap}
+        attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
+        attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
         if edges.gap > 0:
-            attributes['fermi_level_eV'] = 0.5 * (edges.vbm + edges.cbm)
+            attributes.fermi_level = 0.5 * (edges.vbm + edges.cbm)
     return attributes

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.lattice import reciprocal
+
 #: Distance between neighbouring points of a band path, 1/Å.
 PATH_SPACING = 0.04
 
@@ -53,7 +55,7 @@ def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
 
 def mesh_from_spacing(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
     """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å."""
-    lengths = np.linalg.norm(2 * np.pi * np.linalg.inv(np.asarray(cell)).T, axis=1)
+    lengths = np.linalg.norm(reciprocal(cell), axis=1)
     return tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing - 1e-6)))
 
 
@@ -88,7 +90,7 @@ class BandPath:
         spacing : float
             Largest distance of neighbouring points, 1/Å.
         """
-        reciprocal = 2 * np.pi * np.linalg.inv(np.asarray(cell)).T
+        vectors = reciprocal(cell)
         kpoints, distances, labels = [], [], []
         reached = 0.0
         for line in lines:
@@ -99,7 +101,7 @@ class BandPath:
             labels.append(label)
             for label, stop in line[1:]:
                 stop = np.asarray(stop, dtype=float)
-                length = float(np.linalg.norm((stop - start) @ reciprocal))
+                length = float(np.linalg.norm((stop - start) @ vectors))
                 steps = max(1, int(np.ceil(length / spacing - 1e-9)))
                 for step in range(1, steps + 1):
                     kpoints.append(start + (stop - start) * step / steps)

@@ -27,7 +27,7 @@ class BlochSum:
     """
 
     def __init__(self, pattern: BlockPattern):
-        self.n_orbitals = int(pattern.orbital_offsets[-1])
+        self.n_orbitals = pattern.dimension
         self.images, image_of_pair = np.unique(pattern.images, axis=0, return_inverse=True)
         #: (M,) index into ``images`` of every entry
         self.image_of_entry = np.repeat(image_of_pair.ravel(), np.diff(pattern.chunk_boundaries))
@@ -121,7 +121,7 @@ def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
     return energies[:n_bands], basis @ states[:, :n_bands] if vectors else None
 
 
-def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
+def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, threshold, vectors):
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     for name in (matrix, 'overlap'):
         if name not in hamiltonian.matrices:
@@ -131,7 +131,6 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
     overlap = sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
     entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
     spins = [sums.operator(spin) for spin in np.atleast_2d(entries)]
-    threshold = hamiltonian.attributes.get('overlap_threshold', 0.0)
     energies = np.empty((len(spins), len(kpoints), n_bands))
     states = np.empty((len(spins), len(kpoints), sums.n_orbitals, n_bands), dtype=complex) if vectors else None
     for start in range(0, len(kpoints), sums.batch_size):
@@ -153,21 +152,28 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, vectors):
 
 
 def eigenvalues(
-    hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str = 'hamiltonian', n_bands: int | None = None
+    hamiltonian: Hamiltonian,
+    kpoints: np.ndarray,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+    overlap_threshold: float = 0.0,
 ) -> np.ndarray:
     """Band energies: ``H(k) c = e S(k) c``.
 
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Holds ``matrix`` and ``overlap``. With the attribute ``overlap_threshold`` the states are those in the space of
-        the eigenvectors of S(k) above it.
+        Holds ``matrix`` and ``overlap``.
     kpoints : (nk, 3) array
         Fractional, in the reciprocal cell of ``hamiltonian.atoms``.
     matrix : str
         'hamiltonian' or 'h0'.
     n_bands : int, optional
-        How many of the lowest bands to return, if there are so many at every k; default: all.
+        Number of the lowest bands to return, fewer if some k has fewer; default: all.
+    overlap_threshold : float
+        Discard eigenvectors of S(k) with eigenvalues at or below it, and solve in the space of the others (canonical
+        orthogonalisation of Löwdin). For nearly dependent orbitals, whose combinations magnify errors of the matrices;
+        0.003 is a good value then. 0 keeps all.
 
     Returns
     -------
@@ -179,11 +185,15 @@ def eigenvalues(
     NumericalError
         If an overlap matrix is not positive definite; the message holds k and its smallest eigenvalue.
     """
-    return _solve(hamiltonian, kpoints, matrix, n_bands, vectors=False)[0]
+    return _solve(hamiltonian, kpoints, matrix, n_bands, overlap_threshold, vectors=False)[0]
 
 
 def eigenvectors(
-    hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str = 'hamiltonian', n_bands: int | None = None
+    hamiltonian: Hamiltonian,
+    kpoints: np.ndarray,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+    overlap_threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Band energies and states, as in `eigenvalues`.
 
@@ -194,4 +204,4 @@ def eigenvectors(
     states : (nk, n_orbitals, nb) or (n_spin, nk, n_orbitals, nb) complex array
         Coefficients of the Bloch sums of the orbitals, ``c^+ S(k) c = 1``.
     """
-    return _solve(hamiltonian, kpoints, matrix, n_bands, vectors=True)
+    return _solve(hamiltonian, kpoints, matrix, n_bands, overlap_threshold, vectors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 from scipy.optimize import brentq
@@ -159,31 +158,13 @@ class MeshSolution:
     n_ghosts: int = 0
 
 
-def electron_number(hamiltonian: Hamiltonian) -> float:
-    """Electrons per cell, recorded with the Hamiltonian.
-
-    Raises
-    ------
-    ValueError
-        If the Hamiltonian does not say.
-    """
-    number = hamiltonian.attributes.get('n_electrons')
-    if number is None:
-        raise ValueError('the Hamiltonian does not record its number of electrons (attribute n_electrons)')
-    return float(number)
-
-
-def fixed_magnetization(hamiltonian: Hamiltonian) -> float | None:
-    """Bohr magnetons per cell at which the run held the total magnetization, None if it was free."""
-    return hamiltonian.attributes.get('fixed_magnetization')
-
-
 def solve_mesh(
     hamiltonian: Hamiltonian,
     mesh,
     smearing: float = SMEARING,
     matrix: str = 'hamiltonian',
     n_bands: int | None = None,
+    overlap_threshold: float = 0.0,
 ) -> MeshSolution:
     """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
 
@@ -193,8 +174,7 @@ def solve_mesh(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With the attribute ``n_electrons``; with spin, ``fixed_magnetization`` says whether each spin has a Fermi level
-        of its own.
+        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
     mesh : three int
     smearing : float
         eV.
@@ -202,14 +182,16 @@ def solve_mesh(
         'hamiltonian' or 'h0'.
     n_bands : int, optional
         How many bands to compute at least; default: those that may be occupied.
+    overlap_threshold : float
+        See `eigenvalues`.
     """
-    n_electrons = electron_number(hamiltonian)
+    n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
-    occupied = ceil(n_electrons / 2) * n_spin
+    occupied = hamiltonian.n_occupied * n_spin
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
-    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands)
-    filling = fill_bands(energies, weights, n_electrons, smearing, fixed_magnetization(hamiltonian))
+    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
+    filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
     pattern = hamiltonian.pattern
     sums = BlochSum(pattern)
     shape = (n_spin, len(kpoints))

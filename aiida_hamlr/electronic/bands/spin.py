@@ -22,12 +22,11 @@ def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
     return mulliken_populations(hamiltonian, up) - mulliken_populations(hamiltonian, down)
 
 
-def spin_attributes(hamiltonian: Hamiltonian, filling: Filling) -> dict:
-    """What a spin-polarised Hamiltonian records besides the rest; nothing without spin."""
+def record_spin(hamiltonian: Hamiltonian, filling: Filling):
+    """Set magnetization, moments and the Fermi levels of the spins in the attributes; nothing without spin."""
     if hamiltonian.n_spin == 1:
-        return {}
-    moments = magnetic_moments(hamiltonian)
-    attributes = {'magnetization': float(moments.sum()), 'magnetic_moments': [float(moment) for moment in moments]}
+        return
+    attributes, moments = hamiltonian.attributes, magnetic_moments(hamiltonian)
+    attributes.magnetization, attributes.magnetic_moments = float(moments.sum()), moments.tolist()
     if filling.spin_fermi_levels is not None:
-        attributes['spin_fermi_levels_eV'] = list(filling.spin_fermi_levels)
-    return attributes
+        attributes.spin_fermi_levels = list(filling.spin_fermi_levels)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from ase import Atoms
 from scipy.linalg import eigh
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
 from aiida_hamlr.electronic.contraction.optimisation import RESIDUAL, suggested_cutoff
 from aiida_hamlr.electronic.integrals.grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
+from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -80,8 +82,7 @@ def bands_of_basis(
     plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
     path = band_path(atoms, spacing or SPACING)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
-    n_occupied = int(np.ceil(n_electrons / 2 - 1e-6))
-    n_bands = min(n_occupied + N_EMPTY, *(int(b.n_orbitals(symbols).sum()) for b in bases.values()))
+    n_bands = min(count_occupied(n_electrons) + N_EMPTY, *(int(b.n_orbitals(symbols).sum()) for b in bases.values()))
     energies = {PLANE_WAVES: []}
     for name, orbitals in bases.items():
         energies[name] = []
@@ -94,7 +95,7 @@ def bands_of_basis(
                 start = np.linalg.qr(plane_waves.orbitals(orbitals, kpoint) @ states[:, : n_bands + 4])[0]
                 energies[PLANE_WAVES].append(plane_waves.eigenvalues(kpoint, n_bands, start, RESIDUAL))
     attributes = _edges(np.array(energies[PLANE_WAVES]), n_electrons)
-    attributes['formula'] = atoms.get_chemical_formula('metal')
+    attributes.formula = atoms.get_chemical_formula('metal')
     return {name: _bands(path, values, attributes) for name, values in energies.items()}
 
 
@@ -102,17 +103,18 @@ def _plain(metadata: Mapping, pseudo: Pseudopotential):
     return generate_basis(pseudo, metadata['size'], metadata['cutoff_radius_bohr'])
 
 
-def _bands(path: BandPath, energies, attributes: dict) -> Bands:
-    return Bands(path.kpoints, np.array(energies), path.labels, distances=path.distances, attributes=dict(attributes))
+def _bands(path: BandPath, energies, attributes: BandAttributes) -> Bands:
+    return Bands(
+        path.kpoints, np.array(energies), path.labels, distances=path.distances, attributes=replace(attributes)
+    )
 
 
-def _edges(energies: np.ndarray, n_electrons: float) -> dict:
+def _edges(energies: np.ndarray, n_electrons: float) -> BandAttributes:
     """Band edges along the path; of a metal the level up to which its points are filled, eV."""
-    n_occupied = int(np.ceil(n_electrons / 2 - 1e-6))
-    attributes = {'n_electrons': n_electrons, 'n_occupied': n_occupied}
+    attributes, n_occupied = BandAttributes(n_electrons=n_electrons), count_occupied(n_electrons)
     if n_occupied < energies.shape[1] and n_electrons % 2 == 0:
         vbm, cbm = float(energies[:, n_occupied - 1].max()), float(energies[:, n_occupied].min())
         if cbm > vbm:
-            return attributes | {'vbm_eV': vbm, 'cbm_eV': cbm, 'gap_eV': cbm - vbm, 'fermi_level_eV': 0.5 * (vbm + cbm)}
+            return replace(attributes, vbm=vbm, cbm=cbm, gap=cbm - vbm, fermi_level=0.5 * (vbm + cbm))
     filled = min(int(round(n_electrons / 2 * len(energies))), energies.size) - 1
-    return attributes | {'fermi_level_eV': float(np.sort(energies, axis=None)[filled])}
+    return replace(attributes, fermi_level=float(np.sort(energies, axis=None)[filled]))

@@ -24,6 +24,7 @@ from scipy.special import spherical_jn
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
 from aiida_hamlr.electronic.integrals.grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
+from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import default_cutoff_radius, generate_basis
 from aiida_hamlr.electronic.pseudo.atom import PseudoAtom, SoftConfinement
@@ -129,7 +130,7 @@ class _ReferenceBands:
         symbols = atoms.get_chemical_symbols()
         n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
         #: A half-filled band of an odd number of electrons counts as occupied.
-        self.n_occupied = max(1, int(np.ceil(n_electrons / 2 - 1e-6)))
+        self.n_occupied = max(1, count_occupied(n_electrons))
         #: A small basis may have fewer functions than there are bands to compare.
         self.n_conduction = max(0, min(N_CONDUCTION, n_orbitals - self.n_occupied))
         self.n_occupied = min(self.n_occupied, n_orbitals)

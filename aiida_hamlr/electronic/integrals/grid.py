@@ -21,6 +21,7 @@ from scipy.interpolate import CubicSpline
 from scipy.spatial import cKDTree
 
 from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
+from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
@@ -76,15 +77,15 @@ def fft_grid(cell: np.ndarray, ecutrho: float, factors: tuple[int, int, int] = (
     if not ecutrho > 0:
         raise ValueError(f'the density cutoff must be positive, got {ecutrho} Ry')
     cell = np.asarray(cell) / BOHR
-    reciprocal = 2 * np.pi * np.linalg.inv(cell).T
+    vectors = reciprocal(cell)
     bounds = (np.sqrt(ecutrho) * np.linalg.norm(cell, axis=1) / (2 * np.pi)).astype(int) + 1
     sizes = []
     for axis in range(3):
         u, v = (a for a in range(3) if a != axis)
         span_u, span_v = (np.arange(-bounds[a], bounds[a] + 1) for a in (u, v))
-        plane = span_u[:, None, None] * reciprocal[u] + span_v[None, :, None] * reciprocal[v]
+        plane = span_u[:, None, None] * vectors[u] + span_v[None, :, None] * vectors[v]
         index = bounds[axis]
-        while index and (np.sum((plane + index * reciprocal[axis]) ** 2, axis=-1)).min() > ecutrho:
+        while index and (np.sum((plane + index * vectors[axis]) ** 2, axis=-1)).min() > ecutrho:
             index -= 1
         sizes.append(_good_fft_order(2 * int(index) + 1, factors[axis]))
     return tuple(sizes)

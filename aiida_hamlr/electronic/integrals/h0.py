@@ -11,6 +11,7 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix, symmetry_factors
 from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, neutral_atom_potential
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
@@ -74,15 +75,15 @@ def compute_h0(
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos, memory_limit), pattern)
     potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
     h0 = fixed + local_matrix(atoms, basis, pattern, potential, device, memory_limit)
-    attributes = {
-        'origin': 'h0',
-        'functional': functional,
-        'gauge': 'neutral_atom',
-        'n_electrons': sum(pseudos[symbol].z_valence for symbol in symbols),
-        'n_spin': 1,
-        'grid': list(grid),
-        'ecutrho_Ry': float(ecutrho),
-        'code': f'aiida-hamlr {__version__}',
-    }
+    attributes = HamiltonianAttributes(
+        origin='h0',
+        functional=functional,
+        gauge='neutral_atom',
+        n_electrons=sum(pseudos[symbol].z_valence for symbol in symbols),
+        n_spin=1,
+        grid=list(grid),
+        ecutrho=float(ecutrho),
+        code=f'aiida-hamlr {__version__}',
+    )
     texts = {element: pseudos[element].text for element in basis}
     return Hamiltonian(atoms.copy(), basis, pattern, {'overlap': overlap, 'h0': h0}, texts, attributes)

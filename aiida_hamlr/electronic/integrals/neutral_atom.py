@@ -13,6 +13,7 @@ from ase import Atoms
 from scipy import fft
 from scipy.interpolate import CubicSpline
 
+from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.xc import xc_potential_grid
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
@@ -59,9 +60,9 @@ class ReciprocalGrid:
         self.cell = np.asarray(cell) / BOHR
         self.shape = tuple(int(n) for n in shape)
         self.volume = abs(np.linalg.det(self.cell))
-        reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
+        vectors = reciprocal(self.cell)
         self.indices = [fft.fftfreq(n, 1 / n) for n in self.shape[:2]] + [np.arange(self.shape[2] // 2 + 1)]
-        metric = reciprocal @ reciprocal.T
+        metric = vectors @ vectors.T
         a, b, c = np.ix_(*self.indices)
         squared = metric[0, 0] * a**2 + metric[1, 1] * b**2 + metric[2, 2] * c**2
         squared = squared + 2 * (metric[0, 1] * a * b + metric[0, 2] * a * c + metric[1, 2] * b * c)

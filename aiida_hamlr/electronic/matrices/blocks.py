@@ -90,6 +90,11 @@ class BlockPattern:
         """(N + 1,) index of the first orbital of every atom, and the total."""
         return np.concatenate([[0], np.cumsum(self.n_orbitals)])
 
+    @property
+    def dimension(self) -> int:
+        """Number of orbitals of the cell: rows of the matrices at a k-point."""
+        return int(self.orbital_offsets[-1])
+
     @cached_property
     def onsite(self) -> np.ndarray:
         """(N,) index of the block (i, i, R = 0) of every atom.

@@ -49,23 +49,23 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         Plain JSON values.
     """
     attributes = hamiltonian.attributes
-    verification = attributes.get('verification') or {}
+    verification = attributes.verification or {}
     return {
         'formula': hamiltonian.atoms.get_chemical_formula(mode='hill'),
         'elements': sorted(set(hamiltonian.symbols)),
         'n_atoms': len(hamiltonian.atoms),
-        'n_orbitals': int(hamiltonian.pattern.orbital_offsets[-1]),
+        'n_orbitals': hamiltonian.n_orbitals,
         'n_pairs': len(hamiltonian.pattern),
-        'n_spin': int(attributes.get('n_spin', 1)),
-        'magnetization': attributes.get('magnetization'),
-        'n_electrons': attributes.get('n_electrons'),
-        'gap': attributes.get('gap_eV'),
-        'fermi_level': attributes.get('fermi_level_eV'),
-        'vacuum_level': attributes.get('vacuum_level_eV'),
+        'n_spin': int(attributes.n_spin or 1),
+        'magnetization': attributes.magnetization,
+        'n_electrons': attributes.n_electrons,
+        'gap': attributes.gap,
+        'fermi_level': attributes.fermi_level,
+        'vacuum_level': attributes.vacuum_level,
         **{key: verification.get(key) for key in VERIFICATION},
-        'gauge': attributes.get('gauge', ''),
-        'origin': attributes.get('origin', ''),
-        'functional': attributes.get('functional', ''),
+        'gauge': attributes.gauge or '',
+        'origin': attributes.origin or '',
+        'functional': attributes.functional or '',
         'matrices': sorted(hamiltonian.matrices),
         'labels': sorted(hamiltonian.labels),
         'basis_hash': hamiltonian.basis.content_hash,

@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.files import (
     open_hdf5,
     read_array,
 )
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 
@@ -62,23 +63,13 @@ class Hamiltonian:
         With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
     pseudopotentials : mapping of str to str
         The UPF text of every element: with the basis, all that H0 of another structure needs.
-    attributes : dict
-        Plain JSON values. Known keys: ``origin`` ('reference', 'predicted' or 'h0'), ``functional``, ``gauge``
-        ('neutral_atom'), ``gauge_shift_eV`` (what was added to the DFT code's H, per S),
-        ``vacuum_level_eV`` (electrostatic, in the gauge of H; None without a vacuum, or if only the potential of the
-        run was given, from which exchange and correlation cannot be subtracted), ``fermi_level_eV``, ``gap_eV``,
-        ``n_electrons``, ``n_spin``, ``magnetization``, ``magnetic_moments`` (of the atoms), ``fixed_magnetization``
-        (at which the run held it, None if it was free; Bohr magnetons), ``spin_fermi_levels_eV`` (if it was fixed),
-        ``grid`` (FFT dimensions), ``ecutrho_Ry``, ``ecutwfc_Ry``, ``kpoints`` (mesh of the density matrix),
-        ``overlap_threshold`` (eigenvectors of S(k) with lower eigenvalues have no part in states),
-        ``scf_kpoints`` (mesh of the self-consistent run, None if its points were listed),
-        ``born_charge_sum_e`` (see ``born_charges``), ``code`` (what made the numbers) and ``verification``.
-
+    attributes : HamiltonianAttributes
+        Electrons, spin, Fermi level, cutoffs, checks and what else is known of the run or of the model.
     labels : mapping of str to float arrays
         By name (``LABELS``): ``hirshfeld_charges`` (N,), elementary charges, ``hirshfeld_dipoles`` (N, 3), the same
         times Å, see `hirshfeld_moments`; ``dielectric_tensor`` (3, 3), with the atoms at rest, and ``born_charges``
         (N, 3, 3), elementary charges, ``[i, a, b]``: force on atom i along b per field along a. The latter sum to zero;
-        the largest element of their sum before that is the attribute ``born_charge_sum_e``.
+        the largest element of their sum before that is the attribute ``born_charge_sum``.
 
     Raises
     ------
@@ -91,7 +82,7 @@ class Hamiltonian:
     pattern: BlockPattern
     matrices: dict[str, np.ndarray]
     pseudopotentials: Mapping[str, str] = field(default_factory=dict)
-    attributes: dict = field(default_factory=dict)
+    attributes: HamiltonianAttributes = field(default_factory=HamiltonianAttributes)
     labels: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -111,7 +102,32 @@ class Hamiltonian:
     def n_spin(self) -> int:
         """2 with collinear spin, else 1."""
         axes = [self.matrices[name].ndim for name in SPIN_MATRICES if name in self.matrices]
-        return max(axes, default=int(self.attributes.get('n_spin') or 1))
+        return max(axes, default=int(self.attributes.n_spin or 1))
+
+    @property
+    def n_orbitals(self) -> int:
+        """Orbitals of the cell."""
+        return self.pattern.dimension
+
+    @property
+    def n_electrons(self) -> float:
+        """Valence electrons per cell.
+
+        Raises
+        ------
+        ValueError
+            If they are not recorded.
+        """
+        if self.attributes.n_electrons is None:
+            raise ValueError(
+                'the Hamiltonian does not record its number of electrons; set hamiltonian.attributes.n_electrons'
+            )
+        return float(self.attributes.n_electrons)
+
+    @property
+    def n_occupied(self) -> int:
+        """Bands that the electrons need without spin; the last may be half filled."""
+        return count_occupied(self.n_electrons)
 
     @property
     def symbols(self) -> list[str]:
@@ -128,17 +144,18 @@ class Hamiltonian:
 
     def write(self, path: str | Path):
         """Write ``hamiltonian.h5``, under a temporary name first."""
+        attributes = self.attributes.to_dict()
         with atomic_hdf5(path, FORMAT, VERSION) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
             handle.attrs['orbital_order'] = ORBITAL_ORDER
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
-            handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle.attrs['attributes'] = json.dumps(attributes)
             handle.attrs['matrices'] = json.dumps(list(self.matrices))
             handle.attrs['labels'] = json.dumps(list(self.labels))
             handle.attrs['sha256'] = content_digest(self._content)
             for key in ('gauge', 'gauge_shift_eV', 'fermi_level_eV', 'n_electrons', 'origin', 'code'):
-                if self.attributes.get(key) is not None:
-                    handle.attrs[key] = self.attributes[key]
+                if attributes.get(key) is not None:
+                    handle.attrs[key] = attributes[key]
             structure = handle.create_group('structure')
             structure['cell'] = np.asarray(self.atoms.cell)
             structure['positions'] = self.atoms.positions
@@ -170,7 +187,7 @@ class Hamiltonian:
         # Before version 3 there were no labels, and nothing of them in the digest.
         labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
         return labels | {
-            'attributes': json.dumps(self.attributes),
+            'attributes': json.dumps(self.attributes.to_dict()),
             'matrices': json.dumps(list(self.matrices)),
             'cell': np.array(self.atoms.cell, dtype=np.float64),
             'positions': np.array(self.atoms.positions, dtype=np.float64),
@@ -222,15 +239,16 @@ class Hamiltonian:
         }
         # Files of version 1 do not name their matrices.
         names = json.loads(handle.attrs.get('matrices', json.dumps([name for name in MATRICES if name in handle])))
-        attributes = json.loads(handle.attrs['attributes'])
+        attributes = HamiltonianAttributes.from_dict(json.loads(handle.attrs['attributes']))
         # The digest is checked before the matrices, which may be large, are read.
         placeholder = np.broadcast_to(0.0, pattern.n_entries)
         result = cls(atoms, basis, pattern, dict.fromkeys(names, placeholder), pseudos, attributes)
         result.labels = dict.fromkeys(json.loads(handle.attrs.get('labels', '[]')))
         check_digest(handle, result._content)
         result.labels = {name: _read_label(handle['labels'], name, len(atoms)) for name in result.labels}
-        n_spin = attributes.get('n_spin')
-        result.matrices = {name: _read_matrix(handle, name, pattern, n_spin) for name in names if name in wanted}
+        result.matrices = {
+            name: _read_matrix(handle, name, pattern, attributes.n_spin) for name in names if name in wanted
+        }
         return result
 
 

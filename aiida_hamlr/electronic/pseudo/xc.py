@@ -13,6 +13,8 @@ import numpy as np
 from scipy import fft
 from scipy.interpolate import CubicSpline
 
+from aiida_hamlr.electronic.lattice import reciprocal
+
 #: libxc's names of the local part of each functional.
 LOCAL = {
     'lda_pz': 'lda_x,lda_c_pz',
@@ -264,6 +266,6 @@ def _wave_vectors(shape, cell, highest: float = 0.0) -> list[np.ndarray]:
     frequencies = [np.fft.fftfreq(n, 1.0 / n) for n in shape[:2]] + [np.fft.rfftfreq(shape[2], 1.0 / shape[2])]
     for n, values in zip(shape, frequencies, strict=True):
         values[np.isclose(np.abs(values), n / 2)] *= highest
-    reciprocal = 2.0 * np.pi * np.linalg.inv(cell).T
+    vectors = reciprocal(cell)
     grids = np.meshgrid(*frequencies, indexing='ij', sparse=True)
-    return [sum(grids[i] * reciprocal[i, axis] for i in range(3)) for axis in range(3)]
+    return [sum(grids[i] * vectors[i, axis] for i in range(3)) for axis in range(3)]

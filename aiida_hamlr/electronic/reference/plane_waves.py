@@ -22,6 +22,7 @@ from scipy.special import spherical_jn
 from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
 from aiida_hamlr.electronic.integrals.neutral_atom import Q_STEP
 from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
+from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
@@ -55,7 +56,7 @@ class PlaneWaveHamiltonian:
         self.positions = atoms.positions / BOHR
         self.cell = atoms.cell[:] / BOHR
         self.volume = abs(np.linalg.det(self.cell))
-        self.reciprocal = 2 * np.pi * np.linalg.inv(self.cell).T
+        self.reciprocal = reciprocal(self.cell)
         self.pseudos = pseudos
         self.ecutwfc = ecutwfc
         self._potential = np.asarray(potential) / RYDBERG

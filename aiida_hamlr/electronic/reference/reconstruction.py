@@ -9,12 +9,13 @@ from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
-from aiida_hamlr.electronic.bands.occupations import band_gap, fixed_magnetization, solve_mesh
-from aiida_hamlr.electronic.bands.spin import spin_attributes
+from aiida_hamlr.electronic.bands.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
 from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
@@ -88,7 +89,7 @@ def reconstruct(
     -------
     Hamiltonian
         With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin. With labels if
-        the density is given. ``attributes['verification']`` says how good it is.
+        the density is given. ``attributes.verification`` says how good it is.
 
     Raises
     ------
@@ -128,39 +129,40 @@ def reconstruct(
         pattern,
         {'hamiltonian': fixed + local + shift * overlap, 'overlap': overlap, 'h0': fixed + local_neutral},
         {element: pseudos[element].text for element in basis},
-        {
-            'origin': 'reference',
-            'functional': functional,
-            'gauge': 'neutral_atom',
-            'gauge_shift_eV': shift,
-            'vacuum_level_eV': None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
-            'n_electrons': n_electrons,
-            'n_spin': len(spins),
-            'grid': [int(n) for n in grid],
-            'ecutrho_Ry': float(ecutrho),
-            'kpoints': [int(n) for n in kpoints],
-            'code': f'aiida-hamlr {__version__}',
-        },
+        HamiltonianAttributes(
+            origin='reference',
+            functional=functional,
+            gauge='neutral_atom',
+            gauge_shift=shift,
+            vacuum_level=None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
+            n_electrons=n_electrons,
+            n_spin=len(spins),
+            grid=[int(n) for n in grid],
+            ecutrho=float(ecutrho),
+            kpoints=[int(n) for n in kpoints],
+            code=f'aiida-hamlr {__version__}',
+        ),
     )
+    attributes = hamiltonian.attributes
     if run is not None:
-        hamiltonian.attributes['ecutwfc_Ry'] = float(run.ecutwfc)
-        hamiltonian.attributes['scf_kpoints'] = run.kpoint_mesh and list(run.kpoint_mesh)
-        hamiltonian.attributes['code'] += f', Quantum ESPRESSO {run.version}'
+        attributes.ecutwfc = float(run.ecutwfc)
+        attributes.scf_kpoints = run.kpoint_mesh and list(run.kpoint_mesh)
+        attributes.code += f', Quantum ESPRESSO {run.version}'
         if len(spins) == 2:
-            hamiltonian.attributes['fixed_magnetization'] = run.fixed_magnetization
+            attributes.fixed_magnetization = run.fixed_magnetization
     if density is not None:
         charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
-    hamiltonian.attributes['fermi_level_eV'] = float(solution.filling.fermi_level)
-    hamiltonian.attributes |= spin_attributes(hamiltonian, solution.filling)
-    fixed = fixed_magnetization(hamiltonian)
-    gap = band_gap(solution.eigenvalues, n_electrons, solution.filling.n_occupied, fixed)
-    hamiltonian.attributes['gap_eV'] = gap.gap if gap else None
+    attributes.fermi_level = float(solution.filling.fermi_level)
+    record_spin(hamiltonian, solution.filling)
+    n_occupied = solution.filling.n_occupied
+    gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
+    attributes.gap = gap.gap if gap else None
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
     check_plausible(verification, source)
-    hamiltonian.attributes['verification'] = verification
+    attributes.verification = verification
     return hamiltonian
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_form_factor
+from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
@@ -43,7 +44,7 @@ class PlaneWavesAlong:
         self.axis = axis
         self.symbols = np.array(atoms.get_chemical_symbols())
         self.volume = atoms.get_volume() / BOHR**3
-        step = 2 * np.pi * np.linalg.norm(np.linalg.inv(atoms.cell[:])[:, axis]) * BOHR
+        step = np.linalg.norm(reciprocal(atoms.cell[:])[axis]) * BOHR
         #: Distance of the lattice planes, bohr.
         self.thickness = 2 * np.pi / step
         self.orders = np.arange(1, int(np.sqrt(ecutrho) / step) + 1)

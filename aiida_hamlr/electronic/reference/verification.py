@@ -127,7 +127,7 @@ def verify(
     # (n_spin, nk, nb) from here on
     expected = _with_spin(run.eigenvalues)
     found = _with_spin(eigenvalues(hamiltonian, run.kpoints, n_bands=expected.shape[2]))
-    found = found - hamiltonian.attributes['gauge_shift_eV']
+    found = found - hamiltonian.attributes.gauge_shift
     n_bands = min(found.shape[2], expected.shape[2])
     found, expected = found[..., :n_bands], expected[..., :n_bands]
     occupied, conduction, window = _compared_states(expected, _with_spin(run.occupations)[..., :n_bands])
@@ -198,7 +198,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
         PlaneWaveHamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc)
         for channel in np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     ]
-    n_orbitals = int(hamiltonian.pattern.orbital_offsets[-1])
+    n_orbitals = hamiltonian.n_orbitals
     kpoints, size = [], 0
     for kpoint in run.kpoints[:TRUNCATED_KPOINTS]:
         n_plane_waves = len(spins[0].plane_waves(kpoint)[0])

@@ -14,6 +14,7 @@ import torch
 from ase import Atoms
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
@@ -55,12 +56,12 @@ class Head:
     atoms: Atoms
     basis: Basis
     pseudopotentials: dict[str, str]
-    attributes: dict
+    attributes: HamiltonianAttributes
     labels: dict[str, np.ndarray]
 
     def k_spacing(self) -> float | None:
         """Largest distance of k points of the self-consistent run, 1/Å (without 2 pi), or None if not recorded."""
-        mesh = self.attributes.get('scf_kpoints')
+        mesh = self.attributes.scf_kpoints
         try:
             mesh = np.asarray(mesh, dtype=float)
         except (TypeError, ValueError):
@@ -170,7 +171,7 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     basis, texts, origin = {}, {}, {}
     for reference in references:
         for name in ('functional', 'gauge'):
-            one, other = first.attributes.get(name), reference.attributes.get(name)
+            one, other = getattr(first.attributes, name), getattr(reference.attributes, name)
             if one != other:
                 raise ValueError(f'{first.path} and {reference.path} differ in {name}: {one} and {other}')
         for element, species in reference.basis.items():
@@ -183,7 +184,7 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     spacings = [reference.k_spacing() for reference in references]
     found = [_spread(references, 'k spacing (1/Å)', spacings, SPACING_RATIO)]
     for name in ('ecutrho', 'ecutwfc'):
-        cutoffs = [reference.attributes.get(f'{name}_Ry') for reference in references]
+        cutoffs = [getattr(reference.attributes, name) for reference in references]
         found.append(_spread(references, f'{name} (Ry)', cutoffs, 1.001))
     hashes = [reference.content_hash for reference in references]
     found.append(_repetition(references, hashes))
@@ -193,9 +194,9 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
     return DataIdentity(
         Basis(basis),
         texts,
-        first.attributes.get('functional'),
-        first.attributes.get('gauge'),
-        first.attributes.get('ecutrho_Ry'),
+        first.attributes.functional,
+        first.attributes.gauge,
+        first.attributes.ecutrho,
         hash_of_data(hashes),
         found,
     )
@@ -303,7 +304,7 @@ def make_example(
             reference.h0,
             reference.delta,
             reference.overlap,
-            reference.attributes.get('n_electrons'),
+            reference.attributes.n_electrons,
             settings.bands_below,
             settings.bands_above,
             reference.path,

@@ -25,17 +25,17 @@ def test_edges_are_those_of_path_and_mesh_together(hamiltonian, bands):
     mesh = solve_mesh(hamiltonian, (3, 3, 3)).eigenvalues
     vbm = max(bands.eigenvalues[0, :, 3].max(), mesh[:, 3].max())
     cbm = min(bands.eigenvalues[0, :, 4].min(), mesh[:, 4].min())
-    assert bands.attributes['vbm_eV'] == pytest.approx(vbm)
-    assert bands.attributes['gap_eV'] == pytest.approx(cbm - vbm)
-    assert bands.attributes['fermi_level_eV'] == pytest.approx(0.5 * (vbm + cbm))
+    assert bands.attributes.vbm == pytest.approx(vbm)
+    assert bands.attributes.gap == pytest.approx(cbm - vbm)
+    assert bands.attributes.fermi_level == pytest.approx(0.5 * (vbm + cbm))
 
 
 def test_metal_has_a_fermi_level_and_no_gap(make_hamiltonian, zincblende):
     hamiltonian = make_hamiltonian(zincblende(), n_electrons=7)
     solution = solve_mesh(hamiltonian, (3, 3, 3))
     bands = Bands.on_mesh(hamiltonian, solution)
-    assert 'gap_eV' not in bands.attributes
-    assert bands.attributes['fermi_level_eV'] == solution.filling.fermi_level
+    assert bands.attributes.gap is None
+    assert bands.attributes.fermi_level == solution.filling.fermi_level
     assert bands.weights.sum() == pytest.approx(1)
 
 

@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.bands.occupations import (
     mulliken_populations,
     solve_mesh,
 )
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
@@ -152,11 +153,10 @@ def test_ghosts_are_counted_and_go_with_a_threshold():
     overlap = np.array([1.0, 0.999, 0.999, 1.0])
     matrices = {'overlap': overlap, 'hamiltonian': -5.0 * overlap - 0.015 * np.array([1.0, -1.0, -1.0, 1.0])}
     atoms = Atoms('H', cell=[9.0, 9.0, 9.0], pbc=True)
-    hamiltonian = Hamiltonian(atoms, basis, pattern, matrices, attributes={'n_electrons': 2})
+    hamiltonian = Hamiltonian(atoms, basis, pattern, matrices, attributes=HamiltonianAttributes(n_electrons=2))
     solution = solve_mesh(hamiltonian, (1, 1, 1))
     assert solution.eigenvalues[0] == pytest.approx([-35.0, -5.0]) and solution.n_ghosts == 1
-    hamiltonian.attributes['overlap_threshold'] = 0.002
-    solution = solve_mesh(hamiltonian, (1, 1, 1))
+    solution = solve_mesh(hamiltonian, (1, 1, 1), overlap_threshold=0.002)
     assert solution.eigenvalues[0] == pytest.approx([-5.0]) and solution.n_ghosts == 0
     assert np.sum(solution.density_matrix * overlap) == pytest.approx(2.0)
 

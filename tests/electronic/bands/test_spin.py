@@ -115,7 +115,7 @@ def test_no_eigenvalue_of_the_truncated_basis_is_below_that_of_pw_x(request, nam
 def test_spin_axis_and_traces(request, name, electrons, tmp_path):
     hamiltonian = request.getfixturevalue(name)
     n = hamiltonian.pattern.n_entries
-    assert hamiltonian.n_spin == hamiltonian.attributes['n_spin'] == 2
+    assert hamiltonian.n_spin == hamiltonian.attributes.n_spin == 2
     assert {key: entries.shape for key, entries in hamiltonian.matrices.items()} == {
         'hamiltonian': (2, n),
         'density_matrix': (2, n),
@@ -124,15 +124,15 @@ def test_spin_axis_and_traces(request, name, electrons, tmp_path):
     }
     up, down = (hamiltonian.density_matrix * hamiltonian.overlap).sum(axis=1)
     assert up + down == pytest.approx(electrons, abs=1e-8)
-    assert up - down == pytest.approx(hamiltonian.attributes['magnetization'], abs=1e-10)
-    assert sum(hamiltonian.attributes['magnetic_moments']) == pytest.approx(up - down, abs=1e-10)
-    assert hamiltonian.attributes['verification']['electrons_from_density_matrix'] == pytest.approx(electrons, abs=1e-8)
-    assert hamiltonian.attributes['verification']['hermiticity_eV'] < 1e-9
+    assert up - down == pytest.approx(hamiltonian.attributes.magnetization, abs=1e-10)
+    assert sum(hamiltonian.attributes.magnetic_moments) == pytest.approx(up - down, abs=1e-10)
+    assert hamiltonian.attributes.verification['electrons_from_density_matrix'] == pytest.approx(electrons, abs=1e-8)
+    assert hamiltonian.attributes.verification['hermiticity_eV'] < 1e-9
     hamiltonian.write(tmp_path / 'hamiltonian.h5')
     again = Hamiltonian.read(tmp_path / 'hamiltonian.h5')
     assert np.array_equal(again.hamiltonian, hamiltonian.hamiltonian)
-    assert solve_mesh(again, hamiltonian.attributes['kpoints']).filling.fermi_level == pytest.approx(
-        hamiltonian.attributes['fermi_level_eV'], abs=1e-9
+    assert solve_mesh(again, hamiltonian.attributes.kpoints).filling.fermi_level == pytest.approx(
+        hamiltonian.attributes.fermi_level, abs=1e-9
     )
 
 
@@ -140,26 +140,26 @@ def test_bands_of_both_spins_agree_with_the_run(ferromagnet, ferromagnet_run):
     """Both spins and their distance, and the magnetization that follows from it."""
     run = ferromagnet_run.read()
     found = eigenvalues(ferromagnet, run.kpoints, n_bands=4)
-    found -= ferromagnet.attributes['gauge_shift_eV']
+    found -= ferromagnet.attributes.gauge_shift
     assert np.abs(found[:, :, 0] - run.eigenvalues[:, :, 0]).max() < 0.3
     splitting = (run.eigenvalues[1] - run.eigenvalues[0])[:, :3]
     assert np.abs((found[1] - found[0])[:, :3] - splitting).max() < 0.05 * splitting.max()
-    assert ferromagnet.attributes['verification']['run_magnetization'] == run.magnetization
-    assert ferromagnet.attributes['magnetization'] == pytest.approx(run.magnetization, abs=0.1)
-    assert ferromagnet.attributes['verification']['band_mae_occupied_meV'] < 150
-    assert 'spin_fermi_levels_eV' not in ferromagnet.attributes
+    assert ferromagnet.attributes.verification['run_magnetization'] == run.magnetization
+    assert ferromagnet.attributes.magnetization == pytest.approx(run.magnetization, abs=0.1)
+    assert ferromagnet.attributes.verification['band_mae_occupied_meV'] < 150
+    assert ferromagnet.attributes.spin_fermi_levels is None
 
 
 def test_fixed_magnetization_gives_two_fermi_levels(open_shell, open_shell_run):
     """Three electrons up, one down: each level between the bands of its spin, the common one in the gap of both."""
     attributes = open_shell.attributes
-    assert attributes['magnetization'] == pytest.approx(2.0, abs=1e-9)
-    assert attributes['fixed_magnetization'] == 2.0
+    assert attributes.magnetization == pytest.approx(2.0, abs=1e-9)
+    assert attributes.fixed_magnetization == 2.0
     energies = eigenvalues(open_shell, np.zeros((1, 3)))[:, 0]
-    up, down = attributes['spin_fermi_levels_eV']
+    up, down = attributes.spin_fermi_levels
     assert energies[0, 2] < up < energies[0, 3]
     assert energies[1, 0] < down < energies[1, 1]
-    assert attributes['gap_eV'] == pytest.approx(max(0.0, energies[:, [3, 1]].diagonal().min() - energies[0, 2]))
+    assert attributes.gap == pytest.approx(max(0.0, energies[:, [3, 1]].diagonal().min() - energies[0, 2]))
     occupations = open_shell_run.read().occupations[:, 0]
     assert np.array_equal(occupations.sum(axis=1), [3, 1])
 
@@ -168,8 +168,8 @@ def test_antiferromagnet_turns_into_itself_when_spins_and_atoms_are_swapped(anti
     """H_down of one atom is H_up of the other: half a translation along the chain."""
     pattern = antiferromagnet.pattern
     # On a grid that the translation maps onto itself.
-    assert antiferromagnet.attributes['grid'][0] % 2 == 0
-    assert antiferromagnet.attributes['magnetization'] == pytest.approx(0.0, abs=1e-6)
+    assert antiferromagnet.attributes.grid[0] % 2 == 0
+    assert antiferromagnet.attributes.magnetization == pytest.approx(0.0, abs=1e-6)
     up, down = magnetic_moments(antiferromagnet)
     assert up == pytest.approx(-down, abs=1e-6)
     assert up > 0.5
@@ -182,7 +182,7 @@ def test_antiferromagnet_turns_into_itself_when_spins_and_atoms_are_swapped(anti
         assert np.abs(first - second).max() < 1e-4
     energies = eigenvalues(antiferromagnet, [[0, 0, 0], [0.2, 0.1, 0.3]])
     assert np.abs(energies[0] - energies[1]).max() < 1e-4
-    assert antiferromagnet.attributes['gap_eV'] > 0.5
+    assert antiferromagnet.attributes.gap > 0.5
 
 
 def test_without_magnetization_both_spins_have_the_unpolarised_hamiltonian(
@@ -199,10 +199,10 @@ def test_without_magnetization_both_spins_have_the_unpolarised_hamiltonian(
     found = reconstruct(spin_run.atoms, potential_of(finished), basis, pseudos, run.ecutrho, (1, 1, 1), run=spin_run)
     assert np.abs(found.hamiltonian - expected.hamiltonian).max() < 2e-5
     assert np.abs(found.density_matrix.sum(axis=0) - expected.density_matrix).max() < 1e-5
-    for key in ('gap_eV', 'fermi_level_eV'):
-        assert found.attributes[key] == pytest.approx(expected.attributes[key], abs=1e-4)
+    assert found.attributes.gap == pytest.approx(expected.attributes.gap, abs=1e-4)
+    assert found.attributes.fermi_level == pytest.approx(expected.attributes.fermi_level, abs=1e-4)
     for key in ('band_mae_occupied_meV', 'band_mae_conduction_meV'):
-        checks, others = (h.attributes['verification'] for h in (found, expected))
+        checks, others = (h.attributes.verification for h in (found, expected))
         assert checks[key] == pytest.approx(others[key], abs=0.1)
 
 

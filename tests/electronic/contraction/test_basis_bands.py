@@ -34,10 +34,10 @@ def test_orbitals_lie_above_plane_waves_and_contracted_ones_closer(sets):
 
 
 def test_all_sets_have_the_band_edges_of_the_plane_waves(sets):
-    assert len({bands.attributes['vbm_eV'] for bands in sets.values()}) == 1
+    assert len({bands.attributes.vbm for bands in sets.values()}) == 1
     bands = sets['plane waves']
-    assert bands.attributes['vbm_eV'] == pytest.approx(bands.eigenvalues[0, :, 3].max())
-    assert bands.attributes['formula'] == 'Si2'
+    assert bands.attributes.vbm == pytest.approx(bands.eigenvalues[0, :, 3].max())
+    assert bands.attributes.formula == 'Si2'
 
 
 def test_contracted_orbitals_remember_their_crystal(silicon):
@@ -52,8 +52,8 @@ def test_metal_is_filled_up_to_its_fermi_level():
     pseudos = {'Al': make_pseudopotential('Al')}
     basis = Basis({'Al': generate_basis(pseudos['Al'], 'sz')})
     bands = bands_of_basis(crystal_of_basis(basis), pseudos, basis, ecutwfc=12.0, spacing=0.4)['plane waves']
-    assert 'gap_eV' not in bands.attributes
-    below = np.count_nonzero(bands.eigenvalues <= bands.attributes['fermi_level_eV'])
+    assert bands.attributes.gap is None
+    below = np.count_nonzero(bands.eigenvalues <= bands.attributes.fermi_level)
     assert below == round(1.5 * len(bands.kpoints))
 
 

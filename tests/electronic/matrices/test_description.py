@@ -22,7 +22,7 @@ def written(make_hamiltonian, zincblende, tmp_path):
     atoms = zincblende()
     atoms.rattle(0.05, seed=1)
     hamiltonian = make_hamiltonian(atoms)
-    hamiltonian.attributes.update(gap_eV=1.25, verification={'band_mae_occupied_meV': 7.5})
+    hamiltonian.attributes.gap, hamiltonian.attributes.verification = 1.25, {'band_mae_occupied_meV': 7.5}
     return hamiltonian, tmp_path / 'h.h5', write_described(hamiltonian, tmp_path / 'h.h5')
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
@@ -38,7 +39,7 @@ def hamiltonian(basis):
         'density_matrix': pattern.symmetrize(rng.normal(size=(2, pattern.n_entries))),
     }
     return Hamiltonian(
-        atoms, basis, pattern, matrices, {'Al': 'upf text'}, {'origin': 'reference', 'gauge_shift_eV': 1.0}
+        atoms, basis, pattern, matrices, {'Al': 'upf text'}, HamiltonianAttributes(origin='reference', gauge_shift=1.0)
     )
 
 
@@ -117,7 +118,7 @@ def test_other_leading_axes_than_that_of_spin_are_refused(tmp_path, hamiltonian,
 @pytest.mark.parametrize(('n_spin', 'axes'), [(1, (2,)), (2, ())])
 def test_number_of_spins_and_axes_must_agree(tmp_path, hamiltonian, n_spin, axes):
     n = hamiltonian.pattern.n_entries
-    hamiltonian.attributes['n_spin'] = n_spin
+    hamiltonian.attributes.n_spin = n_spin
     hamiltonian.matrices = {'hamiltonian': np.zeros((*axes, n)), 'overlap': hamiltonian.overlap}
     hamiltonian.write(tmp_path / 'spin.h5')
     with pytest.raises(ValueError, match=rf'spin\.h5: hamiltonian of a Hamiltonian with n_spin = {n_spin} has shape'):
@@ -125,7 +126,7 @@ def test_number_of_spins_and_axes_must_agree(tmp_path, hamiltonian, n_spin, axes
 
 
 def test_failed_write_leaves_nothing(tmp_path, hamiltonian):
-    hamiltonian.attributes['not json'] = object()
+    hamiltonian.attributes.other['not json'] = object()
     with pytest.raises(TypeError):
         hamiltonian.write(tmp_path / 'hamiltonian.h5')
     assert list(tmp_path.iterdir()) == []

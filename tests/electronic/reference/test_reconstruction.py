@@ -31,12 +31,12 @@ def alas(alas_run, upf_pseudos, plain_basis):
 @pytest.mark.parametrize(('size', 'limit'), [('dzp', 70.0), ('tzdp', 30.0)])
 def test_bands_agree_with_the_run(request, upf_pseudos, plain_basis, name, size, limit):
     hamiltonian = reconstruct_run(request.getfixturevalue(name), upf_pseudos, plain_basis, size)
-    checks = hamiltonian.attributes['verification']
+    checks = hamiltonian.attributes.verification
     assert checks['band_mae_occupied_meV'] < limit
     assert 0 <= checks['band_shift_meV'] < limit
     assert checks['hermiticity_eV'] < 1e-9
     assert checks['delta_ratio'] < 0.05
-    assert checks['electrons_from_density_matrix'] == pytest.approx(hamiltonian.attributes['n_electrons'], abs=1e-8)
+    assert checks['electrons_from_density_matrix'] == pytest.approx(hamiltonian.attributes.n_electrons, abs=1e-8)
     assert 1 < checks['overlap_condition_number'] < 1e6
     assert checks['variational_violation_truncated_meV'] < 0.01
     assert checks['cutoff_error_meV'] >= checks['variational_violation_meV']
@@ -50,14 +50,14 @@ def test_the_file_holds_everything(alas, upf_pseudos, tmp_path):
     assert set(again.matrices) == {'hamiltonian', 'overlap', 'h0', 'density_matrix'}
     assert again.pseudopotentials == {element: upf_pseudos[element].text for element in ('Al', 'As')}
     attributes = again.attributes
-    assert (attributes['origin'], attributes['gauge'], attributes['functional']) == (
+    assert (attributes.origin, attributes.gauge, attributes.functional) == (
         'reference',
         'neutral_atom',
         'lda_pz',
     )
-    assert attributes['grid'] == [27, 27, 27]
-    assert attributes['ecutrho_Ry'] == pytest.approx(120)
-    assert 0.5 < attributes['gap_eV'] < 3.0
+    assert attributes.grid == [27, 27, 27]
+    assert attributes.ecutrho == pytest.approx(120)
+    assert 0.5 < attributes.gap < 3.0
 
 
 def test_h0_without_a_run_is_that_of_the_reconstruction(alas, upf_pseudos):
@@ -65,7 +65,7 @@ def test_h0_without_a_run_is_that_of_the_reconstruction(alas, upf_pseudos):
     assert np.array_equal(alone.pattern.atom_pairs, alas.pattern.atom_pairs)
     assert np.abs(alone.h0 - alas.h0).max() < 1e-12
     assert np.abs(alone.overlap - alas.overlap).max() < 1e-14
-    assert alone.attributes['n_electrons'] == 8
+    assert alone.attributes.n_electrons == 8
 
 
 def test_h0_needs_no_run_for_any_structure(upf_pseudos, plain_basis):

@@ -71,9 +71,9 @@ def test_levels_from_the_vacuum_do_not_depend_on_its_thickness(tmp_path):
         density = read_charge_density(finished.charge_density, run.fft_grid, run.atoms)
         potential = potential_from_density(run.atoms, density, pseudos, run.ecutrho)
         made = reconstruct(run.atoms, potential, basis, pseudos, run.ecutrho, (2, 2, 1), run=run, density=density)
-        level = made.attributes['vacuum_level_eV']
+        level = made.attributes.vacuum_level
         own.append(run.eigenvalues[0, 0])
-        from_vacuum.append(own[-1] + made.attributes['gauge_shift_eV'] - level)
+        from_vacuum.append(own[-1] + made.attributes.gauge_shift - level)
         in_basis.append(eigenvalues(made, np.zeros((1, 3)))[0, 0] - level)
     assert abs(own[0] - own[1]) > 0.03
     assert from_vacuum[0] == pytest.approx(from_vacuum[1], abs=1e-3)

@@ -36,7 +36,7 @@ def aluminium_run(upf_pseudos, tmp_path_factory):
 
 def test_low_cutoff_is_told_from_a_bad_potential(rattled):
     """Untruncated orbitals fall below the plane waves of 20 Ry, truncated ones do not."""
-    checks = rattled.attributes['verification']
+    checks = rattled.attributes.verification
     assert checks['variational_violation_meV'] > 1
     assert checks['n_variational_violations'] > 0
     assert checks['variational_violation_truncated_meV'] < 0.01
@@ -45,7 +45,7 @@ def test_low_cutoff_is_told_from_a_bad_potential(rattled):
 
 def test_cutoff_error_falls_with_the_cutoff(rattled_alas_run, rattled, upf_pseudos):
     run, potential = rattled_alas_run.read(), read_potential(rattled_alas_run.potential)
-    errors = [rattled.attributes['verification']['cutoff_error_meV']]
+    errors = [rattled.attributes.verification['cutoff_error_meV']]
     for ecutwfc in (30.0, 80.0):
         finer = dataclasses.replace(run, ecutwfc=ecutwfc)
         errors.append(verify(rattled, finer, potential=potential, pseudos=upf_pseudos)['cutoff_error_meV'])
@@ -69,7 +69,7 @@ def test_truncation_is_left_out_where_it_is_not_wanted_or_expensive(rattled_alas
 def spectrum_like(run, hamiltonian, errors):
     """The run, as if its eigenvalues lay by ``errors`` (nk, nb), meV, below those of the basis."""
     found = eigenvalues(hamiltonian, run.kpoints, n_bands=run.eigenvalues.shape[1])
-    energies = found - hamiltonian.attributes['gauge_shift_eV'] - np.asarray(errors) / 1000
+    energies = found - hamiltonian.attributes.gauge_shift - np.asarray(errors) / 1000
     return dataclasses.replace(run, eigenvalues=energies)
 
 
@@ -100,10 +100,10 @@ def test_a_metal_is_compared_by_its_own_occupations(aluminium_run, upf_pseudos, 
     run = aluminium_run.read()
     filled = run.occupations > 0.5
     assert set(filled.sum(axis=1)) == {1, 2}
-    found = eigenvalues(hamiltonian, run.kpoints, n_bands=6) - hamiltonian.attributes['gauge_shift_eV']
+    found = eigenvalues(hamiltonian, run.kpoints, n_bands=6) - hamiltonian.attributes.gauge_shift
     weights = run.weights[:, None] * filled
     mean = 1000 * (weights * (found - run.eigenvalues)).sum() / weights.sum()
-    checks = hamiltonian.attributes['verification']
+    checks = hamiltonian.attributes.verification
     assert checks['band_error_occupied_meV'] == pytest.approx(mean)
     assert 0 < checks['band_mae_occupied_meV'] < 60
     assert checks['variational_violation_truncated_meV'] < 0.01

@@ -58,7 +58,7 @@ def test_missing_matrices_are_named(tmp_path, make_hamiltonian, rattled):
 def test_spin_is_refused(tmp_path, make_hamiltonian, rattled):
     hamiltonian = make_hamiltonian(rattled(0))
     hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
-    hamiltonian.attributes['n_spin'] = 2
+    hamiltonian.attributes.n_spin = 2
     with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\), which the network does not learn'):
         Reference.read(written(hamiltonian, tmp_path / 'spin.h5'))
 

@@ -171,7 +171,7 @@ def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
     with pytest.warns(UserWarning, match='unidentified'):
         train(settings, tmp_path / 'run')
     predictor = load_model(tmp_path / 'run')
-    found = [predictor.predict_from(Hamiltonian.read(path)).attributes['long_range_charges'] for path in files]
+    found = [predictor.predict_from(Hamiltonian.read(path)).attributes.long_range_charges for path in files]
     # They start at 1.4 e, to which the fit of the levels is led by what is short-ranged here.
     assert np.allclose(found, np.outer(np.ones(4), [0.06, -0.06]), atol=0.1)
 
@@ -199,7 +199,7 @@ def test_bulk_crystals_alone_leave_the_response_unidentified(tmp_path, training_
     assert summary['response'] == 'unidentified'
     assert summary['species_polarisabilities'] == {'Al': 0.0, 'As': 0.0}
     predicted = load_model(tmp_path / 'run').predict_from(Hamiltonian.read(training_files[5]))
-    assert predicted.attributes['long_range_polarisabilities'] == [0.0, 0.0]
+    assert predicted.attributes.long_range_polarisabilities == [0.0, 0.0]
 
 
 class InterruptedTrainingError(Exception):

@@ -20,7 +20,7 @@ def path_of(node) -> Path:
 
 def test_only_a_description_is_stored(make_remote_hamiltonian, make_hamiltonian_node):
     """Every attribute to query for is as in the repository, and the matrices are not in the repository."""
-    remote, local = (make(seed=3, gap_eV=1.5) for make in (make_remote_hamiltonian, make_hamiltonian_node))
+    remote, local = (make(seed=3, gap=1.5) for make in (make_remote_hamiltonian, make_hamiltonian_node))
     places = ('storage', 'remote_path')
     attributes = [
         {key: value for key, value in node.base.attributes.all.items() if key not in places} for node in (remote, local)

@@ -18,7 +18,7 @@ def test_entry_point():
 def test_round_trip(make_hamiltonian, zincblende, tmp_path):
     """A file goes in and the same matrices come out; the attributes say what it holds."""
     hamiltonian = make_hamiltonian(zincblende())
-    hamiltonian.attributes.update(gap_eV=1.25, fermi_level_eV=4.2)
+    hamiltonian.attributes.gap, hamiltonian.attributes.fermi_level = 1.25, 4.2
     hamiltonian.write(tmp_path / 'any_name.h5')
     node = HamiltonianData.from_file(tmp_path / 'any_name.h5').store()
     loaded = orm.load_node(node.pk).open()
@@ -44,8 +44,8 @@ def test_structure(make_hamiltonian_node, zincblende):
 
 def test_fields(aiida_profile_clean, make_hamiltonian_node):
     """Attributes can be filtered and projected by name."""
-    node = make_hamiltonian_node(origin='predicted', gap_eV=0.5)
-    make_hamiltonian_node(seed=1, origin='reference', gap_eV=1.5)
+    node = make_hamiltonian_node(origin='predicted', gap=0.5)
+    make_hamiltonian_node(seed=1, origin='reference', gap=1.5)
     fields = HamiltonianData.fields
     query = orm.QueryBuilder().append(
         HamiltonianData,
@@ -59,7 +59,7 @@ def test_magnetic_fields(aiida_profile_clean, make_hamiltonian_node, make_hamilt
     """Magnetic Hamiltonians can be found; the others have no magnetization."""
     hamiltonian = make_hamiltonian(zincblende())
     hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian, hamiltonian.hamiltonian + 0.1])
-    hamiltonian.attributes.update(n_spin=2, magnetization=1.5)
+    hamiltonian.attributes.n_spin, hamiltonian.attributes.magnetization = 2, 1.5
     node = HamiltonianData.from_hamiltonian(hamiltonian).store()
     plain = make_hamiltonian_node(seed=1)
     fields = HamiltonianData.fields

@@ -1,0 +1,102 @@
+"""What a Hamiltonian file records beside its matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
+
+
+@dataclass(slots=True, kw_only=True)
+class HamiltonianAttributes(StoredAttributes):
+    """Attributes of a `Hamiltonian`; None stands for what is not known or does not apply.
+
+    Where the key in the file differs from the name, it follows in parentheses.
+
+    Parameters
+    ----------
+    origin : str
+        'reference' (from a DFT run), 'predicted' or 'h0'.
+    functional : str
+        Exchange-correlation functional of the pseudopotentials.
+    gauge : str
+        Zero of energy: 'neutral_atom'.
+    gauge_shift : float
+        What was added to the Hamiltonian of the DFT code, per overlap, eV (``gauge_shift_eV``).
+    vacuum_level : float
+        Electrostatic potential in the vacuum, in the gauge of H, eV (``vacuum_level_eV``). None without a vacuum, or if
+        only the potential of the run was given, from which exchange and correlation cannot be subtracted.
+    n_electrons : float
+        Valence electrons per cell.
+    n_spin : int
+        1, or 2 with collinear spin.
+    grid : list of three int
+        Dimensions of the FFT grid.
+    ecutrho, ecutwfc : float
+        Cutoffs of density and wave functions, Ry (``ecutrho_Ry``, ``ecutwfc_Ry``).
+    kpoints : list of three int
+        Mesh of the density matrix.
+    scf_kpoints : list of three int
+        Mesh of the self-consistent run; None if its points were listed.
+    overlap_threshold : float
+        Fermi level and gap were computed without the eigenvectors of S(k) whose eigenvalues are at or below it. A
+        record: solvers take the threshold as an argument.
+    fermi_level, gap : float
+        eV (``fermi_level_eV``, ``gap_eV``).
+    magnetization : float
+        Bohr magnetons per cell.
+    magnetic_moments : list of N float
+        Mulliken moments of the atoms, Bohr magnetons.
+    fixed_magnetization : float
+        At which the run held the magnetization, Bohr magnetons per cell; None if it was free.
+    spin_fermi_levels : list of two float
+        Of spin up and spin down if the magnetization was fixed, eV (``spin_fermi_levels_eV``).
+    born_charge_sum : float
+        Largest element of the sum of the Born charges before it was subtracted, |e| (``born_charge_sum_e``).
+    model : dict
+        Which model predicted: ``identity``, ``variant``, ``data_hash``.
+    long_range_charges : list of N float
+        Charges of the model's long range, |e|.
+    long_range_polarisabilities : list of N float
+        Its polarisabilities, Å^3.
+    long_range_permanent_dipoles : list of N lists of three float
+        Its permanent dipoles, |e| Å.
+    code : str
+        Programs that made the numbers, and their versions.
+    verification : dict
+        Checks of a reconstruction, see `verify`.
+    """
+
+    origin: str | None = None
+    functional: str | None = None
+    gauge: str | None = None
+    gauge_shift: float | None = stored_as('gauge_shift_eV')
+    vacuum_level: float | None = stored_as('vacuum_level_eV')
+    n_electrons: float | None = None
+    n_spin: int | None = None
+    grid: list[int] | None = None
+    ecutrho: float | None = stored_as('ecutrho_Ry')
+    ecutwfc: float | None = stored_as('ecutwfc_Ry')
+    kpoints: list[int] | None = None
+    scf_kpoints: list[int] | None = None
+    overlap_threshold: float | None = None
+    fermi_level: float | None = stored_as('fermi_level_eV')
+    gap: float | None = stored_as('gap_eV')
+    magnetization: float | None = None
+    magnetic_moments: list[float] | None = None
+    fixed_magnetization: float | None = None
+    spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
+    born_charge_sum: float | None = stored_as('born_charge_sum_e')
+    model: dict[str, Any] | None = None
+    long_range_charges: list[float] | None = None
+    long_range_polarisabilities: list[float] | None = None
+    long_range_permanent_dipoles: list[list[float]] | None = None
+    code: str | None = None
+    verification: dict[str, Any] | None = None
+
+
+def count_occupied(n_electrons: float) -> int:
+    """Number of bands that ``n_electrons`` need without spin; the last may be half filled."""
+    return ceil(n_electrons / 2 - 1e-6)

@@ -1,0 +1,35 @@
+"""Tests of the prediction job."""
+
+from aiida import orm
+from aiida_fixtures import find_problem as problem
+
+
+def test_predict(prepare, make_inputs, structure, file_regression):
+    """One file for each structure, with its label, to the last digit; the model is copied from its node."""
+    import ase.io
+
+    structures = {'b': structure, 'a': structure.clone().store()}
+    parameters = orm.Dict({'outputs': ['hamiltonian'], 'kpoints': [2, 2, 2]})
+    calc_info, folder = prepare(
+        'hamlr.predict', {**make_inputs('hamlr.predict'), 'structures': structures, 'parameters': parameters}
+    )
+    with folder.open('predict.yaml') as stream:
+        file_regression.check(stream.read(), extension='.yaml')
+    atoms = ase.io.read(folder.get_abs_path('structures/a.json'))
+    assert (atoms.positions == structure.get_ase().positions).all()
+    assert calc_info.local_copy_list[0][2] == 'model'
+    assert 'structures' in calc_info.provenance_exclude_list
+
+
+def test_predict_refused(make_inputs, structure):
+    """What the model cannot predict, and unclear inputs, are refused."""
+    from ase.build import bulk
+
+    valid = make_inputs('hamlr.predict')
+    silicon = orm.StructureData(ase=bulk('Si'))
+    message = problem('hamlr.predict', {**valid, 'structures': {'bulk': structure, 'si': silicon}})
+    assert 'si contains Si, which the model never saw; it knows Al, As' in message
+    trajectory = orm.TrajectoryData(structurelist=[structure])
+    assert 'either' in problem('hamlr.predict', {**valid, 'trajectory': trajectory})
+    assert 'either' in problem('hamlr.predict', {**valid, 'structures': {}})
+    assert "'output'" in problem('hamlr.predict', {**valid, 'parameters': orm.Dict({'output': 'x'})})

@@ -1,0 +1,56 @@
+"""Tests of `verdi data hamlr`."""
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.cmdline.commands.cmd_verdi import verdi
+from aiida.cmdline.utils.echo import ExitCode
+
+
+def test_curve(invoke, make_finished, make_hamiltonian_node, localhost, tmp_path):
+    """The learning curve of the last job that has one: of a finished one its node, of a running one its file."""
+    curve = orm.ArrayData({'epoch': np.array([1.0, 2.0]), 'train_mae_meV': np.array([9.5, 8.25])})
+    job = make_finished('calculations', 'hamlr.train', 400, {'learning_curve': curve})
+    result = invoke(verdi, 'data', 'hamlr', 'curve', job.pk, '-o', tmp_path / 'curve.png')
+    assert result.exit_code == 0, result.output
+    assert '8.25' in result.output and (tmp_path / 'curve.png').stat().st_size > 1000
+    running = orm.CalcJobNode(computer=localhost, process_type='aiida.calculations:hamlr.train').store()
+    result = invoke(verdi, 'data', 'hamlr', 'curve', running.pk)
+    assert result.exit_code == ExitCode.CRITICAL and 'is written yet' in result.output
+    running.set_remote_workdir(str(tmp_path))
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run/metrics.csv').write_text('epoch,train_mae_meV\n1,7.5\n')
+    assert '7.5' in invoke(verdi, 'data', 'hamlr', 'curve', running.pk).output
+
+
+@pytest.mark.parametrize('kind', ['hamiltonian', 'basis', 'dataset', 'model'])
+def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
+    """Nodes of each kind can be listed and shown."""
+    if kind == 'hamiltonian':
+        node = make_hamiltonian_node(gap=1.25)
+    elif kind == 'dataset':
+        from aiida_hamlr.data.dataset import DatasetData
+
+        node = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
+    else:
+        node = request.getfixturevalue(f'{kind}_node')
+    result = invoke(verdi, 'data', 'hamlr', 'list', kind)
+    assert result.exit_code == 0, result.output
+    assert str(node.pk) in [line.split()[0] for line in result.output.splitlines()]
+    result = invoke(verdi, 'data', 'hamlr', 'show', node.pk)
+    assert result.exit_code == 0, result.output
+    assert node.uuid in result.output
+    assert 'Al' in result.output
+
+
+def test_figure_of_a_basis_that_nobody_calculated(invoke, basis_node, tmp_path):
+    """Without pseudopotentials there are no bands to draw."""
+    result = invoke(verdi, 'data', 'hamlr', 'plot-basis', basis_node.pk, '-o', tmp_path / 'bands.png')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'no pseudopotential of Al, As' in result.output
+    assert not (tmp_path / 'bands.png').exists()
+
+
+def test_empty_list(aiida_profile_clean, invoke):
+    """An empty profile has nothing to list."""
+    assert 'there are no model nodes' in invoke(verdi, 'data', 'hamlr', 'list', 'model').output

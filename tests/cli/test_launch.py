@@ -1,0 +1,58 @@
+"""Tests of `aiida-hamlr launch`."""
+
+import pytest
+import yaml
+from aiida import orm
+from aiida.cmdline.utils.echo import ExitCode
+
+from aiida_hamlr.cli import cmd_root, launch
+from aiida_hamlr.data.dataset import DatasetData
+
+
+def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path):
+    """What is wrong with the inputs is one line, and nothing has run."""
+    n_jobs = orm.QueryBuilder().append(orm.CalcJobNode).count()
+    codes = ('-X', pw_code.pk, '-Z', hamlr_code.pk)
+    result = invoke(cmd_root, 'launch', 'reference', structure.pk, *codes, '-F', 'no_such_family')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'no_such_family' in result.output
+    overrides = tmp_path / 'overrides.yaml'
+    overrides.write_text(yaml.safe_dump({'scf': {'pw': {'parameters': {'SYSTEM': {'nspin': 4}}}}}))
+    arguments = (structure.pk, *codes, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
+    result = invoke(cmd_root, 'launch', 'reference', *arguments)
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'neither 1 nor 2' in result.output
+    overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
+    result = invoke(cmd_root, 'launch', 'reference', *arguments)
+    assert result.exit_code == ExitCode.CRITICAL
+    assert "unknown key 'kpoints_distanze' in overrides.scf; did you mean 'kpoints_distance'?" in result.output
+    assert orm.QueryBuilder().append(orm.CalcJobNode).count() == n_jobs
+
+
+@pytest.mark.parametrize(('given', 'expected'), [((), (7, 3, True)), (('-s', 5, '-n', 2), (5, 2, True))])
+def test_command_line_and_overrides(
+    invoke, monkeypatch, pw_code, hamlr_code, structure, pseudo_family, basis_node, tmp_path, given, expected
+):
+    """What the command line does not give is that of the overrides."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    overrides = tmp_path / 'overrides.yaml'
+    overrides.write_text(yaml.safe_dump({'seed': 7, 'max_concurrent': 3, 'clean_workdir': True}))
+    arguments = ('-X', pw_code.pk, '-Z', hamlr_code.pk, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
+    for command in (('dataset', structure.pk), ('pipeline', '--train', structure.pk)):
+        result = invoke(cmd_root, 'launch', *command, *arguments, *(given if command[0] == 'dataset' else given[:2]))
+        assert result.exit_code == 0, result.output
+    dataset, pipeline = builders
+    assert (dataset.seed.value, dataset.max_concurrent.value, dataset.clean_workdir.value) == expected
+    assert (pipeline.seed.value, pipeline.max_concurrent.value, pipeline.clean_workdir.value) == (expected[0], 3, True)
+
+
+def test_launch_train_on_gpus(invoke, monkeypatch, hamlr_code, make_hamiltonian_node):
+    """One process for each GPU."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
+    result = invoke(cmd_root, 'launch', 'train', dataset.pk, '-Z', hamlr_code.pk, '--gpus', 2)
+    assert result.exit_code == 0, result.output
+    assert builders[0].train.processes.value == 2
+    assert builders[0].train.parameters['training']['device'] == 'gpu'

@@ -1,0 +1,48 @@
+"""Tests of the options that commands share."""
+
+import click
+import pytest
+from aiida import orm
+
+from aiida_hamlr.cli.options import job_options, load_structures
+
+
+def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
+    """Structures come from files with all their frames, from nodes and from groups."""
+    import ase.io
+    import click
+
+    path = tmp_path / 'frames.extxyz'
+    ase.io.write(path, [zincblende(), zincblende(cubic=True)])
+    group = orm.Group(label='study').store()
+    group.add_nodes(structure)
+    found = load_structures([str(path), str(structure.pk), 'study'])
+    assert list(found) == ['s0', 's1', 's2', 's3']
+    assert [len(node.sites) for node in found.values()] == [2, 8, 2, 2]
+    with pytest.raises(click.BadParameter, match='nothing_here'):
+        load_structures(['nothing_here'])
+    with pytest.raises(click.BadParameter, match='not a structure'):
+        load_structures([str(orm.Int(1).store().pk)])
+    orm.Group(label='nothing').store()
+    with pytest.raises(click.BadParameter, match='nothing: an empty group'):
+        load_structures(['nothing'])
+    for content, reason in (('2\n\nAl 0 0 0\n', 'cannot be read as a structure'), ('1\n\nAl 0 0 0\n', 'cell')):
+        (tmp_path / 'bad.xyz').write_text(content)
+        with pytest.raises(click.BadParameter, match=reason):
+            load_structures([str(tmp_path / 'bad.xyz')])
+
+
+@pytest.mark.parametrize(
+    ('with_mpi', 'given', 'option'), [(None, False, False), (None, True, True), (True, False, None)]
+)
+def test_mpi_is_that_of_the_code(localhost, with_mpi, given, option):
+    """An option that is not given does not contradict the code."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=with_mpi)
+    assert job_options(code, 60, 1, given or None, None).get('withmpi') == option
+
+
+def test_mpi_against_the_code(localhost):
+    """One that is given and contradicts it is named."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=False, label='pw')
+    with pytest.raises(click.BadParameter, match='code pw is set up with `with_mpi` False'):
+        job_options(code, 60, 1, True, None)

@@ -1,0 +1,33 @@
+"""`hamlr bands`: which overlap threshold it takes, and what it records."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import monkhorst_pack
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.jobs.bands import run_bands
+
+MESH = (2, 2, 2)
+
+
+#: Above the lowest eigenvalues of the overlap at some k of the mesh.
+THRESHOLD = 0.94
+
+
+@pytest.mark.parametrize(
+    ('recorded', 'asked', 'used'), [(None, None, 0.0), (THRESHOLD, None, THRESHOLD), (THRESHOLD, 0.0, 0.0)]
+)
+def test_threshold_is_that_asked_for_or_that_of_the_file(tmp_path, make_hamiltonian, zincblende, recorded, asked, used):
+    hamiltonian = make_hamiltonian(zincblende(cubic=True))
+    hamiltonian.attributes.overlap_threshold = recorded
+    hamiltonian.write(tmp_path / 'h.h5')
+    run_bands(tmp_path / 'h.h5', None, MESH, tmp_path / 'bands.h5', overlap_threshold=asked)
+    found = Bands.read(tmp_path / 'bands.h5')
+    expected = eigenvalues(hamiltonian, monkhorst_pack(MESH)[0], overlap_threshold=used)
+    assert np.allclose(found.eigenvalues[0], expected, atol=1e-10)
+    assert (expected.shape[1] == hamiltonian.n_orbitals) == (used == 0.0)
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert (found.attributes.overlap_threshold or 0.0) == summary.get('overlap_threshold', 0.0) == used

@@ -1,0 +1,51 @@
+"""Tests of the parser of predictions."""
+
+import json
+
+import numpy as np
+from aiida import orm
+from aiida.plugins import CalculationFactory
+
+from aiida_hamlr.electronic.bands.band_structure import Bands
+
+STATUS = {'hamlr.status': '0'}
+CODES = CalculationFactory('hamlr.predict').exit_codes
+
+
+def _write_prediction(folder, hamiltonian):
+    hamiltonian.write(folder / 'hamiltonian.h5')
+    kpoints = np.array([[0.0, 0, 0], [0.25, 0, 0], [0.5, 0, 0]])
+    Bands(kpoints, np.arange(12.0).reshape(1, 3, 4), ('GAMMA', '', 'X')).write(folder / 'bands.h5')
+
+
+def test_predict(parse, make_hamiltonian, zincblende, structure, tmp_path):
+    """Each structure has its Hamiltonian and bands; one that failed does not fail the job."""
+    _write_prediction(tmp_path / 'predictions' / 'good', make_hamiltonian(zincblende()))
+    summary = {'failed': [{'name': 'bad', 'reason': 'atoms too close'}]}
+    results, node = parse(
+        'hamlr.predict',
+        {**STATUS, 'summary.json': json.dumps(summary)},
+        inputs={'structures': {'good': structure, 'bad': structure.clone().store()}},
+    )
+    assert node.is_finished_ok, node.exit_message
+    assert set(results['hamiltonians']) == {'good'}
+    bands = results['bands']['good']
+    np.testing.assert_array_equal(bands.get_bands(), np.arange(12.0).reshape(3, 4))
+    assert bands.labels == [(0, 'GAMMA'), (2, 'X')]
+    assert results['output_parameters'].get_dict()['failed'][0]['name'] == 'bad'
+
+
+def test_predict_nothing(parse, structure):
+    """A job without any prediction failed."""
+    _, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}'}, inputs={'structures': {'a': structure}})
+    assert node.exit_status == CODES.ERROR_ALL_STRUCTURES_FAILED.status
+
+
+def test_predict_trajectory(parse, make_hamiltonian, zincblende, structure, tmp_path):
+    """The frames of a trajectory are labelled by their index."""
+    trajectory = orm.TrajectoryData(structurelist=[structure, structure]).store()
+    for index in range(2):
+        _write_prediction(tmp_path / 'predictions' / f'step_{index}', make_hamiltonian(zincblende()))
+    results, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}'}, inputs={'trajectory': trajectory})
+    assert node.is_finished_ok
+    assert set(results['bands']) == {'step_0', 'step_1'}
