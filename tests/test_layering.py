@@ -44,11 +44,11 @@ LEVELS = {
         ('contraction',),
     ),
     'model': (
-        ('config', 'keys'),
+        ('config', 'keys', 'padding'),
         ('irreps',),
         ('long_range',),
         ('network',),
-        ('graph', 'hamiltonian_model', 'files'),
+        ('graph', 'graph_builder', 'hamiltonian_model', 'files'),
         ('training',),
         ('inference', 'evaluation', 'uncertainty'),
     ),
