@@ -23,7 +23,7 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import check_electrons
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
-from aiida_hamlr.electronic.reference.levels_check import check_average, check_levels, compare_levels
+from aiida_hamlr.electronic.reference.levels_check import check_levels, check_zero, compare_levels
 from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
@@ -199,7 +199,7 @@ def check_run(
     ------
     ValueError
         If grid, electrons, spin or functional are not those of the run, if its electrostatics do not fit the structure,
-        or if its levels or the average of its potential are not met.
+        or if its levels are not met, or the potential does not vanish in the vacuum.
     """
     symbols = atoms.get_chemical_symbols()
     spins = np.reshape(potential, (-1, *np.shape(potential)[-3:]))
@@ -209,7 +209,7 @@ def check_run(
     check_falling_part(atoms, pseudos, run.electrostatics, source)
     levels = compare_levels(atoms, potential, pseudos, run)
     check_levels(levels, run, source)
-    check_average(atoms, spins.mean(axis=0), pseudos, run, source)
+    check_zero(atoms, spins.mean(axis=0), pseudos, run, source)
     return levels
 
 
