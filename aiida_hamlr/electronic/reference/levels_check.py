@@ -162,7 +162,7 @@ def check_zero(
     """Refuse a potential that does not vanish, in the neutral-atom gauge, in the vacuum of a slab or a molecule.
 
     Levels that agree do not tell where their zero lies. Surface dipoles and exchange and correlation, which ends
-    slowly, leave some tenths of an eV. Crystals without vacuum are not checked: only periodic electrostatics make sense.
+    slowly, leave some tenths of an eV. Crystals without vacuum are not checked: their electrostatics are periodic.
 
     Parameters
     ----------

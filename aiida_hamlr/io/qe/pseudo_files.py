@@ -58,7 +58,8 @@ def check_saved_pseudos(run: QeRun, pseudos: Mapping[str, Pseudopotential], fold
     same = []
     for label, name in run.pseudo_files.items():
         pseudo = pseudos.get(element_of_label(label))
-        copies = [folder / name for folder in folders if name and (folder / Path(name).name).is_file()]
+        # Whatever the XML file says, no other folder is looked into.
+        copies = [folder / Path(name).name for folder in folders if name and (folder / Path(name).name).is_file()]
         if pseudo is None or not copies:
             continue
         if not _is_same(copies[0], pseudo):

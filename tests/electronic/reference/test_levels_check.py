@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 from ase import Atoms
-from qe_fixtures import SPIN_ELECTRONS, debian_pseudo, rattled_alas, run_pw
+from ase.build import bulk
+from qe_fixtures import SPIN_ELECTRONS, FinishedRun, debian_pseudo, pw_input, run_executable, run_pw
 
 from aiida_hamlr.electronic.reference import plane_waves
 from aiida_hamlr.electronic.reference.density import potential_from_density
@@ -92,13 +93,11 @@ def test_converged_relaxations_end_with_the_density_of_their_positions(upf_pseud
 
 
 def _relax(folder, pseudos, control):
-    from qe_fixtures import FinishedRun, pw_input, run_executable
-
-    atoms = rattled_alas()
-    for element in ('Al', 'As'):
-        (folder / f'{element}.upf').write_text(pseudos[element].text)
-    text = pw_input(atoms, 12, (1, 1, 1), 6).replace("calculation='scf'", control).replace('1e-13', '1e-10')
-    text = text.replace('ATOMIC_SPECIES', "&ions /\n&cell press_conv_thr=30 cell_dofree='volume' /\nATOMIC_SPECIES")
+    atoms = bulk('Si', 'diamond', a=5.35)
+    atoms.positions[1] += [0.05, 0.02, 0.03]
+    (folder / 'Si.upf').write_text(pseudos['Si'].text)
+    text = pw_input(atoms, 14, (2, 2, 2), 6).replace("calculation='scf'", control).replace('1e-13', '1e-10')
+    text = text.replace('ATOMIC_SPECIES', '&ions /\n&cell press_conv_thr=20 /\nATOMIC_SPECIES')
     assert 'JOB DONE' in run_executable('pw.x', text, folder)
     return FinishedRun(folder)
 
