@@ -34,7 +34,7 @@ ALLOWED = {
 #: Packages and modules of two layers from the ground up: each imports only from its own level and from those below.
 LEVELS = {
     'electronic': (
-        ('units', 'lattice', 'files', 'fortran', 'resources', 'attributes', 'structures'),
+        ('units', 'lattice', 'files', 'fortran', 'resources', 'arrays', 'attributes', 'structures'),
         ('pseudo',),
         ('orbitals',),
         ('matrices',),
@@ -57,6 +57,7 @@ LEVELS = {
 #: Tests of no single module, by what they are about.
 END_TO_END = {
     'test_documentation': 'the documentation',
+    'test_front_door': 'the public names, and what loading them costs',
     'test_layering': 'the package',
     'test_processes': 'rules that all calculations and work chains keep',
     'calculations/test_caching': 'what all calculations share',
