@@ -16,7 +16,7 @@ import lightning
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.training.data import Example
+from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.processes import Processes, largest, summed
 

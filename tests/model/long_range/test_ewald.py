@@ -22,7 +22,7 @@ from aiida_hamlr.model.long_range.ewald import (
     half_space_vectors,
     long_range_entries,
 )
-from aiida_hamlr.model.training.data import add_long_range
+from aiida_hamlr.model.training.examples import add_long_range
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 2]}
 
