@@ -73,7 +73,7 @@ def fit(
             # Several processes are those of torchrun, whatever SLURM says of its tasks.
             plugins=[LightningEnvironment()] if processes.size == 1 else None,
             accumulate_grad_batches=settings.accumulate,
-            max_epochs=settings.max_parts,
+            max_epochs=-1 if settings.max_steps is not None else settings.max_parts,
             gradient_clip_val=settings.clip,
             callbacks=[loop],
             logger=False,
