@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.long_range.blocks import Action
 from aiida_hamlr.model.long_range.bonds import passed_along_bonds
-from aiida_hamlr.model.long_range.ewald import coulomb_matrices
 from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
-from aiida_hamlr.model.long_range.particle_mesh import coulomb_operator, prefers_mesh
-from aiida_hamlr.model.long_range.polarisation import dipole_matrix, graph_operator, solve_dipoles
+from aiida_hamlr.model.long_range.operators import graph_operator, keeps_matrices, store_matrices
+from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 
 #: What is stored of potentials and fields at the atoms, and of those that act on the orbitals where they differ.
 INNER = (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE)
@@ -46,10 +46,6 @@ class Sources:
     def to_numpy(self) -> Sources:
         """The same as arrays."""
         return self._each(lambda value: value.cpu().numpy())
-
-    def to_torch(self) -> Sources:
-        """Arrays as tensors."""
-        return self._each(torch.as_tensor)
 
 
 class LongRangeChannel(nn.Module):
@@ -139,43 +135,31 @@ class LongRangeChannel(nn.Module):
         total = charge.new_zeros(len(counts)).index_add(0, batch, charge)
         return charge - (total / counts)[batch]
 
-    def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Blocks of one structure if every atom had the constants of its element."""
-        return self(self.sources_of_elements(graph), graph)
-
     def store(self, graph, matrices: bool = True):
-        """Store in the graph of one structure what the potentials need beside its cell and positions.
+        """Store in the graph of one structure, with its cell and positions, what the potentials need.
 
-        For a small structure these are the potentials of unit charges at all pairs of atoms, unless ``matrices`` is
-        false, as for a graph that is used once only; a large one has its potentials summed over a mesh.
+        For a small structure these are the matrices of all pairs of atoms, unless ``matrices`` is false, as for a graph
+        that is used once only.
         """
-        cell, positions = graph[keys.CELL][0], graph[keys.POSITION]
-        matrices = matrices and not prefers_mesh(len(positions), cell, self.width, self.accuracy)
+        matrices = matrices and keeps_matrices(graph, self.width, self.accuracy)
         graph[keys.HAS_MATRICES] = torch.tensor([matrices])
-        # Where a structure has none they are empty, so that all structures of a batch have the same tensors.
-        self._store_matrices(graph, cell, positions if matrices else positions[:0])
+        self._store_matrices(graph)
 
-    def _store_matrices(self, graph, cell, positions):
-        self._store_width(graph, INNER, cell, positions, self.width, self.dipole_weights is not None)
+    @property
+    def _inner(self) -> tuple[str, ...]:
+        return INNER if self.dipole_weights is not None else INNER[:2]
 
-    @staticmethod
-    def _store_width(graph, names, cell, positions, width: float, dipoles: bool):
-        if len(positions):
-            potential, field = coulomb_matrices(cell, positions, width)
-        else:
-            potential, field = positions.new_zeros(0), positions.new_zeros(0)
-        graph[names[0]], graph[names[1]] = potential.reshape(-1), field.reshape(-1, 3)
-        if dipoles:
-            dipole = dipole_matrix(cell, positions, width) if len(positions) else positions.new_zeros(0)
-            graph[names[2]] = dipole.reshape(-1, 3, 3)
+    def _store_matrices(self, graph):
+        store_matrices(graph, self._inner, self.width)
 
     def potentials(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,), V, and field (N, 3), V/Å, at the atoms of a graph."""
-        return graph_operator(graph, INNER, self.width, self.accuracy)(sources.charge, sources.dipole)
+        """Potential (N,), V, and field (N, 3), V/Å, at the atoms of a graph that went through :meth:`store`."""
+        return graph_operator(graph, self._inner, self.width, self.accuracy)(sources.charge, sources.dipole)
 
-    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph; no matrix of all pairs of atoms is made."""
-        return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge, sources.dipole)
+    def forward(self, sources: Sources, graph) -> Action:
+        """Action of the sources on the orbitals of a graph's atoms."""
+        potential, field = self.potentials(sources, graph)
+        return Action(potential, sources.factor[:, None] * field if self.multipole_order else None)
 
     def response_errors(
         self, sources: Sources, cell, positions, dielectric_tensor, born_charges
@@ -185,28 +169,6 @@ class LongRangeChannel(nn.Module):
         Charges that do not respond, (N,), are compared with the screened ones.
         """
         return None, sources.charge - screened_charges(dielectric_tensor, born_charges)
-
-    def forward(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
-
-        The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
-        the place far from both where their orbitals meet, and there is no network to mend it.
-        """
-        potential, field = self.potentials(sources, graph)
-        overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
-        first, second = graph[keys.PAIR_INDEX]
-        potential = potential.to(overlap.dtype)
-        scale = -0.5 * (potential[first] + potential[second])
-        onsite = -potential[:, None] * onsite_overlap
-        if not self.multipole_order:
-            return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
-        force = (sources.factor[:, None] * field).to(overlap.dtype)
-        # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
-        scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
-        both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])
-        scale = graph[keys.PAIR_SWITCH] * scale
-        pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
-        return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
 
 
 class ResponseChannel(LongRangeChannel):
@@ -267,16 +229,17 @@ class ResponseChannel(LongRangeChannel):
         sources.polarisability = self.identified.double()[species] * self.UNIT * root.square()
         return sources
 
-    def _store_matrices(self, graph, cell, positions):
-        self._store_width(graph, INNER, cell, positions, self.width, dipoles=True)
-        self._store_width(graph, OUTER, cell, positions, self.output_width, dipoles=True)
+    @property
+    def _inner(self) -> tuple[str, ...]:
+        return INNER
+
+    def _store_matrices(self, graph):
+        store_matrices(graph, INNER, self.width)
+        store_matrices(graph, OUTER, self.output_width)
 
     def dipoles(self, sources: Sources, graph) -> torch.Tensor:
         """(N, 3) self-consistent dipoles, permanent ones included, e Å."""
-        return self._solve(graph_operator(graph, INNER, self.width, self.accuracy), sources)
-
-    @staticmethod
-    def _solve(operator, sources: Sources) -> torch.Tensor:
+        operator = graph_operator(graph, INNER, self.width, self.accuracy)
         return solve_dipoles(operator, sources.charge, sources.polarisability, sources.dipole)[0]
 
     def field_response(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
@@ -292,10 +255,3 @@ class ResponseChannel(LongRangeChannel):
         """Potential (N,), V, and field (N, 3), V/Å, of charges and self-consistent dipoles at the atoms of a graph."""
         operator = graph_operator(graph, OUTER, self.output_width, self.accuracy)
         return operator(sources.charge, self.dipoles(sources, graph))
-
-    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph."""
-        inner, outer = (
-            coulomb_operator(cell, positions, width, self.accuracy) for width in (self.width, self.output_width)
-        )
-        return outer(sources.charge, self._solve(inner, sources))

@@ -14,6 +14,7 @@ from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.graph import Graph
 from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.long_range.blocks import StructureIntegrals
 from aiida_hamlr.model.training.band_loss import BandReference
 from aiida_hamlr.model.training.labels import add_labels
 from aiida_hamlr.model.training.references import Reference
@@ -34,11 +35,11 @@ class Example:
         return np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
 
 
-def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, tables: TwoCentreTables):
+def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
     model.long_range.store(graph)
     if model.config.multipole_order:
-        dipole = tables.dipole(atoms, frames.pattern)
+        dipole = StructureIntegrals(atoms, frames.pattern, overlap, tables).flat_dipole()
         for name, parts in (
             (keys.PAIR_DIPOLE, frames.pair_components(*dipole)),
             (keys.ONSITE_DIPOLE, frames.onsite_components(*dipole)),
@@ -56,8 +57,9 @@ def make_example(
     tensors, selection = model.builder.build(reference.atoms, reference.pattern)
     graph = Graph(**tensors)
     frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
-    pairs = frames.pair_components(reference.delta, reference.overlap)
-    onsite = frames.onsite_components(reference.delta, reference.overlap)
+    overlap = reference.pattern.symmetrize(reference.overlap)
+    pairs = frames.pair_components(reference.delta, overlap)
+    onsite = frames.onsite_components(reference.delta, overlap)
     for name, values in (
         (keys.PAIR_TARGET, pairs[0]),
         (keys.PAIR_OVERLAP, pairs[1]),
@@ -76,7 +78,7 @@ def make_example(
     graph[keys.N_ALL] = torch.tensor([reference.pattern.n_entries])
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
-        add_long_range(model, graph, reference.atoms, frames, tables)
+        add_long_range(model, graph, reference.atoms, frames, overlap, tables)
         add_labels(graph, reference.labels)
     bands = None
     if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:

@@ -170,7 +170,7 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         onsite_target, pair_target = graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET]
         if model.long_range is not None:
             with torch.no_grad():
-                onsite_part, pair_part = model.long_range.of_species(graph)
+                onsite_part, pair_part = model.blocks_of_elements(graph)
             onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
         pairs.append(pair_target.double().numpy())
         onsite.append(onsite_target.double().numpy())

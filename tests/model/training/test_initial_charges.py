@@ -27,7 +27,7 @@ def make_graph(model, atoms, basis):
     overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
     graph, selection = model.builder.build(atoms, pattern)
     frames = BlockFrames.of(model.slots, atoms, pattern, selection)
-    add_long_range(model, graph, atoms, frames, tables)
+    add_long_range(model, graph, atoms, frames, overlap, tables)
     graph[keys.ONSITE_OVERLAP] = torch.tensor(frames.onsite_components(overlap)[0])
     return graph
 
