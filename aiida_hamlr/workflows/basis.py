@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from aiida.common import AttributeDict
 from aiida.engine import ToContext
 from aiida.manage.caching import enable_caching
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
 
 
@@ -31,6 +33,13 @@ class BasisStepsMixin:
     @classmethod
     def define_basis(cls, spec):
         """Define the inputs, the output and the exit code."""
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='Norm-conserving pseudopotentials by chemical symbol; elements that do not occur are ignored.',
+        )
         spec.input(
             'basis',
             valid_type=BasisData,

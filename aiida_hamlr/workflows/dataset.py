@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiida import orm
 from aiida.common.links import validate_link_label
 from aiida.engine import WorkChain, if_, while_
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
-from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
+from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.electronic.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
@@ -134,13 +133,6 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             help='Structures to make of those in `structures`, by label: the key `of` lists what they are made of, '
             '`kind` is rattle, strain, wave, slab or superlattice, the other keys are those of the kind. Structures '
             'that others are made of are not computed themselves.',
-        )
-        spec.input_namespace(
-            'pseudos',
-            valid_type=UpfData,
-            dynamic=True,
-            validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol.',
         )
         cls.define_basis(spec)
         spec.input(

@@ -6,7 +6,6 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
-from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
@@ -18,7 +17,6 @@ from aiida_hamlr.calculations.validation import (
     find_misspelt_keyword,
     find_pw_problem,
     find_structure_problem,
-    validate_pseudos,
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
@@ -87,13 +85,6 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             valid_type=orm.StructureData,
             validator=lambda value, _: find_structure_problem(value),
             help='The crystal, slab or molecule.',
-        )
-        spec.input_namespace(
-            'pseudos',
-            valid_type=UpfData,
-            dynamic=True,
-            validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol; there may be more than the structure needs.',
         )
         cls.define_basis(spec)
         cls.define_scf(spec)
