@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ __all__ = ('Settings', 'combine', 'load_overrides', 'load_structures')
 
 PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
 PP = OverridableOption(
-    '-Y', '--pp', type=types.CodeParamType(), help='Code of pp.x, to let it make the potential from the density.'
+    '-Y',
+    '--pp',
+    type=types.CodeParamType(),
+    help='Code of pp.x, to write the potential; by default `hamlr` computes it from the density.',
 )
 HAMLR = OverridableOption(
     '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
 )
-FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the family of pseudopotentials.')
+FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the pseudopotential family.')
 BASIS = OverridableOption(
     '-B',
     '--basis',
     type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)),
-    help='Basis node; if not given, orbitals are generated.',
+    help='Basis node; if not given, orbitals are generated first.',
 )
 PROTOCOL = OverridableOption(
     '-p',
@@ -36,43 +39,43 @@ PROTOCOL = OverridableOption(
     type=click.Choice(['fast', 'balanced', 'stringent']),
     default='balanced',
     show_default=True,
-    help='How much care to take.',
+    help='Accuracy and cost of all steps.',
 )
 OVERRIDES = OverridableOption(
     '-O',
     '--overrides',
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='YAML file with inputs that override those of the protocol.',
+    help='YAML file with inputs that override the protocol.',
 )
 SEED = OverridableOption(
-    '-s', '--seed', type=int, help='Seed of all random numbers; by default that of the overrides, or 0.'
+    '-s', '--seed', type=int, help='Seed of all random numbers; by default as in the overrides, or 0.'
 )
 DAEMON = OverridableOption(
-    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running and waiting here.'
+    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running here and waiting.'
 )
 WALLTIME = OverridableOption(
-    '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job.'
+    '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job in seconds.'
 )
 MACHINES = OverridableOption(
-    '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of nodes of each job.'
+    '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of machines of each job.'
 )
 WITH_MPI = OverridableOption(
     '-i',
     '--with-mpi',
     is_flag=True,
     default=None,
-    help='Run pw.x and pp.x with MPI; by default as their codes say, or without.',
+    help='Run pw.x and pp.x with MPI; by default as their codes are set up, or without.',
 )
 CUSTOM = OverridableOption(
-    '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
+    '--scheduler-commands', help='Lines for the head of the job script, for example "#SBATCH --gres=gpu:1".'
 )
 STASH = OverridableOption(
     '--stash-folder',
     metavar='PATH',
-    help='Leave the Hamiltonians in this folder of the computer instead of copying them into the repository.',
+    help='Keep the Hamiltonians in this folder of the computer instead of copying them into the repository.',
 )
 CLEAN = OverridableOption(
-    '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders at the end.'
+    '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders of the jobs at the end.'
 )
 
 #: What the work chains that run pw.x share; all of them get the options of jobs.
@@ -114,7 +117,8 @@ class Settings:
             options['withmpi'] = bool(self.with_mpi)
         elif self.with_mpi is not None and self.with_mpi != code.with_mpi:
             raise click.BadParameter(
-                f'code {code.label} is set up with `with_mpi` {code.with_mpi}', param_hint='--with-mpi'
+                f'code {code.label} is set up with `with_mpi` {code.with_mpi}; leave the option out',
+                param_hint='--with-mpi',
             )
         if self.scheduler_commands:
             options['custom_scheduler_commands'] = self.scheduler_commands.replace('\\n', '\n')
@@ -181,7 +185,7 @@ def load_overrides(path: Path | None) -> dict:
 
 
 def load_structures(arguments) -> dict:
-    """Return structure nodes by label, of identifiers of nodes and of groups, and of files that ASE reads."""
+    """Return structure nodes by label, from identifiers of nodes and groups and from files that ASE reads."""
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
@@ -201,7 +205,7 @@ def load_structures(arguments) -> dict:
                 node = orm.load_group(argument)
         except (NotExistent, ValueError, OSError) as error:
             raise click.BadParameter(
-                f'{argument}: neither a file of structures nor a node nor a group of them ({error})'
+                f'{argument}: not a file that ASE reads as structures, a structure node, or a group of these ({error})'
             ) from error
         nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
         if not nodes or not all(isinstance(entry, orm.StructureData) for entry in nodes):

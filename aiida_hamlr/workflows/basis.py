@@ -1,4 +1,4 @@
-"""The steps of a work chain that generate orbitals unless it is given some."""
+"""The steps of a work chain that generate orbitals unless a basis is given."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def find_basis_problem(inputs, elements: set[str]) -> str | None:
     """Return why `basis` or `generate_basis` do not give orbitals of the elements, or nothing."""
     basis = inputs.get('basis')
     if basis is None and 'code' not in inputs.get('generate_basis', {}):
-        return 'give either `basis` or `generate_basis.code`'
+        return 'give `basis`, or `generate_basis.code` to generate the orbitals'
     if basis is not None and elements - set(basis.elements):
         return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
     return None
@@ -60,12 +60,12 @@ class BasisStepsMixin:
         spec.exit_code(
             401,
             'ERROR_SUB_PROCESS_FAILED_BASIS',
-            message='The generation of the basis failed, see the job: {reason}',
+            message='The job that generates the orbitals failed: {reason}. Look into its output, or give `basis`.',
         )
 
     @property
     def reuses_basis(self) -> bool:
-        """Return whether orbitals that were generated of the same inputs are taken, also if caching is off."""
+        """Return whether orbitals generated from the same inputs are reused even if caching is off."""
         return 'reuse' in self.inputs and self.inputs.reuse.value
 
     def should_generate_basis(self) -> bool:
@@ -76,7 +76,7 @@ class BasisStepsMixin:
         """Generate the orbitals of all elements once."""
         inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
         inputs.pseudos = self.pseudos
-        # Orbitals depend on these inputs alone; those that an earlier work chain made are there to be taken.
+        # Orbitals depend on these inputs only, so that those of an earlier work chain can be reused.
         with enable_caching(identifier='aiida.calculations:hamlr.basis') if self.reuses_basis else nullcontext():
             node = self.launch(BasisCalculation, inputs, 'basis')
         return ToContext(basis_job=node)
