@@ -31,7 +31,7 @@ def test_train(prepare, make_inputs, make_remote, file_regression):
         ('/scratch/before/run/checkpoints/best.ckpt', 'run/checkpoints/best.ckpt'),
         ('/scratch/before/run/metrics.csv', 'run/metrics.csv'),
     ]
-    assert 'can be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
+    assert 'must be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
 
 
 def test_train_with_spin(make_inputs, make_hamiltonian_node):

@@ -98,7 +98,7 @@ def test_walltime(process, fail, label):
     assert fail(label, 'last', epoch=5).status == 0
     exit_code = fail(label, 'last', epoch=5)
     assert exit_code.status == 310
-    assert 'epoch 5 was the last before this job, too' in exit_code.message
+    assert 'no epoch after epoch 5 was finished' in exit_code.message
 
 
 @pytest.mark.parametrize('label', ['ERROR_SCHEDULER_OUT_OF_WALLTIME', 'ERROR_NO_CHECKPOINT'])
