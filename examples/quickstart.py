@@ -308,7 +308,7 @@ class ReferenceProgress:
         self.done, self.pace = 0, 0.0
 
     def __call__(self) -> str:
-        called = [node for node in self.pipeline.called if node.process_label == 'ReferenceWorkChain']
+        called = [node for node in self.pipeline.called_descendants if node.process_label == 'ReferenceWorkChain']
         done = sum(node.is_finished_ok for node in called)
         elapsed = time.monotonic() - self.started
         if done > self.done:
