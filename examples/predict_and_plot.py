@@ -11,26 +11,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
+from alas import wave
 from ase.build import bulk
 from train_model import EPOCHS, train_on_shipped_data
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
 from aiida_hamlr.electronic.bands.levels import onsite_levels
+from aiida_hamlr.electronic.bands.occupations import solve_mesh
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import plot_levels
-
-
-def long_wave(n_cells: int = 12, amplitude: float = 0.03) -> Atoms:
-    """AlAs with Al displaced along z as a sine of `n_cells` lattice constants, amplitude in Å."""
-    atoms = bulk('AlAs', 'zincblende', a=5.66, orthorhombic=True).repeat((1, 1, n_cells))
-    aluminium = atoms.symbols == 'Al'
-    z = atoms.positions[:, 2]
-    atoms.positions[aluminium, 2] += amplitude * np.sin(2 * np.pi * z[aluminium] / atoms.cell[2, 2])
-    return atoms
 
 
 def main(folder: Path, epochs: int = EPOCHS) -> dict:
@@ -49,11 +40,11 @@ def main(folder: Path, epochs: int = EPOCHS) -> dict:
     print(f'band gap of the crystal along the path: {gap:.2f} eV')
 
     # A wave of 48 atoms: the level of every atom follows the potential of the whole wave.
-    wave = long_wave()
-    levels = onsite_levels(predictor.predict(wave))
-    plot_levels(wave.positions[:, 2], {'prediction': levels}, folder / 'predicted_levels.png', wave.symbols)
-    arsenic = levels[wave.symbols == 'As']
-    print(f'As levels along the wave of {len(wave)} atoms: {np.ptp(arsenic):.2f} eV from trough to crest')
+    atoms = wave(n_cells=12, amplitude=0.03)
+    levels = onsite_levels(predictor.predict(atoms))
+    plot_levels(atoms.positions[:, 2], {'prediction': levels}, folder / 'predicted_levels.png', atoms.symbols)
+    arsenic = levels[atoms.symbols == 'As']
+    print(f'As levels along the wave of {len(atoms)} atoms: {np.ptp(arsenic):.2f} eV from trough to crest')
     print(f'Figures are in {folder}')
     return {'gap_eV': gap, 'level_range_eV': float(np.ptp(arsenic))}
 

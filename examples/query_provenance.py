@@ -67,7 +67,9 @@ def main(folder: Path):
     print(f'The prediction rests on {len(references)} references: {", ".join(references)}')
     print(f'{references[0]} is behind {len(find_predictions(references[0]))} prediction')
 
-    query = orm.QueryBuilder().append(ModelData, project=['attributes.variant', 'attributes.metrics.validation_mae_meV'])
+    query = orm.QueryBuilder().append(
+        ModelData, project=['attributes.variant', 'attributes.metrics.validation_mae_meV']
+    )
     for variant, error in query.all():
         print(f'Model {variant}: validation error {error:.2f} meV')
     print(f'How it came about is drawn in {plot_provenance(prediction, folder / "provenance.png")}')

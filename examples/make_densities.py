@@ -1,8 +1,8 @@
-"""Make densities.npz, the electron densities from which the examples build their reference Hamiltonians; needs pw.x.
+"""Make data/densities.npz: electron densities from which the examples build their Hamiltonians; needs pw.x.
 
-    OMP_NUM_THREADS=1 python examples/data/make_densities.py
+    OMP_NUM_THREADS=1 python examples/make_densities.py
 
-Runs pw.x (LDA, GTH pseudopotentials, 16 Ry) for a few cells of AlAs, two to three minutes on one core, and keeps the
+Runs pw.x (LDA, GTH pseudopotentials, 16 Ry) for a few cells of AlAs, about a minute on one core, and keeps the
 structure and the valence density of each. The cutoff and the mesh of k-points are lower than a study would have them.
 """
 
@@ -15,39 +15,15 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from alas import rattled, wave
 from ase import Atoms
 
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.io.qe import read_charge_density, read_scf_xml
 
-FILE = Path(__file__).with_name('densities.npz')
-LATTICE_CONSTANT = 5.66  # Å
+FILE = Path(__file__).parent / 'data/densities.npz'
 CUTOFF = 16.0  # Ry
 KPOINTS, SHIFT = (2, 2, 1), (1, 1, 0)
-
-
-def layers(n_cells: int) -> Atoms:
-    """Zincblende AlAs as a column of `n_cells` four-atom cells along z."""
-    side = LATTICE_CONSTANT / np.sqrt(2)
-    positions = [(0, 0, 0), (0, 0.5, 0.25), (0.5, 0.5, 0.5), (0.5, 0, 0.75)]
-    cell = Atoms('AlAsAlAs', scaled_positions=positions, cell=(side, side, LATTICE_CONSTANT), pbc=True)
-    return cell.repeat((1, 1, n_cells))
-
-
-def rattled(seed: int) -> Atoms:
-    """Eight atoms with random displacements of 0.05 Å."""
-    atoms = layers(2)
-    atoms.rattle(0.05, seed=seed)
-    return atoms
-
-
-def wave(n_cells: int, amplitude: float) -> Atoms:
-    """A frozen wave of the Al atoms along z, amplitude in Å; it polarises the crystal over its whole length."""
-    atoms = layers(n_cells)
-    aluminium = atoms.symbols == 'Al'
-    z = atoms.positions[:, 2]
-    atoms.positions[aluminium, 2] += amplitude * np.sin(2 * np.pi * z[aluminium] / atoms.cell[2, 2])
-    return atoms
 
 
 def structures() -> dict[str, Atoms]:
@@ -64,19 +40,19 @@ def structures() -> dict[str, Atoms]:
 def compute_density(atoms: Atoms) -> np.ndarray:
     """Valence density of a structure by pw.x, (n1, n2, n3), electrons per cubic bohr."""
     pseudos = {element: make_pseudopotential(element) for element in sorted(set(atoms.symbols))}
-    settings = {
-        'control': {'prefix': 'pw', 'outdir': './out', 'pseudo_dir': '.'},
-        'system': {'ecutwfc': CUTOFF},
-        'electrons': {'conv_thr': 1e-9, 'mixing_mode': 'local-TF', 'mixing_beta': 0.7},
+    settings: dict = {
+        'input_data': {
+            'control': {'prefix': 'pw', 'outdir': './out', 'pseudo_dir': '.'},
+            'system': {'ecutwfc': CUTOFF},
+            'electrons': {'conv_thr': 1e-9, 'mixing_mode': 'local-TF', 'mixing_beta': 0.7},
+        }
     }
     with tempfile.TemporaryDirectory() as folder:
         for element, pseudo in pseudos.items():
             (Path(folder) / f'{element}.upf').write_text(pseudo.text)
         files = {element: f'{element}.upf' for element in pseudos}
-        ase.io.write(
-            Path(folder) / 'pw.in', atoms, format='espresso-in', input_data=settings, pseudopotentials=files,
-            kpts=KPOINTS, koffset=SHIFT,
-        )  # fmt: skip
+        settings |= {'pseudopotentials': files, 'kpts': KPOINTS, 'koffset': SHIFT}
+        ase.io.write(Path(folder) / 'pw.in', atoms, format='espresso-in', **settings)
         environment = os.environ | {'OMP_NUM_THREADS': '1'}
         subprocess.run(['pw.x', '-in', 'pw.in'], cwd=folder, env=environment, check=True, capture_output=True)
         save = Path(folder) / 'out/pw.save'
