@@ -9,7 +9,7 @@ import ase
 import numpy as np
 from aiida import orm
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import BandPath
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.levels import onsite_levels
@@ -41,7 +41,7 @@ def get_bands(path: BandPath, energies: np.ndarray, n_electrons: float) -> Bands
     """Return bands with their edges, from energies in eV."""
     occupied = round(n_electrons / 2)
     top, bottom = float(energies[:, occupied - 1].max()), float(energies[:, occupied].min())
-    attributes = {'vbm_eV': top, 'cbm_eV': bottom, 'gap_eV': bottom - top}
+    attributes = BandAttributes(vbm=top, cbm=bottom, gap=bottom - top)
     return Bands(path.kpoints, energies, path.labels, distances=path.distances, attributes=attributes)
 
 

@@ -36,7 +36,7 @@ def main(folder: Path, epochs: int = EPOCHS) -> dict:
     hamiltonian = predictor.predict(crystal)
     bands = Bands.on_path(hamiltonian, band_path(crystal), solve_mesh(hamiltonian, (6, 6, 6)))
     plot_bands([bands], folder / 'predicted_bands.png', ['prediction'], window=(-13.0, 8.0))
-    gap = bands.attributes['gap_eV']
+    gap = bands.attributes.gap
     print(f'band gap of the crystal along the path: {gap:.2f} eV')
 
     # A wave of 48 atoms: the level of every atom follows the potential of the whole wave.

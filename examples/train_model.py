@@ -7,6 +7,7 @@ Takes about a minute. The data are in examples/data, so that no DFT program is n
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def train_on_shipped_data(folder: Path, variant: str = 'lr', epochs: int = EPOCH
         'model': {'variant': variant},
         'training': {'max_epochs': epochs, 'seed': 0, 'device': 'cpu'},
     }
+    shutil.rmtree(folder / variant, ignore_errors=True)  # or it would resume from the checkpoint of an earlier run
     train(config, folder / variant)
     model = folder / variant / 'model'
     return model, evaluate(model, files['test'])
