@@ -72,10 +72,12 @@ def package() -> str:
         colour = TOP if folder in AIIDA else GROUND if folder in ('electronic', 'io') else LEARNED
         label = f'<<b>{folder}</b><br/>{text}{rooms}>'
         lines.append(f'{folder} [label={label}, fillcolor="{colour}"]')
-    lines.append('subgraph cluster_aiida {label="need AiiDA"; style="rounded,dashed"; color="#8a7aa0"; labeljust=l;')
+    lines.append(
+        'subgraph cluster_aiida {label="need AiiDA"; style="rounded,dashed"; color="#8a7aa0"; labeljust=l; labelloc=b;'
+    )
     lines += [*AIIDA, '}']
     lines.append('subgraph cluster_node {label="run on a compute node without AiiDA"; style="rounded,dashed";')
-    lines += ['color="#7a93a8"; labeljust=l;', *(folder for folder in FOLDERS if folder not in AIIDA), '}']
+    lines += ['color="#7a93a8"; labeljust=l; labelloc=b;', *(folder for folder in FOLDERS if folder not in AIIDA), '}']
     arrows = reduced({folder: imported_folders(folder) for folder in FOLDERS})
     lines += [f'{end} -> {start} [dir=back]' for start, ends in arrows.items() for end in sorted(ends)]
     return '\n'.join([*lines, '}'])
@@ -85,16 +87,16 @@ def network() -> str:
     """The dual-channel network, as a graph."""
     boxes = {
         'structure': ('structure', 'white'),
-        'h0': ('<b>S, H<sub>0</sub></b><br/>overlap, superposed neutral atoms<br/>(no DFT run)', GROUND),
+        'h0': ('<b>S, H₀</b><br/>overlap, superposed neutral atoms<br/>(no DFT run)', GROUND),
         'bonds': ('graph<br/>atoms, bonds up to the cutoff', GROUND),
         'layers': ('<b>short range</b>: equivariant layers<br/>messages in the frame of each bond', LEARNED),
         'attention': ('<b>attention</b> in reciprocal space<br/>between all atoms (variants ea, lr+ea)', LEARNED),
         'heads': ('on-site and pair heads<br/>irreducible components of blocks', LEARNED),
-        'charges': ('<b>long range</b>: charges of the atoms<br/>from bonds to neighbours, neutral in sum', LONG),
+        'charges': ('<b>long range</b>: charges of the atoms,<br/>passed along bonds and neutral in sum', LONG),
         'ewald': ('potentials and fields<br/>Ewald sum or particle mesh', LONG),
         'blocks': ('<b>H<sub>LR</sub></b> = &minus; S<sub>ij</sub> (V<sub>i</sub> + V<sub>j</sub>) / 2 + fields', LONG),
-        'short': ('<b>&Delta;H<sub>SR</sub></b><br/>short-range blocks', LEARNED),
-        'sum': ('<b>H = H<sub>0</sub> + &Delta;H<sub>SR</sub> + H<sub>LR</sub></b>', 'white'),
+        'short': ('<b>&Delta;H<sub>SR</sub></b>: short-range blocks', LEARNED),
+        'sum': ('<b>H = H₀ + &Delta;H<sub>SR</sub> + H<sub>LR</sub></b>', 'white'),
         'results': ('bands, gap, density of states, charges', 'white'),
     }
     lines = ['digraph network {', STYLE]
@@ -102,7 +104,7 @@ def network() -> str:
     paths = [
         ('structure', 'bonds', 'layers', 'heads', 'short', 'sum', 'results'),
         ('structure', 'h0', 'sum'),
-        ('bonds', 'charges', 'ewald', 'blocks', 'sum'),
+        ('layers', 'charges', 'ewald', 'blocks', 'sum'),
         ('h0', 'blocks'),
     ]
     lines += [f'{start} -> {end}' for path in paths for start, end in pairwise(path)]

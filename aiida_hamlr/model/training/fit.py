@@ -22,7 +22,7 @@ from aiida_hamlr.electronic.resources import Device, choose_device, set_threads
 from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.files import describe
-from aiida_hamlr.model.graph import message_edges
+from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.irreps.normalisation import pair_cutoff_from_data
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
@@ -322,7 +322,7 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
         return 'auto'
     # Some settings leave parameters without effect; looking for them in every step would cost time.
     batch = dataset[[(0, 0)]]
-    components = model(batch.graph, batch.structure)
+    components = model(batch.graph)
     gradients = torch.autograd.grad(
         components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
     )
