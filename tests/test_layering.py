@@ -44,7 +44,7 @@ LEVELS = {
         ('contraction',),
     ),
     'model': (
-        ('config', 'keys', 'padding', 'reference_matrices'),
+        ('config', 'keys', 'padding', 'reference_matrices', 'sections'),
         ('irreps',),
         ('long_range',),
         ('network',),

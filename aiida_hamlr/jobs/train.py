@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,12 @@ def run_train(config_file: Path) -> dict:
     """
     started = time.monotonic()
     summary = JobSummary('train')
-    config = load_config(config_file, TrainConfig)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        config = load_config(config_file, TrainConfig)
+    is_first = Processes.of_environment().is_first
+    for warning in caught if is_first else ():
+        log(f'warning: {warning.message}')
     folder = config_file.parent
     data = {
         name: find_files(getattr(config.data, name), folder, f'{config_file}: data.{name}')
@@ -50,7 +56,6 @@ def run_train(config_file: Path) -> dict:
     training = config.training
     beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
     training = training.model_copy(update=beside)
-    is_first = Processes.of_environment().is_first
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
     summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)

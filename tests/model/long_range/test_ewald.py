@@ -239,7 +239,7 @@ def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattl
     found = frames.assemble((whole.onsite - short.onsite).numpy(), (whole.pairs - short.pairs).numpy())
     assert float(sources.charge.sum()) == pytest.approx(0.0, abs=1e-12)
     arguments = [overlap, potential.numpy()]
-    if charged_model.config.multipole_order:
+    if charged_model.config.long_range.multipole_order:
         arguments += [field.numpy(), sources.factor.numpy(), tables.dipole(atoms, pattern), frames.vectors]
     expected = long_range_entries(pattern, *arguments)
     lengths = np.linalg.norm(frames.vectors, axis=1)
