@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from train_model import EPOCHS, train_on_shipped_data
+from train_model import STEPS, train_on_shipped_data
 
 from aiida_hamlr.electronic.bands.levels import onsite_levels
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -27,11 +27,11 @@ ROWS = {
 }
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> dict[str, dict]:
+def main(folder: Path, steps: int = STEPS) -> dict[str, dict]:
     """Run the example; the figure is written to `folder`."""
     errors, models = {}, {}
     for name, variant in VARIANTS.items():
-        models[name], errors[name] = train_on_shipped_data(folder, variant, epochs)
+        models[name], errors[name] = train_on_shipped_data(folder, variant, steps)
 
     reference = Hamiltonian.read(folder / 'references/test_wave24.h5')
     predictions = {name: load_model(model).predict(reference.atoms) for name, model in models.items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from alas import wave
 from ase.build import bulk
-from train_model import EPOCHS, train_on_shipped_data
+from train_model import STEPS, train_on_shipped_data
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
@@ -24,11 +24,11 @@ from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import plot_levels
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> dict:
+def main(folder: Path, steps: int = STEPS) -> dict:
     """Run the example; the figures are written to `folder`."""
     model = folder / 'lr/model'
     if not model.exists():
-        train_on_shipped_data(folder, epochs=epochs)
+        train_on_shipped_data(folder, steps=steps)
     predictor = load_model(model)
 
     # The primitive cell: bands along the standard path.

@@ -17,11 +17,11 @@ from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.training.fit import train
 from aiida_hamlr.plotting.training import plot_training, read_metrics
 
-#: Eight structures for training, one per step: 320 steps.
-EPOCHS = 40
+#: Steps of the training, one structure each.
+STEPS = 320
 
 
-def train_on_shipped_data(folder: Path, variant: str = 'lr', epochs: int = EPOCHS) -> tuple[Path, dict]:
+def train_on_shipped_data(folder: Path, variant: str = 'lr', steps: int = STEPS) -> tuple[Path, dict]:
     """Train one variant of the network.
 
     Returns
@@ -34,7 +34,7 @@ def train_on_shipped_data(folder: Path, variant: str = 'lr', epochs: int = EPOCH
     config = {
         'data': files,
         'model': {'variant': variant},
-        'training': {'max_epochs': epochs, 'seed': 0, 'device': 'cpu'},
+        'training': {'max_steps': steps, 'seed': 0, 'device': 'cpu'},
     }
     shutil.rmtree(folder / variant, ignore_errors=True)  # or it would resume from the checkpoint of an earlier run
     train(config, folder / variant)
@@ -42,9 +42,9 @@ def train_on_shipped_data(folder: Path, variant: str = 'lr', epochs: int = EPOCH
     return model, evaluate(model, files['test'])
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> dict:
+def main(folder: Path, steps: int = STEPS) -> dict:
     """Run the example; figure and model are written to `folder`."""
-    _, errors = train_on_shipped_data(folder, epochs=epochs)
+    _, errors = train_on_shipped_data(folder, steps=steps)
     plot_training({'with long range': read_metrics(folder / 'lr/metrics.csv')}, folder / 'training.png')
     print('Mean absolute errors on the 24-atom wave')
     print(f'  Hamiltonian, all elements   {errors["mae_meV"]:8.2f} meV')
