@@ -49,7 +49,7 @@ LEVELS = {
         ('irreps',),
         ('long_range',),
         ('network',),
-        ('graph', 'hamiltonian_model', 'files'),
+        ('graph', 'graph_builder', 'hamiltonian_model', 'files'),
         ('training',),
         ('inference', 'evaluation', 'uncertainty'),
     ),
@@ -57,6 +57,7 @@ LEVELS = {
 
 #: Tests of no single module, by what they are about.
 END_TO_END = {
+    'test_docstrings': 'the docstrings of the public names',
     'test_documentation': 'the documentation',
     'test_docstrings': 'the documentation of the Python interface',
     'test_examples': 'the examples',
