@@ -57,9 +57,9 @@ def test_train_model(load, tmp_path, capsys):
     main = load('train_model').main
     first = main(tmp_path, steps=64)
     assert is_picture(tmp_path / 'training.png')
-    assert f'{first["mae_meV"]:8.2f} meV' in capsys.readouterr().out
+    assert f'{first["test_mae_meV"]:8.2f} meV' in capsys.readouterr().out
     second = main(tmp_path, steps=8)
-    assert first['mae_meV'] < 0.8 * second['mae_meV']
+    assert first['test_mae_meV'] < 0.8 * second['test_mae_meV']
 
 
 @pytest.mark.slow
@@ -67,10 +67,10 @@ def test_long_range_on_off(load, folder, capsys):
     """The potential of the wave's charges reaches beyond the cutoff of a short-range network."""
     errors = load('long_range_on_off').main(folder, steps=128)
     on, off = errors['with long range'], errors['short range only']
-    for key in ('mae_meV', 'mae_onsite_meV', 'gap_error_meV'):
+    for key in ('test_mae_meV', 'test_mae_onsite_meV', 'test_gap_error_meV'):
         assert on[key] < 0.5 * off[key], key
     assert is_picture(folder / 'long_range.png')
-    assert f'{off["gap_error_meV"]:18.2f}' in capsys.readouterr().out
+    assert f'{off["test_gap_error_meV"]:18.2f}' in capsys.readouterr().out
 
 
 @pytest.mark.slow

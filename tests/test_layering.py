@@ -59,7 +59,6 @@ LEVELS = {
 END_TO_END = {
     'test_docstrings': 'the docstrings of the public names',
     'test_documentation': 'the documentation',
-    'test_docstrings': 'the documentation of the Python interface',
     'test_examples': 'the examples',
     'test_layering': 'the package',
     'test_processes': 'rules that all calculations and work chains keep',
