@@ -57,7 +57,6 @@ LEVELS = {
 
 #: Tests of no single module, by what they are about.
 END_TO_END = {
-    'test_docstrings': 'the docstrings of the public names',
     'test_documentation': 'the documentation',
     'test_examples': 'the examples',
     'test_layering': 'the package',

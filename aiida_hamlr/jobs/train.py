@@ -12,7 +12,7 @@ from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.training.fit import train
+from aiida_hamlr.model.training import fit
 from aiida_hamlr.model.training.processes import Processes
 
 
@@ -42,10 +42,10 @@ def run_train(config_file: Path) -> dict:
     return _train(load_config(config_file, TrainConfig), config_file.parent, str(config_file))
 
 
-def train_files(**settings) -> dict:
+def train(**settings) -> dict:
     """Train a network on Hamiltonian files.
 
-    In Python it is ``aiida_hamlr.train``; ``load_model`` loads the result from the folder ``output``.
+    `aiida_hamlr.load_model` loads the result from the folder ``output``.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
     is_first = Processes.of_environment().is_first
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
-    summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    summary |= fit.train({'data': data, 'model': config.model, 'training': training}, config.output, started)
     if not is_first:
         return summary
     if data['test']:
