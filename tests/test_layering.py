@@ -58,7 +58,6 @@ LEVELS = {
 #: Tests of no single module, by what they are about.
 END_TO_END = {
     'test_documentation': 'the documentation',
-    'test_docstrings': 'the documentation of the Python interface',
     'test_examples': 'the examples',
     'test_layering': 'the package',
     'test_processes': 'rules that all calculations and work chains keep',
