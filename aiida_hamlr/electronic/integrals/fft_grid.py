@@ -54,6 +54,7 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
     Parameters
     ----------
     atoms : ase.Atoms
+        Cell and atoms, whose fractional translations are found.
     """
     import spglib
 

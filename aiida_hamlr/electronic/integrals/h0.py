@@ -45,8 +45,11 @@ def compute_h0(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     basis : Basis
+        Orbitals of every element.
     pseudos : mapping of str to Pseudopotential
+        One of every element, all of one functional.
     ecutrho : float
         Cutoff that sets the grid, Ry; that of the runs whose H is to be compared.
     tables : TwoCentreTables, optional

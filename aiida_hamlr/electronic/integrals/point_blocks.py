@@ -100,6 +100,7 @@ class PointBlocks:
         radii : (atoms,) array
             Of their orbitals, bohr.
         kinds : (atoms,) int array
+            Kind of every atom or image, 0, 1, ...
         size : int
             Points of all atoms of a batch, about.
         """

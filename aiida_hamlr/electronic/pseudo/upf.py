@@ -45,6 +45,7 @@ def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     Parameters
     ----------
     text : str
+        The whole file.
     name : str
         What errors call the file.
 

@@ -71,7 +71,9 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     pseudos : mapping of str to Pseudopotential
+        One of every element, for the densities of the free atoms.
 
     Returns
     -------
@@ -116,9 +118,11 @@ def vacuum_level(
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     density : (n1, n2, n3) array
         Valence electrons of the run on the FFT grid, bohr^-3.
     pseudos : mapping of str to Pseudopotential
+        Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
 
