@@ -1,4 +1,4 @@
-"""Bands on a mesh, filled, and the density matrix; the mesh and the bands that are taken if none are asked for."""
+"""Bands on a mesh, their filling and the density matrix, and the default meshes and numbers of bands."""
 
 from __future__ import annotations
 

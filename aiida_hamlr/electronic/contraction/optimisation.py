@@ -263,7 +263,7 @@ def contract_bases(
     -------
     Basis
         The metadata hold the crystals and the mean band errors of the plain and the contracted basis on them, as
-        ``band_error_occupied_meV``, ``band_error_occupied_plain_meV`` and the same of the conduction bands.
+        ``band_error_occupied_meV``, ``band_error_occupied_plain_meV`` and both for the conduction bands.
 
     Raises
     ------

@@ -25,7 +25,7 @@ ARRAYS = 6
 
 
 def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
-    """What needs no potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
+    """Parts of H without a local potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
     overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
     return overlap, kinetic + tables.nonlocal_part(atoms, pattern)
 

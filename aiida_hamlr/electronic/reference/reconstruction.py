@@ -39,7 +39,7 @@ ARRAYS = 8
 
 @dataclass(frozen=True)
 class ReconstructionOptions:
-    """What a reconstruction can be given besides, and how it is done.
+    """Optional input of a reconstruction, and how it is computed.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ReconstructionOptions:
     truncate : bool, optional
         Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
     source : str, optional
-        What errors call the file that the potential comes from.
+        Name of the file of the potential, for errors.
     memory_limit : float, optional
         GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
     """

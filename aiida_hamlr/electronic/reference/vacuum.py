@@ -21,10 +21,10 @@ DENSITY_THRESHOLD = 1e-5
 #: A vacuum is thicker than this, Å.
 SMALLEST_THICKNESS = 4.0
 
-#: Distance of the planes at which the density is looked at, bohr.
+#: Distance of the planes on which the density is computed, bohr.
 PLANE_SPACING = 0.1
 
-#: Cutoff of the plane-averaged densities that are only looked at for a vacuum, Ry.
+#: Cutoff of the plane-averaged densities in the search for a vacuum, Ry.
 SEARCH_CUTOFF = 100.0
 
 
