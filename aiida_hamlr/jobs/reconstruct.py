@@ -8,8 +8,8 @@ import numpy as np
 
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     FieldResponse,
@@ -100,10 +100,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     return hamiltonian
 
 
-def reconstruct_files(**settings) -> Hamiltonian:
+def reconstruct(**settings) -> Hamiltonian:
     """Hamiltonian of a finished run of Quantum ESPRESSO from its files; nothing is written.
-
-    In Python it is ``aiida_hamlr.reconstruct``.
 
     Parameters
     ----------
@@ -152,19 +150,15 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, source)
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(
-        atoms,
-        potential,
-        basis,
-        pseudos,
-        ecutrho,
-        config.kpoints,
-        run=run,
+    options = reconstruction.ReconstructionOptions(
         density=density,
+        device=device,
         truncate=config.quality_assurance,
         source=str(config.potential or config.density),
-        device=device,
         memory_limit=config.memory_limit,
+    )
+    hamiltonian = reconstruction.reconstruct(
+        atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, options=options
     )
     if response is not None:
         _add_response(hamiltonian, response)

@@ -26,7 +26,7 @@ LARGEST_WEIGHTS = 4_000_000_000
 def describe(model: HamiltonianModel) -> dict:
     """All that rebuilds the network without its weights: plain JSON values."""
     return {
-        'config': model.config.model_dump(),
+        'config': model.config.flat(),
         'shells': {element: list(momenta) for element, momenta in model.slots.shells.items()},
         'pair_cutoff': model.pair_cutoff,
         'n_neighbours': model.n_neighbours,
@@ -35,12 +35,18 @@ def describe(model: HamiltonianModel) -> dict:
     }
 
 
+def canonical_description(description: dict) -> dict:
+    """Return what :func:`describe` gave in any earlier version as it would be now; settings keep their effect."""
+    # Models without this entry are older than it.
+    config = ModelConfig.from_flat({'neutrality': 'cell', **description['config']})
+    return {**description, 'config': config.flat()}
+
+
 def rebuild(description: dict) -> HamiltonianModel:
     """Inverse of :func:`describe`, with random weights."""
     model = HamiltonianModel(
         description['shells'],
-        # Models without this entry are older than it.
-        ModelConfig(**{'neutrality': 'cell', **description['config']}),
+        ModelConfig.from_flat(canonical_description(description)['config']),
         description['pair_cutoff'],
         description['n_neighbours'],
     )

@@ -119,7 +119,7 @@ class TrainingLoop(lightning.Callback):
             'learning_rate': trainer.optimizers[0].param_groups[0]['lr'],
             'train_mae_meV': _mean(module.history, module.device),
         }
-        if self.settings.needs_bands:
+        if self.settings.loss.needs_bands:
             row['train_band_mae_meV'] = _mean(module.band_history, module.device)
         is_last = part >= self.settings.max_parts or trainer.should_stop
         if self.validation and (is_last or self._validation_is_due(part, module)):

@@ -41,7 +41,7 @@ class ModelWriter:
             'ecutrho_Ry': self.common.ecutrho,
             'data_hash': self.common.content_hash,
             'split': self.files,
-            'training': settings.model_dump(),
+            'training': settings.flat(),
             'metrics': summary,
         }
         metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

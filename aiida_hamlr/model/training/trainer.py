@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
 from pathlib import Path
@@ -16,10 +15,10 @@ from torch.utils.data import DataLoader
 from aiida_hamlr.electronic.resources import Device, choose_device
 from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.files import describe
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.training.cache import CachedExamples, n_edges
+from aiida_hamlr.model.training.identity import training_identity
 from aiida_hamlr.model.training.loop import LAST, TrainingLoop
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.module import TrainingModule
@@ -37,8 +36,7 @@ def fit(
         settings.seed,
         batch_size,
         settings.max_edges_per_batch,
-        processes.rank,
-        processes.size,
+        processes,
         settings.checkpoints_per_epoch,
     )
     if settings.checkpoints_per_epoch > len(sampler.batches(0)):
@@ -46,21 +44,9 @@ def fit(
             f'training.checkpoints_per_epoch: {settings.checkpoints_per_epoch} parts of an epoch that has only '
             f'{len(sampler.batches(0))} batches; give fewer'
         )
-    dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
+    dataset = ExampleDataset(train_set, settings.seed, settings.loss.band_kpoints)
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
-    identity = {
-        'data': common.content_hash,
-        'model': json.dumps(describe(model), sort_keys=True),
-        'seed': settings.seed,
-        # One batch of a step, or several of them, are the same training.
-        'batch_size': batch_size * settings.accumulate,
-    }
-    # Only where they are not as they always were: older checkpoints do not know them.
-    usual = TrainingConfig()
-    if settings.max_edges_per_batch is not None:
-        identity['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
-    if settings.checkpoints_per_epoch != usual.checkpoints_per_epoch:
-        identity['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
+    identity = training_identity(model, settings, common.content_hash, batch_size)
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
     with warnings.catch_warnings():
@@ -74,7 +60,7 @@ def fit(
             plugins=[LightningEnvironment()] if processes.size == 1 else None,
             accumulate_grad_batches=settings.accumulate,
             max_epochs=-1 if settings.max_steps is not None else settings.max_parts,
-            gradient_clip_val=settings.clip,
+            gradient_clip_val=settings.optimizer.clip,
             callbacks=[loop],
             logger=False,
             enable_checkpointing=False,

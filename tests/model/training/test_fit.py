@@ -180,7 +180,7 @@ def test_labels_draw_charges_and_dipoles(tmp_path, make_reference, rattled):
     ('model', 'key', 'words'),
     [
         ({'variant': 'sr'}, 'charge_weight', 'variant sr has no charges'),
-        ({'variant': 'lr'}, 'dipole_weight', r'needs model\.response: true'),
+        ({'variant': 'lr'}, 'dipole_weight', r'needs model\.long_range\.response: true'),
         ({'variant': 'lr'}, 'charge_weight', r'0\.h5: has no hirshfeld_charges'),
     ],
 )
