@@ -23,10 +23,8 @@ from ase import Atoms
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
 from aiida_hamlr.model.irreps.normalisation import switch
-
-#: Pairs of atoms whose blocks are made at once: few enough for the cache, so that memory does not grow with the cell.
-PAIRS_AT_ONCE = 2_000
 
 
 @dataclass
