@@ -25,8 +25,10 @@ from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor
 from aiida_hamlr.model.training.batches import BatchSampler
-from aiida_hamlr.model.training.data import Example, Reference, make_example, prepare
+from aiida_hamlr.model.training.examples import Example, make_example
 from aiida_hamlr.model.training.module import TrainingModule
+from aiida_hamlr.model.training.references import Reference
+from aiida_hamlr.model.training.start_values import prepare
 
 #: Cutoffs of messages and pairs, Å, and the edges and half pairs that they give in most cells.
 CUTOFFS, COUNTS = (6.0, 6.5), (284, 184)

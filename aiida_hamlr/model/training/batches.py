@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.hamiltonian_model import Components
 from aiida_hamlr.model.training.band_loss import BandErrors, BandReference
-from aiida_hamlr.model.training.data import Example
+from aiida_hamlr.model.training.examples import Example
 
 
 @dataclass

@@ -18,7 +18,8 @@ from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.graph import Graph
 from aiida_hamlr.model.graph_builder import PairSelection
-from aiida_hamlr.model.training.data import Example, Reference, make_example
+from aiida_hamlr.model.training.examples import Example, make_example
+from aiida_hamlr.model.training.references import Reference
 
 #: Raised when what a graph holds changes.
 VERSION = 4

@@ -86,6 +86,8 @@ class TrainingModule(lightning.LightningModule):
     @property
     def progress(self) -> float:
         """How much of the training is done, 0 to 1; the same in all processes."""
+        if self.settings.max_steps is not None:
+            return min(1.0, self.global_step / self.settings.max_steps)
         if self.settings.max_time_s is not None:
             return min(1.0, self._clock / self.settings.max_time_s)
         return min(1.0, (self.current_epoch + self._epoch_part) / self.settings.max_parts)
@@ -100,9 +102,15 @@ class TrainingModule(lightning.LightningModule):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the time or the patience is over."""
-        patience, budget = self.settings.early_stopping_patience, self.settings.max_time_s
-        return (patience is not None and self.since_best >= patience) or (budget is not None and self._clock >= budget)
+        """Whether the steps, the time or the patience are used up."""
+        patience = self.settings.early_stopping_patience
+        return (patience is not None and self.since_best >= patience) or self._budget_is_used
+
+    @property
+    def _budget_is_used(self) -> bool:
+        """Whether the steps or the time are used up; epochs are counted by Lightning."""
+        steps, seconds = self.settings.max_steps, self.settings.max_time_s
+        return (steps is not None and self.global_step >= steps) or (seconds is not None and self._clock >= seconds)
 
     def _read_clock(self):
         if self.settings.max_time_s is not None:
@@ -174,7 +182,7 @@ class TrainingModule(lightning.LightningModule):
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self._read_clock()
-        if self.settings.max_time_s is not None and self._clock >= self.settings.max_time_s:
+        if self._budget_is_used:
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):

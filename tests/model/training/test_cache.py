@@ -7,7 +7,8 @@ from pydantic import ValidationError
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.training.cache import CachedExamples, cache_key, n_edges, read_example
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 

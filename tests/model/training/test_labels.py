@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -13,9 +12,10 @@ from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.fit import train
-from aiida_hamlr.model.training.labels import charges_of_labels, label_loss, polarisability_of_labels
+from aiida_hamlr.model.training.labels import label_loss
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 SMALL = {
@@ -95,23 +95,6 @@ def test_charges_without_response_are_drawn_to_screened_ones(make_model, make_gr
     deviation = np.abs(sources.charge.detach().numpy()[2:4] - screened).mean()
     # Of four structures one has both labels.
     assert float(found.detach()) == pytest.approx(3 * deviation / 4, rel=1e-9)
-
-
-def test_polarisability_of_a_dielectric_constant():
-    """The pair 13.1 Å^3 and 7.56 was computed independently."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    found = polarisability_of_labels([(atoms, 7.56 * np.eye(3))], 1.5)
-    assert found == pytest.approx(13.1, abs=0.02)
-    # Beyond what the width allows, 53.
-    assert polarisability_of_labels([(atoms, 60.0 * np.eye(3))], 1.5) == 1000.0
-
-
-def test_charges_of_born_charges():
-    """The charge 1.787 with 13.01 Å^3 and the Born charge 1.8672 in its limit of long transverse waves."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    for polarisability, born in ((13.01, 1.867185), (0.0, 1.787)):
-        found = charges_of_labels([atoms], [np.array([born, -born])], polarisability, 1.5)
-        assert found == pytest.approx({'Al': 1.787, 'As': -1.787}, abs=1e-4)
 
 
 def settings(files, model, **training):
