@@ -11,7 +11,6 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.irreps.wigner import bond_frame_wigner
 
-
 #: Pairs of atoms in a group: few enough for the cache, so that memory does not grow with the cell.
 PAIRS_AT_ONCE = 2_000
 
