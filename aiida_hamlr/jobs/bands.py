@@ -47,7 +47,9 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     Parameters
     ----------
     hamiltonian_file, output : path
+        The file that is read, and the bands file that is written.
     options : BandOptions
+        k-points, matrix and solver.
     plot : path, optional
         PNG file.
 

@@ -90,7 +90,9 @@ def basis_of_config(
     Parameters
     ----------
     config : BasisConfig
+        Section ``basis`` of a configuration.
     pseudos : mapping of str to Pseudopotential
+        Pseudopotential of each element.
     source : str
         What errors call the configuration.
     structures : list of ase.Atoms, optional
@@ -132,6 +134,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     selection : str, optional
         Which orbitals of a .pao file, as in 's2p2d1'.
     output : path
+        The file to write.
 
     Raises
     ------

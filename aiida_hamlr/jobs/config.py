@@ -78,6 +78,7 @@ def validate(model: type[Model], content: dict, source: str, folder: Path = Path
     model : type
         Subclass of `Config`.
     content : dict
+        Keys and values as read from YAML.
     source : str
         What errors call the configuration.
     folder : path

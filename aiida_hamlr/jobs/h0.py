@@ -23,6 +23,7 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     ecutrho : float
         Cutoff of the grid, Ry.
     output : path
+        The file to write.
 
     Raises
     ------

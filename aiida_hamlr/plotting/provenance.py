@@ -51,6 +51,7 @@ class ProvenanceGraph:
         Parameters
         ----------
         node : aiida.orm.Data
+            Its ancestors are drawn.
         """
         from aiida.common.links import LinkType
 

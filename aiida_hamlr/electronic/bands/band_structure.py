@@ -101,11 +101,14 @@ class Bands:
         Parameters
         ----------
         hamiltonian : Hamiltonian
+            Hamiltonian and overlap in the orbital basis.
         path : BandPath
+            Points and labels of the path.
         mesh : MeshSolution
             Fermi level and band edges take it into account; it says which matrix is diagonalised, with which overlap
             threshold.
         n_bands : int, optional
+            See `eigenvalues`.
         """
         bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
         bands.labels, bands.distances = path.labels, path.distances
@@ -167,6 +170,7 @@ def band_structure(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        Hamiltonian and overlap in the orbital basis.
     path : str, path or BandPath
         'auto': the standard path of the crystal, see `band_path`; or the name of a path file, see `read_band_path`.
     mesh : three int or MeshSolution, optional

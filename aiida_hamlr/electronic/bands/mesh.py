@@ -84,6 +84,7 @@ def solve_mesh(
     hamiltonian : Hamiltonian
         Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
     mesh : three int
+        Numbers of k-points along the reciprocal vectors.
     smearing : float
         eV.
     matrix : str
@@ -129,6 +130,7 @@ def sample(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        Hamiltonian and overlap in the orbital basis.
     mesh : three int or MeshSolution, optional
         Another mesh, or a solution, which is returned as it is.
     overlap_threshold : float, optional

@@ -97,6 +97,7 @@ def suggested_cutoff(pseudo: Pseudopotential) -> float:
     Parameters
     ----------
     pseudo : Pseudopotential
+        Pseudopotential of the element.
     """
     energies = np.arange(10.0, 200.0, 2.0)
     q = np.sqrt(np.arange(0.0, 400.0, 0.5))
@@ -242,6 +243,7 @@ def contract_bases(
     Parameters
     ----------
     pseudos : mapping of str to Pseudopotential
+        Pseudopotential of each element.
     size : str or mapping of str to str
         As for `generate_basis`, which also says how many shells of every angular momentum there are.
     cutoff_radius : mapping of str to float, optional
@@ -251,7 +253,9 @@ def contract_bases(
     ecutwfc : float, optional
         Plane-wave cutoff, Ry; default: the largest `suggested_cutoff`.
     confinement : SoftConfinement, optional
+        Soft confinement of the orbitals, see `generate_basis`.
     max_iterations : int
+        Of the optimiser.
     report : callable, optional
         Gets a line on how far it is.
 

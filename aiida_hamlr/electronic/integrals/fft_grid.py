@@ -54,6 +54,7 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     """
     import spglib
 

@@ -64,7 +64,9 @@ def local_matrix(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     basis : Basis
+        Orbitals of each element.
     pattern : BlockPattern
         As `overlap_pattern` makes it.
     potential : (n1, n2, n3) or (n, n1, n2, n3) array

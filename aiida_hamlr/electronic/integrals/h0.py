@@ -45,8 +45,11 @@ def compute_h0(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     basis : Basis
+        Orbitals of each element.
     pseudos : mapping of str to Pseudopotential
+        Pseudopotential of each element.
     ecutrho : float
         Cutoff that sets the grid, Ry; that of the runs whose H is to be compared.
     tables : TwoCentreTables, optional

@@ -100,6 +100,7 @@ class PointBlocks:
         radii : (atoms,) array
             Of their orbitals, bohr.
         kinds : (atoms,) int array
+            Element of each atom, as an index.
         size : int
             Points of all atoms of a batch, about.
         """

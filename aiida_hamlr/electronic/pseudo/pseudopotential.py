@@ -86,6 +86,7 @@ class Pseudopotential:
         Parameters
         ----------
         text : str
+            Content of the file.
         name : str
             What errors call the file.
 

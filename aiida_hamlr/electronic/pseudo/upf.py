@@ -45,6 +45,7 @@ def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     Parameters
     ----------
     text : str
+        Content of the file.
     name : str
         What errors call the file.
 

@@ -85,10 +85,12 @@ def reconstruct(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     potential : (n1, n2, n3) or (2, n1, n2, n3) array
         Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
         with collinear spin those of spin up and spin down.
     basis : Basis
+        Orbitals of each element.
     pseudos : mapping of str to Pseudopotential
         Those of the run.
     ecutrho : float
@@ -98,6 +100,7 @@ def reconstruct(
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     options : ReconstructionOptions, optional
+        Density, tables, device and checks; see there for the defaults.
 
     Returns
     -------

@@ -71,7 +71,9 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     pseudos : mapping of str to Pseudopotential
+        Pseudopotential of each element.
 
     Returns
     -------
@@ -116,9 +118,11 @@ def vacuum_level(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     density : (n1, n2, n3) array
         Valence electrons of the run on the FFT grid, bohr^-3.
     pseudos : mapping of str to Pseudopotential
+        Pseudopotential of each element.
     ecutrho : float
         Cutoff of the run's density, Ry.
 

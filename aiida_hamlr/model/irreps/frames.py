@@ -41,9 +41,14 @@ class BlockFrames:
         return self.pattern.chunk_boundaries[blocks, None] + np.arange(shape[0] * shape[1])
 
     def pair_groups(self) -> Iterator[tuple]:
-        """For every ordered pair of elements: its selected pairs (n,), their columns of the components (c,), what block
-        (a, b) each of these stands for in the bond frame, the rotations (n, a, a) and (n, b, b) from there to the
-        crystal, and the places (n, a * b) in the flat storage.
+        """Selected pairs of every ordered pair of elements, with what puts their components into the crystal.
+
+        Yields
+        ------
+        tuple
+            The pairs (n,), their columns of the components (c,), the block (a, b) that each column stands for in the
+            bond frame, the rotations (n, a, a) and (n, b, b) from there to the crystal, and the places (n, a * b) in
+            the flat storage.
         """
         blocks = self.selection.blocks
         first, second = self.symbols[self.pattern.first[blocks]], self.symbols[self.pattern.second[blocks]]

@@ -31,6 +31,8 @@ def pair_cutoff_from_data(lengths: np.ndarray, mean_abs: np.ndarray, width: floa
         Lengths of all off-site pairs of the data, Å.
     mean_abs : (P,) array
         Mean absolute element of their blocks, eV.
+    width : float
+        Of the shells, Å.
     """
     shell = (lengths / width).astype(int)
     counts = np.bincount(shell)
@@ -72,6 +74,8 @@ class Normalisation(nn.Module):
 
         Parameters
         ----------
+        slots : ShellSlots
+            Layout of the components.
         kinds : (P,) int array
             ``n_species * i + j`` of the elements of every pair, both orientations of pairs of one element.
         lengths : (P,) array
@@ -79,6 +83,7 @@ class Normalisation(nn.Module):
         pair_targets : (P, n_columns) array
             eV.
         species : (N,) int array
+            Element of each atom, as an index.
         onsite_targets : (N, n_onsite) array
             eV.
         """

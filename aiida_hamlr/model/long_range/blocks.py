@@ -60,9 +60,11 @@ def long_range_blocks(
     Parameters
     ----------
     action : Action
+        Potentials and fields at the atoms.
     index : (2, P) int tensor
         Atoms i and j of the pairs; twice the same for on-site blocks.
     overlap : (P, c) tensor
+        Overlap of the orbitals of each pair, dimensionless.
     dipole : (P, 3, c) tensor, optional
         Blocks of r - tau_i, Å; needed where the action has a force.
     vectors : (P, 3) tensor, optional
@@ -185,6 +187,7 @@ def long_range_entries(action: Action, integrals: StructureIntegrals, pair_cutof
     action : Action
         On the CPU.
     integrals : StructureIntegrals
+        Overlap and dipole integrals of the structure.
     pair_cutoff : float
         Where the switch is zero, Å.
     """

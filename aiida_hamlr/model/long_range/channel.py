@@ -248,6 +248,7 @@ class ResponseChannel(LongRangeChannel):
         return field_response(cell, positions, self.width, *arguments)
 
     def response_errors(self, sources, cell, positions, dielectric_tensor, born_charges):
+        """Errors of the dielectric tensor (3, 3) and of the Born charges (N, 3, 3), |e|."""
         found = self.field_response(sources, cell, positions)
         return found[0] - dielectric_tensor, found[1] - born_charges
 

@@ -123,6 +123,7 @@ class ReciprocalAttention(nn.Module):
         self.strength = nn.Parameter(torch.zeros(widths.scalars + widths.natural))
 
     def forward(self, features: Features, waves: Waves) -> Features:
+        """Features (N, ...) with what the atoms attend to added."""
         invariants = self.norm(torch.cat([features.scalars, features.natural[:, 0]], dim=1))
         scalars, vectors = self.attend(invariants, waves)
         gates = self.strength * (2.0 * torch.sigmoid(self.gates(invariants)))

@@ -73,6 +73,7 @@ class MessageLayer(nn.Module):
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
     def forward(self, features, graph, wigner, radial, weight) -> Features:
+        """Sum of the messages that each atom receives along its edges, as features (N, ...)."""
         receiver, sender = graph[keys.EDGE_INDEX]
         weight = weight * self.scale
         if self.is_first:
@@ -129,6 +130,7 @@ class OnsiteHead(nn.Module):
         self.register_buffer('position', torch.tensor(position), persistent=False)
 
     def forward(self, features: Features, species: torch.Tensor) -> torch.Tensor:
+        """On-site components (N, n_onsite) of the blocks, in units of the normalisation."""
         features = features + self.atoms(features)
         n_atoms = len(species)
         atom = torch.arange(n_atoms, device=species.device)
@@ -206,6 +208,7 @@ class ShortRangeNetwork(nn.Module):
         return self.widths.natural
 
     def forward(self, graph) -> NetworkOutput:
+        """Components of all blocks, invariants (N, c) and vectors (N, 3, c) of the atoms."""
         features = self.atoms(graph)
         n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
         in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()

@@ -101,6 +101,7 @@ class ComponentErrors(nn.Module):
         return error.abs()
 
     def forward(self, predicted: Components, graph) -> Errors:
+        """Errors of predicted components (N, n_onsite) and (P, n_pair), meV."""
         onsite = 1e3 * (predicted.onsite - graph[keys.ONSITE_TARGET])
         pairs = 1e3 * (predicted.pairs - graph[keys.PAIR_TARGET])
         onsite_overlap, pair_overlap = graph[keys.ONSITE_OVERLAP], graph[keys.PAIR_OVERLAP]
