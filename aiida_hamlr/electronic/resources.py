@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
 from aiida_hamlr.errors import NoGPU
 
 #: What a configuration may name; 'gpu' and 'cuda' are the same.
@@ -33,6 +31,8 @@ def choose_device(name: Device) -> str:
     ValueError
         If the name is another.
     """
+    import torch  # Takes seconds, and who only reads a configuration does not need it.
+
     if name == 'auto':
         return 'cuda' if torch.cuda.is_available() else 'cpu'
     if name in ('gpu', 'cuda'):
@@ -47,6 +47,8 @@ def choose_device(name: Device) -> str:
 def set_threads(threads: int | None):
     """Set how many CPU threads torch uses; None leaves what the environment (``OMP_NUM_THREADS``) says."""
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
 
 

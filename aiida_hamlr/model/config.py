@@ -11,6 +11,10 @@ from aiida_hamlr.electronic.resources import Device
 #: Variants that this version has.
 VARIANTS = ('sr', 'ea', 'lr', 'lr+ea')
 
+#: Bounds far above what is useful, so that a mistyped or damaged number is refused before it takes the memory.
+#: Cutoffs in Å.
+LONGEST_CUTOFF, MOST_LAYERS, MOST_CHANNELS = 30.0, 32, 4096
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra='forbid', frozen=True)
@@ -43,27 +47,27 @@ class ModelConfig(_Strict):
     output_width: float = Field(2.0, gt=0.1, le=10.0)
     #: Error of the potentials of charges of 1 e (V) that a particle mesh may make in large cells; null: direct sums for
     #: all cells.
-    long_range_accuracy: float | None = Field(1e-5, gt=0.0)
+    long_range_accuracy: float | None = Field(1e-5, ge=1e-12, le=1.0)
     #: Reach of one message.
-    message_cutoff: float = Field(5.0, gt=0.0)
+    message_cutoff: float = Field(5.0, gt=0.0, le=LONGEST_CUTOFF)
     #: Distance beyond which H = H0 (+ long range); null: from the data.
-    pair_cutoff: float | None = Field(None, gt=0.0)
-    layers: int = Field(2, ge=1)
-    scalar_channels: int = Field(32, ge=1)
-    natural_channels: int = Field(24, ge=1)
-    unnatural_channels: int = Field(8, ge=1)
+    pair_cutoff: float | None = Field(None, gt=0.0, le=LONGEST_CUTOFF)
+    layers: int = Field(2, ge=1, le=MOST_LAYERS)
+    scalar_channels: int = Field(32, ge=1, le=MOST_CHANNELS)
+    natural_channels: int = Field(24, ge=1, le=MOST_CHANNELS)
+    unnatural_channels: int = Field(8, ge=1, le=MOST_CHANNELS)
     #: Hidden m = 0 channels of the messages and of the pair head; higher |m| have fewer.
-    hidden_channels: int = Field(128, ge=8)
-    pair_channels: int = Field(160, ge=8)
-    radial_basis: int = Field(8, ge=2)
-    radial_hidden: int = Field(64, ge=4)
+    hidden_channels: int = Field(128, ge=8, le=MOST_CHANNELS)
+    pair_channels: int = Field(160, ge=8, le=MOST_CHANNELS)
+    radial_basis: int = Field(8, ge=2, le=MOST_CHANNELS)
+    radial_hidden: int = Field(64, ge=4, le=MOST_CHANNELS)
     #: Attention is between plane waves below this wave number, 1/Å.
     attention_cutoff: float = Field(2.0, gt=0.0, le=10.0)
-    attention_heads: int = Field(4, ge=1)
+    attention_heads: int = Field(4, ge=1, le=MOST_CHANNELS)
     #: Channels of the queries, keys and values of one head.
-    attention_channels: int = Field(8, ge=1)
+    attention_channels: int = Field(8, ge=1, le=MOST_CHANNELS)
     #: Gaussians of the wave number in the filters.
-    attention_basis: int = Field(8, ge=2)
+    attention_basis: int = Field(8, ge=2, le=MOST_CHANNELS)
 
     @field_validator('variant')
     @classmethod
