@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
 
 # The first import of AiiDA makes a configuration folder, in the user's home unless told otherwise.
 _FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_')
@@ -239,24 +239,26 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
 
 
 @pytest.fixture
-def model_folder(tmp_path, make_hamiltonian, zincblende):
-    """Write a folder with the shape of a model's."""
-    basis = make_hamiltonian(zincblende()).basis
-    description = {
-        'format': 'hamlr-model',
-        'version': 1,
-        'species': ['Al', 'As'],
-        'architecture': {'config': {'variant': 'lr', 'layers': 2}},
-        'basis_hash': {element: species.content_hash for element, species in basis.items()},
-        'functional': 'lda_pz',
-        'n_parameters': 7,
-        'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}},
-        'created_by': 'aiida-hamlr 0',
-    }
-    folder = tmp_path / 'model'
-    folder.mkdir()
-    (folder / 'model.json').write_text(json.dumps(description))
-    (folder / 'model.safetensors').write_bytes(b'\0' * 8)
+def model_folder(tmp_path, small_model):
+    """Return the folder of a small model, to be changed at will."""
+    return Path(shutil.copytree(small_model, tmp_path / 'model'))
+
+
+@pytest.fixture(scope='session')
+def small_model(tmp_path_factory, make_hamiltonian):
+    """Write the folder of a small model of random weights for Al and As."""
+    from aiida_hamlr.model.config import ModelConfig
+    from aiida_hamlr.model.files import write_model
+    from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+    basis = make_hamiltonian(bulk('AlAs', 'zincblende', a=5.66)).basis
+    channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
+    config = ModelConfig(variant='lr', layers=2, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
+    shells = {element: list(species.angular_momenta) for element, species in basis.items()}
+    model = HamiltonianModel(shells, config, 4.0, 10.0)
+    metadata = {'functional': 'lda_pz', 'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}}}
+    folder = tmp_path_factory.mktemp('small') / 'model'
+    write_model(folder, model, model.state_dict(), basis, {}, metadata)
     return folder
 
 

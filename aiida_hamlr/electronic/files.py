@@ -46,14 +46,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~umask())
         synchronise(temporary)
         temporary.replace(path)
         synchronise(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def umask() -> int:
+    """Permissions that new files and folders do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def synchronise(path: Path):

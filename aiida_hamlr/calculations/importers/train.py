@@ -52,7 +52,7 @@ class TrainCalculationImporter(CalcJobImporter):
 def _check_dataset(dataset: DatasetData, model_folder: Path):
     """Check that a model learned from a dataset."""
     # Imported here for they bring torch.
-    from aiida_hamlr.model.files import read_description
+    from aiida_hamlr.model.folder import read_description
     from aiida_hamlr.model.training.data import Reference, hash_of_data
 
     description = read_description(model_folder)

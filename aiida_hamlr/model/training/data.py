@@ -6,13 +6,14 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
 
+from aiida_hamlr.electronic.distances import summarise_distances
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
@@ -144,6 +145,8 @@ class DataIdentity:
     ecutrho: float | None
     content_hash: str
     warnings: tuple[str, ...] = ()
+    #: Of `summarise_distances`.
+    distances: dict = field(default_factory=dict)
 
     @property
     def shells(self) -> dict[str, list[int]]:
@@ -198,6 +201,7 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
         first.attributes.ecutrho,
         hash_of_data(hashes),
         found,
+        summarise_distances(reference.atoms for reference in references),
     )
 
 
