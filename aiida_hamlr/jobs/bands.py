@@ -14,8 +14,9 @@ from aiida_hamlr.electronic.bands.kpoints import (
 )
 from aiida_hamlr.electronic.bands.occupations import MeshSolution, solve_mesh
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
@@ -65,6 +66,7 @@ def run_bands(
         path = 'auto'
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
+    check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
@@ -77,6 +79,7 @@ def run_bands(
         line = band_path(atoms, spacing)
     elif path is not None:
         line = read_band_path(path, atoms.cell, spacing)
+    remove_earlier([output, summary_path(output)])
     solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:

@@ -26,14 +26,18 @@ from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import check_structure, read_frames
+from aiida_hamlr.jobs.outputs import folder_names, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import PredictConfig
-from aiida_hamlr.jobs.status import one_line
+from aiida_hamlr.jobs.status import Status, one_line, status_of
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of.
 _FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
+
+#: What may be wrong with one structure of many, the others being predicted all the same.
+_OF_ONE_STRUCTURE = (Status.BAD_INPUT, Status.NUMERICAL, Status.OUT_OF_MEMORY)
 
 #: Step of the energies of a density of states, in widths of its Gaussians.
 _DOS_STEP = 0.25
@@ -70,6 +74,8 @@ def run_predict(config_file: Path) -> dict:
         If an input is missing or does not fit, or every structure fails.
     NumericalError
         If every structure fails, all for numerical reasons.
+    MemoryError
+        If every structure fails, all for want of memory.
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
@@ -84,16 +90,18 @@ def run_predict(config_file: Path) -> dict:
             errors[job.name] = error
     if len(errors) == len(jobs):
         raise _all_failed(errors)
+    remove_earlier([config.output / 'summary.json'])
+    for job in jobs:
+        _remove_outputs(config.output / job.name)
     results = {}
     for job in track([job for job in jobs if job.name not in errors], 'structures'):
-        folder = config.output / job.name
-        existed = folder.exists()
         try:
-            results[job.name] = _predict_one(job, predictor, config, folder)
-        except (ValueError, NumericalError, MemoryError) as error:
+            results[job.name] = _predict_one(job, predictor, config, config.output / job.name)
+        except Exception as error:
+            _remove_outputs(config.output / job.name)
+            if status_of(error) not in _OF_ONE_STRUCTURE or isinstance(error, OSError):
+                raise
             errors[job.name] = error
-            if not existed:
-                _remove_outputs(folder)
     summary |= {
         'model': str(config.model),
         'outputs': list(config.outputs),
@@ -114,25 +122,23 @@ def run_predict(config_file: Path) -> dict:
 
 def _collect(config: PredictConfig) -> list[Job]:
     """All structures of all files, with names of their folders: stems if these are unique, else running numbers."""
-    jobs, names = [], []
+    jobs, stems = [], []
     for path in config.structures:
         frames = read_frames(path)
         width = len(str(len(frames) - 1))
         for index, atoms in enumerate(frames):
-            names.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
+            stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
             source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
             jobs.append((source, atoms))
-    if len(set(names)) < len(names):
-        width = len(str(len(jobs) - 1))
-        names = [f'{index:0{width}d}' for index in range(len(jobs))]
-    return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]
+    return [Job(name, *job) for name, job in zip(folder_names(stems), jobs, strict=True)]
 
 
 def _all_failed(errors: dict[str, Exception]) -> Exception:
     """The exception to raise when nothing could be predicted: that of the only structure, or the first of many."""
     name, first = next(iter(errors.items()))
-    kinds = {type(error) for error in errors.values()}
-    kind = NumericalError if kinds == {NumericalError} else MemoryError if kinds == {MemoryError} else ValueError
+    kinds = {status_of(error) for error in errors.values()}
+    kind = {Status.NUMERICAL: NumericalError, Status.OUT_OF_MEMORY: MemoryError}.get(min(kinds), ValueError)
+    kind = kind if len(kinds) == 1 else ValueError
     if len(errors) == 1:
         return kind(f'{name}: {one_line(first)}')
     return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
+from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.reconstruction import reconstruct
@@ -25,9 +25,10 @@ from aiida_hamlr.io.qe import (
 )
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import basis_of_config, read_pseudo_files, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = (
@@ -73,6 +74,19 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    check_outputs(
+        [config.output, description_path(config.output)],
+        [
+            config_file,
+            config.structure,
+            config.potential,
+            config.density,
+            config.phonon,
+            config.plane_wave_bands,
+            *config.pseudos.values(),
+            *config.basis.files.values(),
+        ],
+    )
     device = choose_device(config.device)
     set_threads(config.threads)
     run = _read_run(config)
@@ -97,6 +111,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, str(config_file))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    remove_earlier([config.output, description_path(config.output), summary_path(config.output)])
     hamiltonian = reconstruct(
         atoms,
         potential,

@@ -17,7 +17,7 @@ LONGEST_CUTOFF, MOST_LAYERS, MOST_CHANNELS = 30.0, 32, 4096
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra='forbid', frozen=True)
+    model_config = ConfigDict(extra='forbid', frozen=True, allow_inf_nan=False)
 
 
 class ModelConfig(_Strict):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import yaml
 from aiida.orm import RemoteData
+
+from aiida_hamlr.jobs.yaml_files import read_yaml
 
 __all__ = ('OutsideFolder', 'open_folder')
 
@@ -49,13 +50,7 @@ class OutsideFolder:
 
         :raises ValueError: if there is none, or it is no mapping.
         """
-        try:
-            config = yaml.safe_load(self.fetch(filename).read_text(encoding='utf-8'))
-        except yaml.YAMLError as error:
-            raise ValueError(f'{self.path / filename}: not valid YAML: {error}') from error
-        if not isinstance(config, dict):
-            raise ValueError(f'{self.path / filename}: not a mapping')
-        return config
+        return read_yaml(self.fetch(filename))
 
 
 @contextmanager
