@@ -31,17 +31,22 @@ def choose_device(name: Device) -> str:
     ValueError
         If the name is another.
     """
-    import torch  # Takes seconds, and who only reads a configuration does not need it.
-
+    # Loading torch takes seconds: only if a GPU may be used.
     if name == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
+        return 'cuda' if _has_gpu() else 'cpu'
     if name in ('gpu', 'cuda'):
-        if not torch.cuda.is_available():
+        if not _has_gpu():
             raise NoGPU(f'device is {name}, but torch finds no GPU; use auto or cpu, or ask the scheduler for a GPU')
         return 'cuda'
     if name != 'cpu':
         raise ValueError(f'unknown device {name!r}; use auto, cpu, gpu or cuda')
     return name
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def set_threads(threads: int | None):

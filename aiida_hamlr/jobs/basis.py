@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ase import Atoms
+
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
+from aiida_hamlr.jobs.inputs import read_basis_files, read_structure
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
@@ -79,6 +83,46 @@ def make_bases(
     }
     summary.write(output / 'summary.json')
     return basis
+
+
+def basis_of_config(
+    config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
+) -> Basis:
+    """Orbitals of all elements of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+
+    Parameters
+    ----------
+    config : BasisConfig
+    pseudos : mapping of str to Pseudopotential
+    source : str
+        What errors call the configuration.
+    structures : list of ase.Atoms, optional
+        Crystals on which orbitals are contracted; default: simple ones of the elements.
+
+    Raises
+    ------
+    ValueError
+        If an element has neither a file nor a recipe, or a file or a crystal does not fit.
+    """
+    recipes = {element: config.of_element(element) for element in pseudos if element not in config.files}
+    for element, recipe in recipes.items():
+        if recipe.size is None:
+            raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
+    basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
+    if config.recipe == 'plain' or not recipes:
+        for element, recipe in recipes.items():
+            log(f'generating the {recipe.size} basis of {element}')
+            basis[element] = generate_basis(pseudos[element], recipe.size, recipe.cutoff_radius)
+        return Basis(basis)
+    log('contracting ' + ', '.join(f'{element} {recipe.size}' for element, recipe in recipes.items()))
+    contracted = contract_bases(
+        {element: pseudos[element] for element in recipes},
+        {element: recipe.size for element, recipe in recipes.items()},
+        {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius},
+        structures,
+        report=log,
+    )
+    return Basis({**basis, **contracted})
 
 
 def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasis:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.matrices.neighbours import close_atoms
 from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.schemas import BasisConfig
 
 #: Atoms closer than this are a mistake in the file, Å.
 _SHORTEST_DISTANCE = 0.4
@@ -35,6 +31,8 @@ def read_frames(path: Path) -> list[Atoms]:
         from aiida_hamlr.io.qe import read_scf_xml
 
         return [read_scf_xml(path).atoms]
+    import ase.io
+
     try:
         frames = ase.io.read(path, index=':')
     except Exception as error:
@@ -68,10 +66,7 @@ def check_structure(atoms: Atoms, name: str):
         raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
         raise ValueError(f'{name}: cell or positions are not finite')
-    from vesin import ase_neighbor_list
-
-    periodic = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    first, second = ase_neighbor_list('ij', periodic, _SHORTEST_DISTANCE)
+    first, second, *_ = close_atoms(atoms, _SHORTEST_DISTANCE)
     if len(first):
         raise ValueError(
             f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
@@ -92,46 +87,6 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
         if species[element].element != element:
             raise ValueError(f'{path}: given for {element}, but a basis of {species[element].element}')
     return Basis(species)
-
-
-def basis_of_config(
-    config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
-) -> Basis:
-    """Orbitals of all elements of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
-
-    Parameters
-    ----------
-    config : BasisConfig
-    pseudos : mapping of str to Pseudopotential
-    source : str
-        What errors call the configuration.
-    structures : list of ase.Atoms, optional
-        Crystals on which orbitals are contracted; default: simple ones of the elements.
-
-    Raises
-    ------
-    ValueError
-        If an element has neither a file nor a recipe, or a file or a crystal does not fit.
-    """
-    recipes = {element: config.of_element(element) for element in pseudos if element not in config.files}
-    for element, recipe in recipes.items():
-        if recipe.size is None:
-            raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
-    basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
-    if config.recipe == 'plain' or not recipes:
-        for element, recipe in recipes.items():
-            log(f'generating the {recipe.size} basis of {element}')
-            basis[element] = generate_basis(pseudos[element], recipe.size, recipe.cutoff_radius)
-        return Basis(basis)
-    log('contracting ' + ', '.join(f'{element} {recipe.size}' for element, recipe in recipes.items()))
-    contracted = contract_bases(
-        {element: pseudos[element] for element in recipes},
-        {element: recipe.size for element, recipe in recipes.items()},
-        {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius},
-        structures,
-        report=log,
-    )
-    return Basis({**basis, **contracted})
 
 
 def read_basis_folder(folder: Path, elements: Iterable[str]) -> Basis:
