@@ -34,7 +34,8 @@ ALLOWED = {
 #: Packages and modules of two layers from the ground up: each imports only from its own level and from those below.
 LEVELS = {
     'electronic': (
-        ('units', 'lattice', 'files', 'fortran', 'resources', 'attributes', 'structures'),
+        ('units', 'arrays', 'lattice', 'reading', 'hdf5_content', 'files', 'fortran', 'resources', 'attributes'),
+        ('structures', 'distances'),
         ('pseudo',),
         ('orbitals',),
         ('matrices',),
@@ -44,7 +45,7 @@ LEVELS = {
         ('contraction',),
     ),
     'model': (
-        ('config', 'keys'),
+        ('config', 'keys', 'folder'),
         ('irreps',),
         ('long_range',),
         ('network',),
