@@ -60,23 +60,45 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: str | Path) -> dict:
     """The mapping in a YAML file, read with the safe loader.
 
+    Parameters
+    ----------
+    path : path
+        The file.
+
     Raises
     ------
     ValueError
-        If the file cannot be read, is not YAML, gives a key twice, is nested too deep, or is no mapping; the message
-        names file and line.
+        If the file cannot be read, or for any of the reasons of `parse_yaml`; the message names it.
+    """
+    return parse_yaml(read_text(path, LARGEST), str(path))
+
+
+def parse_yaml(text: str, name: str) -> dict:
+    """The mapping in a YAML document, read with the safe loader.
+
+    Parameters
+    ----------
+    text : str
+        The document.
+    name : str
+        What errors call it.
+
+    Raises
+    ------
+    ValueError
+        If it is not YAML, gives a key twice, is nested too deep, or is no mapping; the message names the line.
     """
     try:
-        content = yaml.load(read_text(path, LARGEST), _Loader)  # noqa: S506 - a safe loader
+        content = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
-        where = f'{path}, line {mark.line + 1}' if mark else str(path)
+        where = f'{name}, line {mark.line + 1}' if mark else name
         raise ValueError(f'{where}: not valid YAML: {shortened(getattr(error, "problem", None) or error)}') from error
     except RecursionError as error:
-        raise ValueError(f'{path}: not valid YAML: nested more than {DEEPEST} levels deep') from error
+        raise ValueError(f'{name}: not valid YAML: nested more than {DEEPEST} levels deep') from error
     except (ValueError, OverflowError) as error:
-        message = str(error)
-        raise ValueError(message if str(path) in message else f'{path}: not valid YAML: {shortened(error)}') from error
+        # As of a date in month 13.
+        raise ValueError(f'{name}: not valid YAML: {shortened(error)}') from error
     if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected "key: value" lines')
+        raise ValueError(f'{name}: expected "key: value" lines')
     return content

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from aiida.orm import RemoteData
 
-from aiida_hamlr.jobs.yaml_files import read_yaml
+from aiida_hamlr.electronic.reading import read_text
+from aiida_hamlr.jobs.yaml_files import LARGEST, parse_yaml
 
 __all__ = ('OutsideFolder', 'open_folder')
 
@@ -50,7 +51,7 @@ class OutsideFolder:
 
         :raises ValueError: if there is none, or it is no mapping.
         """
-        return read_yaml(self.fetch(filename))
+        return parse_yaml(read_text(self.fetch(filename), LARGEST), str(self.path / filename))
 
 
 @contextmanager
