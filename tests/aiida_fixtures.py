@@ -285,7 +285,9 @@ def make_process_node(localhost):
     from aiida.common.links import LinkType
     from aiida.plugins.entry_point import format_entry_point_string
 
-    def make(entry_point: str, files: dict[str, str], inputs: dict | None = None, exit_status: int | None = None):
+    def make(
+        entry_point: str, files: dict[str, str | bytes], inputs: dict | None = None, exit_status: int | None = None
+    ):
         node = orm.CalcJobNode(
             computer=localhost, process_type=format_entry_point_string('aiida.calculations', entry_point)
         )
@@ -300,7 +302,9 @@ def make_process_node(localhost):
         node.store()
         retrieved = orm.FolderData()
         for name, content in files.items():
-            retrieved.base.repository.put_object_from_bytes(content.encode(), name)
+            retrieved.base.repository.put_object_from_bytes(
+                content if isinstance(content, bytes) else content.encode(), name
+            )
         retrieved.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label='retrieved')
         retrieved.store()
         return node
