@@ -45,11 +45,11 @@ LEVELS = {
         ('contraction',),
     ),
     'model': (
-        ('config', 'keys', 'folder'),
+        ('config', 'keys', 'padding', 'folder'),
         ('irreps',),
         ('long_range',),
         ('network',),
-        ('graph', 'hamiltonian_model', 'files'),
+        ('graph', 'graph_builder', 'hamiltonian_model', 'files'),
         ('training',),
         ('inference', 'evaluation', 'uncertainty'),
     ),
@@ -191,6 +191,25 @@ def test_folders_of_tests_are_packages():
     folders = {file.parent.relative_to(TESTS) for file in TESTS.rglob('test_*.py')}
     for folder in folders - {Path(name) for name in TEST_FOLDERS}:
         assert (ROOT / folder / '__init__.py').is_file(), folder
+
+
+HEAVY = ('e3nn', 'torch_geometric', 'lightning', 'torch._dynamo')
+
+WHICH_ARE_LOADED = """
+import sys, importlib
+heavy, names = sys.argv[1].split(), sys.argv[2:]
+for name in names:
+    importlib.import_module(name)
+print(' '.join(name for name in heavy if name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize('command', ['h0', 'bands', 'reconstruct', 'predict'])
+def test_commands_import_what_they_run(command):
+    """Batches of graphs and the training loop take seconds to import; e3nn serves the tests alone."""
+    arguments = [' '.join(HEAVY), 'aiida_hamlr.jobs.cli', f'aiida_hamlr.jobs.{command}']
+    result = subprocess.run([sys.executable, '-c', WHICH_ARE_LOADED, *arguments], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout.split() == [], result.stderr
 
 
 def test_package_itself_is_light():

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import atomic_path, content_digest
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import Graph, PairSelection
+from aiida_hamlr.model.graph import Graph
+from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.training.data import Example, Reference, make_example
 
 #: Raised when what a graph holds changes.
-VERSION = 3
+VERSION = 4
 
 #: Settings of a model that its graphs do not depend on; any other may matter.
 WITHOUT_EFFECT = {
@@ -103,14 +104,14 @@ def write_example(path: Path, example: Example):
     """Write a graph and its selection of pairs, without what a model's tables add."""
     selection = example.selection
     tensors = {
-        **example.graph,
+        **example.graph.to_dict(),
         _BLOCKS: torch.as_tensor(selection.blocks),
         _OTHER: torch.as_tensor(selection.other),
     }
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {'n_half': str(selection.n_half), 'sha256': _digest(tensors)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def read_example(path: Path, name: str) -> Example:
@@ -130,7 +131,7 @@ def read_example(path: Path, name: str) -> Example:
     if metadata.get('sha256') != _digest(tensors):
         raise ValueError(f'{path}: does not have its recorded sha256; start again to have it made')
     blocks, other = tensors.pop(_BLOCKS).numpy(), tensors.pop(_OTHER).numpy()
-    return Example(Graph(tensors), PairSelection(blocks, int(metadata['n_half']), other), name)
+    return Example(Graph(**tensors), PairSelection(blocks, int(metadata['n_half']), other), name)
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -21,8 +21,10 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.graph import Graph, PairSelection
+from aiida_hamlr.model.graph import Graph
+from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.long_range.blocks import StructureIntegrals
 from aiida_hamlr.model.training.band_loss import BandReference
 from aiida_hamlr.model.training.initial_charges import fit_charges, fit_response
 from aiida_hamlr.model.training.labels import FirstSources, add_labels
@@ -256,17 +258,11 @@ class Example:
         return np.where(generator.random(n_half) < 0.5, self.selection.other, np.arange(n_half))
 
 
-def frames_of(model, atoms: Atoms, pattern: BlockPattern, selection: PairSelection) -> BlockFrames:
-    """The change of basis between the flat storage of a structure's matrices and the model's components."""
-    vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
-    return BlockFrames(model.slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
-
-
-def add_long_range(model, graph: Graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
+def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
-    model.long_range.store(graph, np.asarray(atoms.cell), atoms.positions)
+    model.long_range.store(graph)
     if model.config.multipole_order:
-        dipole = tables.dipole(atoms, frames.pattern)
+        dipole = StructureIntegrals(atoms, frames.pattern, overlap, tables).flat_dipole()
         for name, parts in (
             (keys.PAIR_DIPOLE, frames.pair_components(*dipole)),
             (keys.ONSITE_DIPOLE, frames.onsite_components(*dipole)),
@@ -281,10 +277,12 @@ def make_example(
 
     With settings that ask for them, what the errors of bands need is added.
     """
-    graph, selection = model.builder.build(reference.atoms, reference.pattern)
-    frames = frames_of(model, reference.atoms, reference.pattern, selection)
-    pairs = frames.pair_components(reference.delta, reference.overlap)
-    onsite = frames.onsite_components(reference.delta, reference.overlap)
+    tensors, selection = model.builder.build(reference.atoms, reference.pattern)
+    graph = Graph(**tensors)
+    frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
+    overlap = reference.pattern.symmetrize(reference.overlap)
+    pairs = frames.pair_components(reference.delta, overlap)
+    onsite = frames.onsite_components(reference.delta, overlap)
     for name, values in (
         (keys.PAIR_TARGET, pairs[0]),
         (keys.PAIR_OVERLAP, pairs[1]),
@@ -303,8 +301,8 @@ def make_example(
     graph[keys.N_ALL] = torch.tensor([reference.pattern.n_entries])
     graph[keys.NEGLECTED] = torch.tensor([rest], dtype=model.dtype)
     if model.long_range is not None:
-        add_long_range(model, graph, reference.atoms, frames, reference.overlap, tables)
-        add_labels(graph, reference.labels, reference.atoms.positions)
+        add_long_range(model, graph, reference.atoms, frames, overlap, tables)
+        add_labels(graph, reference.labels)
     bands = None
     if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
         bands = BandReference(
@@ -375,7 +373,7 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         onsite_target, pair_target = graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET]
         if model.long_range is not None:
             with torch.no_grad():
-                onsite_part, pair_part = model.long_range.of_species(graph)
+                onsite_part, pair_part = model.blocks_of_elements(graph)
             onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
         pairs.append(pair_target.double().numpy())
         onsite.append(onsite_target.double().numpy())

@@ -22,11 +22,12 @@ from aiida_hamlr.electronic.resources import Device, choose_device, set_threads
 from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.files import describe
-from aiida_hamlr.model.graph import message_edges
+from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.irreps.normalisation import pair_cutoff_from_data
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.training.cache import CachedExamples, n_edges
+from aiida_hamlr.model.training.checkpoints import find_checkpoint
 from aiida_hamlr.model.training.data import (
     DataIdentity,
     Reference,
@@ -38,7 +39,7 @@ from aiida_hamlr.model.training.data import (
 )
 from aiida_hamlr.model.training.identifiability import identify_response
 from aiida_hamlr.model.training.labels import FirstSources, check_labels, with_dielectric_tensor
-from aiida_hamlr.model.training.loop import LAST, TrainingLoop
+from aiida_hamlr.model.training.loop import TrainingLoop
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.module import TrainingModule
 from aiida_hamlr.model.training.processes import Processes
@@ -284,6 +285,9 @@ def _fit(
         checkpoint = _checkpoint_to_resume(settings, output)
         try:
             trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as error:
+            # How Lightning ends after an interrupt from the keyboard.
+            raise KeyboardInterrupt from error
         finally:
             loop.close()
     if loop.out_of_time:
@@ -322,7 +326,7 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
         return 'auto'
     # Some settings leave parameters without effect; looking for them in every step would cost time.
     batch = dataset[[(0, 0)]]
-    components = model(batch.graph, batch.structure)
+    components = model(batch.graph)
     gradients = torch.autograd.grad(
         components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
     )
@@ -339,13 +343,7 @@ def _silence_lightning():
 
 
 def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None:
-    if settings.resume is not None:
-        path = Path(settings.resume)
-        if not path.exists():
-            raise ValueError(f'training.resume: {path}: no such file')
-        return path
-    path = output / 'checkpoints' / LAST
-    return path if path.exists() else None
+    return find_checkpoint(settings.resume, output)
 
 
 def _finish(module: TrainingModule, keep: ModelWriter, started: float) -> dict:

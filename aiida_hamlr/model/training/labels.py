@@ -24,24 +24,20 @@ if TYPE_CHECKING:
 LARGEST_POLARISABILITY = 1000.0
 
 
-def add_labels(graph, labels: Mapping[str, np.ndarray], positions: np.ndarray):
-    """Store the labels of a file in the graph of its structure, whose positions (N, 3) are in Å; zeros for none."""
-    n_atoms = len(positions)
+def add_labels(graph, labels: Mapping[str, np.ndarray]):
+    """Store the labels of a file in the graph of its structure; zeros for those that it lacks."""
+    n_atoms = len(graph[keys.SPECIES])
     for key, name, shape in (
         (keys.LABEL_CHARGE, 'hirshfeld_charges', (n_atoms,)),
         (keys.LABEL_DIPOLE, 'hirshfeld_dipoles', (n_atoms, 3)),
         (keys.LABEL_BORN, 'born_charges', (n_atoms, 3, 3)),
-        (keys.LABEL_DIELECTRIC, 'dielectric_tensor', (3, 3)),
+        (keys.LABEL_DIELECTRIC, 'dielectric_tensor', (1, 3, 3)),
     ):
-        graph[key] = torch.as_tensor(labels.get(name, np.zeros(shape)), dtype=torch.float64)
-    graph[keys.LABEL_DIELECTRIC] = graph[keys.LABEL_DIELECTRIC][None]
+        graph[key] = torch.as_tensor(labels.get(name, np.zeros(shape)), dtype=torch.float64).reshape(shape)
     graph[keys.LABELLED] = torch.tensor([['dielectric_tensor' in labels, 'born_charges' in labels]])
-    graph[keys.POSITION] = torch.as_tensor(positions, dtype=torch.float64)
 
 
-def label_loss(
-    channel: LongRangeChannel, sources: Sources, graph, structure: torch.Tensor | None, settings: TrainingConfig
-) -> torch.Tensor:
+def label_loss(channel: LongRangeChannel, sources: Sources, graph, settings: TrainingConfig) -> torch.Tensor:
     """Weighted mean deviations from the labels: Hirshfeld's in me and me Å, dielectric tensor in 1, Born charges in e.
 
     For the last two, all structures count in the mean, those without such a label with zero, so that it does not matter
@@ -49,7 +45,7 @@ def label_loss(
     """
     loss = 1e3 * settings.charge_weight * (sources.charge - graph[keys.LABEL_CHARGE]).abs().mean()
     if settings.dipole_weight:
-        dipoles = channel.dipoles(sources, graph, structure)
+        dipoles = channel.dipoles(sources, graph)
         loss = loss + 1e3 * settings.dipole_weight * (dipoles - graph[keys.LABEL_DIPOLE]).abs().mean()
     if not settings.response_labels:
         return loss
@@ -58,10 +54,10 @@ def label_loss(
         weights = (settings.dielectric_weight * has_tensor, settings.born_weight * has_charges)
         if not any(weights):
             continue
-        atoms = slice(None) if structure is None else structure == number
+        atoms = graph[keys.BATCH] == number
         errors = channel.response_errors(
             sources.of(atoms),
-            graph[keys.MESH_CELL][number],
+            graph[keys.CELL][number],
             graph[keys.POSITION][atoms],
             graph[keys.LABEL_DIELECTRIC][number],
             graph[keys.LABEL_BORN][atoms],

@@ -140,13 +140,13 @@ class TrainingModule(lightning.LightningModule):
             group['lr'] = self.settings.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx):
-        components = self.model(batch.graph, batch.structure)
-        errors = self.errors(components, batch.graph, batch.structure)
+        components = self.model(batch.graph)
+        errors = self.errors(components, batch.graph)
         loss = errors.loss(self.settings.onsite_weight)
         if self.settings.needs_bands:
             loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
         if self.settings.labels or self.settings.response_labels:
-            arguments = (components.sources, batch.graph, batch.structure, self.settings)
+            arguments = (components.sources, batch.graph, self.settings)
             loss = loss + label_loss(self.model.long_range, *arguments)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -217,7 +217,7 @@ class TrainingModule(lightning.LightningModule):
             for index in range(self.processes.rank, len(examples), self.processes.size):
                 example = examples[index]
                 graph = example.graph.with_pairs(torch.arange(example.selection.n_half)).to(self.device)
-                for key, value in self.errors(self.average(graph), graph, None).summary().items():
+                for key, value in self.errors(self.average(graph), graph).summary().items():
                     totals[key] = totals.get(key, 0.0) + value
         names = ('mae_meV', 'mae_predicted_meV', 'mae_onsite_meV')
         sums = summed([totals.get(name, 0.0) for name in names], self.device)

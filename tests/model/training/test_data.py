@@ -8,7 +8,7 @@ from ase.build import bulk
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import batch_graphs
+from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.training.data import (
     Reference,
     block_means,
@@ -150,7 +150,7 @@ def test_errors_count_every_element_once_and_ignore_a_constant(example):
         components, _ = model.short_range(graph)
         components.onsite = graph[keys.ONSITE_TARGET] + 0.7 * graph[keys.ONSITE_OVERLAP]
         components.pairs = graph[keys.PAIR_TARGET] + 0.7 * graph[keys.PAIR_OVERLAP]
-        found = errors(components, graph, None)
+        found = errors(components, graph)
     assert float(found.onsite.sum() + found.pairs.sum()) < 1e-6
     sizes = one.pattern.chunk_shapes.prod(axis=1)
     assert int(found.n_onsite) == sizes[one.pattern.onsite].sum()
@@ -169,9 +169,9 @@ def test_a_batch_gives_the_errors_of_its_members(reference, make_model):
         one.graph.with_pairs(torch.as_tensor(one.draw(np.random.default_rng(n)))) for n, one in enumerate(examples)
     ]
     with torch.no_grad():
-        singles = [errors(model(graph), graph, None) for graph in graphs]
-        batch, structure = batch_graphs(graphs)
-        together = errors(model(batch, structure), batch, structure)
+        singles = [errors(model(graph), graph) for graph in graphs]
+        batch = join_graphs(graphs)
+        together = errors(model(batch), batch)
     for name in ('onsite', 'pairs', 'n_all'):
         expected = torch.cat([getattr(one, name) for one in singles])
         assert torch.allclose(getattr(together, name), expected, rtol=1e-9)

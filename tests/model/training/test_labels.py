@@ -10,7 +10,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.graph import batch_graphs
+from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
 from aiida_hamlr.model.training.data import Reference, make_example
@@ -44,9 +44,9 @@ def labelled_files(training_files):
 
 
 def loss_of(model, graphs, **weights):
-    graph, structure = batch_graphs(graphs)
-    sources = model(graph, structure).sources
-    return label_loss(model.long_range, sources, graph, structure, TrainingConfig(**weights)), sources
+    graph = join_graphs(graphs)
+    sources = model(graph).sources
+    return label_loss(model.long_range, sources, graph, TrainingConfig(**weights)), sources
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_loss_is_the_weighted_mean_of_all_elements(make_model, make_graphs):
     model = make_model(SHELLS, variant='lr', response=True, pair_cutoff=4.0)
     graph = make_graphs(model)[1]
     found, sources = loss_of(model, [graph], dielectric_weight=2.0, born_weight=3.0)
-    tensor, charges = model.long_range.field_response(sources, graph[keys.MESH_CELL][0], graph[keys.POSITION])
+    tensor, charges = model.long_range.field_response(sources, graph[keys.CELL][0], graph[keys.POSITION])
     deviations = [np.abs(one.detach().numpy() - label).mean() for one, label in ((tensor, TENSOR), (charges, CHARGES))]
     expected = 2 * deviations[0] + 3 * deviations[1]
     assert float(found.detach()) == pytest.approx(expected, rel=1e-9)

@@ -43,7 +43,7 @@ def test_components_of_one_angular_momentum_count_alone(tmp_path, make_hamiltoni
         errors = ComponentErrors(
             model.slots.onsite.multiplicity, 'mse', 1.0, *irrep_weights(model.slots, weights)
         ).double()
-        found = errors(Components(onsite, pairs), graph, None)
+        found = errors(Components(onsite, pairs), graph)
         penalties.append([float(found.onsite_penalty), float(found.pair_penalty)])
     penalties = np.array(penalties)
     assert penalties[:3].min() > 0
