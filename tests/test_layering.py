@@ -35,7 +35,7 @@ ALLOWED = {
 LEVELS = {
     'electronic': (
         ('units', 'arrays', 'lattice', 'reading', 'hdf5_content', 'files', 'fortran', 'resources', 'attributes'),
-        ('structures', 'distances'),
+        ('structures', 'geometry', 'distances'),
         ('pseudo',),
         ('orbitals',),
         ('matrices',),

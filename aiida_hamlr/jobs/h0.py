@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiida_hamlr.electronic.geometry import describe_periodicity
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
@@ -42,7 +43,11 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     remove_earlier([output, summary_path(output)])
     hamiltonian = compute_h0(atoms, basis, pseudos, ecutrho)
     hamiltonian.write(output)
+    warnings = describe_periodicity(atoms)
+    for text in warnings:
+        log(f'warning: {text}')
     summary |= {
+        'warnings': warnings,
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),
         'n_orbitals': hamiltonian.n_orbitals,

@@ -19,13 +19,15 @@ from aiida_hamlr.electronic.bands.occupations import (
     solve_mesh,
 )
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.distances import unusual_distances
+from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.inputs import check_structure, read_frames
+from aiida_hamlr.jobs.inputs import read_frames
 from aiida_hamlr.jobs.outputs import folder_names, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import PredictConfig
@@ -164,6 +166,10 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
         'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(time.perf_counter() - started, 3),
     }
+    known = predictor.description.get('distances')
+    summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
+    for text in summary['warnings']:
+        log(f'warning: {job.name}: {text}')
     wanted = set(config.outputs)
     solution, bands = None, None
     if wanted & {'bands', 'dos', 'charges'}:
