@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -111,7 +111,8 @@ def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     *parents, key = location or ['configuration']
     where = f' in {".".join(map(str, parents))}' if parents else ''
     if error['type'] == 'extra_forbidden':
-        return describe_unknown_key(key, '.'.join(map(str, parents)), _keys_at(model, parents))
+        nested = _nested_keys_at(model, parents)
+        return describe_unknown_key(key, '.'.join(map(str, parents)), _keys_at(model, parents), nested)
     if error['type'] == 'missing':
         return f'key {str(key)!r}{where} is missing'
     if error['type'] == 'value_error':
@@ -119,11 +120,14 @@ def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
     return f'{".".join(map(str, location))}: {error["msg"].lower()}, found {shortened(repr(error["input"]))}'
 
 
-def describe_unknown_key(key, where: str, known: Iterable[str]) -> str:
-    """One line for a key that is none of the known ones: it names the nearest of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
-    hint = f'did you mean {close[0]!r}? ' if close else ''
+def describe_unknown_key(key, where: str, known: Iterable[str], nested: Mapping[str, str] | None = None) -> str:
+    """One line for a key that is none of the known ones: it names the nearest of them.
+
+    ``nested`` are the keys of sections, with the place of each: ``{'layers': 'short_range.layers'}``.
+    """
+    known, nested = sorted(known), nested or {}
+    close = difflib.get_close_matches(str(key), [*known, *nested], n=1, cutoff=0.5)
+    hint = f'did you mean {nested.get(close[0], close[0])!r}? ' if close else ''
     place = f' in {where}' if where else ''
     return f'unknown key {shortened(key)!r}{place}; {hint}known keys: {", ".join(known)}'
 
@@ -144,6 +148,15 @@ def _keys_at(model: type[BaseModel], location: list) -> set[str]:
     fields = nested.model_fields if nested is not None else {}
     # Excluded fields are filled by validators, not by the user.
     return {name for name, field in fields.items() if not field.exclude}
+
+
+def _nested_keys_at(model: type[BaseModel], location: list) -> dict[str, str]:
+    """Keys of the sections at a place in the configuration, with the section of each."""
+    return {
+        key: f'{section}.{key}'
+        for section in _keys_at(model, location)
+        for key in _keys_at(model, [*location, section]) - _keys_at(model, location)
+    }
 
 
 def _nested_model(annotation) -> type[BaseModel] | None:

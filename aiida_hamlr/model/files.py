@@ -16,6 +16,7 @@ from aiida_hamlr.electronic.files import atomic_path, synchronise, umask
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reading import read_text
+from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.folder import (
     DESCRIPTION,
     FORMAT,
@@ -48,13 +49,20 @@ _TYPES = {
 def describe(model: HamiltonianModel) -> dict:
     """All that rebuilds the network without its weights: plain JSON values, those of `Architecture`."""
     return {
-        'config': model.config.model_dump(),
+        'config': model.config.flat(),
         'shells': {element: list(momenta) for element, momenta in model.slots.shells.items()},
         'pair_cutoff': model.pair_cutoff,
         'n_neighbours': model.n_neighbours,
         'precision': str(model.dtype).removeprefix('torch.'),
         'irreps': model.network.widths.irreps,
     }
+
+
+def canonical_description(description: dict) -> dict:
+    """Return what :func:`describe` gave in any earlier version as it would be now; settings keep their effect."""
+    # Models without this entry are older than it.
+    config = ModelConfig.from_flat({'neutrality': 'cell', **description['config']})
+    return {**description, 'config': config.flat()}
 
 
 def rebuild(architecture: Architecture) -> HamiltonianModel:

@@ -51,7 +51,7 @@ class Architecture(BaseModel):
     @classmethod
     def _with_old_defaults(cls, value):
         # Models without the entry are older than it.
-        return {'neutrality': 'cell', **value} if isinstance(value, dict) else value
+        return ModelConfig.nest({'neutrality': 'cell', **value}, warn=False) if isinstance(value, dict) else value
 
     @field_validator('shells')
     @classmethod

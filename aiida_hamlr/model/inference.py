@@ -129,7 +129,7 @@ class Predictor:
         ValueError
             If the model has no response.
         """
-        if not self.model.config.response:
+        if not self.model.config.has_response:
             raise ValueError(
                 f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
             )

@@ -91,7 +91,7 @@ def make_model():
     def make(shells, pair_cutoff=5.0, **config):
         torch.manual_seed(0)
         model = HamiltonianModel(
-            shells, ModelConfig(**{'variant': 'sr', **SMALL, **config}), pair_cutoff, 20.0
+            shells, ModelConfig.from_flat({'variant': 'sr', **SMALL, **config}), pair_cutoff, 20.0
         ).double()
         slots, tables = model.slots, model.normalisation
         generator = torch.Generator().manual_seed(3)
@@ -117,7 +117,7 @@ def make_model():
             with torch.no_grad():
                 for parameter in parameters:
                     parameter += 0.3 * torch.randn(parameter.shape, generator=generator).double()
-                if model.config.response:
+                if model.config.has_response:
                     model.long_range.identified.fill_(1.0)
         return model
 

@@ -13,7 +13,8 @@ from aiida_hamlr.model.long_range import particle_mesh
 from aiida_hamlr.model.long_range.ewald import DirectSum, count_half_space_vectors
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 from aiida_hamlr.model.network.short_range import FIELD_UNIT
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 

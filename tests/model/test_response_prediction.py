@@ -10,7 +10,8 @@ from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import Predictor, load_model
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 

@@ -14,7 +14,7 @@ from torch import nn
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.long_range.blocks import Action
 from aiida_hamlr.model.long_range.bonds import passed_along_bonds
-from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
+from aiida_hamlr.model.long_range.field_response import field_response
 from aiida_hamlr.model.long_range.operators import graph_operator, keeps_matrices, store_matrices
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 
@@ -161,15 +161,6 @@ class LongRangeChannel(nn.Module):
         potential, field = self.potentials(sources, graph)
         return Action(potential, sources.factor[:, None] * field if self.multipole_order else None)
 
-    def response_errors(
-        self, sources: Sources, cell, positions, dielectric_tensor, born_charges
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Deviations of one structure from a dielectric tensor (3, 3), where there can be one, and Born charges, e.
-
-        Charges that do not respond, (N,), are compared with the screened ones.
-        """
-        return None, sources.charge - screened_charges(dielectric_tensor, born_charges)
-
 
 class ResponseChannel(LongRangeChannel):
     """Learned charges that polarise the atoms, whose potentials and fields act with a width of their own.
@@ -246,10 +237,6 @@ class ResponseChannel(LongRangeChannel):
         """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of one structure; see :mod:`field_response`."""
         arguments = (sources.charge, sources.polarisability, sources.dipole)
         return field_response(cell, positions, self.width, *arguments)
-
-    def response_errors(self, sources, cell, positions, dielectric_tensor, born_charges):
-        found = self.field_response(sources, cell, positions)
-        return found[0] - dielectric_tensor, found[1] - born_charges
 
     def potentials(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,), V, and field (N, 3), V/Å, of charges and self-consistent dipoles at the atoms of a graph."""

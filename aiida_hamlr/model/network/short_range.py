@@ -162,37 +162,38 @@ class ShortRangeNetwork(nn.Module):
     def __init__(self, slots: ShellSlots, config, pair_cutoff: float, n_neighbours: float):
         super().__init__()
         n_species, top = len(slots.species), max(2, 2 * slots.max_degree)
-        unnatural = config.unnatural_channels if slots.max_degree > 0 else 1
-        self.widths = Widths(top, config.scalar_channels, config.natural_channels, unnatural)
-        self.n_species, self.n_bessel = n_species, config.radial_basis
-        self.message_cutoff, self.pair_cutoff = config.message_cutoff, pair_cutoff
-        n_radial = config.radial_basis + N_SPECIES_EMBEDDING
+        short, attention = config.short_range, config.attention
+        unnatural = short.unnatural_channels if slots.max_degree > 0 else 1
+        self.widths = Widths(top, short.scalar_channels, short.natural_channels, unnatural)
+        self.n_species, self.n_bessel = n_species, short.radial_basis
+        self.message_cutoff, self.pair_cutoff = short.message_cutoff, pair_cutoff
+        n_radial = short.radial_basis + N_SPECIES_EMBEDDING
         self.wigner = DenseWigner(top)
-        self.embedding = nn.Embedding(n_species, config.scalar_channels)
+        self.embedding = nn.Embedding(n_species, short.scalar_channels)
         self.edge_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
         self.pair_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
         self.layers = nn.ModuleList(
-            MessageLayer(self.widths, config.hidden_channels, n_radial, config.radial_hidden, n_neighbours, n == 0)
-            for n in range(config.layers)
+            MessageLayer(self.widths, short.hidden_channels, n_radial, short.radial_hidden, n_neighbours, n == 0)
+            for n in range(short.layers)
         )
         self.field_weights = None
-        if config.field_features:
+        if config.long_range.field_features:
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.norm = DegreeNorm(self.widths)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
         self.pairs = EdgeNetwork(
             self.widths.times(2).frame,
-            hidden_widths(config.pair_channels, top),
+            hidden_widths(short.pair_channels, top),
             outputs,
             n_radial,
-            config.radial_hidden,
+            short.radial_hidden,
         )
         # After every layer, so that the next one joins what comes from afar with the directions of the bonds.
-        self.wave_cutoff, self.n_wave_basis = config.attention_cutoff, config.attention_basis
+        self.wave_cutoff, self.n_wave_basis = attention.cutoff, attention.basis
         self.attention = nn.ModuleList(
-            ReciprocalAttention(self.widths, config.attention_heads, config.attention_channels, config.attention_basis)
-            for _ in range(config.layers if config.has_attention else 0)
+            ReciprocalAttention(self.widths, attention.heads, attention.channels, attention.basis)
+            for _ in range(short.layers if config.has_attention else 0)
         )
 
     @property

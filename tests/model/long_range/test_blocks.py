@@ -11,7 +11,8 @@ from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range import blocks
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, component_blocks, long_range_entries
 from aiida_hamlr.model.long_range.ewald import DirectSum
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 2]}
 
