@@ -240,6 +240,16 @@ def evaluate(model, data, json_file, overlap_threshold):
 
 @main.command()
 @click.argument('file', type=_FILE)
+@click.option('-o', '--output', type=_FILE, required=True, help='The new file, or a new folder for a model.')
+def upgrade(file, output):
+    """Write FILE, of an earlier version, in the newest: a Hamiltonian, basis, bands or properties file or a model."""
+    from aiida_hamlr.jobs.upgrade import upgrade as run_upgrade
+
+    run_upgrade(file, output)
+
+
+@main.command()
+@click.argument('file', type=_FILE)
 def info(file):
     """Say in words what FILE holds: Hamiltonian, basis, bands, properties, model folder or UPF."""
     from aiida_hamlr.jobs.info import describe_file

@@ -41,6 +41,9 @@ LABELS = {
 #: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
 ORBITAL_ORDER = 'e3nn'
 
+#: What matrices of version 1, which have no sha256, must keep: M = M^T to this (eV), S_mumu = 1 to this.
+SAME_WITHOUT_DIGEST, NORMALISED = 1e-6, 1e-2
+
 #: Matrices that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
 SPIN_MATRICES = ('hamiltonian', 'density_matrix')
 
@@ -274,7 +277,21 @@ def _read_matrix(handle, name: str, pattern: BlockPattern, n_spin: int | None) -
     if not np.isfinite(entries).all():
         raise ValueError(f'{name} has entries that are not finite')
     check_digest(dataset, {name: entries})
+    if handle.attrs['version'] == 1:
+        _check_without_digest(name, entries, pattern)
     return entries
+
+
+def _check_without_digest(name: str, entries: np.ndarray, pattern: BlockPattern):
+    """Raise ``ValueError`` unless a matrix is symmetric and, if it is the overlap, its orbitals are normalised."""
+    asymmetry = pattern.asymmetry(entries)
+    if asymmetry > SAME_WITHOUT_DIGEST:
+        raise ValueError(f'{name} differs from its transpose by {asymmetry:.3g}; the file is damaged')
+    if name == 'overlap':
+        for pair in pattern.onsite:
+            norms = np.diagonal(pattern.block(entries, pair))
+            if np.abs(norms - 1.0).max(initial=0.0) > NORMALISED:
+                raise ValueError('overlap has orbitals that are not normalised; the file is damaged')
 
 
 def _check_label(name: str, shape: tuple[int, ...], n_atoms: int):

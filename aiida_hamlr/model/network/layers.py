@@ -191,7 +191,7 @@ class DegreeLinear(nn.Module):
         super().__init__()
         first = degrees[0] if degrees else 0
         self.register_buffer('row', torch.tensor(degrees, dtype=torch.long) - first, persistent=False)
-        n_degrees = int(self.row.max()) + 1 if degrees else 0
+        n_degrees = max(degrees) - first + 1 if degrees else 0
         bound = n_in**-0.5
         self.weight = nn.Parameter(torch.empty(n_degrees, n_in, n_out).uniform_(-bound, bound))
 
@@ -211,7 +211,7 @@ class DegreeNorm(nn.Module):
             ('unnatural', widths.unnatural_degrees, widths.unnatural),
         ):
             row = torch.tensor(degrees) - min(degrees)
-            member = functional.one_hot(row).to(torch.get_default_dtype())
+            member = functional.one_hot(row, max(degrees) - min(degrees) + 1).to(torch.get_default_dtype())
             self.register_buffer(f'{name}_row', row, persistent=False)
             self.register_buffer(f'{name}_mean', (member / member.sum(0)) @ member.T, persistent=False)
             setattr(self, f'{name}_gain', nn.Parameter(torch.ones(member.shape[1], channels)))
