@@ -25,8 +25,10 @@ from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor
 from aiida_hamlr.model.training.batches import BatchSampler
-from aiida_hamlr.model.training.data import Example, Reference, make_example, prepare
+from aiida_hamlr.model.training.examples import Example, make_example
 from aiida_hamlr.model.training.module import TrainingModule
+from aiida_hamlr.model.training.references import Reference
+from aiida_hamlr.model.training.start_values import prepare
 
 #: Cutoffs of messages and pairs, Å, and the edges and half pairs that they give in most cells.
 CUTOFFS, COUNTS = (6.0, 6.5), (284, 184)
@@ -101,12 +103,12 @@ class Step:
     def __call__(self):
         errors = self.module.errors(self.model(self.graph), self.graph)
         self.optimizer.zero_grad()
-        errors.loss(self.settings.onsite_weight).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        errors.loss(self.settings.loss.onsite_weight).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip)
         self.optimizer.step()
         with torch.no_grad():
             averages, parameters = list(self.module.average.parameters()), list(self.model.parameters())
-            torch._foreach_lerp_(averages, parameters, 1 - self.settings.ema_decay)
+            torch._foreach_lerp_(averages, parameters, 1 - self.settings.optimizer.ema_decay)
 
 
 def one_way(example: Example) -> Graph:

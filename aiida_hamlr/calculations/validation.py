@@ -17,7 +17,7 @@ __all__ = (
     'validate_pseudos',
 )
 
-#: Namelists of pw.x; of their keywords only those are taken for wrong that look like known ones.
+#: Namelists of pw.x. A keyword counts as misspelt only if it resembles a known one.
 NAMELISTS = ('CONTROL', 'SYSTEM', 'ELECTRONS', 'IONS', 'CELL', 'FCP', 'RISM')
 LIKENESS = 0.85
 
@@ -51,7 +51,7 @@ def find_pseudo_problem(pseudo) -> str | None:
 
 
 def find_structure_problem(structure) -> str | None:
-    """Return why a structure has no Hamiltonian, or nothing."""
+    """Return why no Hamiltonian can be computed for a structure, or nothing."""
     if structure is None:
         return None
     if structure.is_alloy or structure.has_vacancies:
@@ -66,7 +66,7 @@ def find_structure_problem(structure) -> str | None:
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:
-    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    """Return which keyword of pw.x is probably misspelt, or nothing."""
     known = known_keywords()
     for name, content in parameters.items():
         if name.upper() not in NAMELISTS:
@@ -81,7 +81,7 @@ def find_misspelt_keyword(parameters: Mapping) -> str | None:
 def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing.
 
-    :param with_pp: whether pp.x makes the potential.
+    :param with_pp: whether pp.x writes the potential.
     :param to_learn: whether a network is trained on the Hamiltonian.
     """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
@@ -103,13 +103,13 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'magnetizations in `SYSTEM` need `nspin` 2': (
             n_spin == 1 and ('starting_magnetization' in keywords or 'tot_magnetization' in keywords)
         ),
-        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; else let `occupations` be smearing': (
+        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; or set `occupations` to smearing': (
             n_spin == 2 and keywords.get('occupations') == 'fixed' and keywords.get('tot_magnetization') is None
         ),
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
             with_pp and n_spin == 2
         ),
-        'the network does not learn spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
+        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
         '`hubbard_file`: Hubbard corrections are not supported; leave it out': 'hubbard_file' in pw,
         '`settings`: Environ adds a potential that is not rebuilt here; leave it out': _uses_environ(pw),
     }
@@ -131,5 +131,5 @@ def find_computer_problem(codes: dict) -> str | None:
     computers = {port: code.computer for port, code in codes.items() if code is not None and code.computer is not None}
     if len({computer.uuid for computer in computers.values()}) > 1:
         listed = ', '.join(f'`{port}` on {computer.label}' for port, computer in computers.items())
-        return f'the codes must be on one computer, for their jobs read the files of each other: {listed}'
+        return f"the codes must be on one computer, because their jobs read each other's files: {listed}"
     return None

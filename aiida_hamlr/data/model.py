@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,26 +12,32 @@ from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.electronic.orbitals.basis import joint_hash
+from aiida_hamlr.model.folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    basis_name,
+    check_folder,
+    parse_description,
+    pseudo_names,
+    read_description,
+)
 
 __all__ = ('ModelData',)
 
-WEIGHTS = 'model.safetensors'
-DESCRIPTION = 'model.json'
-
 
 class ModelData(Data):
-    """A model folder: weights, hyperparameters, basis and pseudopotentials; a prediction needs nothing else."""
+    """A model folder with weights, hyperparameters, basis and pseudopotentials: all that a prediction needs."""
 
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
 
         species: list[str] = OrmMetadataField(default_factory=list, description='Elements that the model knows')
-        variant: str = OrmMetadataField('', description='Which channels the network has: sr, ea, lr or lr+ea')
+        variant: str = OrmMetadataField('', description='Channels of the network: sr, ea, lr or lr+ea')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         n_parameters: int = OrmMetadataField(0, description='Number of parameters of the network')
-        hyperparameters: dict = OrmMetadataField(default_factory=dict, description='What defines the network')
-        metrics: dict = OrmMetadataField(default_factory=dict, description='Errors found at the end of the training')
+        hyperparameters: dict = OrmMetadataField(default_factory=dict, description='Configuration of the network')
+        metrics: dict = OrmMetadataField(default_factory=dict, description='Errors at the end of the training')
         code_version: str = OrmMetadataField('', description='Version of aiida-hamlr that trained the model')
         size: int = OrmMetadataField(0, description='Size of the weights in bytes')
 
@@ -40,15 +45,18 @@ class ModelData(Data):
     def from_folder(cls, path: str | Path, **kwargs) -> ModelData:
         """Return a new node with a model folder.
 
-        :raises ValueError: if the folder is not a model folder.
+        :raises ValueError: if the folder is not a model folder, or a file in it is damaged.
         """
         path = Path(path).absolute()
         for name in (WEIGHTS, DESCRIPTION):
             if not (path / name).is_file():
-                raise ValueError(f'{path}: not a model folder, it has no {name}')
-        description = _read_description((path / DESCRIPTION).read_text(), str(path / DESCRIPTION))
+                raise ValueError(f'{path}: not a model folder, because it has no {name}')
+        description = _check(path)
         node = cls(**kwargs)
-        node.base.repository.put_object_from_tree(str(path))
+        # What else is in the folder is not part of the model.
+        names = [*map(basis_name, description['species']), *pseudo_names(description, path).values()]
+        for name in (WEIGHTS, DESCRIPTION, *names):
+            node.base.repository.put_object_from_file(str(path / name), name)
         node.base.attributes.set_many(
             {**cls._describe(description), 'size': (path / WEIGHTS).stat().st_size},
         )
@@ -62,7 +70,7 @@ class ModelData(Data):
 
     def get_description(self) -> dict:
         """Return the content of the model's description file."""
-        return _read_description(self.base.repository.get_object_content(DESCRIPTION), DESCRIPTION)
+        return parse_description(self.base.repository.get_object_content(DESCRIPTION), DESCRIPTION)
 
     @property
     def species(self) -> list[str]:
@@ -93,27 +101,28 @@ class ModelData(Data):
             if name not in names:
                 raise ValidationError(f'the model folder has no {name}')
         try:
-            found = self._describe(self.get_description())
+            with self.as_folder() as folder:
+                found = self._describe(check_folder(folder))
         except ValueError as error:
             raise ValidationError(str(error)) from error
         for key in ('species', 'basis_hash', 'functional'):
             if self.base.attributes.get(key, None) != found[key]:
-                raise ValidationError(f'attribute {key} does not agree with {DESCRIPTION}')
+                raise ValidationError(f'attribute {key} differs from {DESCRIPTION}')
         return True
 
 
-def _read_description(text: str, name: str) -> dict:
-    try:
-        description = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{name}: not JSON: {error}') from error
-    if not isinstance(description, dict):
-        raise ValueError(f'{name}: not a description of a model')
-    return description
+def _check(folder: Path) -> dict:
+    """Check a model folder; return its description."""
+    if read_description(folder)['version'] > 1:
+        return check_folder(folder)
+    # Without sums of the files only loading tells. Imported here for it brings torch.
+    from aiida_hamlr.model.files import read_model
+
+    return read_model(folder)[1]
 
 
 def _scalars(metrics: dict) -> dict:
-    """Return the numbers that a database can hold."""
+    """Return the entries that a database can store: text and finite numbers."""
     return {
         key: value
         for key, value in metrics.items()

@@ -6,37 +6,34 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.electronic.bands.kpoints import band_path, read_band_path
+from aiida_hamlr.electronic.bands.band_structure import band_structure
+from aiida_hamlr.electronic.bands.charges import mulliken_charges
+from aiida_hamlr.electronic.bands.density_of_states import density_of_states
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.bands.occupations import (
-    MeshSolution,
-    density_of_states,
-    mulliken_populations,
-    solve_mesh,
-)
+from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, default_n_bands, solve_mesh
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.distances import unusual_distances
+from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
+from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.inputs import check_structure, read_frames
+from aiida_hamlr.jobs.inputs import read_frames
+from aiida_hamlr.jobs.outputs import folder_names, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import PredictConfig
-from aiida_hamlr.jobs.status import one_line
+from aiida_hamlr.jobs.status import Status, one_line, status_of
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of.
 _FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
 
-#: Step of the energies of a density of states, in widths of its Gaussians.
-_DOS_STEP = 0.25
+#: What may be wrong with one structure of many, the others being predicted all the same.
+_OF_ONE_STRUCTURE = (Status.BAD_INPUT, Status.NUMERICAL, Status.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -70,6 +67,8 @@ def run_predict(config_file: Path) -> dict:
         If an input is missing or does not fit, or every structure fails.
     NumericalError
         If every structure fails, all for numerical reasons.
+    MemoryError
+        If every structure fails, all for want of memory.
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
@@ -84,16 +83,18 @@ def run_predict(config_file: Path) -> dict:
             errors[job.name] = error
     if len(errors) == len(jobs):
         raise _all_failed(errors)
+    remove_earlier([config.output / 'summary.json'])
+    for job in jobs:
+        _remove_outputs(config.output / job.name)
     results = {}
     for job in track([job for job in jobs if job.name not in errors], 'structures'):
-        folder = config.output / job.name
-        existed = folder.exists()
         try:
-            results[job.name] = _predict_one(job, predictor, config, folder)
-        except (ValueError, NumericalError, MemoryError) as error:
+            results[job.name] = _predict_one(job, predictor, config, config.output / job.name)
+        except Exception as error:
+            _remove_outputs(config.output / job.name)
+            if status_of(error) not in _OF_ONE_STRUCTURE or isinstance(error, OSError):
+                raise
             errors[job.name] = error
-            if not existed:
-                _remove_outputs(folder)
     summary |= {
         'model': str(config.model),
         'outputs': list(config.outputs),
@@ -114,25 +115,23 @@ def run_predict(config_file: Path) -> dict:
 
 def _collect(config: PredictConfig) -> list[Job]:
     """All structures of all files, with names of their folders: stems if these are unique, else running numbers."""
-    jobs, names = [], []
+    jobs, stems = [], []
     for path in config.structures:
         frames = read_frames(path)
         width = len(str(len(frames) - 1))
         for index, atoms in enumerate(frames):
-            names.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
+            stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
             source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
             jobs.append((source, atoms))
-    if len(set(names)) < len(names):
-        width = len(str(len(jobs) - 1))
-        names = [f'{index:0{width}d}' for index in range(len(jobs))]
-    return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]
+    return [Job(name, *job) for name, job in zip(folder_names(stems), jobs, strict=True)]
 
 
 def _all_failed(errors: dict[str, Exception]) -> Exception:
     """The exception to raise when nothing could be predicted: that of the only structure, or the first of many."""
     name, first = next(iter(errors.items()))
-    kinds = {type(error) for error in errors.values()}
-    kind = NumericalError if kinds == {NumericalError} else MemoryError if kinds == {MemoryError} else ValueError
+    kinds = {status_of(error) for error in errors.values()}
+    kind = {Status.NUMERICAL: NumericalError, Status.OUT_OF_MEMORY: MemoryError}.get(min(kinds), ValueError)
+    kind = kind if len(kinds) == 1 else ValueError
     if len(errors) == 1:
         return kind(f'{name}: {one_line(first)}')
     return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')
@@ -158,17 +157,21 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
         'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(time.perf_counter() - started, 3),
     }
+    known = predictor.description.get('distances')
+    summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
+    for text in summary['warnings']:
+        log(f'warning: {job.name}: {text}')
     wanted = set(config.outputs)
     solution, bands = None, None
     if wanted & {'bands', 'dos', 'charges'}:
+        n_bands = config.n_bands or default_n_bands(hamiltonian)
         mesh = config.kpoints or default_mesh(hamiltonian)
-        n_bands = _n_bands(hamiltonian, config)
         solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
         warn_of_ghosts(solution, job.name)
         summary['n_ghost_states'] = solution.n_ghosts
         hamiltonian.attributes.fermi_level = solution.filling.fermi_level
     if 'bands' in wanted:
-        bands = _bands(hamiltonian, solution, config)
+        bands = band_structure(hamiltonian, config.path, solution, n_bands, config.spacing)
         hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
         hamiltonian.attributes.gap = bands.attributes.gap
         summary |= bands.attributes.to_dict()
@@ -184,37 +187,17 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     return {key: value for key, value in summary.items() if key not in ('versions', 'command')}
 
 
-def _bands(hamiltonian: Hamiltonian, solution: MeshSolution, config: PredictConfig) -> Bands:
-    atoms = hamiltonian.atoms
-    if str(config.path) == 'auto':
-        path = band_path(atoms, config.spacing)
-    else:
-        path = read_band_path(config.path, atoms.cell[:], config.spacing)
-    n_bands, threshold = _n_bands(hamiltonian, config), config.overlap_threshold
-    return Bands.on_path(hamiltonian, path, solution, n_bands=n_bands, overlap_threshold=threshold)
-
-
-def _n_bands(hamiltonian: Hamiltonian, config: PredictConfig) -> int:
-    occupied = hamiltonian.n_occupied
-    return config.n_bands or occupied + max(8, occupied)
-
-
 def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
-    """Density of states, charges and profile, as far as wanted; None if none of them is."""
+    """Density of states, charges and profile, as far as wanted; None if nothing is."""
     wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
     if not wanted:
         return None
     properties = Properties(hamiltonian.symbols, hamiltonian.atoms.positions)
     if 'dos' in wanted:
-        levels, width = solution.eigenvalues, config.broadening
-        energies = np.arange(levels.min() - 5 * width, levels.max() + 5 * width, _DOS_STEP * width)
-        properties.dos_energies = energies
-        properties.dos = density_of_states(levels, solution.weights, energies, width)
+        dos = density_of_states(hamiltonian, solution, config.broadening)
+        properties.dos_energies, properties.dos = dos.energies, dos.values
     if 'charges' in wanted:
-        texts = hamiltonian.pseudopotentials
-        ionic = {element: Pseudopotential.from_text(text, element).z_valence for element, text in texts.items()}
-        populations = mulliken_populations(hamiltonian, solution.density_matrix)
-        properties.charges = np.array([ionic[symbol] for symbol in hamiltonian.symbols]) - populations
+        properties.charges = mulliken_charges(hamiltonian, solution)
     if 'profile' in wanted:
         properties.levels = onsite_levels(hamiltonian)
         properties.potential = potential_profile(hamiltonian)

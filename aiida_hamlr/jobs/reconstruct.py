@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
+from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.levels_check import OTHER_PSEUDOS, LevelsDifferError
-from aiida_hamlr.electronic.reference.reconstruction import check_run, reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.io.qe import (
     FieldResponse,
@@ -28,11 +28,12 @@ from aiida_hamlr.io.qe import (
     read_scf_xml,
 )
 from aiida_hamlr.jobs.basis import basis_of_config
-from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = (
@@ -83,60 +84,26 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
-    device = choose_device(config.device)
-    set_threads(config.threads)
-    run = _read_run(config)
-    atoms = read_structure(config.structure)
-    if run is None:
-        log('no XML file of the run is given: convergence is not checked, bands are not compared')
-    else:
-        check_supported(run)
-        try:
-            check_same_structure(run.atoms, atoms)
-        except ValueError as error:
-            raise ValueError(f'{config.plane_wave_bands}: a run of another structure: {error}') from error
-    response = None
-    if config.phonon is not None:
-        response = read_field_response(config.phonon)
-        response.check_structure(atoms)
-    elements = set(atoms.get_chemical_symbols())
-    missing = sorted(elements - set(config.pseudos))
-    if missing:
-        raise ValueError(f'{config_file}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
-    pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
-    if run is not None:
-        check_saved_pseudos(run, pseudos, _save_folders(config))
-    potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
-    source, levels = str(config.potential or config.density), None
-    if run is not None:
-        try:
-            levels = check_run(atoms, potential, pseudos, run, source)
-        except LevelsDifferError as error:
-            raise _with_names(error, find_other_names(run, config.pseudos)) from error
-    basis = basis_of_config(config.basis, pseudos, str(config_file))
-    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
-    hamiltonian = reconstruct(
-        atoms,
-        potential,
-        basis,
-        pseudos,
-        ecutrho,
-        config.kpoints,
-        run=run,
-        levels=levels,
-        density=density,
-        truncate=config.quality_assurance,
-        source=source,
-        device=device,
-        memory_limit=config.memory_limit,
+    check_outputs(
+        [config.output, description_path(config.output)],
+        [
+            config_file,
+            config.structure,
+            config.potential,
+            config.density,
+            config.phonon,
+            config.plane_wave_bands,
+            *config.pseudos.values(),
+            *config.basis.files.values(),
+        ],
     )
-    if response is not None:
-        _add_response(hamiltonian, response)
+    remove_earlier([config.output, description_path(config.output), summary_path(config.output)])
+    hamiltonian = _reconstruct(config, str(config_file))
     file = write_described(hamiltonian, config.output)
     attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
     summary |= {
-        'formula': atoms.get_chemical_formula(),
-        'n_atoms': len(atoms),
+        'formula': hamiltonian.atoms.get_chemical_formula(),
+        'n_atoms': len(hamiltonian.atoms),
         'n_orbitals': hamiltonian.n_orbitals,
         'n_pairs': len(hamiltonian.pattern),
         'basis_hash': hamiltonian.basis.content_hash,
@@ -158,6 +125,80 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     for warning in hamiltonian.attributes.warnings:
         log(f'warning: {warning}')
     log(f'Hamiltonian written to {config.output}')
+    return hamiltonian
+
+
+def reconstruct(**settings) -> Hamiltonian:
+    """Hamiltonian of a finished run of Quantum ESPRESSO from its files; nothing is written.
+
+    Parameters
+    ----------
+    **settings
+        The keys of ``reconstruct.yaml``, see `ReconstructConfig`: ``structure``, ``potential`` or ``density``,
+        ``pseudos`` and ``basis`` are needed. Paths are relative to the working directory.
+
+    Returns
+    -------
+    Hamiltonian
+        See `aiida_hamlr.electronic.reference.reconstruction.reconstruct`.
+
+    Raises
+    ------
+    ValueError
+        If an input is missing, not supported or does not fit the others; before any long work.
+    NumericalError
+        If the overlap is not positive definite.
+    """
+    return _reconstruct(validate(ReconstructConfig, settings, 'reconstruct'), 'reconstruct')
+
+
+def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
+    """The Hamiltonian of a configuration; ``source`` is what errors call it."""
+    device = choose_device(config.device)
+    set_threads(config.threads)
+    run = _read_run(config)
+    atoms = read_structure(config.structure)
+    if run is None:
+        log('no XML file of the run is given: convergence is not checked, bands are not compared')
+    else:
+        check_supported(run)
+        try:
+            check_same_structure(run.atoms, atoms)
+        except ValueError as error:
+            raise ValueError(f'{config.plane_wave_bands}: a run of another structure: {error}') from error
+    response = None
+    if config.phonon is not None:
+        response = read_field_response(config.phonon)
+        response.check_structure(atoms)
+    elements = set(atoms.get_chemical_symbols())
+    missing = sorted(elements - set(config.pseudos))
+    if missing:
+        raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
+    pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
+    if run is not None:
+        check_saved_pseudos(run, pseudos, _save_folders(config))
+    potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
+    potential_source, levels = str(config.potential or config.density), None
+    if run is not None:
+        try:
+            levels = reconstruction.check_run(atoms, potential, pseudos, run, potential_source)
+        except LevelsDifferError as error:
+            raise _with_names(error, find_other_names(run, config.pseudos)) from error
+    basis = basis_of_config(config.basis, pseudos, source)
+    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    options = reconstruction.ReconstructionOptions(
+        density=density,
+        levels=levels,
+        device=device,
+        truncate=config.quality_assurance,
+        source=potential_source,
+        memory_limit=config.memory_limit,
+    )
+    hamiltonian = reconstruction.reconstruct(
+        atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, options=options
+    )
+    if response is not None:
+        _add_response(hamiltonian, response)
     return hamiltonian
 
 

@@ -1,18 +1,28 @@
-"""What the parsers of the `hamlr` executable have in common."""
+"""Base class of the parsers of the `hamlr` executable."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiida import orm
+from aiida.common.exceptions import AiidaException
 from aiida.engine import ExitCode
+from aiida.orm import StructureData
 from aiida.parsers import Parser
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.matrices.description import description_path
-from aiida_hamlr.parsers.raw import SIGNALLED, find_exit_label, find_reason, parse_summary
+from aiida_hamlr.parsers.raw import (
+    SIGNALLED,
+    find_difference,
+    find_exit_label,
+    find_reason,
+    parse_status,
+    parse_summary,
+)
 
 __all__ = ('HamlrParser',)
 
@@ -28,25 +38,30 @@ class HamlrParser(Parser):
         exit_code = self._parse_status()
         if exit_code is None:
             exit_code = problem
-        parsed = self.parse_outputs(Path(retrieved_temporary_folder), summary or {}, exit_code)
+        try:
+            parsed = self.parse_outputs(Path(retrieved_temporary_folder), summary or {}, exit_code)
+        except (ValueError, TypeError, KeyError, OSError, MemoryError, AiidaException) as error:
+            # Whatever a job left behind, its parser ends with an exit code.
+            self.logger.exception('the outputs could not be read')
+            return exit_code or self.unreadable(error)
         return exit_code if parsed is None else parsed
 
     def parse_outputs(self, folder: Path, summary: dict, exit_code: ExitCode | None) -> ExitCode | None:
-        """Attach the outputs that are there.
+        """Attach the outputs that the job wrote.
 
         :param folder: the temporarily retrieved files.
         :param summary: the content of the summary.
-        :param exit_code: what is known of the failure, if it is one.
-        :return: an exit code that takes the place of the given one, or nothing.
+        :param exit_code: exit code of a failure that is already known.
+        :return: an exit code that replaces the given one, or nothing.
         """
         raise NotImplementedError
 
     def make_hamiltonian(self, folder: Path, filename: str) -> HamiltonianData | None:
-        """Return the node of a Hamiltonian file, of its description if the file itself was stashed; or nothing.
+        """Return the node of a Hamiltonian file, from its description if it was stashed; nothing if it is missing.
 
         :param folder: the temporarily retrieved files.
         :param filename: the Hamiltonian file, relative to the folder of the job.
-        :raises ValueError: if what is there is damaged.
+        :raises ValueError: if the file or the description is damaged.
         """
         path = folder / filename
         if not is_remote_storage(self.node.inputs):
@@ -57,42 +72,70 @@ class HamlrParser(Parser):
         stash = self.node.outputs.remote_stash
         return HamiltonianData.from_remote(description, stash.computer, f'{stash.target_basepath}/{filename}')
 
+    @staticmethod
+    def check_hamiltonian(
+        node: HamiltonianData, origin: str, structure: StructureData | None, hashes: Mapping[str, str]
+    ):
+        """Check that a Hamiltonian is the one that the job was asked for.
+
+        :param origin: `reference` or `predicted`.
+        :param structure: the structure that the job had, if it is known.
+        :param hashes: sha256 of the orbitals that the job had, by element.
+        :raises ValueError: if it is another.
+        """
+        attributes = node.base.attributes
+        if attributes.get('origin') != origin:
+            raise ValueError(
+                f'{HamiltonianData.FILENAME}: of origin {attributes.get("origin")!r} instead of {origin!r}'
+            )
+        for element, found in attributes.get('basis_hashes').items():
+            if hashes.get(element) != found:
+                raise ValueError(f'{HamiltonianData.FILENAME}: orbitals of {element} are not those that the job had')
+        difference = None if structure is None else find_difference(node.get_structure().get_ase(), structure.get_ase())
+        if difference is not None:
+            raise ValueError(f'{HamiltonianData.FILENAME}: of another structure than the job had: {difference}')
+
     @property
     def is_not_stashed(self) -> bool:
         """Return whether a file that should have been stashed was not."""
         return is_remote_storage(self.node.inputs) and 'remote_stash' not in self.node.outputs
 
     def missing(self, filename: str, exit_code: ExitCode | None) -> ExitCode:
-        """Return the exit code of an output that is not there: the known failure, if any."""
+        """Return the exit code for a missing output: that of a known failure, if any."""
         if exit_code is not None:
             return exit_code
         return self.exit_codes.ERROR_OUTPUT_FILE_MISSING.format(filename=filename, reason=self.reason)
 
     def unreadable(self, error: ValueError) -> ExitCode:
-        """Return the exit code of an output that is damaged."""
+        """Return the exit code for a damaged output."""
         return self.exit_codes.ERROR_OUTPUT_FILE_READ.format(reason=str(error))
 
     @property
     def reason(self) -> str:
-        """Return the last words of the executable."""
+        """Return the last message of the executable."""
         return find_reason(self._read(self.node.get_option('scheduler_stderr')) or '')
 
-    def _read(self, filename: str) -> str | None:
-        try:
-            return self.retrieved.base.repository.get_object_content(filename)
-        except FileNotFoundError:
+    def _read(self, filename: str | None) -> str | None:
+        """Return the text of a retrieved file, with marks for bytes that are not UTF-8; or nothing."""
+        if filename is None:
             return None
+        try:
+            content = self.retrieved.base.repository.get_object_content(filename, mode='rb')
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        return content.decode(errors='replace')
 
     def _parse_status(self) -> ExitCode | None:
         text = self._read(HamlrCalculation._STATUS_FILENAME)
-        status = int(text) if text is not None and text.strip().isdigit() else None
+        status = parse_status(text)
         if status == 0:
             return None
         if self.node.is_imported and text is None:
-            return None  # What ran without AiiDA left no status; its outputs tell.
+            return None  # A job that ran without AiiDA has no status; its outputs show whether it finished.
         stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
         label, reason = find_exit_label(status, stderr), find_reason(stderr)
-        # What the scheduler ended left no status, or that of a signal: it knows why (wall-time, memory, node failure).
+        # A job ended by the scheduler left no status, or that of a signal. The scheduler knows the cause: wall-time,
+        # memory, node failure.
         unclear = label is None or label == 'ERROR_KILLED' or (status or 0) > SIGNALLED
         if self.node.exit_status is not None and unclear:
             return ExitCode(self.node.exit_status, self.node.exit_message)

@@ -10,11 +10,14 @@ __all__ = ('PotentialParser',)
 
 
 class PotentialParser(BaseParser):
-    """Check that pp.x wrote the potential; the file itself stays where it is."""
+    """Check that pp.x wrote the potential; the file itself stays on the computer."""
 
     def parse(self, **kwargs):
         """Parse the standard output of pp.x."""
-        stdout, parameters, logs = self.parse_stdout_from_retrieved(get_logging_container())
+        try:
+            stdout, parameters, logs = self.parse_stdout_from_retrieved(get_logging_container())
+        except UnicodeDecodeError:
+            return self.exit_codes.ERROR_OUTPUT_STDOUT_READ
         exit_code = self.check_base_errors(logs)
         if exit_code:
             return self.exit(exit_code, logs)

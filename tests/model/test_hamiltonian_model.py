@@ -13,7 +13,8 @@ from aiida_hamlr.model.long_range import particle_mesh
 from aiida_hamlr.model.long_range.ewald import DirectSum, count_half_space_vectors
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 from aiida_hamlr.model.network.short_range import FIELD_UNIT
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -66,11 +67,11 @@ def make_random_model(make_model):
 
 
 @pytest.fixture(scope='module')
-def references(tmp_path_factory, make_hamiltonian, rattled):
+def references(tmp_path_factory, make_reference, rattled):
     made = []
     for seed, repetitions in enumerate([(1, 1, 1), (2, 1, 1), (1, 1, 1)]):
         path = tmp_path_factory.mktemp('references') / f'{seed}.h5'
-        make_hamiltonian(rattled(seed, 0.2).repeat(repetitions), SHELLS).write(path)
+        make_reference(rattled(seed, 0.2).repeat(repetitions), SHELLS).write(path)
         made.append(Reference.read(path))
     return made
 

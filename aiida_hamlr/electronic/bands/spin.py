@@ -1,10 +1,11 @@
-"""What collinear spin adds: the magnetization and the magnetic moments of the atoms."""
+"""Magnetization and magnetic moments of the atoms with collinear spin."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from aiida_hamlr.electronic.bands.occupations import Filling, mulliken_populations
+from aiida_hamlr.electronic.bands.charges import mulliken_populations
+from aiida_hamlr.electronic.bands.occupations import Filling
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 

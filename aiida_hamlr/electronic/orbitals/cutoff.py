@@ -37,6 +37,7 @@ def kinetic_energy_beyond(species: SpeciesBasis, cutoffs: Sequence[float] = CUTO
     Parameters
     ----------
     species : SpeciesBasis
+        Orbitals of an element.
     cutoffs : sequence of float
         Ry.
 

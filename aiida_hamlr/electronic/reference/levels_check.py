@@ -76,10 +76,13 @@ def compare_levels(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure of the run.
     potential : (n1, n2, n3) or (2, n1, n2, n3) array
         Total local potential, with spin that of each, eV, in the gauge of Quantum ESPRESSO.
     pseudos : mapping of str to Pseudopotential
+        By element.
     run : QeRun
+        The run.
 
     Returns
     -------
@@ -127,6 +130,7 @@ def check_levels(levels: Mapping, run: PlaneWaveRun, source: str | None = None):
     levels : mapping
         As `compare_levels` returns it.
     run : QeRun
+        The run.
     source : str, optional
         Name of the file of the potential, for the message.
 
@@ -167,10 +171,13 @@ def check_zero(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure of the run.
     potential : (n1, n2, n3) array
         Total local potential, eV, in the gauge of Quantum ESPRESSO; of two spins, the mean.
     pseudos : mapping of str to Pseudopotential
+        By element.
     run : QeRun
+        The run.
     source : str, optional
         Name of the file of the potential, for the message.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
-from aiida_hamlr.electronic.bands.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
+from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
@@ -38,6 +40,38 @@ IMPLAUSIBLE_DIFFERENCE = 100.0
 ARRAYS = 8
 
 
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """Optional input of a reconstruction, and how it is computed.
+
+    Parameters
+    ----------
+    density : (n1, n2, n3) array, optional
+        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
+        `vacuum_levels`, and the labels of the atoms, see `hirshfeld_moments`.
+    levels : mapping, optional
+        What `check_run` returned, if it was called before.
+    tables : TwoCentreTables, optional
+        Those of this basis and these pseudopotentials, if they were made before.
+    device : str
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
+    truncate : bool, optional
+        Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
+    source : str, optional
+        Name of the file of the potential, for errors.
+    memory_limit : float, optional
+        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+    """
+
+    density: np.ndarray | None = None
+    levels: Mapping | None = None
+    tables: TwoCentreTables | None = None
+    device: str = 'cpu'
+    truncate: bool | None = None
+    source: str | None = None
+    memory_limit: float | None = None
+
+
 def reconstruct(
     atoms: Atoms,
     potential: np.ndarray,
@@ -47,13 +81,7 @@ def reconstruct(
     kpoints: tuple[int, int, int] | None = None,
     *,
     run: PlaneWaveRun | None = None,
-    levels: Mapping | None = None,
-    density: np.ndarray | None = None,
-    tables: TwoCentreTables | None = None,
-    device: str = 'cpu',
-    truncate: bool | None = None,
-    source: str | None = None,
-    memory_limit: float | None = None,
+    options: ReconstructionOptions | None = None,
 ) -> Hamiltonian:
     """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
 
@@ -63,10 +91,12 @@ def reconstruct(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure of the run.
     potential : (n1, n2, n3) or (2, n1, n2, n3) array
         Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
         with collinear spin those of spin up and spin down.
     basis : Basis
+        Orbitals of every element.
     pseudos : mapping of str to Pseudopotential
         Those of the run.
     ecutrho : float
@@ -75,21 +105,8 @@ def reconstruct(
         Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `check_run` and `verify`.
-    levels : mapping, optional
-        What `check_run` returned, if it was called before.
-    density : (n1, n2, n3) array, optional
-        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
-    tables : TwoCentreTables, optional
-        Those of this basis and these pseudopotentials, if they were made before.
-    device : str
-        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
-    truncate : bool, optional
-        Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
-    source : str, optional
-        What errors call the file that the potential comes from.
-    memory_limit : float, optional
-        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+    options : ReconstructionOptions, optional
+        Density, checks, device and memory; see there.
 
     Returns
     -------
@@ -105,12 +122,15 @@ def reconstruct(
     NumericalError
         If the overlap is not positive definite.
     """
+    options = options or ReconstructionOptions()
+    density, source, memory_limit = options.density, options.source, options.memory_limit
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
     symbols = atoms.get_chemical_symbols()
     basis = basis.restricted(symbols)
     functional = common_functional(symbols, pseudos)
     n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
     grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
+    levels = options.levels
     if run is not None and levels is None:
         levels = check_run(atoms, potential, pseudos, run, source)
     if density is not None:
@@ -120,7 +140,7 @@ def reconstruct(
     pattern = overlap_pattern(atoms, basis)
     n_arrays = ARRAYS + 2 * (len(spins) - 1)
     check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
-    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
     overlap, fixed = structure_matrices(atoms, tables, pattern)
     electrostatics = PERIODIC if run is None else run.electrostatics
     shift = electrostatics.gauge_shift(atoms, pseudos)
@@ -128,7 +148,7 @@ def reconstruct(
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
     potentials = np.stack([*spins, neutral])
-    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, device, memory_limit)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit)
     local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
@@ -168,7 +188,7 @@ def reconstruct(
     n_occupied = solution.filling.n_occupied
     gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
     attributes.gap = gap.gap if gap else None
-    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
+    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     verification |= levels or {}
     check_plausible(verification, source)
     attributes.verification = verification

@@ -25,10 +25,10 @@ SMALLEST_THICKNESS = 4.0
 #: Part of the cell that must be vacuum for the potential on the sides of a slab if the interaction is cut off.
 SMALLEST_SHARE = 0.4
 
-#: Distance of the planes at which the density is looked at, bohr.
+#: Distance of the planes on which the density is computed, bohr.
 PLANE_SPACING = 0.1
 
-#: Cutoff of the plane-averaged densities that are only looked at for a vacuum, Ry.
+#: Cutoff of the plane-averaged densities in the search for a vacuum, Ry.
 SEARCH_CUTOFF = 100.0
 
 
@@ -75,7 +75,9 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     pseudos : mapping of str to Pseudopotential
+        One of every element, for the densities of the free atoms.
 
     Returns
     -------
@@ -125,9 +127,11 @@ def vacuum_levels(
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     density : (n1, n2, n3) array
         Valence electrons of the run on the FFT grid, bohr^-3.
     pseudos : mapping of str to Pseudopotential
+        Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
     electrostatics : Electrostatics

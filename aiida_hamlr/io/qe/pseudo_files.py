@@ -23,6 +23,7 @@ def find_other_names(run: QeRun, files: Mapping[str, Path]) -> str | None:
     Parameters
     ----------
     run : QeRun
+        The run.
     files : mapping of str to path
         UPF file of every element.
     """
@@ -40,6 +41,7 @@ def check_saved_pseudos(run: QeRun, pseudos: Mapping[str, Pseudopotential], fold
     Parameters
     ----------
     run : QeRun
+        The run.
     pseudos : mapping of str to Pseudopotential
         By element.
     folders : list of path

@@ -30,6 +30,7 @@ def read_pw_input(text: str) -> Atoms:
     Parameters
     ----------
     text : str
+        The whole input.
 
     Returns
     -------
@@ -84,6 +85,7 @@ def check_same_structure(expected: Atoms, found: Atoms, tolerance: float = STRUC
     Parameters
     ----------
     expected, found : ase.Atoms
+        The structures that are compared.
     tolerance : float
         Å.
 

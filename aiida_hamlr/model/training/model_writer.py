@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.training.data import DataIdentity
+from aiida_hamlr.model.training.data_identity import DataIdentity
 from aiida_hamlr.model.training.module import TrainingModule
 
 
@@ -40,8 +40,9 @@ class ModelWriter:
             'gauge': self.common.gauge,
             'ecutrho_Ry': self.common.ecutrho,
             'data_hash': self.common.content_hash,
+            'distances': self.common.distances,
             'split': self.files,
-            'training': settings.model_dump(),
+            'training': settings.flat(),
             'metrics': summary,
         }
         metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, DipoleCorrection, Electrostatics
 from aiida_hamlr.electronic.reference.levels_check import LevelsDifferError, check_levels, check_zero, compare_levels
-from aiida_hamlr.electronic.reference.reconstruction import check_run, reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, check_run, reconstruct
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.io.qe import check_supported, read_charge_density, read_filplot, read_potential
@@ -111,7 +111,14 @@ def test_hamiltonians_of_both_methods_differ_by_their_zero(slabs, upf_pseudos, p
         run, density, potential = slabs[kind]
         basis = plain_basis(('Al', 'As'), 'sz')
         hamiltonians[kind] = reconstruct(
-            run.atoms, potential, basis, upf_pseudos, run.ecutrho, (1, 1, 1), run=run, density=density
+            run.atoms,
+            potential,
+            basis,
+            upf_pseudos,
+            run.ecutrho,
+            (1, 1, 1),
+            run=run,
+            options=ReconstructionOptions(density=density),
         )
         assert hamiltonians[kind].attributes.electrostatics == kind
         assert len(hamiltonians[kind].attributes.vacuum_levels) == 2

@@ -11,7 +11,8 @@ from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range import blocks
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, component_blocks, long_range_entries
 from aiida_hamlr.model.long_range.ewald import DirectSum
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 2]}
 
@@ -175,9 +176,9 @@ def test_dipole_blocks_of_both_orientations_belong_together(make_case, skew):
 
 
 @pytest.mark.parametrize('order', [0, 1])
-def test_components_are_those_of_the_blocks(tmp_path, make_hamiltonian, make_model, skew, order):
+def test_components_are_those_of_the_blocks(tmp_path, make_reference, make_model, skew, order):
     """Components of all pairs that the network predicts, put together, and nothing beyond these."""
-    hamiltonian = make_hamiltonian(skew, SHELLS)
+    hamiltonian = make_reference(skew, SHELLS)
     hamiltonian.write(tmp_path / 'one.h5')
     reference = Reference.read(tmp_path / 'one.h5')
     model = make_model(SHELLS, variant='lr', multipole_order=order, pair_cutoff=4.3)

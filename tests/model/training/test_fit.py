@@ -74,13 +74,13 @@ def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, var
     assert evaluate(predictor, training_files[5:], bands=False)['mae_meV'] < 0.5 * untrained
 
 
-def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rattled, make_model):
+def test_learns_the_charge_from_potentials_alone(tmp_path, make_reference, rattled, make_model):
     """H - H0 of known charges: order 0 finds them again."""
     files = []
     for seed in range(4):
         atoms = rattled(seed, 0.0).repeat((2, 1, 1))
         atoms.rattle(0.25, seed=seed)
-        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        hamiltonian = make_reference(atoms, strength=0.0)
         teacher = make_model({'Al': [0, 1], 'As': [0, 1, 1]}, variant='lr', multipole_order=0)
         with torch.no_grad():
             for parameter in teacher.parameters():
@@ -113,11 +113,11 @@ def slab(vacuum, seed):
     return atoms
 
 
-def write_files(folder, structures, make_hamiltonian, teacher):
+def write_files(folder, structures, make_reference, teacher):
     """Hamiltonian files whose H - H0 is the teacher's."""
     files = []
     for n, atoms in enumerate(structures):
-        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        hamiltonian = make_reference(atoms, strength=0.0)
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
         delta, _ = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
@@ -140,9 +140,9 @@ def responding_teacher(make_model):
     return teacher
 
 
-def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian, responding_teacher):
+def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_reference, responding_teacher):
     structures = [slab(vacuum, seed) for seed in range(2) for vacuum in (8.0, 16.0)]
-    files = write_files(tmp_path, structures, make_hamiltonian, responding_teacher)
+    files = write_files(tmp_path, structures, make_reference, responding_teacher)
     settings = config(files, {'variant': 'lr', 'response': True, 'multipole_order': 0}, max_epochs=2, batch_size=2)
     settings['data'] = {'train': files}
     summary = train(settings, tmp_path / 'run')
@@ -157,11 +157,11 @@ def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian,
     assert again.species_polarisability.tolist() == pytest.approx(list(summary['species_polarisabilities'].values()))
 
 
-def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
+def test_labels_draw_charges_and_dipoles(tmp_path, make_reference, rattled):
     """Bulk crystals tell nothing of the charges; the labels of the files do."""
     files = [tmp_path / f'{seed}.h5' for seed in range(4)]
     for seed, path in enumerate(files):
-        hamiltonian = make_hamiltonian(rattled(seed))
+        hamiltonian = make_reference(rattled(seed))
         charges = np.where(hamiltonian.atoms.symbols == 'Al', 0.06, -0.06)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': np.zeros((2, 3))}
         hamiltonian.write(path)
@@ -180,7 +180,7 @@ def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
     ('model', 'key', 'words'),
     [
         ({'variant': 'sr'}, 'charge_weight', 'variant sr has no charges'),
-        ({'variant': 'lr'}, 'dipole_weight', r'needs model\.response: true'),
+        ({'variant': 'lr'}, 'dipole_weight', r'needs model\.long_range\.response: true'),
         ({'variant': 'lr'}, 'charge_weight', r'0\.h5: has no hirshfeld_charges'),
     ],
 )
@@ -212,6 +212,7 @@ class InterruptedTrainingError(Exception):
         ('sr', {}),
         ('lr+ea', {}),
         ('sr', {'batch_size': 2, 'loss': 'huber', 'band_weight': 0.1, 'overlap_weight': 0.1}),
+        ('sr', {'max_steps': 18}),
         ('sr', {'checkpoints_per_epoch': 2, 'max_epochs': 2, 'early_stopping_patience': 5}),
         ('sr', {'max_edges_per_batch': 220, 'accumulate': 2, 'schedule': 'plateau', 'plateau_patience': 1}),
     ],
@@ -317,6 +318,25 @@ def test_divergence_is_a_numerical_failure(training_files, tmp_path, monkeypatch
         train(config(training_files), tmp_path / 'run')
 
 
+def test_steps_end_the_training_inside_an_epoch(training_files, tmp_path):
+    """The epochs have four batches; the learning rate falls to its end with the steps, and more can be added."""
+    settings = config(training_files, max_epochs=1, max_steps=10)
+    train(settings, tmp_path / 'run')
+    history = rows(tmp_path / 'run')
+    assert [row['step'] for row in history] == ['4', '8', '10']
+    assert float(history[-1]['learning_rate']) < 0.05 * 4e-3 and history[-1]['validation_mae_meV']
+    train(settings, tmp_path / 'run')
+    assert len(rows(tmp_path / 'run')) == 3
+    settings['training']['max_steps'] = 12
+    train(settings, tmp_path / 'run')
+    assert rows(tmp_path / 'run')[-1]['step'] == '12'
+
+
+def test_steps_are_those_of_the_optimiser(training_files, tmp_path):
+    train(config(training_files, max_steps=3, accumulate=2), tmp_path / 'run')
+    assert [row['step'] for row in rows(tmp_path / 'run')] == ['2', '3']
+
+
 def test_time_budget_ends_the_training(training_files, tmp_path):
     summary = train(config(training_files, max_epochs=100000, max_time_s=3.0), tmp_path / 'run')
     assert 2.5 < summary['training_s'] < 10.0
@@ -385,19 +405,19 @@ def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
         train(settings, tmp_path / 'run')
 
 
-def test_warnings_about_the_data_are_printed_and_kept(training_files, tmp_path, make_hamiltonian, rattled, capsys):
-    make_hamiltonian(rattled(0, 0.2), strength=2.0, scf_kpoints=[1, 1, 1]).write(training_files[0])
+def test_warnings_about_the_data_are_printed_and_kept(training_files, tmp_path, make_reference, rattled, capsys):
+    make_reference(rattled(0, 0.2), strength=2.0, scf_kpoints=[1, 1, 1]).write(training_files[0])
     with pytest.warns(UserWarning, match='k spacing'):
         summary = train(config(training_files, max_epochs=1), tmp_path / 'run')
     (text,) = summary['warnings']
     assert '0.3' in text and '0.1' in text and f'warning: {text}' in capsys.readouterr().out
 
 
-def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_hamiltonian, rattled):
+def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_reference, rattled):
     atoms = rattled(9)
     atoms.symbols[0] = 'Ga'
     path = tmp_path / 'gallium.h5'
-    make_hamiltonian(atoms, {'Ga': [0, 1], 'As': [0, 1, 1]}).write(path)
+    make_reference(atoms, {'Ga': [0, 1], 'As': [0, 1, 1]}).write(path)
     settings = config(training_files)
     settings['data']['validation'] = [path]
     with pytest.raises(ValueError, match='Ga: in data.validation or data.test, but in no file of data.train'):

@@ -9,7 +9,7 @@ from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.frames import BlockFrames
-from aiida_hamlr.model.training.data import add_long_range
+from aiida_hamlr.model.training.examples import add_long_range
 from aiida_hamlr.model.training.initial_charges import (
     atom_levels,
     fit_charges,

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -13,9 +12,12 @@ from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.batches import Batch
+from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.fit import train
-from aiida_hamlr.model.training.labels import charges_of_labels, label_loss, polarisability_of_labels
+from aiida_hamlr.model.training.loss_terms import Prediction, make_terms
+from aiida_hamlr.model.training.losses import ComponentErrors
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 SMALL = {
@@ -45,8 +47,12 @@ def labelled_files(training_files):
 
 def loss_of(model, graphs, **weights):
     graph = join_graphs(graphs)
-    sources = model(graph).sources
-    return label_loss(model.long_range, sources, graph, TrainingConfig(**weights)), sources
+    components, settings = model(graph), TrainingConfig(labels=weights)
+    errors = ComponentErrors.of(model.slots, settings.loss).to(model.dtype)(components, graph)
+    prediction = Prediction(components, errors, model.long_range, Batch(graph, [], []))
+    # Without the first, the elements.
+    terms = make_terms(settings, model.config)[1:]
+    return sum(term.weight * term(prediction) for term in terms), components.sources
 
 
 @pytest.fixture
@@ -97,23 +103,6 @@ def test_charges_without_response_are_drawn_to_screened_ones(make_model, make_gr
     assert float(found.detach()) == pytest.approx(3 * deviation / 4, rel=1e-9)
 
 
-def test_polarisability_of_a_dielectric_constant():
-    """The pair 13.1 Å^3 and 7.56 was computed independently."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    found = polarisability_of_labels([(atoms, 7.56 * np.eye(3))], 1.5)
-    assert found == pytest.approx(13.1, abs=0.02)
-    # Beyond what the width allows, 53.
-    assert polarisability_of_labels([(atoms, 60.0 * np.eye(3))], 1.5) == 1000.0
-
-
-def test_charges_of_born_charges():
-    """The charge 1.787 with 13.01 Å^3 and the Born charge 1.8672 in its limit of long transverse waves."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    for polarisability, born in ((13.01, 1.867185), (0.0, 1.787)):
-        found = charges_of_labels([atoms], [np.array([born, -born])], polarisability, 1.5)
-        assert found == pytest.approx({'Al': 1.787, 'As': -1.787}, abs=1e-4)
-
-
 def settings(files, model, **training):
     return {
         'data': {'train': files[:4]},
@@ -156,7 +145,7 @@ def test_labels_from_the_cache(labelled_files, tmp_path, response):
     ('model', 'key', 'words'),
     [
         ({'variant': 'sr'}, 'born_weight', 'variant sr has no charges'),
-        ({}, 'dielectric_weight', r'dielectric_weight needs model\.response: true'),
+        ({}, 'dielectric_weight', r'dielectric_weight needs model\.long_range\.response: true'),
         ({'response': True}, 'dielectric_weight', r'data\.train: no file has dielectric_tensor, .*key phonon'),
         ({}, 'born_weight', r'data\.train: no file has born_charges and dielectric_tensor'),
     ],
