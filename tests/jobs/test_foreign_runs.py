@@ -11,7 +11,8 @@ from qe_fixtures import PSEUDO_FILES, debian_pseudo, run_pw
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.pseudo.upf import format_upf, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
 pytestmark = pytest.mark.qe
 

@@ -32,7 +32,7 @@ BUDGET, BUDGET_PER_ATOM = 4.0, 0.05
 
 #: Iterations until states are found; seconds per state and iteration of a grid point and of a product of plane waves
 #: and projectors, of one core.
-ITERATIONS, SECONDS_PER_POINT, SECONDS_PER_PRODUCT = 15, 1e-7, 4e-9
+ITERATIONS, SECONDS_PER_POINT, SECONDS_PER_PRODUCT = 10, 1e-7, 2e-9
 
 #: States that are compared at least.
 FEWEST_STATES = 4

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from qe_fixtures import debian_pseudo
 
-from aiida_hamlr.electronic.pseudo.upf import format_upf, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 from aiida_hamlr.io.qe import check_saved_pseudos, find_other_names
 
 RUN = SimpleNamespace(pseudo_files={'Si1': 'Si.run.UPF', 'Si2': 'Si.run.UPF'})
