@@ -33,9 +33,11 @@ class Predictor:
     Parameters
     ----------
     model : HamiltonianModel
+        Network and long-range channel with trained weights.
     description : dict
         Content of ``model.json``.
     basis : Basis
+        Orbitals of the elements that the model knows.
     pseudopotentials : mapping of str to str
         UPF texts of the elements; needed by :meth:`predict` only.
     device : str
@@ -194,6 +196,11 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
         Folder with ``model.json``; that of a training, with ``model/`` in it, will do.
     device : str
         'cpu', 'cuda' or 'auto'.
+
+    Returns
+    -------
+    Predictor
+        Ready to predict on the device.
 
     Raises
     ------

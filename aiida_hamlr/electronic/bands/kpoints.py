@@ -128,6 +128,11 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     spacing : float
         1/Å.
 
+    Returns
+    -------
+    BandPath
+        Points with labels; distances in 1/Å.
+
     Raises
     ------
     ValueError

@@ -57,9 +57,11 @@ class SpeciesBasis:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     step : float
         Step of the uniform radial mesh ``r = step * arange(n)``, bohr; all shells share it.
     shells : tuple of Shell
+        Radial functions with their angular momenta.
     metadata : dict
         What made the basis (size, confinement, functional, code); plain JSON values, not part of the identity.
     """
@@ -189,7 +191,13 @@ class SpeciesBasis:
 
 
 class Basis(Mapping[str, SpeciesBasis]):
-    """The orbitals of several elements, by chemical symbol."""
+    """The orbitals of several elements, by chemical symbol.
+
+    Parameters
+    ----------
+    species : mapping of str to SpeciesBasis
+        Orbitals of each element; lengths in bohr.
+    """
 
     def __init__(self, species: Mapping[str, SpeciesBasis]):
         self._species = dict(sorted(species.items()))
