@@ -129,7 +129,7 @@ def response_errors(predictor: Predictor, predicted: Hamiltonian, reference: Ham
     """
     model, labels = predictor.model, reference.labels
     result = {}
-    if model.config.response and labels.keys() & {'dielectric_tensor', 'born_charges'}:
+    if model.config.has_response and labels.keys() & {'dielectric_tensor', 'born_charges'}:
         tensor, charges = predictor.field_response(reference)
         result |= {'dielectric_tensor': tensor.tolist(), 'born_charges_e': charges.tolist()}
         if 'dielectric_tensor' in labels:

@@ -62,7 +62,7 @@ class ProvenanceGraph:
         pending: list = []
 
         def visit(current, effect: tuple = ()) -> tuple:
-            """Sort a node into its box and return the box's key; its causes are looked at later."""
+            """Sort a node into its box and return the box's key; its causes follow later."""
             if current.pk not in keys:
                 key, box = _sort(current, effect)
                 keys[current.pk] = key

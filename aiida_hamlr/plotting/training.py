@@ -33,7 +33,7 @@ def plot_training(
     output : path
         PNG file.
     title : str, optional
-        Above the figure.
+        Above the axes.
 
     Raises
     ------

@@ -50,7 +50,7 @@ def density_of_states(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Hamiltonian and overlap in the orbital basis.
+        With ``hamiltonian`` and ``overlap``.
     mesh : three int or MeshSolution, optional
         Default: as in `sample`.
     broadening : float

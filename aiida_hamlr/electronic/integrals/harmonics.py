@@ -19,7 +19,7 @@ def solid_harmonics(l_max: int, x, y, z) -> list[list]:
     Parameters
     ----------
     l_max : int
-        Highest angular momentum.
+        Highest degree.
     x, y, z : arrays of one shape
         Cartesian components, in any unit.
 
@@ -65,7 +65,7 @@ def real_harmonics(l: int, vectors: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     l : int
-        Angular momentum.
+        Degree.
     vectors : (..., 3) array
         Need not be normalised. For the zero vector all functions with l > 0 are zero.
 

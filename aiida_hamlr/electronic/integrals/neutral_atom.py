@@ -34,7 +34,7 @@ def neutral_atom_form_factor(pseudo: Pseudopotential, q: np.ndarray) -> np.ndarr
     Parameters
     ----------
     pseudo : Pseudopotential
-        Pseudopotential of the element.
+        Local potential and density of the atom.
     q : array
         bohr^-1.
     """
@@ -121,7 +121,7 @@ def neutral_atom_potential(
     Parameters
     ----------
     atoms : ase.Atoms
-        The structure.
+        Taken as periodic in all three directions.
     pseudos : mapping of str to Pseudopotential
         One of every element, all of one functional.
     grid : three int
@@ -183,9 +183,9 @@ def gauge_shift(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
     Parameters
     ----------
     atoms : ase.Atoms
-        The structure.
+        The cell and its elements.
     pseudos : mapping of str to Pseudopotential
-        Pseudopotential of each element.
+        One of every element.
     """
     moments = sum(pseudos[symbol].r2_moment for symbol in atoms.get_chemical_symbols())
     return -4 * np.pi / 3 * moments / (atoms.get_volume() / BOHR**3) * RYDBERG

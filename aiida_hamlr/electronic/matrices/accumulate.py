@@ -84,7 +84,7 @@ class BlockAccumulator:
         Parameters
         ----------
         atoms, images : (n,), (n, 3) int arrays
-            Atoms of the first orbitals, and lattice translations in units of the cell vectors.
+            Atom of every place that is filled, and the cell vectors of its image.
         groups, slots : (n,) int arrays
             Group and place of every atom.
         shape : two int

@@ -89,7 +89,7 @@ class Pseudopotential:
         Parameters
         ----------
         text : str
-            Content of the file.
+            The whole file.
         name : str
             What errors call the file.
 
