@@ -1,5 +1,6 @@
 """Files and models of earlier versions, written again in the newest."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def test_files(hamlr, tmp_path):
         result = hamlr('upgrade', name, '-o', f'new.{name}')
         assert result.exit_code == 0, result.stderr
         assert (tmp_path / name).read_bytes() == before
-        assert repr(read(tmp_path / f'new.{name}')) == repr(read(tmp_path / name))
+        contents = [re.sub('0x[0-9a-f]+', '', repr(read(tmp_path / file))) for file in (name, f'new.{name}')]
+        assert contents[0] == contents[1]
         with h5py.File(tmp_path / f'new.{name}') as handle:
             assert handle.attrs['version'] > 1
     with h5py.File(tmp_path / 'new.h.h5') as handle:
