@@ -48,7 +48,9 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     Parameters
     ----------
     hamiltonian_file, output : path
+        File to read, and ``bands.h5`` to write.
     options : BandOptions
+        Which bands.
     plot : path, optional
         PNG file.
 

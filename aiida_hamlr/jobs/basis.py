@@ -93,7 +93,9 @@ def basis_of_config(
     Parameters
     ----------
     config : BasisConfig
+        Files and recipes.
     pseudos : mapping of str to Pseudopotential
+        By element.
     source : str
         What errors call the configuration.
     structures : list of ase.Atoms, optional
@@ -135,6 +137,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     selection : str, optional
         Which orbitals of a .pao file, as in 's2p2d1'.
     output : path
+        Basis file to write.
 
     Raises
     ------

@@ -86,6 +86,7 @@ def validate(model: type[Model], content: dict, source: str, folder: Path = Path
     model : type
         Subclass of `Config`.
     content : dict
+        What the YAML file says.
     source : str
         What errors call the configuration.
     folder : path

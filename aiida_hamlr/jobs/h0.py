@@ -25,6 +25,7 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     ecutrho : float
         Cutoff of the grid, Ry.
     output : path
+        Hamiltonian file to write.
 
     Raises
     ------

@@ -99,7 +99,7 @@ def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
 def read_pseudo_folder(folder: Path, elements: Iterable[str]) -> dict[str, Pseudopotential]:
     """Pseudopotentials of the elements from a folder of UPF files; the element is read from the file.
 
-    Only files whose name begins with the element are looked at, so that others in the folder do not matter.
+    Only files whose name begins with the element count; others in the folder do not matter.
 
     Raises
     ------

@@ -77,6 +77,7 @@ def band_errors(
     Parameters
     ----------
     predicted, reference : Hamiltonian
+        Hamiltonians of one structure in one basis.
     kpoints : (nk, 3) array
         Fractional.
     overlap_threshold : float
@@ -153,6 +154,7 @@ def evaluate(
     Parameters
     ----------
     predictor : Predictor or path of a model folder
+        The model that is evaluated.
     paths : sequence of paths
         Hamiltonian files with H, H0 and S.
     bands : bool

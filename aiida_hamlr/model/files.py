@@ -81,10 +81,13 @@ def write_model(
     Parameters
     ----------
     folder : path
+        The model folder; one that exists is replaced.
     model : HamiltonianModel
+        Its configuration and tables are written.
     state : dict of str to tensor
         The weights to keep, as of ``model.state_dict()``.
     basis : Basis
+        Orbitals of each element.
     pseudopotentials : mapping of str to str
         UPF text of every element.
     metadata : dict

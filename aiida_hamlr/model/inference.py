@@ -77,7 +77,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If the structure has an element that the model never saw.
+            If the structure has an element that was not in the training data.
         """
         self.check_species(atoms)
         ecutrho = self.description.get('ecutrho_Ry')
@@ -93,7 +93,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If an element is unknown, or the basis is not that of the model.
+            If an element is unknown, or a basis differs from the model's.
         NumericalError
             If the network gives values that are not finite.
         """
@@ -174,7 +174,7 @@ class Predictor:
             )
 
     def check_basis(self, basis: Basis):
-        """Raise ``ValueError`` if a basis is not that of the model."""
+        """Raise ``ValueError`` if a basis differs from the model's."""
         for element, species in basis.items():
             if element not in self.basis:
                 continue
@@ -191,7 +191,7 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     Parameters
     ----------
     path : path
-        Folder with ``model.json``; that of a training, with ``model/`` in it, will do.
+        Folder with ``model.json``, or the output folder of a training, which has it in ``model/``.
     device : str
         'cpu', 'cuda' or 'auto'.
 

@@ -109,11 +109,14 @@ class Bands:
         Parameters
         ----------
         hamiltonian : Hamiltonian
+            With the overlap and the matrix of ``mesh``.
         path : BandPath
+            Where to compute the bands.
         mesh : MeshSolution
             Fermi level and band edges take it into account; it says which matrix is diagonalised, with which overlap
             threshold.
         n_bands : int, optional
+            Default: all.
         """
         bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
         bands.labels, bands.distances = path.labels, path.distances
@@ -190,6 +193,7 @@ def band_structure(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
     path : str, path or BandPath
         'auto': the standard path of the crystal, see `band_path`; or the name of a path file, see `read_band_path`.
     mesh : three int or MeshSolution, optional

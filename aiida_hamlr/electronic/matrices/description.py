@@ -1,4 +1,4 @@
-"""What a Hamiltonian file holds in a small JSON file beside it, so that the large one can stay where it is."""
+"""A small JSON file that describes a Hamiltonian file, so that the large one can stay where it is."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def description_path(path: str | Path) -> Path:
 
 
 def describe(hamiltonian: Hamiltonian) -> dict:
-    """The numbers and names by which one would look for a Hamiltonian; energies in eV.
+    """Numbers and names to search for a Hamiltonian by; energies in eV.
 
     Parameters
     ----------

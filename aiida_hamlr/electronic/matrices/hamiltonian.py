@@ -1,4 +1,4 @@
-"""A Hamiltonian in an orbital basis with all that belongs to it, and its file, ``hamiltonian.h5``."""
+"""A Hamiltonian in an orbital basis, its overlap, labels and attributes, and its file, ``hamiltonian.h5``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSION = 4
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
 
-#: What the file may tell besides, and its shape; None stands for the number of atoms.
+#: Labels that the file may hold, and their shapes; None stands for the number of atoms.
 LABELS = {
     'hirshfeld_charges': (None,),
     'hirshfeld_dipoles': (None, 3),
@@ -44,7 +44,7 @@ ORBITAL_ORDER = 'e3nn'
 #: What matrices of version 1, which have no sha256, must keep: M = M^T to this (eV), S_mumu = 1 to this.
 SAME_WITHOUT_DIGEST, NORMALISED = 1e-6, 1e-2
 
-#: Those that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
+#: Matrices that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
 SPIN_MATRICES = ('hamiltonian', 'density_matrix')
 
 
@@ -186,7 +186,7 @@ class Hamiltonian:
 
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
-        """What is stored apart from matrices and labels, for its digest; these and bases have their own."""
+        """Stored content apart from matrices, labels and bases, which have separate digests."""
         # Before version 3 there were no labels, and nothing of them in the digest.
         labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
         return labels | {

@@ -33,6 +33,7 @@ def close_atoms(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, ...]:
     Parameters
     ----------
     atoms : ase.Atoms
+        Positions and cell in Å; ``pbc`` is ignored.
     cutoff : float
         Å.
 

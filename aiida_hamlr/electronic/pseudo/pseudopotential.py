@@ -86,6 +86,7 @@ class Pseudopotential:
         Parameters
         ----------
         text : str
+            The whole file.
         name : str
             What errors call the file.
 

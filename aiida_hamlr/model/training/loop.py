@@ -84,6 +84,7 @@ class TrainingLoop(lightning.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer, module):
+        """Take up the metrics of an earlier run, and show the progress."""
         # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -93,9 +94,11 @@ class TrainingLoop(lightning.Callback):
             self._progress = Progress(module.progress)
 
     def on_train_epoch_start(self, trainer, module):
+        """Start the clock of the epoch."""
         self._epoch_started = time.monotonic()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        """Show the progress; stop inside an epoch if the walltime is reached."""
         if self._progress is not None:
             self._progress.advance(module.progress)
         if self._remaining(module) <= 0.0:
@@ -107,6 +110,7 @@ class TrainingLoop(lightning.Callback):
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 
     def on_train_epoch_end(self, trainer, module):
+        """Validate if it is due, record the metrics, and write checkpoint and model."""
         part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
         epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step

@@ -119,6 +119,7 @@ class TrainingModule(lightning.LightningModule):
     # -- Lightning
 
     def configure_optimizers(self):
+        """AdamW over all parameters."""
         return torch.optim.AdamW(
             self.model.parameters(),
             lr=self.settings.schedule.learning_rate,
@@ -128,26 +129,31 @@ class TrainingModule(lightning.LightningModule):
         )
 
     def on_fit_start(self):
+        """Start the clock of the training."""
         self._started = time.monotonic()
 
     def on_train_start(self):
+        """Take up step and clock of the checkpoint."""
         self._averaged_step = self.global_step
         self._read_clock()
         # What was finished stays as it was when it is started again.
         self.trainer.should_stop = self.is_finished
 
     def on_train_epoch_start(self):
+        """Begin a new part of the training."""
         self._epoch_part = 0.0
         # Lightning asks for it once in a training.
         self._n_batches = self.trainer.fit_loop.max_batches = len(self.sampler)
 
     def on_train_batch_start(self, batch, batch_idx):
+        """Set the learning rate of the step."""
         self._read_clock()
         factor = self.learning_rate_factor()
         for group in self.optimizers().param_groups:
             group['lr'] = self.settings.schedule.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx):
+        """Loss of a batch, meV; its error of H is recorded for the metrics."""
         components = self.model(batch.graph)
         errors = self.errors(components, batch.graph)
         prediction = Prediction(components, errors, self.model.long_range, batch)
@@ -165,6 +171,7 @@ class TrainingModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
+        """Update the exponential average of the parameters after a step of the optimiser."""
         if self.global_step > self._averaged_step:
             self._averaged_step = self.global_step
             decay = min(self.settings.optimizer.ema_decay, (1 + self.global_step) / (10 + self.global_step))
@@ -175,11 +182,13 @@ class TrainingModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        """Move a batch to the device."""
         return batch.to(device)
 
     # -- checkpoints
 
     def on_save_checkpoint(self, checkpoint):
+        """Add what an exact continuation needs."""
         checkpoint[CHECKPOINT_KEY] = {
             'identity': self.identity,
             'seconds': self.seconds,
@@ -187,6 +196,7 @@ class TrainingModule(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint):
+        """Restore it; refuse a checkpoint of another training."""
         stored = checkpoint.get(CHECKPOINT_KEY)
         if stored is None:
             raise ValueError('the checkpoint is not one of hamlr train')

@@ -95,6 +95,7 @@ def charges_of_labels(
     Parameters
     ----------
     structures : sequence of Atoms
+        Structures of the files that have labels.
     expected : sequence of (N,) arrays
         Means over the directions, e.
     polarisability : float

@@ -28,6 +28,7 @@ from aiida_hamlr.model.training.processes import Processes
 def fit(
     model, settings: TrainingConfig, common, examples, keep: ModelWriter, started: float, accelerator: str
 ) -> TrainingModule:
+    """Train the model on the examples, from the last checkpoint if there is one."""
     output = keep.output
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
