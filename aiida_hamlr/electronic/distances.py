@@ -46,6 +46,7 @@ def unusual_distances(atoms: Atoms, known: dict) -> list[str]:
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure.
     known : dict
         As of `summarise_distances` for the others.
     """
