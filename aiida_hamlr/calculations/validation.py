@@ -21,7 +21,7 @@ __all__ = (
     'validate_pseudos',
 )
 
-#: Namelists of pw.x; of their keywords only those are taken for wrong that look like known ones.
+#: Namelists of pw.x. A keyword counts as misspelt only if it resembles a known one.
 NAMELISTS = ('CONTROL', 'SYSTEM', 'ELECTRONS', 'IONS', 'CELL', 'FCP', 'RISM')
 LIKENESS = 0.85
 
@@ -55,22 +55,22 @@ def find_pseudo_problem(pseudo) -> str | None:
 
 
 def find_structure_problem(structure) -> str | None:
-    """Return why a structure has no Hamiltonian, or nothing."""
+    """Return why no Hamiltonian can be computed for a structure, or nothing."""
     if structure is not None and (structure.is_alloy or structure.has_vacancies):
-        return 'the structure has sites with mixed or partial occupation'
+        return 'the structure has sites with mixed or partial occupation; give each site one species'
     return None
 
 
 @cache
 def _pw_keywords() -> frozenset[str]:
-    """Keywords of pw.x, from the description that aiida-quantumespresso has of an older version."""
+    """Keywords of pw.x, from the description of an older version in aiida-quantumespresso."""
     newest = sorted(path.name for path in resources.files(helpers).iterdir() if path.name.startswith('INPUT_PW'))[-1]
     text = resources.files(helpers).joinpath(newest).read_text(encoding='utf-8')
     return frozenset(name.lower() for name in re.findall(r'<(?:var|dimension|multidimension)\s+name="(\w+)"', text))
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:
-    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    """Return which keyword of pw.x is probably misspelt, or nothing."""
     for name, content in parameters.items():
         if name.upper() not in NAMELISTS:
             return describe_unknown_key(name, 'parameters', NAMELISTS)
@@ -84,7 +84,7 @@ def find_misspelt_keyword(parameters: Mapping) -> str | None:
 def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing.
 
-    :param with_pp: whether pp.x makes the potential.
+    :param with_pp: whether pp.x writes the potential.
     :param to_learn: whether a network is trained on the Hamiltonian.
     """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
@@ -105,7 +105,7 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'magnetizations in `SYSTEM` need `nspin` 2': (
             system.get('nspin', 1) == 1 and ('starting_magnetization' in system or 'tot_magnetization' in system)
         ),
-        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; else let `occupations` be smearing': (
+        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; or set `occupations` to smearing': (
             system.get('nspin', 1) == 2
             and system.get('occupations') == 'fixed'
             and system.get('tot_magnetization') is None
@@ -113,7 +113,7 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
             with_pp and system.get('nspin', 1) == 2
         ),
-        'the network does not learn spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': (
+        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': (
             to_learn and system.get('nspin', 1) == 2
         ),
         'noncollinear and spin-orbit runs are not supported yet': (
@@ -139,5 +139,5 @@ def find_computer_problem(codes: dict) -> str | None:
     computers = {port: code.computer for port, code in codes.items() if code is not None and code.computer is not None}
     if len({computer.uuid for computer in computers.values()}) > 1:
         listed = ', '.join(f'`{port}` on {computer.label}' for port, computer in computers.items())
-        return f'the codes must be on one computer, for their jobs read the files of each other: {listed}'
+        return f"the codes must be on one computer, because their jobs read each other's files: {listed}"
     return None

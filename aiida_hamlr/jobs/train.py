@@ -6,14 +6,15 @@ import glob
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.training.fit import train
+from aiida_hamlr.model.training import fit
 from aiida_hamlr.model.training.processes import Processes
 
 
@@ -40,17 +41,56 @@ def run_train(config_file: Path) -> dict:
     NumericalError
         If the training diverged.
     """
-    started = time.monotonic()
-    summary = JobSummary('train')
+    with _warnings_in_log():
+        config = load_config(config_file, TrainConfig)
+    return _train(config, config_file.parent, str(config_file))
+
+
+def train(**settings) -> dict:
+    """Train a network on Hamiltonian files.
+
+    `aiida_hamlr.load_model` loads the result from the folder ``output``.
+
+    Parameters
+    ----------
+    **settings
+        The keys of ``train.yaml``, see `TrainConfig`: ``data`` is needed, ``model``, ``training`` and ``output`` have
+        defaults. Paths are relative to the working directory.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json`` in the output folder.
+
+    Raises
+    ------
+    ValueError
+        If settings or data do not fit.
+    WalltimeReached
+        If the time was over first; the checkpoint is written.
+    NumericalError
+        If the training diverged.
+    """
+    return _train(validate(TrainConfig, settings, 'train'), Path(), 'train')
+
+
+@contextmanager
+def _warnings_in_log():
+    """Write warnings into the log instead, once for all processes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        config = load_config(config_file, TrainConfig)
-    is_first = Processes.of_environment().is_first
-    for warning in caught if is_first else ():
+        yield
+    for warning in caught if Processes.of_environment().is_first else ():
         log(f'warning: {warning.message}')
-    folder = config_file.parent
+
+
+def _train(config: TrainConfig, folder: Path, source: str) -> dict:
+    """Train as a configuration says, whose relative names of data are below ``folder``."""
+    started = time.monotonic()
+    is_first = Processes.of_environment().is_first
+    summary = JobSummary('train')
     data = {
-        name: find_files(getattr(config.data, name), folder, f'{config_file}: data.{name}')
+        name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
         for name in ('train', 'validation', 'test')
     }
     training = config.training
@@ -58,7 +98,7 @@ def run_train(config_file: Path) -> dict:
     training = training.model_copy(update=beside)
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
-    summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    summary |= fit.train({'data': data, 'model': config.model, 'training': training}, config.output, started)
     if not is_first:
         return summary
     if data['test']:

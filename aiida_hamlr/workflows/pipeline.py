@@ -1,4 +1,4 @@
-"""References, dataset, training, prediction and comparison in one work chain."""
+"""From structures to a trained model and predictions, in one work chain."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def validate_inputs(inputs, _) -> str | None:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
     unseen = sorted(elements - symbols['train'])
     if unseen:
-        return f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it'
+        return f'no structure in `structures.train` contains {", ".join(unseen)}, which the model must know'
     labelled = {f'{part}.{label}': node for part in SPLITS for label, node in structures.get(part, {}).items()}
     problem = find_equal_structures(labelled) or find_basis_problem(inputs, elements)
     if problem is not None:
@@ -72,7 +72,7 @@ def validate_inputs(inputs, _) -> str | None:
 
 
 class PipelineWorkChain(PlaysPausedMixin, StepsMixin, StrictProtocolMixin, WorkChain):
-    """Make a dataset of structures, train a network on it, predict other structures and compare with their DFT."""
+    """Make a dataset, train a network on it, predict other structures and compare them with DFT."""
 
     #: Inputs that the dataset work chain gets from the structures of the pipeline, and those defined here.
     _NOT_EXPOSED = ('structures', 'trajectory', 'recipes', 'split', 'excluded', 'group', 'seed', 'clean_workdir')

@@ -111,7 +111,9 @@ def make_model():
             if model.network.field_weights is not None:
                 model.network.field_weights += 0.1 * torch.randn(model.network.field_weights.shape, generator=generator)
         if model.long_range is not None:
-            parameters = (model.long_range.species_charge, *model.long_range.environment[2].parameters())
+            parameters = [model.long_range.species_charge]
+            if model.long_range.environment is not None:
+                parameters += model.long_range.environment[2].parameters()
             with torch.no_grad():
                 for parameter in parameters:
                     parameter += 0.3 * torch.randn(parameter.shape, generator=generator).double()

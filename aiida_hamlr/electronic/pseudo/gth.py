@@ -21,7 +21,8 @@ from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.pseudo.atom import radial_mesh, solve_self_consistently
 from aiida_hamlr.electronic.pseudo.configuration import LETTERS
 from aiida_hamlr.electronic.pseudo.pseudopotential import Projector, Pseudopotential, PseudoWavefunction
-from aiida_hamlr.electronic.pseudo.upf import UpfContent, format_upf
+from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
 TABLE = Path(__file__).with_name('gth_parameters.yaml')
 

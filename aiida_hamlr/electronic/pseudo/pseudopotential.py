@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf, spherical_jn
 
-from aiida_hamlr.electronic.pseudo.upf import Projector, PseudoWavefunction, UpfContent, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 
 __all__ = ['Projector', 'PseudoWavefunction', 'Pseudopotential']
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
-from aiida_hamlr.electronic.bands.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
+from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
@@ -35,6 +37,35 @@ IMPLAUSIBLE_DIFFERENCE = 100.0
 ARRAYS = 8
 
 
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """What a reconstruction can be given besides, and how it is done.
+
+    Parameters
+    ----------
+    density : (n1, n2, n3) array, optional
+        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
+        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
+    tables : TwoCentreTables, optional
+        Those of this basis and these pseudopotentials, if they were made before.
+    device : str
+        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
+    truncate : bool, optional
+        Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
+    source : str, optional
+        What errors call the file that the potential comes from.
+    memory_limit : float, optional
+        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+    """
+
+    density: np.ndarray | None = None
+    tables: TwoCentreTables | None = None
+    device: str = 'cpu'
+    truncate: bool | None = None
+    source: str | None = None
+    memory_limit: float | None = None
+
+
 def reconstruct(
     atoms: Atoms,
     potential: np.ndarray,
@@ -44,12 +75,7 @@ def reconstruct(
     kpoints: tuple[int, int, int] | None = None,
     *,
     run: PlaneWaveRun | None = None,
-    density: np.ndarray | None = None,
-    tables: TwoCentreTables | None = None,
-    device: str = 'cpu',
-    truncate: bool | None = None,
-    source: str | None = None,
-    memory_limit: float | None = None,
+    options: ReconstructionOptions | None = None,
 ) -> Hamiltonian:
     """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
 
@@ -71,19 +97,7 @@ def reconstruct(
         Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
-    density : (n1, n2, n3) array, optional
-        Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
-    tables : TwoCentreTables, optional
-        Those of this basis and these pseudopotentials, if they were made before.
-    device : str
-        Where the grid integrals are done, 'auto', 'cpu' or 'cuda'.
-    truncate : bool, optional
-        Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
-    source : str, optional
-        What errors call the file that the potential comes from.
-    memory_limit : float, optional
-        GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+    options : ReconstructionOptions, optional
 
     Returns
     -------
@@ -99,6 +113,8 @@ def reconstruct(
     NumericalError
         If the overlap is not positive definite.
     """
+    options = options or ReconstructionOptions()
+    density, source, memory_limit = options.density, options.source, options.memory_limit
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
     symbols = atoms.get_chemical_symbols()
     basis = basis.restricted(symbols)
@@ -114,14 +130,14 @@ def reconstruct(
     pattern = overlap_pattern(atoms, basis)
     n_arrays = ARRAYS + 2 * (len(spins) - 1)
     check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
-    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
     overlap, fixed = structure_matrices(atoms, tables, pattern)
     shift = gauge_shift(atoms, pseudos)
     neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
     potentials = np.stack([*spins, neutral])
-    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, device, memory_limit)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit)
     local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
@@ -160,7 +176,7 @@ def reconstruct(
     n_occupied = solution.filling.n_occupied
     gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
     attributes.gap = gap.gap if gap else None
-    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
+    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     check_plausible(verification, source)
     attributes.verification = verification
     return hamiltonian

@@ -43,22 +43,6 @@ def hamiltonian(basis):
     )
 
 
-def test_basis_file_round_trip(tmp_path, basis):
-    basis['As'].write(tmp_path / 'As.basis.h5')
-    read = SpeciesBasis.read(tmp_path / 'As.basis.h5')
-    assert read.content_hash == basis['As'].content_hash
-    assert read.angular_momenta == (0, 1, 2)
-    assert read.shell_slices == (slice(0, 1), slice(1, 4), slice(4, 9))
-    assert read.metadata == {'size': 'test'}
-
-
-def test_basis_hash_depends_on_the_radial_functions_only(basis):
-    changed = species('As', (0, 1, 2), 1.3 + 1e-6)
-    assert changed.content_hash != basis['As'].content_hash
-    renamed = SpeciesBasis('As', 0.05, basis['As'].shells, {'other': 'metadata'})
-    assert renamed.content_hash == basis['As'].content_hash
-
-
 def test_basis_of_missing_element_is_named(basis):
     with pytest.raises(ValueError, match='no basis for Ga, N'):
         basis.for_symbols(['Al', 'N', 'Ga'])

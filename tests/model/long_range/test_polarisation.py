@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.model.long_range.ewald import DirectSum
+from aiida_hamlr.model.long_range.ewald import DirectSum, dipole_matrix
 from aiida_hamlr.model.long_range.particle_mesh import ParticleMesh
-from aiida_hamlr.model.long_range.polarisation import conjugate_gradients, dipole_matrix, solve_dipoles
+from aiida_hamlr.model.long_range.polarisation import conjugate_gradients, solve_dipoles
 
 A = 5.6
 CHARGE, POLARISABILITY = 1.787, 13.01
