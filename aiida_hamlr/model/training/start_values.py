@@ -28,7 +28,7 @@ LARGEST_POLARISABILITY = 1000.0
 
 @dataclass(frozen=True)
 class FirstSources:
-    """What a training starts with, of what is known from labels.
+    """Values that a training starts with, as far as labels tell them.
 
     ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some elements, e.
     """
@@ -38,7 +38,7 @@ class FirstSources:
 
     @classmethod
     def of(cls, model, settings: TrainingConfig, surveys: Sequence[Survey]) -> FirstSources:
-        """That of the training files."""
+        """Return what the labels of the training files tell."""
         width, polarisability = model.config.long_range.kernel_width, None
         labelled = [(one.atoms, one.labels['dielectric_tensor']) for one in with_dielectric_tensor(settings, surveys)]
         if labelled:
@@ -67,7 +67,7 @@ def _mean_response(atoms: Atoms, charges, polarisability: float, width: float) -
 
 
 def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width: float) -> float:
-    """The one polarisability, Å^3, with which the mean dielectric constant of some structures is that of their labels.
+    """Return the polarisability, Å^3, with which the mean dielectric constant of some structures equals their labels.
 
     Parameters
     ----------
@@ -90,12 +90,12 @@ def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width
 def charges_of_labels(
     structures: Sequence[Atoms], expected: Sequence[np.ndarray], polarisability: float, width: float
 ) -> dict[str, float]:
-    """Charges of the elements, e, with which the Born charges are nearest to those expected.
+    """Return the charges of the elements, e, that give the Born charges nearest to the expected ones.
 
     Parameters
     ----------
     structures : sequence of Atoms
-        Structures of the files that have labels.
+        Structures with labels.
     expected : sequence of (N,) arrays
         Means over the directions, e.
     polarisability : float
@@ -117,7 +117,7 @@ def charges_of_labels(
 
 
 def representative(examples: Sequence[Example]) -> list[Example]:
-    """Examples, as many as the memory has room for, that stand for all: evenly spaced ones."""
+    """Return evenly spaced examples that represent all, as many as the memory has room for."""
     first = examples[0]
     # Before all are loaded, the first has to tell how large they are.
     n_chosen = max(1, min(len(examples), MOST_PAIRS // max(1, len(first.selection.blocks))))
@@ -125,10 +125,10 @@ def representative(examples: Sequence[Example]) -> list[Example]:
 
 
 def prepare(model, examples: Sequence[Example], known: FirstSources | None = None):
-    """Set a model's tables, and its charges to begin with, from the training set; complete the graphs with the tables.
+    """Set a model's tables and its initial charges from the training set; complete the graphs with the tables.
 
-    Charges and polarisabilities that are known are not taken from the levels of the atoms.
-    The tables are those of H - H0 less the part of the initial charges, which is what the network has to give at first.
+    Charges and polarisabilities that labels tell are not fitted to the levels of the atoms. The tables describe H - H0
+    less the part of the initial charges.
     """
     for example in examples:
         model.normalise_pairs(example.graph)
