@@ -15,7 +15,8 @@ from ase.build import bulk
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.io.qe import QeRun, element_of_label, read_scf_xml
+from aiida_hamlr.electronic.species import element_of_label
+from aiida_hamlr.io.qe import QeRun, read_scf_xml
 
 DEBIAN_PSEUDOS = Path('/usr/share/espresso/pseudo')
 DEBIAN_GAN = Path('/usr/share/doc/quantum-espresso/examples/EPW/gan/pp')

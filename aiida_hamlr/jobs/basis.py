@@ -8,14 +8,14 @@ from pathlib import Path
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.inputs import basis_of_config, read_structure
+from aiida_hamlr.jobs.inputs import basis_of_config, read_pseudo_files, read_structure, split_label
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 
 def make_bases(
-    upfs: Sequence[Path],
+    upfs: Sequence[Path | str],
     output: Path,
     config: BasisConfig,
     crystals: Sequence[Path] = (),
@@ -25,10 +25,10 @@ def make_bases(
 
     Parameters
     ----------
-    upfs : list of path
-        Pseudopotentials of different elements.
+    upfs : list of path or str
+        Pseudopotentials of different elements, or with the labels of their species, as in ``H1=H.1.25.upf``.
     output : path
-        The file of a single element; of several, the folder that gets ``El.basis.h5`` of each.
+        The file of a single element; of several, the folder that gets ``El.basis.h5`` or ``LABEL.basis.h5`` of each.
     config : BasisConfig
         Recipe; size and cutoff radius of all elements or of single ones.
     crystals : list of path, optional
@@ -40,37 +40,42 @@ def make_bases(
     Raises
     ------
     ValueError
-        If a pseudopotential is not supported, two are of one element, or a recipe or crystal does not fit.
+        If a pseudopotential is not supported, two are of one species, or a recipe or crystal does not fit.
     """
     summary = JobSummary('basis')
     pseudos = {}
     for upf in upfs:
-        pseudo = Pseudopotential.read(upf)
-        if pseudo.element in pseudos:
-            raise ValueError(f'{upf}: a second pseudopotential of {pseudo.element}')
-        pseudos[pseudo.element] = pseudo
-    unknown = sorted({*config.recipes, *config.files} - set(pseudos))
+        label, path = split_label(upf)
+        pseudo = Pseudopotential.read(path) if label is None else read_pseudo_files({label: path})[label]
+        label = label or pseudo.element
+        if label in pseudos:
+            raise ValueError(
+                f'{path}: a second pseudopotential of {label}; give species of one element labels, as in '
+                f'--upf {pseudo.element}1={path.name}'
+            )
+        pseudos[label] = pseudo
+    unknown = sorted({*config.recipes, *config.files} - set(pseudos) - {p.element for p in pseudos.values()})
     if unknown:
         raise ValueError(f'there is no pseudopotential of {unknown[0]}, for which a basis is asked')
     if crystals and config.recipe == 'plain':
         raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
-    sizes = {element: config.of_element(element).size for element in pseudos}
+    sizes = {label: config.recipe_of(label).size for label in pseudos}
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe
     summary |= _gain(next(iter(basis.values())).metadata)
     if plot is not None:
         _plot(basis, pseudos, plot)
     if len(upfs) == 1:
-        species = next(iter(basis.values()))
-        _write(species, output, summary, size=sizes[species.element], functional=pseudos[species.element].functional)
+        ((label, species),) = basis.items()
+        _write(species, output, summary, size=sizes[label], functional=pseudos[label].functional)
         return basis
-    for element, species in basis.items():
-        species.write(output / f'{element}.basis.h5')
-        log(_describe(species, output / f'{element}.basis.h5'))
+    for label, species in basis.items():
+        species.write(output / f'{label}.basis.h5')
+        log(_describe(species, output / f'{label}.basis.h5', label))
     summary |= {
         'elements': list(basis),
         'sizes': sizes,
-        'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
+        'n_orbitals': {label: species.n_orbitals for label, species in basis.items()},
         'content_hash': basis.content_hash,
         'output': str(output),
     }
@@ -128,6 +133,6 @@ def _write(basis: SpeciesBasis, output: Path, summary: JobSummary, **origin):
     log(_describe(basis, output))
 
 
-def _describe(basis: SpeciesBasis, output: Path) -> str:
+def _describe(basis: SpeciesBasis, output: Path, label: str | None = None) -> str:
     shells = ', '.join(shell.label for shell in basis.shells)
-    return f'{basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}'
+    return f'{label or basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}'

@@ -10,11 +10,13 @@ import ase.data
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import check_label, normalise_label, set_species_labels, species_labels
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import BasisConfig
@@ -32,10 +34,12 @@ _LARGEST_PW_INPUT = 5_000_000
 def read_frames(path: Path) -> list[Atoms]:
     """All structures of a file, in any format that ASE reads or as the XML file of pw.x; at least one.
 
+    Those of pw.x and of extended XYZ files with the column ``species_labels`` have species labels.
+
     Raises
     ------
     ValueError
-        If the file is missing or cannot be read.
+        If the file is missing or cannot be read, or a species label is not possible.
     """
     if not path.is_file():
         raise ValueError(f'{path}: no such file')
@@ -50,6 +54,11 @@ def read_frames(path: Path) -> list[Atoms]:
         raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
     if not frames:
         raise ValueError(f'{path}: holds no structure')
+    try:
+        for atoms in frames:
+            set_species_labels(atoms, species_labels(atoms))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
     return frames
 
 
@@ -122,7 +131,7 @@ def _check_occupancies(atoms: Atoms, name: str):
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:
-    """Orbitals by element, from one file each, of this package or of another code.
+    """Orbitals by species label, from one file each, of this package or of another code.
 
     Raises
     ------
@@ -130,65 +139,66 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
         If a file is no basis file, or one of another element.
     """
     species = {}
-    for element, path in files.items():
-        species[element] = read_basis(path)
-        if species[element].element != element:
-            raise ValueError(f'{path}: given for {element}, but a basis of {species[element].element}')
+    for label, path in files.items():
+        species[label] = read_basis(path)
+        check_label(label, species[label].element, f'{path}: basis')
     return Basis(species)
 
 
 def basis_of_config(
     config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
 ) -> Basis:
-    """Orbitals of all elements of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+    """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
 
     Parameters
     ----------
     config : BasisConfig
     pseudos : mapping of str to Pseudopotential
+        By species label.
     source : str
         What errors call the configuration.
     structures : list of ase.Atoms, optional
-        Crystals on which orbitals are contracted; default: simple ones of the elements.
+        Crystals on which orbitals are contracted; default: simple ones of the species.
 
     Raises
     ------
     ValueError
-        If an element has neither a file nor a recipe, or a file or a crystal does not fit.
+        If a species has neither a file nor a recipe, or a file or a crystal does not fit.
     """
-    recipes = {element: config.of_element(element) for element in pseudos if element not in config.files}
-    for element, recipe in recipes.items():
+    files = {label: config.file_of(label) for label in pseudos}
+    recipes = {label: config.recipe_of(label) for label, path in files.items() if path is None}
+    for label, recipe in recipes.items():
         if recipe.size is None:
-            raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
-    basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
+            raise ValueError(f'{source}: no basis for {label}; add its file, or a size, to the key basis')
+    basis = dict(read_basis_files({label: path for label, path in files.items() if path is not None}))
     if config.recipe == 'plain' or not recipes:
-        for element, recipe in recipes.items():
-            log(f'generating the {recipe.size} basis of {element}')
-            basis[element] = generate_basis(pseudos[element], recipe.size, recipe.cutoff_radius)
+        for label, recipe in recipes.items():
+            log(f'generating the {recipe.size} basis of {label}')
+            basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
         return Basis(basis)
-    log('contracting ' + ', '.join(f'{element} {recipe.size}' for element, recipe in recipes.items()))
+    log('contracting ' + ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items()))
     contracted = contract_bases(
-        {element: pseudos[element] for element in recipes},
-        {element: recipe.size for element, recipe in recipes.items()},
-        {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius},
+        {label: pseudos[label] for label in recipes},
+        {label: recipe.size for label, recipe in recipes.items()},
+        {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
         structures,
         report=log,
     )
     return Basis({**basis, **contracted})
 
 
-def read_basis_folder(folder: Path, elements: Iterable[str]) -> Basis:
-    """Orbitals of the elements, from the files ``El.basis.h5`` of a folder."""
+def read_basis_folder(folder: Path, labels: Iterable[str]) -> Basis:
+    """Orbitals of the species, from the files ``El.basis.h5`` or ``LABEL.basis.h5`` of a folder."""
     files = {}
-    for element in sorted(set(elements)):
-        files[element] = folder / f'{element}.basis.h5'
-        if not files[element].is_file():
-            raise ValueError(f'{folder}: no basis for {element}; make {element}.basis.h5 with "hamlr basis"')
+    for label in sorted(set(labels)):
+        files[label] = folder / f'{label}.basis.h5'
+        if not files[label].is_file():
+            raise ValueError(f'{folder}: no basis for {label}; make {label}.basis.h5 with "hamlr basis"')
     return read_basis_files(files)
 
 
 def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
-    """Pseudopotentials by element, from one UPF file each.
+    """Pseudopotentials by species label, from one UPF file each.
 
     Raises
     ------
@@ -196,34 +206,52 @@ def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
         If a file is not supported, or one of another element.
     """
     pseudos = {}
-    for element, path in files.items():
-        pseudos[element] = Pseudopotential.read(path)
-        if pseudos[element].element != element:
-            raise ValueError(f'{path}: given for {element}, but a pseudopotential of {pseudos[element].element}')
+    for label, path in files.items():
+        pseudos[label] = Pseudopotential.read(path)
+        check_label(label, pseudos[label].element, f'{path}: pseudopotential')
     return pseudos
 
 
-def read_pseudo_folder(folder: Path, elements: Iterable[str]) -> dict[str, Pseudopotential]:
-    """Pseudopotentials of the elements from a folder of UPF files; the element is read from the file.
+def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudopotential]:
+    """Pseudopotentials of the species from a folder of UPF files; the element is read from the file.
 
-    Only files whose name begins with the element are looked at, so that others in the folder do not matter.
+    Only files whose name begins with the element are looked at, so that others in the folder do not matter; for a
+    species with another label than the chemical symbol, those named by the label up to the first dot, as ``H1.upf``.
 
     Raises
     ------
     ValueError
-        If an element has none or several.
+        If a species has none or several.
     """
     if not folder.is_dir():
         raise ValueError(f'{folder}: no such folder')
+    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
+    labels = sorted(set(labels))
+    of_labels = {label: [path for path in files if path.name.split('.')[0] == label] for label in labels}
     pseudos = {}
-    for element in sorted(set(elements)):
-        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
-        files = [path for path in files if _leading_element(path.name) == element]
-        if len(files) != 1:
-            found = ', '.join(path.name for path in files) if files else 'none'
-            raise ValueError(f'{folder}: one UPF file for {element} is needed, as {element}.upf; found {found}')
-        pseudos |= read_pseudo_files({element: files[0]})
+    for label, found in of_labels.items():
+        if label in atomic_numbers:
+            others = {path for other in labels if other != label for path in of_labels[other]}
+            found = [path for path in files if _leading_element(path.name) == label and path not in others]
+        if len(found) != 1:
+            names = ', '.join(path.name for path in found) if found else 'none'
+            raise ValueError(f'{folder}: one UPF file for {label} is needed, as {label}.upf; found {names}')
+        pseudos |= read_pseudo_files({label: found[0]})
     return pseudos
+
+
+def split_label(argument: str | Path) -> tuple[str | None, Path]:
+    """Label and file of an argument such as ``H1=H.1.25.upf``; without a label the former is None.
+
+    Raises
+    ------
+    ValueError
+        If the label is not possible.
+    """
+    label, separator, name = str(argument).partition('=')
+    if not separator or '/' in label:
+        return None, Path(argument)
+    return normalise_label(label), Path(name)
 
 
 def _leading_element(name: str) -> str:

@@ -204,7 +204,7 @@ def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config:
     wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
     if not wanted:
         return None
-    properties = Properties(hamiltonian.symbols, hamiltonian.atoms.positions)
+    properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
     if 'dos' in wanted:
         levels, width = solution.eigenvalues, config.broadening
         energies = np.arange(levels.min() - 5 * width, levels.max() + 5 * width, _DOS_STEP * width)
@@ -212,9 +212,9 @@ def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config:
         properties.dos = density_of_states(levels, solution.weights, energies, width)
     if 'charges' in wanted:
         texts = hamiltonian.pseudopotentials
-        ionic = {element: Pseudopotential.from_text(text, element).z_valence for element, text in texts.items()}
+        ionic = {label: Pseudopotential.from_text(text, label).z_valence for label, text in texts.items()}
         populations = mulliken_populations(hamiltonian, solution.density_matrix)
-        properties.charges = np.array([ionic[symbol] for symbol in hamiltonian.symbols]) - populations
+        properties.charges = np.array([ionic[label] for label in hamiltonian.species]) - populations
     if 'profile' in wanted:
         properties.levels = onsite_levels(hamiltonian)
         properties.potential = potential_profile(hamiltonian)

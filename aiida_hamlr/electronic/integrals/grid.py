@@ -26,6 +26,7 @@ from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.resources import GIGABYTE, check_memory, choose_device, items_at_once
+from aiida_hamlr.electronic.species import species_labels, species_numbers
 from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
@@ -100,7 +101,7 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
     ----------
     atoms : ase.Atoms
     """
-    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=1e-4)
+    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), species_numbers(atoms)), symprec=1e-4)
     if found is None:
         return (1, 1, 1)
     rotations, translations = found['rotations'], found['translations']
@@ -276,10 +277,10 @@ class _Batch:
         return len(self.chosen), sum(self.counts)
 
 
-def _layouts(basis: Basis, symbols) -> dict[str, tuple[int, int]]:
-    """Of every element, which evaluator it belongs to and its number in there: equal shells share one."""
+def _layouts(basis: Basis, labels) -> dict[str, tuple[int, int]]:
+    """Of every species, which evaluator it belongs to and its number in there: equal shells share one."""
     kinds, members, result = {}, Counter(), {}
-    for element in sorted(set(symbols)):
+    for element in sorted(set(labels)):
         kind = kinds.setdefault((basis[element].angular_momenta, basis[element].step), len(kinds))
         result[element] = kind, members[kind]
         members[kind] += 1
@@ -449,16 +450,16 @@ def _sum_over_grid(
 ) -> np.ndarray:
     """`local_matrix` of potentials (n, n1, n2, n3), all at once."""
     shape = several.shape[1:]
-    symbols = atoms.get_chemical_symbols()
-    layouts = _layouts(basis, symbols)
-    kinds = np.array([layouts[symbol][0] for symbol in symbols])
-    members = np.array([layouts[symbol][1] for symbol in symbols], dtype=np.int32)
+    labels = species_labels(atoms)
+    layouts = _layouts(basis, labels)
+    kinds = np.array([layouts[label][0] for label in labels])
+    members = np.array([layouts[label][1] for label in labels], dtype=np.int32)
     evaluators = [
         OrbitalEvaluator([basis[element] for element in layouts if layouts[element][0] == kind], device)
         for kind in range(kinds.max() + 1)
     ]
     cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
-    radii = np.array([basis[symbol].cutoff_radius for symbol in symbols])
+    radii = np.array([basis[label].cutoff_radius for label in labels])
     image_atoms, images = _images_near_cell(positions, cell, radii.max())
     order = np.argsort(kinds[image_atoms], kind='stable')
     image_atoms, images = image_atoms[order], images[order]

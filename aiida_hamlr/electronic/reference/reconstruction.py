@@ -25,6 +25,7 @@ from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.reference.vacuum import vacuum_level
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
 from aiida_hamlr.electronic.resources import check_memory
+from aiida_hamlr.electronic.species import species_labels
 
 __all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
 
@@ -100,10 +101,10 @@ def reconstruct(
         If the overlap is not positive definite.
     """
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
-    symbols = atoms.get_chemical_symbols()
-    basis = basis.restricted(symbols)
-    functional = common_functional(symbols, pseudos)
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    species = species_labels(atoms)
+    basis = basis.restricted(species)
+    functional = common_functional(species, pseudos)
+    n_electrons = sum(pseudos[label].z_valence for label in species)
     grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     if run is not None:
         _check_against_run(run, grid, len(spins), n_electrons, functional, source)

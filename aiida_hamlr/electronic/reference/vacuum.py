@@ -13,6 +13,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_form_factor
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: A plane whose mean density of neutral atoms is below it belongs to the vacuum, bohr^-3.
@@ -42,7 +43,7 @@ class PlaneWavesAlong:
 
     def __init__(self, atoms: Atoms, axis: int, ecutrho: float):
         self.axis = axis
-        self.symbols = np.array(atoms.get_chemical_symbols())
+        self.labels = np.array(species_labels(atoms))
         self.volume = atoms.get_volume() / BOHR**3
         step = np.linalg.norm(reciprocal(atoms.cell[:])[axis]) * BOHR
         #: Distance of the lattice planes, bohr.
@@ -54,8 +55,8 @@ class PlaneWavesAlong:
     def superpose(self, form_factor) -> np.ndarray:
         """``sum_a f_a(m b) exp(-i m b.tau_a) / Omega`` of the function that every element has."""
         result = np.zeros(len(self.orders), dtype=complex)
-        for element in sorted(set(self.symbols)):
-            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.symbols == element])
+        for element in sorted(set(self.labels)):
+            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.labels == element])
             result += phases.sum(axis=1) * form_factor(element, self.lengths)
         return result / self.volume
 
@@ -83,7 +84,7 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     found = None
     for axis in range(3):
         waves = PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF)
-        electrons = sum(pseudos[symbol].z_valence for symbol in waves.symbols)
+        electrons = sum(pseudos[label].z_valence for label in waves.labels)
         density = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
         n = int(np.ceil(waves.thickness / PLANE_SPACING))
         empty = waves.values(electrons / waves.volume, density, np.arange(n) / n) < DENSITY_THRESHOLD
@@ -137,5 +138,5 @@ def vacuum_level(
     neutral = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
     potential = waves.superpose(lambda element, q: neutral_atom_form_factor(pseudos[element], q))
     potential += 8 * np.pi * (profile[waves.orders] - neutral) / waves.lengths**2
-    average = sum(float(neutral_atom_form_factor(pseudos[symbol], np.zeros(1))[0]) for symbol in waves.symbols)
+    average = sum(float(neutral_atom_form_factor(pseudos[label], np.zeros(1))[0]) for label in waves.labels)
     return float(waves.values(average / waves.volume, potential, middle)) * RYDBERG

@@ -10,7 +10,7 @@ from aiida_hamlr.io.qe.grid_files import (
 from aiida_hamlr.io.qe.keywords import find_keyword_problem
 from aiida_hamlr.io.qe.phonon import FieldResponse, read_field_response
 from aiida_hamlr.io.qe.run import QeRun, check_supported, read_scf_xml
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label, is_pw_input, read_pw_input
+from aiida_hamlr.io.qe.structure import check_same_structure, is_pw_input, read_pw_input
 
 __all__ = [
     'FieldResponse',
@@ -18,7 +18,6 @@ __all__ = [
     'QeRun',
     'check_same_structure',
     'check_supported',
-    'element_of_label',
     'find_keyword_problem',
     'is_pw_input',
     'read_charge_density',

@@ -61,7 +61,7 @@ def test_basis_hash_depends_on_the_radial_functions_only(basis):
 
 def test_basis_of_missing_element_is_named(basis):
     with pytest.raises(ValueError, match='no basis for Ga, N'):
-        basis.for_symbols(['Al', 'N', 'Ga'])
+        basis.for_labels(['Al', 'N', 'Ga'])
 
 
 def test_damaged_basis_is_refused(tmp_path, basis):
