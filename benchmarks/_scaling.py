@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 from ase.build import bulk
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
+from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
 from aiida_hamlr.errors import NoGPU
 
 #: What a configuration may name; 'gpu' and 'cuda' are the same.
@@ -33,10 +31,11 @@ def choose_device(name: Device) -> str:
     ValueError
         If the name is another.
     """
+    # Loading torch takes seconds: only if a GPU may be used.
     if name == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
+        return 'cuda' if _has_gpu() else 'cpu'
     if name in ('gpu', 'cuda'):
-        if not torch.cuda.is_available():
+        if not _has_gpu():
             raise NoGPU(f'device is {name}, but torch finds no GPU; use auto or cpu, or ask the scheduler for a GPU')
         return 'cuda'
     if name != 'cpu':
@@ -44,9 +43,17 @@ def choose_device(name: Device) -> str:
     return name
 
 
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
 def set_threads(threads: int | None):
     """Set how many CPU threads torch uses; None leaves what the environment (``OMP_NUM_THREADS``) says."""
     if threads is not None:
+        import torch
+
         torch.set_num_threads(threads)
 
 

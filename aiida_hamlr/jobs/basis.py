@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ase import Atoms
+
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.inputs import basis_of_config, read_pseudo_files, read_structure, split_label
+from aiida_hamlr.jobs.inputs import read_basis_files, read_pseudo_files, read_structure, split_label
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
@@ -81,6 +85,48 @@ def make_bases(
     }
     summary.write(output / 'summary.json')
     return basis
+
+
+def basis_of_config(
+    config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
+) -> Basis:
+    """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+
+    Parameters
+    ----------
+    config : BasisConfig
+    pseudos : mapping of str to Pseudopotential
+        By species label.
+    source : str
+        What errors call the configuration.
+    structures : list of ase.Atoms, optional
+        Crystals on which orbitals are contracted; default: simple ones of the species.
+
+    Raises
+    ------
+    ValueError
+        If a species has neither a file nor a recipe, or a file or a crystal does not fit.
+    """
+    files = {label: config.file_of(label) for label in pseudos}
+    recipes = {label: config.recipe_of(label) for label, path in files.items() if path is None}
+    for label, recipe in recipes.items():
+        if recipe.size is None:
+            raise ValueError(f'{source}: no basis for {label}; add its file, or a size, to the key basis')
+    basis = dict(read_basis_files({label: path for label, path in files.items() if path is not None}))
+    if config.recipe == 'plain' or not recipes:
+        for label, recipe in recipes.items():
+            log(f'generating the {recipe.size} basis of {label}')
+            basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
+        return Basis(basis)
+    log('contracting ' + ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items()))
+    contracted = contract_bases(
+        {label: pseudos[label] for label in recipes},
+        {label: recipe.size for label, recipe in recipes.items()},
+        {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
+        structures,
+        report=log,
+    )
+    return Basis({**basis, **contracted})
 
 
 def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasis:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import ase.data
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.matrices.neighbours import close_atoms
 from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import check_label, normalise_label, set_species_labels, species_labels
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.schemas import BasisConfig
 
 #: Atoms closer than this are a mistake in the file, Å.
 _SHORTEST_DISTANCE = 0.4
@@ -63,6 +58,8 @@ def read_frames(path: Path) -> list[Atoms]:
 
 
 def _read_frames(path: Path) -> list[Atoms]:
+    import ase.io
+
     from aiida_hamlr.io.qe import is_pw_input, read_pw_input
 
     with path.open(encoding='utf-8', errors='replace') as file:
@@ -77,13 +74,13 @@ def _read_frames(path: Path) -> list[Atoms]:
 @contextmanager
 def _isotopes_known() -> Iterator[None]:
     """Let ASE read the symbols D and T as hydrogen."""
-    isotopes = {symbol: 1 for symbol in ('D', 'T') if symbol not in ase.data.atomic_numbers}
-    ase.data.atomic_numbers.update(isotopes)
+    isotopes = {symbol: 1 for symbol in ('D', 'T') if symbol not in atomic_numbers}
+    atomic_numbers.update(isotopes)
     try:
         yield
     finally:
         for symbol in isotopes:
-            del ase.data.atomic_numbers[symbol]
+            del atomic_numbers[symbol]
 
 
 def read_structure(path: Path) -> Atoms:
@@ -110,10 +107,7 @@ def check_structure(atoms: Atoms, name: str):
         raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
         raise ValueError(f'{name}: cell or positions are not finite')
-    from vesin import ase_neighbor_list
-
-    periodic = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    first, second = ase_neighbor_list('ij', periodic, _SHORTEST_DISTANCE)
+    first, second, *_ = close_atoms(atoms, _SHORTEST_DISTANCE)
     if len(first):
         raise ValueError(
             f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
@@ -143,48 +137,6 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
         species[label] = read_basis(path)
         check_label(label, species[label].element, f'{path}: basis')
     return Basis(species)
-
-
-def basis_of_config(
-    config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
-) -> Basis:
-    """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
-
-    Parameters
-    ----------
-    config : BasisConfig
-    pseudos : mapping of str to Pseudopotential
-        By species label.
-    source : str
-        What errors call the configuration.
-    structures : list of ase.Atoms, optional
-        Crystals on which orbitals are contracted; default: simple ones of the species.
-
-    Raises
-    ------
-    ValueError
-        If a species has neither a file nor a recipe, or a file or a crystal does not fit.
-    """
-    files = {label: config.file_of(label) for label in pseudos}
-    recipes = {label: config.recipe_of(label) for label, path in files.items() if path is None}
-    for label, recipe in recipes.items():
-        if recipe.size is None:
-            raise ValueError(f'{source}: no basis for {label}; add its file, or a size, to the key basis')
-    basis = dict(read_basis_files({label: path for label, path in files.items() if path is not None}))
-    if config.recipe == 'plain' or not recipes:
-        for label, recipe in recipes.items():
-            log(f'generating the {recipe.size} basis of {label}')
-            basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
-        return Basis(basis)
-    log('contracting ' + ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items()))
-    contracted = contract_bases(
-        {label: pseudos[label] for label in recipes},
-        {label: recipe.size for label, recipe in recipes.items()},
-        {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
-        structures,
-        report=log,
-    )
-    return Basis({**basis, **contracted})
 
 
 def read_basis_folder(folder: Path, labels: Iterable[str]) -> Basis:

@@ -26,8 +26,9 @@ from aiida_hamlr.io.qe import (
     read_potential,
     read_scf_xml,
 )
+from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.inputs import basis_of_config, read_pseudo_files, read_structure
+from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary, summary_path

@@ -25,7 +25,7 @@ def find_basis_problem(inputs, elements: set[str]) -> str | None:
 class BasisStepsMixin:
     """Outline steps for a work chain with the ports of `define_basis`.
 
-    The work chain sets ``ctx.basis`` and has the property ``pseudos``.
+    The work chain sets ``ctx.basis``, and has the property ``pseudos`` and the methods of `StepsMixin`.
     """
 
     @classmethod
@@ -67,19 +67,17 @@ class BasisStepsMixin:
         """Generate the orbitals of all elements once."""
         inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
         inputs.pseudos = self.pseudos
-        inputs.metadata.call_link_label = 'basis'
         # Orbitals depend on these inputs alone; those that an earlier work chain made are there to be taken.
         with enable_caching(identifier='aiida.calculations:hamlr.basis') if self.reuses_basis else nullcontext():
-            node = self.submit(BasisCalculation, **inputs)
-        self.report(f'launching {BasisCalculation.__name__}<{node.pk}>')
+            node = self.launch(BasisCalculation, inputs, 'basis')
         return ToContext(basis_job=node)
 
     def inspect_basis(self):
         """Check that there are orbitals."""
         node = self.ctx.basis_job
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS.format(reason=node.exit_message)
+        reason = self.find_failure(node)
+        if reason is not None:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_BASIS.format(reason=reason)
         self.ctx.basis = node.outputs.basis
         self.out('basis', node.outputs.basis)
         return None

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from aiida import orm
 from aiida.common.links import validate_link_label
 from aiida.engine import WorkChain, if_, while_
 from aiida_pseudo.data.pseudo.upf import UpfData
-from aiida_quantumespresso.common.types import ElectronicType
 
-from aiida_hamlr.calculations.functions.dataset import random_split
+from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.electronic.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path
 from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
-from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
+from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('DatasetWorkChain',)
 
@@ -58,20 +58,30 @@ def validate_split(value, _) -> str | None:
     return None
 
 
-def find_made_problem(structures: Mapping[str, orm.StructureData], split: dict, seed: int) -> str | None:
-    """Return why there can be no dataset of these structures, or nothing."""
-    if any(isinstance(part, list) for part in split.values()):
-        unknown = sorted(set().union(*split.values()) - set(structures))
+def find_made_problem(structures: Iterable[str], split: Mapping, seed: int, excluded: Sequence[str]) -> str | None:
+    """Return why there can be no dataset of structures, given by their labels, or nothing.
+
+    :param split: fractions, or the labels of each part.
+    :param seed: of the random split.
+    :param excluded: labels of structures that are not in the dataset.
+    """
+    labels = set(structures)
+    listed = {name: part for name, part in split.items() if isinstance(part, list)}
+    for name, part in {**listed, 'excluded': excluded}.items():
+        unknown = sorted(set(part) - labels)
         if unknown:
-            return f'the split names {unknown[0]!r}, but there is no structure of that label'
-        if not split.get('train'):
-            return 'the split leaves nothing to train on'
-    else:
-        try:
-            random_split(sorted(structures), split.get('validation', 0.0), split.get('test', 0.0), seed)
-        except ValueError as error:
-            return str(error)
-    return find_equal_structures(structures)
+            return f'`{name}` names {unknown[0]!r}, but no structure has that label'
+    for name, part in listed.items():
+        both = sorted(set(part) & set(excluded))
+        if both:
+            return f'{both[0]!r} is in `excluded` and in the part `{name}` of the split'
+    if listed:
+        return None if listed.get('train') else 'the split leaves nothing to train on'
+    try:
+        random_split(sorted(labels - set(excluded)), split.get('validation', 0.0), split.get('test', 0.0), seed)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def validate_inputs(inputs, _) -> str | None:
@@ -99,7 +109,7 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}))
 
 
-class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StrictProtocolMixin, WorkChain):
+class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StepsMixin, StrictProtocolMixin, WorkChain):
     """Make the references of many structures, some at a time, and a dataset of them."""
 
     @classmethod
@@ -139,6 +149,13 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
             default=lambda: orm.Dict({'validation': 0.1, 'test': 0.1}),
             validator=validate_split,
             help='Fractions for validation and test, drawn at random with the seed; or lists of labels of all parts.',
+        )
+        spec.input(
+            'excluded',
+            valid_type=orm.List,
+            required=False,
+            help='Labels of structures whose references are computed but left out of the dataset, for instance to '
+            'compare predictions with them.',
         )
         spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the recipes and the split.')
         spec.input(
@@ -183,36 +200,26 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
 
     @classmethod
     def get_builder_from_protocol(
-        cls,
-        pw_code,
-        hamlr_code,
-        structures=None,
-        *,
-        trajectory=None,
-        recipes=None,
-        group=None,
-        protocol=None,
-        overrides=None,
-        options=None,
-        basis=None,
-        pp_code=None,
-        electronic_type=ElectronicType.INSULATOR,
-        **_,
+        cls, pw_code, hamlr_code, structures=None, *, protocol=None, overrides=None, options=None, **settings
     ):
         """Return a builder with the inputs of a protocol.
 
-        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
-        :param structures: structures by label, or a group of them.
-        :param trajectory: a trajectory whose frames to compute.
-        :param recipes: structures to make of those given; see the input of that name.
-        :param group: label of a group for the results.
+        :param pw_code: code of pw.x, or its label.
+        :param hamlr_code: code of the `hamlr` executable, or its label.
+        :param structures: structures by label, or a group of structures.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``reference`` holds those of the references.
         :param options: ``metadata.options`` of all jobs.
-        :param basis: orbitals; if not given, they are generated first.
-        :param pp_code: if given, pp.x makes the potentials.
-        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        :param trajectory: a trajectory, to compute all its frames.
+        :param recipes: structures to make of those given; see the input of that name.
+        :param excluded: labels of structures to leave out of the dataset.
+        :param group: label of a group for the results.
+        :param settings: ``basis``, ``pp_code`` and ``electronic_type`` of the builder of a reference.
+        :raises ValueError: if a setting, an override or an option is unknown.
         """
+        trajectory, recipes, excluded, group = (
+            settings.pop(name, None) for name in ('trajectory', 'recipes', 'excluded', 'group')
+        )
         overrides = dict(overrides or {})
         reference_overrides = overrides.pop('reference', None)
         inputs = cls.get_protocol_inputs(protocol, overrides)
@@ -222,29 +229,28 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
         if trajectory is not None:
             nodes.append(trajectory.get_step_structure(0))
         builder = cls.get_builder()
-        cls.fill_reference_inputs(
+        cls.fill_references(
             builder,
+            inputs,
             nodes,
             pw_code=pw_code,
             hamlr_code=hamlr_code,
-            pp_code=pp_code,
             protocol=protocol,
             overrides=reference_overrides,
             options=options,
-            basis=basis,
-            electronic_type=electronic_type,
+            **settings,
         )
-        cls.fill_reference_settings(builder, inputs)
-        if structures:
-            builder.structures = structures
-        if trajectory is not None:
-            builder.trajectory = trajectory
-        if recipes:
-            builder.recipes = orm.Dict(recipes)
-        if group:
-            builder.group = orm.Str(group)
+        given = {
+            'structures': structures,
+            'trajectory': trajectory,
+            'recipes': recipes and orm.Dict(recipes),
+            'excluded': excluded and orm.List(excluded),
+            'group': group and orm.Str(group),
+        }
+        for name, value in given.items():
+            if value:
+                builder[name] = value
         builder.split = orm.Dict(inputs['split'])
-        builder.seed = orm.Int(inputs['seed'])
         return builder
 
     def setup(self):
@@ -275,16 +281,25 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
             n_made += len(frames)
         if len(made) < n_made:
             return self.exit_codes.ERROR_STRUCTURES.format(reason='two have one label; rename the recipes')
-        problem = find_made_problem(made, self.inputs.split.get_dict(), self.inputs.seed.value)
+        excluded = self.excluded
+        problem = find_made_problem(
+            made, self.inputs.split.get_dict(), self.inputs.seed.value, excluded
+        ) or find_equal_structures({label: node for label, node in made.items() if label not in excluded})
         if problem is not None:
             return self.exit_codes.ERROR_STRUCTURES.format(reason=problem)
         self.ctx.structures = made
         self.report(f'{len(made)} structures')
         return None
 
+    @property
+    def excluded(self) -> list[str]:
+        """Return the labels of the structures that are not in the dataset."""
+        return self.inputs.excluded.get_list() if 'excluded' in self.inputs else []
+
     def get_reference_structures(self):
-        """Return all structures to compute."""
-        return dict(sorted(self.ctx.structures.items()))
+        """Return all structures to compute, those of the dataset first."""
+        excluded = self.excluded
+        return dict(sorted(self.ctx.structures.items(), key=lambda entry: (entry[0] in excluded, entry[0])))
 
     @property
     def pseudos(self) -> dict:
@@ -293,14 +308,25 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stric
 
     def make_dataset(self):
         """Make the dataset node, and put the results into the group."""
-        if not self.ctx.references:
-            return self.exit_codes.ERROR_DATASET.format(reason='there is none')
+        hamiltonians = {label: node for label, node in self.ctx.references.items() if label not in self.excluded}
         split = self.inputs.split.get_dict()
         if any(isinstance(part, list) for part in split.values()):
             # Those that failed are left out.
-            split = {name: [label for label in part if label in self.ctx.references] for name, part in split.items()}
-        exit_code = self.attach_dataset(split, self.ctx.references)
-        if exit_code is None and 'group' in self.inputs:
+            split = {name: [label for label in part if label in hamiltonians] for name, part in split.items()}
+        try:
+            # In the calculation function this would be an exception.
+            assemble_dataset(split, self.inputs.seed.value, hamiltonians)
+        except ValueError as error:
+            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
+        dataset = create_dataset(
+            split=orm.Dict(split),
+            seed=self.inputs.seed,
+            failures=orm.Dict(dict(self.ctx.failures)),
+            **hamiltonians,
+            metadata={'call_link_label': 'create_dataset'},
+        )
+        self.out('dataset', dataset)
+        if 'group' in self.inputs:
             group, _ = orm.Group.collection.get_or_create(label=self.inputs.group.value)
-            group.add_nodes([*self.ctx.references.values(), self.ctx.dataset])
-        return exit_code
+            group.add_nodes([*self.ctx.references.values(), dataset])
+        return None

@@ -15,7 +15,8 @@ __all__ = ('FetchStepsMixin',)
 class FetchStepsMixin:
     """Outline steps: `inspect_data`, then `run_fetch` and `inspect_fetch` if `should_fetch`.
 
-    The work chain says in `data_target` which dataset is needed on which computer, and finds it in ``ctx.dataset``.
+    The work chain says in `data_target` which dataset is needed on which computer, and finds it in ``ctx.dataset``. It
+    has the methods of `StepsMixin`.
     """
 
     @classmethod
@@ -63,12 +64,11 @@ class FetchStepsMixin:
         nodes = [orm.load_node(uuid) for uuid in self.ctx.elsewhere]
         self.ctx.fetched = []
         for part in group_by_computer(nodes):
-            job = self.submit(
-                FetchCalculation,
-                hamiltonians={f'h{node.pk}': node for node in part},
-                metadata={'computer': part[0].computer, 'call_link_label': f'fetch_{len(self.ctx.fetched)}'},
-            )
-            self.report(f'launching {FetchCalculation.__name__}<{job.pk}> on {part[0].computer.label}')
+            inputs = {
+                'hamiltonians': {f'h{node.pk}': node for node in part},
+                'metadata': {'computer': part[0].computer},
+            }
+            job = self.launch(FetchCalculation, inputs, f'fetch_{len(self.ctx.fetched)}')
             self.ctx.fetched.append(job.pk)
             self.to_context(**{f'fetch_{job.pk}': job})
 
@@ -77,9 +77,9 @@ class FetchStepsMixin:
         copies = {}
         for pk in self.ctx.fetched:
             job = orm.load_node(pk)
-            if not job.is_finished_ok:
-                self.report(f'{job.process_label}<{pk}> failed: {job.exit_message}')
-                return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FETCH.format(reason=job.exit_message)
+            reason = self.find_failure(job)
+            if reason is not None:
+                return self.exit_codes.ERROR_SUB_PROCESS_FAILED_FETCH.format(reason=reason)
             copies |= {job.inputs.hamiltonians[label].uuid: node for label, node in job.outputs.hamiltonians.items()}
         dataset = self.ctx.dataset
         names, hamiltonians = {}, {}

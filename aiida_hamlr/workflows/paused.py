@@ -1,4 +1,4 @@
-"""Work chains that go on by themselves when a job was paused because its computer did not take or give files."""
+"""Work chains that continue by themselves after a job was paused because its computer did not take or give files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiida import orm
 
 __all__ = ('PlaysPausedMixin',)
 
-#: How the engine begins the status of a job that it has paused itself; a job that a person paused has another one.
+#: How the engine begins the status of a job that it has paused itself; a job paused by a person has another status.
 _PAUSED_BY_ENGINE = 'Pausing after failed transport task'
 
 
@@ -18,16 +18,15 @@ def validate_limit(value, _) -> str | None:
 
 
 class PlaysPausedMixin:
-    """Plays the paused jobs of a work chain again, for a time, and kills them then.
+    """Plays paused jobs of a work chain again, for a limited time, and then kills them.
 
-    The engine repeats an upload, a submission or a retrieval that fails, as when a login node is down or a file system
-    is full, for some minutes. Then it pauses the job, which waits for a person. A work chain with this mixin looks
-    after the jobs that it has called, also those of the work chains of other packages between them.
+    When an upload, a submission or a retrieval fails, as when a login node is down or a file system is full, the engine
+    repeats it for some minutes. Then it pauses the job, which waits for a person. A work chain with this mixin looks
+    after the jobs that it called, and after those of called work chains that do not look after their own.
     """
 
     #: Seconds between two looks.
     _PAUSED_INTERVAL = 60.0
-    _paused_timer = None
 
     @classmethod
     def define(cls, spec):
@@ -39,20 +38,26 @@ class PlaysPausedMixin:
             non_db=True,
             default=3 * 86400.0,
             validator=validate_limit,
-            help='A job that the engine paused, since its computer could not be reached or took no files, is played '
-            'again every minute until it has made no progress for so long; then it is killed and counts as failed.',
+            help='Longest time in seconds without progress of a job that the engine paused because its computer could '
+            'not be reached or did not accept files. Until then the job is resumed every minute; after that it is '
+            'killed and counts as failed.',
         )
 
-    def _action_awaitables(self):
-        """Look after the jobs that are waited for; the engine calls this whenever it waits, also after a restart."""
-        super()._action_awaitables()
-        self._paused_since = {}
+    def init(self):
+        """Start to look; the engine calls this when it makes the process, and when it loads it after a restart."""
+        super().init()
+        self._paused_since, self._paused_timer = {}, None
+        self.add_cleanup(self._cancel_look)
         self._schedule_look()
 
-    def _schedule_look(self):
+    def _cancel_look(self):
+        """Stop looking; the engine calls this when it is done with the process, also when it hands it to the daemon."""
         if self._paused_timer is not None:
             self._paused_timer.cancel()
-        self._paused_timer = None
+            self._paused_timer = None
+
+    def _schedule_look(self):
+        self._cancel_look()
         if self.runner.controller is not None:
             self._paused_timer = self.loop.call_later(self._PAUSED_INTERVAL, self._look_for_paused)
 
@@ -61,17 +66,17 @@ class PlaysPausedMixin:
             return
         now, since = time.monotonic(), self._paused_since
         jobs = {(job.pk, job.get_state()): job for job in find_active_jobs(self.node)}
-        # A job in another state has made progress since; one in the same state may just try once more.
+        # A job in another state has made progress since; one in the same state may just be trying once more.
         self._paused_since = {key: since[key] for key in jobs if key in since}
         for key, job in jobs.items():
             if not job.paused or not (job.process_status or '').startswith(_PAUSED_BY_ENGINE):
                 continue
             seconds = now - self._paused_since.setdefault(key, now)
             if seconds < self.inputs.max_paused_seconds:
-                self.report(f'playing {job.process_label}<{job.pk}> again: {job.process_status}')
+                self.report(f'resuming {job.process_label}<{job.pk}>, which the engine paused: {job.process_status}')
                 self.runner.controller.play_process(job.pk)
             else:
-                message = f'killed, as it was paused for {seconds:.0f} s: {job.process_status}'
+                message = f'killed after {seconds:.0f} s without progress: {job.process_status}'
                 self.report(f'{job.process_label}<{job.pk}> is {message}')
                 self.runner.controller.kill_process(job.pk, msg_text=message, force_kill=True)
         self._schedule_look()

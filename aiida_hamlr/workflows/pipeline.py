@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ToContext, WorkChain, if_, while_
-from aiida_pseudo.data.pseudo.upf import UpfData
-from aiida_quantumespresso.common.types import ElectronicType
+from aiida.engine import ExitCode, ToContext, WorkChain, if_
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
-from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
-from aiida_hamlr.data.dataset import SPLITS, DatasetData
-from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.calculations.validation import find_structure_problem
+from aiida_hamlr.data.dataset import SPLITS
+from aiida_hamlr.workflows.basis import find_basis_problem
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
-from aiida_hamlr.workflows.references import ReferencesMixin, find_equal_structures, find_references_problem
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes
+from aiida_hamlr.workflows.references import find_equal_structures, find_references_problem
+from aiida_hamlr.workflows.steps import StepsMixin
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
-from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path
 
 __all__ = ('PipelineWorkChain',)
 
-PARTS = (*SPLITS, 'predict')
+#: Exit codes of the dataset work chain that the pipeline ends with, too, with the same status and message.
+PASSED_ON = ('ERROR_SUB_PROCESS_FAILED_BASIS', 'ERROR_SUB_PROCESS_FAILED_REFERENCE')
+
+#: What the structures of each part are for.
+PURPOSES = {
+    'train': 'Structures to train on.',
+    'validation': 'Structures whose errors choose the best epoch.',
+    'test': 'Structures for the test errors of the model.',
+    'predict': 'Structures to predict.',
+}
 
 
 def validate_structures(value, _) -> str | None:
@@ -33,13 +44,18 @@ def validate_structures(value, _) -> str | None:
     return None
 
 
+def join_labels(parts: Mapping[str, Mapping]) -> dict:
+    """Return the structures of several parts by one label each, as ``train_a`` for the structure ``a`` to train on."""
+    return {f'{part}_{label}': node for part in parts for label, node in sorted(parts[part].items())}
+
+
 def validate_inputs(inputs, _) -> str | None:
     """Return why the inputs do not fit together, or nothing; nothing has run yet."""
     structures = inputs.get('structures', {})
     if not structures.get('train'):
         return '`structures.train` is empty'
     symbols = {
-        part: set().union(*(node.get_symbols_set() for node in structures.get(part, {}).values())) for part in PARTS
+        part: set().union(*(node.get_symbols_set() for node in structures.get(part, {}).values())) for part in PURPOSES
     }
     elements = set().union(*symbols.values())
     missing = sorted(elements - set(inputs.get('pseudos', {})))
@@ -55,47 +71,46 @@ def validate_inputs(inputs, _) -> str | None:
     return find_references_problem(inputs.get('reference', {}), to_learn=True)
 
 
-class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StrictProtocolMixin, WorkChain):
-    """Make references of structures, train a network on them, predict other structures and compare with their DFT."""
+class PipelineWorkChain(PlaysPausedMixin, StepsMixin, StrictProtocolMixin, WorkChain):
+    """Make a dataset of structures, train a network on it, predict other structures and compare with their DFT."""
+
+    #: Inputs that the dataset work chain gets from the structures of the pipeline, and those defined here.
+    _NOT_EXPOSED = ('structures', 'trajectory', 'recipes', 'split', 'excluded', 'group', 'seed', 'clean_workdir')
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input_namespace(
-            'structures', validator=validate_structures, help='Structures by what they are for and by a label.'
-        )
-        for part, purpose in zip(PARTS, ('learn from', 'choose the best epoch', 'test', 'predict'), strict=True):
+        spec.expose_inputs(DatasetWorkChain, exclude=('metadata', *cls._NOT_EXPOSED))
+        spec.input_namespace('structures', validator=validate_structures, help='Structures by purpose and by label.')
+        for part, purpose in PURPOSES.items():
             spec.input_namespace(
                 f'structures.{part}',
                 valid_type=orm.StructureData,
                 dynamic=True,
                 required=part == 'train',
-                help=f'Structures to {purpose}.' if part != 'validation' else f'Structures that {purpose}.',
+                help=purpose,
             )
-        spec.input_namespace(
-            'pseudos',
-            valid_type=UpfData,
-            dynamic=True,
-            validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol.',
+        spec.input(
+            'seed',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(0),
+            help='Seed of the training, kept in the dataset too.',
         )
-        cls.define_basis(spec)
-        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the dataset and the training.')
         spec.input(
             'compare',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(True),
-            help='Whether to make references also of the structures to predict, and compare.',
+            help='Whether to compute references of the structures to predict, too, and to compare the predictions with '
+            'them. These references are not in the dataset.',
         )
         spec.input(
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
-            help='Whether to clean the remote folders: of a reference as soon as it has its Hamiltonian, of training '
-            'and prediction at the end. What failed is left to be looked at.',
+            help='Whether to clean the remote folders: those of a reference as soon as its Hamiltonian is stored, '
+            'those of training and prediction at the end. Folders of failed jobs are kept for inspection.',
         )
-        cls.define_references(spec)
         spec.expose_inputs(
             TrainBaseWorkChain,
             namespace='train',
@@ -114,19 +129,15 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
         )
         spec.inputs.validator = validate_inputs
         spec.outline(
-            cls.setup,
-            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
-            cls.setup_references,
-            while_(cls.should_run_references)(cls.run_references),
-            cls.inspect_references,
-            cls.make_dataset,
+            cls.run_dataset,
+            cls.inspect_dataset,
             cls.run_train,
             cls.inspect_train,
-            if_(cls.should_predict)(cls.run_predict, cls.inspect_predict),
+            if_(cls.should_predict)(cls.run_predict, cls.inspect_predict, cls.compare_predictions),
         )
-        spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
+        spec.expose_outputs(DatasetWorkChain)
         spec.expose_outputs(
-            TrainBaseWorkChain, namespace='train', namespace_options={'help': 'The model and how it was learned.'}
+            TrainBaseWorkChain, namespace='train', namespace_options={'help': 'The model and its learning curve.'}
         )
         spec.expose_outputs(
             PredictBaseWorkChain, namespace='predict', namespace_options={'required': False, 'help': 'The predictions.'}
@@ -138,20 +149,24 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
             required=False,
             help='Errors of the predictions in meV, by label.',
         )
+        for label in PASSED_ON:
+            code = DatasetWorkChain.exit_codes[label]
+            spec.exit_code(code.status, label, message=code.message)
         spec.exit_code(
             403,
             'ERROR_SUB_PROCESS_FAILED_TRAIN',
-            message='The training failed, see its report: {reason}',
+            message='The training failed: {reason}. See the report of the training work chain.',
         )
         spec.exit_code(
             404,
             'ERROR_SUB_PROCESS_FAILED_PREDICT',
-            message='The prediction failed, see the job: {reason}',
+            message='The prediction failed: {reason}. See the report of the prediction work chain.',
         )
         spec.exit_code(
             405,
             'ERROR_DATASET',
-            message='The references give no dataset: {reason}. Change the split or the structures.',
+            message='There is no dataset: {reason}. See the report of the dataset work chain; change the structures or '
+            'the inputs of the references.',
         )
 
     @classmethod
@@ -161,106 +176,92 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
 
     @classmethod
     def get_builder_from_protocol(
-        cls,
-        pw_code,
-        hamlr_code,
-        structures,
-        *,
-        protocol=None,
-        overrides=None,
-        options=None,
-        basis=None,
-        pp_code=None,
-        electronic_type=ElectronicType.INSULATOR,
-        **_,
+        cls, pw_code, hamlr_code, structures, *, protocol=None, overrides=None, options=None, **settings
     ):
         """Return a builder with the inputs of a protocol.
 
-        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
-        :param structures: structures by label, of each of ``train``, ``validation``, ``test`` and ``predict``.
+        :param pw_code: code of pw.x, or its label.
+        :param hamlr_code: code of the `hamlr` executable, or its label.
+        :param structures: structures by label, for each of ``train``, ``validation``, ``test`` and ``predict``.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``reference``, ``train`` and ``predict`` hold
             the overrides of the parts.
         :param options: ``metadata.options`` of all jobs.
-        :param basis: orbitals; if not given, they are generated first.
-        :param pp_code: if given, pp.x makes the potentials of the references.
-        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        :param settings: ``basis``, ``pp_code`` and ``electronic_type`` of the builder of a reference.
+        :raises ValueError: if a setting, an override or an option is unknown.
         """
-        hamlr_code = orm.load_code(hamlr_code) if isinstance(hamlr_code, str) else hamlr_code
+        (hamlr_code,) = load_codes(hamlr_code)
         overrides = dict(overrides or {})
         parts = {name: overrides.pop(name, None) for name in ('reference', 'train', 'predict')}
         inputs = cls.get_protocol_inputs(protocol, overrides)
+        common = {'protocol': protocol, 'options': options}
         builder = cls.get_builder()
         builder.structures = structures
-        cls.fill_reference_inputs(
+        DatasetWorkChain.fill_references(
             builder,
-            [node for part in structures.values() for node in part.values()],
+            inputs,
+            join_labels(structures).values(),
             pw_code=pw_code,
             hamlr_code=hamlr_code,
-            pp_code=pp_code,
-            protocol=protocol,
             overrides=parts['reference'],
-            options=options,
-            basis=basis,
-            electronic_type=electronic_type,
+            **common,
+            **settings,
         )
-        cls.fill_reference_settings(builder, inputs)
-        train = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, protocol, parts['train'], options, None)
-        train.pop('clean_workdir')
+        train = TrainBaseWorkChain.get_builder_from_protocol(hamlr_code, overrides=parts['train'], **common)
+        if 'processes' not in (parts['train'] or {}).get('train', {}):
+            # The tasks of the common options are those of pw.x.
+            train.train.pop('processes', None)
         train.train.pop('seed')
+        train.pop('clean_workdir')
         builder.train = train
         if structures.get('predict'):
-            predict = PredictBaseWorkChain._get_builder_without_structures(
-                hamlr_code, protocol, parts['predict'], options
-            )
-            predict.pop('clean_workdir')
+            predict = PredictBaseWorkChain.get_builder_from_protocol(hamlr_code, overrides=parts['predict'], **common)
             predict.predict.pop('structures')
+            predict.pop('clean_workdir')
             builder.predict = predict
-        builder.seed = orm.Int(inputs['seed'])
         builder.compare = orm.Bool(inputs['compare'])
         return builder
 
-    def setup(self):
-        """Start from the given orbitals, if there are some."""
-        self.ctx.basis = self.inputs.get('basis')
+    def run_dataset(self):
+        """Make references of the structures of all parts, and the dataset; those to predict are not in it."""
+        labels = {part: list(join_labels({part: self.inputs.structures.get(part, {})})) for part in PURPOSES}
+        structures = join_labels(self.inputs.structures)
+        inputs = AttributeDict(self.exposed_inputs(DatasetWorkChain))
+        inputs.split = orm.Dict({part: labels[part] for part in SPLITS})
+        if self.inputs.compare.value:
+            inputs.excluded = orm.List(labels['predict'])
+        else:
+            structures = {label: node for label, node in structures.items() if label not in labels['predict']}
+        inputs.structures = structures
+        inputs.seed = self.inputs.seed
+        inputs.clean_workdir = self.inputs.clean_workdir
+        return ToContext(dataset=self.launch(DatasetWorkChain, inputs, 'dataset'))
 
-    def get_reference_structures(self):
-        """Return the structures of all parts; those to predict only if there is to be a comparison."""
-        parts = PARTS if self.inputs.compare.value else SPLITS
-        return {
-            f'{part}_{label}': structure
-            for part in parts
-            for label, structure in sorted(self.inputs.structures.get(part, {}).items())
-        }
-
-    @property
-    def pseudos(self) -> dict:
-        """Return the pseudopotentials of all elements."""
-        return dict(self.inputs.pseudos)
-
-    def make_dataset(self):
-        """Make the dataset node."""
-        split = {part: [f'{part}_{label}' for label in sorted(self.inputs.structures.get(part, {}))] for part in SPLITS}
-        split = {part: [name for name in names if name in self.ctx.references] for part, names in split.items()}
-        hamiltonians = {name: self.ctx.references[name] for names in split.values() for name in names}
-        return self.attach_dataset(split, hamiltonians)
+    def inspect_dataset(self):
+        """Attach the dataset and the references, also those of a dataset that failed."""
+        node = self.ctx.dataset
+        self.out_many(self.exposed_outputs(node, DatasetWorkChain))
+        reason = self.find_failure(node)
+        if reason is None:
+            return None
+        for label in PASSED_ON:
+            if node.exit_status == self.exit_codes[label].status:
+                return ExitCode(node.exit_status, node.exit_message)
+        return self.exit_codes.ERROR_DATASET.format(reason=reason)
 
     def run_train(self):
         """Train the network."""
         inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, 'train'))
-        inputs.train.dataset = self.ctx.dataset
+        inputs.train.dataset = self.ctx.dataset.outputs.dataset
         inputs.train.seed = self.inputs.seed
-        inputs.metadata.call_link_label = 'train'
-        node = self.submit(TrainBaseWorkChain, **inputs)
-        self.report(f'launching {TrainBaseWorkChain.__name__}<{node.pk}>')
-        return ToContext(training=node)
+        return ToContext(training=self.launch(TrainBaseWorkChain, inputs, 'train'))
 
     def inspect_train(self):
         """Attach the model."""
         node = self.ctx.training
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN.format(reason=node.exit_message)
+        reason = self.find_failure(node)
+        if reason is not None:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN.format(reason=reason)
         self.out_many(self.exposed_outputs(node, TrainBaseWorkChain, namespace='train'))
         return None
 
@@ -273,21 +274,24 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
         inputs = AttributeDict(self.exposed_inputs(PredictBaseWorkChain, 'predict'))
         inputs.predict.model = self.ctx.training.outputs.model
         inputs.predict.structures = dict(self.inputs.structures.predict)
-        inputs.metadata.call_link_label = 'predict'
-        node = self.submit(PredictBaseWorkChain, **inputs)
-        self.report(f'launching {PredictBaseWorkChain.__name__}<{node.pk}>')
-        return ToContext(prediction=node)
+        return ToContext(prediction=self.launch(PredictBaseWorkChain, inputs, 'predict'))
 
     def inspect_predict(self):
-        """Attach the predictions, and their errors where there is a reference."""
+        """Attach the predictions."""
         node = self.ctx.prediction
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_PREDICT.format(reason=node.exit_message)
+        reason = self.find_failure(node)
+        if reason is not None:
+            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_PREDICT.format(reason=reason)
         self.out_many(self.exposed_outputs(node, PredictBaseWorkChain, namespace='predict'))
-        predicted = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
+        return None
+
+    def compare_predictions(self):
+        """Attach the errors of the predictions of which there is a reference."""
+        outputs = self.ctx.prediction.outputs
+        predicted = outputs.hamiltonians if 'hamiltonians' in outputs else {}
+        references = self.ctx.dataset.outputs.references
         for label in sorted(self.inputs.structures.predict):
-            reference = self.ctx.references.get(f'predict_{label}')
+            reference = references.get(f'predict_{label}')
             if reference is None or label not in predicted:
                 continue
             errors, process = compare_hamiltonians.run_get_node(
@@ -299,4 +303,9 @@ class PipelineWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Stri
                 self.out(f'comparison.{label}', errors)
             else:
                 self.report(f'{label}: no comparison: {process.exit_message}')
-        return None
+
+    def on_terminated(self):
+        """Clean the remote folders of training and prediction, if that was asked for."""
+        super().on_terminated()
+        if self.inputs.clean_workdir.value:
+            self.clean_folders()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ToContext, WorkChain, append_, if_, while_
+from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_pseudo.data.pseudo.upf import UpfData
-from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance import create_kpoints_from_distance
 from aiida_quantumespresso.common.types import ElectronicType
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
@@ -25,24 +24,24 @@ from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
-from aiida_hamlr.workflows.utils import (
+from aiida_hamlr.workflows.protocols.utils import (
     StrictProtocolMixin,
-    clean_called_folders,
-    count_bands,
     get_protocol_path,
-    has_files,
-    is_usable,
+    load_codes,
     recursive_options,
+    take_settings,
 )
+from aiida_hamlr.workflows.remote_folders import is_usable
+from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
+from aiida_hamlr.workflows.scf import ScfStepsMixin, find_kpoints_problem
+from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('ReferenceWorkChain',)
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
 
-#: What the reconstruction and pp.x read of the folder of pw.x, and the reconstruction of that of pp.x.
-SCF_FILES = ('out/aiida.save/data-file-schema.xml', 'out/aiida.save/charge-density.*')
+#: What the reconstruction reads of the folder of pp.x.
 POTENTIAL_FILES = (PotentialCalculation._FILPLOT,)
 
 
@@ -53,30 +52,8 @@ def validate_band_tolerance(value, _) -> str | None:
     return None
 
 
-def validate_kpoints_offset(value, _) -> str | None:
-    """Return what is wrong with the offset, or nothing."""
-    offset = value.get_list() if value is not None else [0, 0, 0]
-    if len(offset) != 3 or not all(step in (0, 0.5) for step in offset):
-        return f'`kpoints_offset` must be 0 or 0.5 along each of three axes, not {offset}'
-    return None
-
-
-def find_kpoints_problem(inputs) -> str | None:
-    """Return why the k-points of pw.x and their offset do not fit together, or nothing.
-
-    :param inputs: inputs of a `ReferenceWorkChain`.
-    """
-    scf = inputs.get('scf', {})
-    if 'kpoints_offset' in inputs and 'kpoints_distance' not in scf:
-        return '`kpoints_offset` shifts the mesh of `scf.kpoints_distance`; `scf.kpoints` has an offset of its own'
-    listed = 'kpoints' in scf and 'mesh' not in scf['kpoints'].base.attributes
-    if listed and 'kpoints' not in inputs.get('reconstruct', {}):
-        return '`scf.kpoints` is a list; give a mesh, or one for the density matrix in `reconstruct.kpoints`'
-    return None
-
-
-def validate_inputs(inputs, _) -> str | None:
-    """Return why the inputs do not fit together, or nothing; nothing has run yet."""
+def validate_reference(inputs, _) -> str | None:
+    """Return why the inputs of a reference do not fit together, or nothing; nothing has run yet."""
     if 'structure' not in inputs or 'pseudos' not in inputs:
         return None
     elements = set(inputs['structure'].get_symbols_set())
@@ -98,11 +75,8 @@ def validate_inputs(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin, WorkChain):
+class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, StepsMixin, StrictProtocolMixin, WorkChain):
     """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
-
-    #: A finished pw.x run whose files are gone is repeated so many times.
-    _MAX_REPEATS = 1
 
     @classmethod
     def define(cls, spec):
@@ -122,20 +96,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             help='Norm-conserving pseudopotentials by chemical symbol; there may be more than the structure needs.',
         )
         cls.define_basis(spec)
-        spec.input(
-            'conduction_bands',
-            valid_type=orm.Int,
-            default=lambda: orm.Int(8),
-            help='So many empty bands pw.x computes, for the check of the Hamiltonian; `SYSTEM.nbnd` overrides it.',
-        )
-        spec.input(
-            'kpoints_offset',
-            valid_type=orm.List,
-            required=False,
-            validator=validate_kpoints_offset,
-            help='Offset of the mesh of `scf.kpoints_distance`, 0 or 0.5 steps along each axis; by default the mesh '
-            'holds Gamma.',
-        )
+        cls.define_scf(spec)
         spec.input(
             'band_tolerance',
             valid_type=orm.Float,
@@ -148,12 +109,6 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
             help='Whether to clean the remote folders of all jobs after the Hamiltonian is in the repository.',
-        )
-        spec.expose_inputs(
-            PwBaseWorkChain,
-            namespace='scf',
-            exclude=('clean_workdir', 'pw.structure', 'pw.pseudos', 'pw.parent_folder'),
-            namespace_options={'help': 'Inputs of the pw.x run.'},
         )
         spec.expose_inputs(
             PotentialCalculation,
@@ -173,7 +128,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         )
         spec.inputs['reconstruct']['kpoints'].required = False
         spec.inputs['reconstruct']['kpoints'].help += ' If not given, that of pw.x, with Gamma.'
-        spec.inputs.validator = validate_inputs
+        spec.inputs.validator = validate_reference
         spec.outline(
             cls.setup,
             if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
@@ -192,28 +147,12 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         )
         spec.default_output_node = 'output_parameters'
         spec.exit_code(
-            402,
-            'ERROR_SUB_PROCESS_FAILED_SCF',
-            message='The pw.x work chain failed, see its report: {reason}',
-        )
-        spec.exit_code(
             403,
             'ERROR_SUB_PROCESS_FAILED_POTENTIAL',
             message='The pp.x job failed, see its output or leave `potential` out: {reason}',
         )
         spec.exit_code(
             404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed, see the job: {reason}'
-        )
-        spec.exit_code(
-            410,
-            'ERROR_SCF_NOT_CONVERGED',
-            message='pw.x did not reach self-consistency: change mixing, smearing or number of steps.',
-        )
-        spec.exit_code(
-            411,
-            'ERROR_SCF_FOLDER_GONE',
-            message='The files of the finished pw.x run are gone, also after it was repeated: see what deletes them on '
-            'the computer.',
         )
         spec.exit_code(
             412,
@@ -229,34 +168,28 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
 
     @classmethod
     def get_builder_from_protocol(
-        cls,
-        pw_code,
-        hamlr_code,
-        structure,
-        *,
-        protocol=None,
-        overrides=None,
-        options=None,
-        basis=None,
-        pp_code=None,
-        electronic_type=ElectronicType.INSULATOR,
-        **_,
+        cls, pw_code, hamlr_code, structure, *, protocol=None, overrides=None, options=None, **settings
     ):
         """Return a builder with the inputs of a protocol.
 
-        :param pw_code: code of pw.x, or its label; the same for ``hamlr_code`` and ``pp_code``.
+        :param pw_code: code of pw.x, or its label.
+        :param hamlr_code: code of the `hamlr` executable, or its label.
         :param structure: the structure.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``scf.pseudo_family`` names the pseudopotentials;
             ``storage: remote`` leaves the Hamiltonian in the folder ``stash_folder`` of the computer.
         :param options: ``metadata.options`` of all jobs.
         :param basis: orbitals; if not given, they are generated first.
-        :param pp_code: if given, pp.x makes the potential from the density of pw.x instead of `hamlr`.
-        :param electronic_type: an insulator gets fixed occupations, a metal smeared ones.
+        :param pp_code: code of pp.x, or its label; if given, pp.x writes the potential. By default `hamlr` computes it
+            from the density of pw.x.
+        :param electronic_type: ``ElectronicType`` of aiida-quantumespresso: an insulator (default) has fixed
+            occupations, a metal smeared ones.
+        :raises ValueError: if a setting, an override or an option is unknown, or a keyword of pw.x is misspelt.
         """
-        pw_code, hamlr_code, pp_code = (
-            orm.load_code(code) if isinstance(code, str) else code for code in (pw_code, hamlr_code, pp_code)
+        basis, pp_code, electronic_type = take_settings(
+            settings, basis=None, pp_code=None, electronic_type=ElectronicType.INSULATOR
         )
+        pw_code, hamlr_code, pp_code = load_codes(pw_code, hamlr_code, pp_code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
         scf = PwBaseWorkChain.get_builder_from_protocol(
             pw_code,
@@ -269,125 +202,65 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
         if misspelt is not None:
             raise ValueError(misspelt)
-        pseudos = dict(scf.pw.pseudos)
-        scf.pop('clean_workdir')
+        pseudos = scf.pw.pop('pseudos')
         scf.pw.pop('structure')
-        scf.pw.pop('pseudos')
+        scf.pop('clean_workdir')
 
-        def job_options(name, code):
-            return recursive_options(
+        def metadata_of(name, code, **more):
+            job_options = recursive_options(
                 inputs.get(name, {}), options, code, cls.set_default_resources, mpi=name == 'potential'
             )
+            return {'options': job_options | more}
 
         builder = cls.get_builder()
         builder.structure = structure
         builder.pseudos = {kind.symbol: pseudos[kind.name] for kind in structure.kinds}
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
-        builder.conduction_bands = orm.Int(inputs['conduction_bands'])
+        types = {
+            'clean_workdir': orm.Bool,
+            'conduction_bands': orm.Int,
+            'kpoints_offset': orm.List,
+            'band_tolerance': orm.Float,
+        }
+        for name, node_type in types.items():
+            if inputs.get(name) is not None:
+                builder[name] = node_type(inputs[name])
         builder.scf = scf
         if pp_code is not None:
-            builder.potential = {'code': pp_code, 'metadata': {'options': job_options('potential', pp_code)}}
+            builder.potential = {'code': pp_code, 'metadata': metadata_of('potential', pp_code)}
         stash = stash_options(inputs['storage'], inputs.get('stash_folder'), ReconstructCalculation._STASHED)
         builder.reconstruct = {
             'code': hamlr_code,
             'storage': orm.Str(inputs['storage']),
-            'metadata': {'options': job_options('reconstruct', hamlr_code) | stash},
+            'metadata': metadata_of('reconstruct', hamlr_code, **stash),
         }
-        if inputs.get('kpoints_offset') is not None:
-            builder.kpoints_offset = orm.List(inputs['kpoints_offset'])
-        if inputs.get('band_tolerance') is not None:
-            builder.band_tolerance = orm.Float(inputs['band_tolerance'])
         if basis is not None:
             builder.basis = basis
         else:
             builder.generate_basis = {
                 'code': hamlr_code,
                 'parameters': orm.Dict(inputs['generate_basis']['parameters']),
-                'metadata': {'options': job_options('generate_basis', hamlr_code)},
+                'metadata': metadata_of('generate_basis', hamlr_code),
             }
         return builder
 
     def setup(self):
         """Keep what changes on the way in the context."""
         self.ctx.basis = self.inputs.get('basis')
-        self.ctx.scf_is_done = False
         self.ctx.potential_is_done = 'potential' not in self.inputs
         self.ctx.hamiltonian = None
-        self.ctx.repeats = {'scf': 0, 'potential': 0, 'reconstruct': 0}
+        self.setup_scf()
 
     @property
     def pseudos(self) -> dict:
         """Return the pseudopotentials of the elements of the structure."""
         return {symbol: self.inputs.pseudos[symbol] for symbol in sorted(self.inputs.structure.get_symbols_set())}
 
-    def should_run_scf(self) -> bool:
-        """Return whether there is no usable pw.x run yet."""
-        return not self.ctx.scf_is_done
-
-    def run_scf(self):
-        """Run pw.x."""
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, 'scf'))
-        structure = self.inputs.structure
-        inputs.pw.structure = structure
-        inputs.pw.pseudos = {kind.name: self.inputs.pseudos[kind.symbol] for kind in structure.kinds}
-        inputs.clean_workdir = orm.Bool(False)  # The next jobs read the files.
-        parameters = inputs.pw.parameters.get_dict()
-        system = parameters.setdefault('SYSTEM', {})
-        if 'nbnd' not in system:
-            valence = {kind.name: self.inputs.pseudos[kind.symbol].z_valence for kind in structure.kinds}
-            system['nbnd'] = count_bands(structure, valence, system, self.inputs.conduction_bands.value)
-        inputs.pw.parameters = orm.Dict(parameters)
-        if inputs.pw.code.with_mpi is not None:
-            # The port has a default, which would contradict a code that says otherwise.
-            inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
-        if 'kpoints_offset' in self.inputs:
-            inputs.kpoints = self._make_shifted_mesh(inputs.pop('kpoints_distance'), inputs.kpoints_force_parity)
-        if self.ctx.repeats['scf']:
-            inputs.pw.metadata.disable_cache = True
-        inputs.metadata.call_link_label = 'scf'
-        node = self.submit(PwBaseWorkChain, **inputs)
-        self.report(f'launching {PwBaseWorkChain.__name__}<{node.pk}>')
-        return ToContext(scf=append_(node))
-
-    def _make_shifted_mesh(self, distance: orm.Float, force_parity: orm.Bool) -> orm.KpointsData:
-        mesh = create_kpoints_from_distance(
-            structure=self.inputs.structure,
-            distance=distance,
-            force_parity=force_parity,
-            metadata={'call_link_label': 'create_kpoints_from_distance'},
-        )
-        return shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
-
-    def inspect_scf(self):
-        """Check that pw.x converged, and that its files are there."""
-        node = self.ctx.scf[-1]
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            return self.exit_codes.ERROR_SUB_PROCESS_FAILED_SCF.format(reason=node.exit_message)
-        convergence = node.outputs.output_parameters.get_dict().get('convergence_info', {})
-        if not convergence.get('scf_conv', {}).get('convergence_achieved', False):
-            return self.exit_codes.ERROR_SCF_NOT_CONVERGED
-        if is_usable(node.outputs.remote_folder, SCF_FILES):
-            self.ctx.scf_is_done = True
-            return None
-        return None if self._repeat('scf', node) else self.exit_codes.ERROR_SCF_FOLDER_GONE
-
-    def _repeat(self, step: str, node) -> bool:
-        """Count that a step is repeated without the cache, for its files are gone; return whether it may be."""
-        self.ctx.repeats[step] += 1
-        if self.ctx.repeats[step] > self._MAX_REPEATS:
-            return False
-        self.report(f'the files of {node.process_label}<{node.pk}> are gone: running it again')
-        return True
-
-    def _go_back_to_scf(self) -> bool:
-        """Prepare to run pw.x again if its files are gone, and may be the reason of a failure; return whether to."""
-        node = self.ctx.scf[-1]
-        if has_files(node.outputs.remote_folder, SCF_FILES) or not self._repeat('scf', node):
-            return False
-        self.ctx.scf_is_done = False
-        self.ctx.potential_is_done = 'potential' not in self.inputs
-        return True
+    def go_back_to_scf(self) -> bool:
+        """Prepare to run pw.x again, and pp.x after it, if the files of pw.x are gone; return whether to."""
+        goes_back = super().go_back_to_scf()
+        if goes_back:
+            self.ctx.potential_is_done = 'potential' not in self.inputs
+        return goes_back
 
     def should_run_potential(self) -> bool:
         """Return whether pp.x is to make the potential."""
@@ -397,26 +270,24 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         """Run pp.x for the total local potential."""
         inputs = AttributeDict(self.exposed_inputs(PotentialCalculation, 'potential'))
         inputs.parent_folder = self.ctx.scf[-1].outputs.remote_folder
-        inputs.metadata.call_link_label = 'potential'
-        if self.ctx.repeats['potential']:
+        if self.ctx.repeats.get('potential'):
             inputs.metadata.disable_cache = True
-        node = self.submit(PotentialCalculation, **inputs)
-        self.report(f'launching {PotentialCalculation.__name__}<{node.pk}>')
+        node = self.launch(PotentialCalculation, inputs, 'potential')
         return ToContext(potential=node)
 
     def inspect_potential(self):
         """Check that there is a potential."""
         node = self.ctx.potential
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=node.exit_message)
-            return None if self._go_back_to_scf() else exit_code
+        reason = self.find_failure(node)
+        if reason is not None:
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
+            return None if self.go_back_to_scf() else exit_code
         if is_usable(node.outputs.remote_folder, POTENTIAL_FILES):
             self.ctx.potential_is_done = True
             return None
         reason = 'its files are gone, also after it was repeated'
         exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
-        return None if self._repeat('potential', node) else exit_code
+        return None if self.repeat('potential', node) else exit_code
 
     def has_potential(self) -> bool:
         """Return whether all is there for the reconstruction."""
@@ -441,25 +312,23 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
                 inputs.kpoints = shift_mesh(
                     inputs.kpoints, orm.List([0, 0, 0]), metadata={'call_link_label': 'centre_mesh'}
                 )
-        inputs.metadata.call_link_label = 'reconstruct'
-        if self.ctx.repeats['reconstruct']:
+        if self.ctx.repeats.get('reconstruct'):
             inputs.metadata.disable_cache = True
-        node = self.submit(ReconstructCalculation, **inputs)
-        self.report(f'launching {ReconstructCalculation.__name__}<{node.pk}>')
+        node = self.launch(ReconstructCalculation, inputs, 'reconstruct')
         return ToContext(reconstruct=node)
 
     def inspect_reconstruct(self):
         """Attach the outputs."""
         node = self.ctx.reconstruct
-        if not node.is_finished_ok:
-            self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
-            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=node.exit_message)
-            return None if self._go_back_to_scf() else exit_code
+        reason = self.find_failure(node)
+        if reason is not None:
+            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
+            return None if self.go_back_to_scf() else exit_code
         hamiltonian = node.outputs.hamiltonian
         if node.base.caching.is_created_from_cache and find_gone([hamiltonian]):
             reason = 'its file is gone, also after it was repeated'
             exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
-            return None if self._repeat('reconstruct', node) else exit_code
+            return None if self.repeat('reconstruct', node) else exit_code
         self.ctx.hamiltonian = hamiltonian
         self.node.base.extras.set(INPUTS_HASH, self._hash_inputs())
         self.out('hamiltonian', hamiltonian)
@@ -492,6 +361,4 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, StrictProtocolMixin,
         super().on_terminated()
         # Scratch that nothing came of is left to be looked at.
         if self.inputs.clean_workdir.value and 'hamiltonian' in self.outputs:
-            cleaned = clean_called_folders(self.node)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
+            self.clean_folders()

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.common.hashing import make_hash
-from aiida.engine import ProcessState
 
-from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.workflows.reference import ReferenceWorkChain, find_kpoints_problem
+from aiida_hamlr.workflows.engine import WaitsForFirstMixin
+from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
-from aiida_hamlr.workflows.utils import clean_called_folders
+from aiida_hamlr.workflows.scf import find_kpoints_problem
 
 __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
 
@@ -45,13 +44,13 @@ def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> st
     )
 
 
-class ReferencesMixin:
+class ReferencesMixin(WaitsForFirstMixin):
     """Outline steps that make the references of `self.get_reference_structures()`, a mapping of names to structures.
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
-    The work chain has the inputs of `define_references`, `clean_workdir` and the property ``pseudos``, and sets
-    ``ctx.basis``; for `attach_dataset` it has the input `seed`, the output `dataset` and the exit code `ERROR_DATASET`.
+    The work chain has the inputs of `define_references` and `clean_workdir`, the property ``pseudos`` and the methods
+    of `StepsMixin`, and sets ``ctx.basis``.
     """
 
     @classmethod
@@ -93,29 +92,29 @@ class ReferencesMixin:
         )
 
     @staticmethod
-    def fill_reference_inputs(builder, structures, *, basis, pp_code, **arguments):
-        """Put the inputs `pseudos`, `reference`, and `basis` or `generate_basis`, of some structures into a builder.
+    def fill_references(builder, inputs: Mapping, structures: Iterable[orm.StructureData], **arguments):
+        """Put the inputs of these steps, and `pseudos`, `seed`, `basis` or `generate_basis`, into a builder.
 
-        :param builder: of a work chain with these steps.
+        :param builder: of a work chain with these steps, or of one that submits such a work chain.
+        :param inputs: values of `seed`, `clean_workdir` and of the inputs of these steps but `reference`.
         :param structures: structures that together have all elements.
-        :param basis: orbitals, or nothing.
-        :param arguments: of the builder of the references.
+        :param arguments: of the builder of a reference, all but the structure.
         """
         # One structure with every element names all pseudopotentials, and between them they have the highest cutoffs.
         kinds = {kind.symbol: node for node in structures for kind in node.kinds}
         builders = {
-            node.uuid: ReferenceWorkChain.get_builder_from_protocol(
-                structure=node, basis=basis, pp_code=pp_code, **arguments
-            )
+            node.uuid: ReferenceWorkChain.get_builder_from_protocol(structure=node, **arguments)
             for node in kinds.values()
         }
+        if not builders:
+            raise ValueError('there is no structure: give at least one structure, or a trajectory')
         first = next(iter(builders.values()))
         builder.pseudos = {symbol: node for entry in builders.values() for symbol, node in entry.pseudos.items()}
-        if basis is not None:
-            builder.basis = basis
+        if arguments.get('basis') is not None:
+            builder.basis = arguments['basis']
         else:
             builder.generate_basis = first.generate_basis
-        unused = () if pp_code is not None else ('potential',)
+        unused = () if arguments.get('pp_code') is not None else ('potential',)
         for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
             first.pop(name, None)
         parameters = [entry.scf.pw.parameters.get_dict() for entry in builders.values()]
@@ -123,14 +122,10 @@ class ReferencesMixin:
             parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)
         first.scf.pw.parameters = orm.Dict(parameters[0])
         builder.reference = first
-
-    @staticmethod
-    def fill_reference_settings(builder, inputs: Mapping):
-        """Put what a protocol says of the window, of failures and of folders into a builder."""
-        builder.max_concurrent = orm.Int(inputs['max_concurrent'])
-        builder.max_failures = orm.Int(inputs['max_failures'])
-        builder.reuse = orm.Bool(inputs['reuse'])
-        builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
+        for name in ('seed', 'max_concurrent', 'max_failures'):
+            builder[name] = orm.Int(inputs[name])
+        for name in ('reuse', 'clean_workdir'):
+            builder[name] = orm.Bool(inputs[name])
 
     def setup_references(self):
         """List what there is to do."""
@@ -153,7 +148,6 @@ class ReferencesMixin:
             node = orm.load_node(pk)
             if node.is_terminated:
                 del self.ctx.running[name]
-                self.ctx.pop(f'window_{pk}', None)
                 self._collect(name, node)
         if len(self.ctx.failures) > self.inputs.max_failures.value:
             self.ctx.queue = []
@@ -161,8 +155,7 @@ class ReferencesMixin:
         while self.ctx.queue and len(self.ctx.running) < self.inputs.max_concurrent.value:
             name, *self.ctx.queue = self.ctx.queue
             self._submit_reference(name, structures[name])
-        # Waiting for those that were waited for before, too.
-        self.to_context(**{f'window_{pk}': orm.load_node(pk) for pk in self.ctx.running.values()})
+        self.wait_for_first(self.ctx.running.values())
 
     def _submit_reference(self, name: str, structure: orm.StructureData):
         inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
@@ -171,22 +164,18 @@ class ReferencesMixin:
         inputs.pseudos = {symbol: self.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
         known = find_reference(hash_inputs(inputs)) if self.inputs.reuse.value else None
         if known is not None:
-            self.report(f'{name} is there already: HamiltonianData<{known.pk}>')
+            self.report(f'{name}: reusing HamiltonianData<{known.pk}> of an earlier run with the same inputs')
             self._keep(name, known)
             return
         inputs.clean_workdir = self.inputs.clean_workdir
-        inputs.metadata.call_link_label = f'reference_{name}'
-        node = self.submit(ReferenceWorkChain, **inputs)
-        self.report(f'launching {ReferenceWorkChain.__name__}<{node.pk}> for {name}')
-        self.ctx.running[name] = node.pk
+        self.ctx.running[name] = self.launch(ReferenceWorkChain, inputs, f'reference_{name}').pk
 
     def _collect(self, name: str, node: orm.WorkChainNode):
-        if node.is_finished_ok:
+        reason = self.find_failure(node)
+        if reason is None:
             self._keep(name, node.outputs.hamiltonian)
-            return
-        reason = node.exit_message or (node.process_state.value if node.process_state else 'gone')
-        self.ctx.failures[name] = ' '.join(str(reason).split())
-        self.report(f'{node.process_label}<{node.pk}> for {name} failed: {reason}')
+        else:
+            self.ctx.failures[name] = reason
 
     def _keep(self, name: str, hamiltonian: HamiltonianData):
         self.ctx.references[name] = hamiltonian
@@ -199,36 +188,8 @@ class ReferencesMixin:
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=labels)
         return None
 
-    def attach_dataset(self, split: dict, hamiltonians: dict[str, HamiltonianData]):
-        """Make the dataset node of some references; return the exit code if they give none."""
-        try:
-            # The calculation function would end as excepted.
-            assemble_dataset(split, self.inputs.seed.value, hamiltonians)
-        except ValueError as error:
-            return self.exit_codes.ERROR_DATASET.format(reason=str(error))
-        self.ctx.dataset = create_dataset(
-            split=orm.Dict(split),
-            seed=self.inputs.seed,
-            failures=orm.Dict(dict(self.ctx.failures)),
-            **hamiltonians,
-            metadata={'call_link_label': 'create_dataset'},
-        )
-        self.out('dataset', self.ctx.dataset)
-        return None
-
-    def _on_awaitable_finished(self, awaitable):
-        """Go on as soon as one reference has ended; the engine itself waits for all."""
-        if not any(entry is awaitable for entry in self._awaitables):
-            # It was collected with another one, or registered again since: then an equal one is listened for, too.
-            return
-        super()._on_awaitable_finished(awaitable)
-        if self.ctx.get('running') and self._awaitables and self.state == ProcessState.WAITING:
-            self.resume()
-
     def on_terminated(self):
         """Clean the remote folders of what succeeded, if that was asked for."""
         super().on_terminated()
         if self.inputs.clean_workdir.value:
-            cleaned = clean_called_folders(self.node)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
+            self.clean_folders()

@@ -10,7 +10,7 @@ from ase.build import bulk
 from qe_fixtures import pw_input, run_executable
 from scipy.io import FortranFile
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid, symmetry_factors
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid, symmetry_factors
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.qe import (
     check_same_structure,

@@ -291,22 +291,36 @@ def test_generated_basis_is_not_generated_twice(builder, instantiate, monkeypatc
     assert seen == [True, False]
 
 
-def test_waits_again(builder, instantiate, make_finished):
-    """A reference that is waited for a second time, since another one ended, is dealt with once when it ends."""
+def test_excluded(builder, instantiate, zincblende, monkeypatch, make_hamiltonian_node):
+    """An excluded structure has a reference, the last to be computed, and is not in the dataset."""
+    builder.pop('recipes')
+    builder.structures = {label: orm.StructureData(ase=zincblende(a=5.6 + 0.01 * i)) for i, label in enumerate('abcd')}
+    builder.excluded = orm.List(['a'])
+    builder.split = orm.Dict({'validation': 0.3})
     process = instantiate(builder)
-    process.setup()
+    assert process.setup() is None
+    assert list(process.get_reference_structures()) == ['b', 'c', 'd', 'a']
     process.setup_references()
-    process.ctx.queue = []
-    process.ctx.running = {name: make_finished('workflows', 'hamlr.reference').pk for name in 'ab'}
-    waits = []
-    for _ in range(2):
-        process._awaitables = []
-        process.to_context(**{f'window_{pk}': orm.load_node(pk) for pk in process.ctx.running.values()})
-        waits.append(list(process._awaitables))
-    first, second = waits
-    process._on_awaitable_finished(first[0])
-    assert len(process._awaitables) == 2
-    process._on_awaitable_finished(second[0])
-    assert [entry.pk for entry in process._awaitables] == [second[1].pk]
-    process._on_awaitable_finished(second[0])
-    assert [entry.pk for entry in process._awaitables] == [second[1].pk]
+    process.ctx.references = {label: make_hamiltonian_node(seed=60 + i) for i, label in enumerate('abcd')}
+    assert process.make_dataset() is None
+    dataset = process.outputs['dataset']
+    members = set(dataset.get_uuids('train') + dataset.get_uuids('validation'))
+    assert members == {process.ctx.references[label].uuid for label in 'bcd'}
+    assert set(dataset.creator.inputs) == {'split', 'seed', 'failures', 'b', 'c', 'd'}
+
+
+@pytest.mark.parametrize(
+    ('split', 'excluded', 'words'),
+    [
+        ({'validation': 0.1}, ['gaas'], "`excluded` names 'gaas'"),
+        ({'train': ['odd']}, ['odd'], "'odd' is in `excluded` and in the part `train`"),
+        ({'validation': 0.2}, ['odd', 'bulk_n0000', 'bulk_n0001', 'bulk_n0002'], 'too few'),
+    ],
+)
+def test_senseless_exclusion(builder, instantiate, split, excluded, words):
+    """Unknown labels, labels that the split has, and exclusions that leave no dataset end the work at the start."""
+    builder.split = orm.Dict(split)
+    builder.excluded = orm.List(excluded)
+    exit_code = instantiate(builder).setup()
+    assert exit_code.status == DatasetWorkChain.exit_codes.ERROR_STRUCTURES.status
+    assert words in exit_code.message

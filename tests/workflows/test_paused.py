@@ -6,6 +6,7 @@ from aiida.common.datastructures import CalcJobState
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 from aiida.plugins.entry_point import format_entry_point_string
+from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.workflows.paused import find_active_jobs
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
@@ -37,7 +38,6 @@ def process(instantiate, pw_code, hamlr_code, structure, pseudo_family):
     builder.max_paused_seconds = 100
     process = instantiate(builder)
     process.runner._controller = Controller()
-    process._paused_since = {}
     return process
 
 
@@ -98,6 +98,16 @@ def test_whose_jobs(process, call):
     below = call(call(process.node, 'quantumespresso.pw.base'))
     call(call(process.node, 'hamlr.train.base'))
     assert {node.pk for node in find_active_jobs(process.node)} == {own.pk, below.pk}
+
+
+def test_looks_from_the_start_until_it_is_closed(process):
+    """The engine makes or loads the process, which then looks; what it hands to the daemon no longer does."""
+    assert process._paused_timer is None  # Without a broker nobody can be asked to play a job.
+    call_with_super_check(process.init)
+    timer = process._paused_timer
+    assert 0 < timer.when() - process.loop.time() <= process._PAUSED_INTERVAL
+    process.close()
+    assert timer.cancelled() and process._paused_timer is None
 
 
 def test_refused(pw_code):

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
-from aiida.engine import run_get_node
+from aiida.engine import ProcessState, run_get_node
 from aiida_fixtures import find_problem as problem
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.plotting.provenance import ProvenanceGraph, plot_provenance
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
@@ -72,6 +73,68 @@ def test_refused(builder, pseudos, zincblende, other_computer):
     assert 'train.a and validation.same are the same structure' in problem(builder)
 
 
+def submitted_by(process):
+    """Let the process submit its dataset, and return the inputs."""
+    submitted = []
+    process.submit = lambda _, **inputs: submitted.append(inputs) or orm.WorkChainNode().store()
+    process.run_dataset()
+    return submitted[0]
+
+
+def test_dataset_inputs(builder, instantiate):
+    """The dataset work chain gets the parts as its split, and what is predicted outside of it, or not at all."""
+    inputs = submitted_by(instantiate(builder))
+    assert set(inputs['structures']) == {'train_a', 'train_b', 'validation_a', 'predict_double'}
+    assert inputs['split'].get_dict() == {'train': ['train_a', 'train_b'], 'validation': ['validation_a'], 'test': []}
+    assert inputs['excluded'].get_list() == ['predict_double']
+    assert (inputs['max_concurrent'].value, inputs['clean_workdir'].value) == (2, True)
+    assert inputs['max_paused_seconds'] == builder.max_paused_seconds
+    assert DatasetWorkChain.spec().inputs.validate({**inputs, 'metadata': {}}) is None
+    builder.compare = orm.Bool(False)
+    inputs = submitted_by(instantiate(builder))
+    assert set(inputs['structures']) == {'train_a', 'train_b', 'validation_a'}
+    assert inputs.get('excluded', orm.List([])).get_list() == []
+
+
+def test_shared_options(pw_code, hamlr_code, pseudo_family, basis_node, zincblende):
+    """The tasks of pw.x are not processes of the training; the basis that is given is that of all references."""
+    builder = PipelineWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        {'train': {'a': rattled(zincblende, 1)}},
+        overrides={'reference': {'scf': {'pseudo_family': pseudo_family}}},
+        options={**OPTIONS, 'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 4}},
+        basis=basis_node,
+    )
+    assert 'processes' not in builder.train.train
+    assert builder.basis.uuid == basis_node.uuid
+    assert problem(builder) is None
+
+
+@pytest.mark.parametrize(
+    ('status', 'message', 'expected'),
+    [
+        (401, 'orbitals', (401, 'orbitals')),
+        (402, 'references', (402, 'references')),
+        (403, 'structures', (405, 'structures')),
+        (404, 'split', (405, 'split')),
+        (None, '', (405, 'killed')),
+    ],
+)
+def test_failed_dataset(builder, instantiate, make_finished, make_hamiltonian_node, status, message, expected):
+    """The references that there are stay; why there is no dataset is what the dataset work chain said."""
+    process = instantiate(builder)
+    outputs = {'references__train_a': make_hamiltonian_node().clone()}
+    node = make_finished('workflows', 'hamlr.dataset', status, outputs, message)
+    if status is None:
+        node.set_process_state(ProcessState.KILLED)
+    process.ctx.dataset = node
+    exit_code = process.inspect_dataset()
+    assert exit_code.status == expected[0]
+    assert expected[1] in exit_code.message
+    assert 'train_a' in process.outputs['references']
+
+
 def run_documentation(name, names):
     """Run the Python of a documentation page, one block after the other."""
     for block in re.findall(r'```python\n(.*?)```', (DOCS / name).read_text(), re.DOTALL):
@@ -86,6 +149,12 @@ def test_pipeline(aiida_profile_clean, builder, tmp_path, monkeypatch, aiida_con
     """The outputs are there, lead back to pw.x, and go into an archive and out of it."""
     result, node = run_get_node(builder)
     assert node.is_finished_ok, node.exit_message
+    assert [called.process_label for called in node.called] == [
+        'DatasetWorkChain',
+        'TrainBaseWorkChain',
+        'PredictBaseWorkChain',
+        'compare_hamiltonians',
+    ]
     assert set(result['references']) == {'train_a', 'train_b', 'validation_a', 'predict_double'}
     assert result['dataset'].base.attributes.get('n_train') == 2
     assert result['dataset'].base.attributes.get('basis_hash') == result['basis'].content_hash

@@ -9,7 +9,6 @@ from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
-from aiida_hamlr.workflows.utils import count_bands
 
 CODES = ReferenceWorkChain.exit_codes
 
@@ -167,21 +166,6 @@ def test_bands(builder, instantiate):
     submitted = capture(process)
     process.run_scf()
     assert submitted[0]['pw']['parameters'].get_dict()['SYSTEM']['nbnd'] == 5
-
-
-@pytest.mark.parametrize(
-    ('system', 'expected'),
-    [
-        ({}, 4 + 8),
-        ({'nspin': 2}, 4 + 8),
-        ({'nspin': 2, 'tot_magnetization': -3}, 6 + 8),
-        ({'nspin': 2, 'starting_magnetization': {'Al': 0.5, 'As': -0.5}}, 6 + 8),
-        ({'NSPIN': 2, 'tot_magnetization': 0, 'starting_magnetization': {'Al': 0.5}}, 4 + 8),
-    ],
-)
-def test_bands_of_the_majority_spin(structure, system, expected):
-    """Three electrons of Al and five of As: each spin has its bands, and the majority spin needs more."""
-    assert count_bands(structure, {'Al': 3.0, 'As': 5.0}, system, 8) == expected
 
 
 def capture(process):
@@ -380,7 +364,7 @@ def test_scratch_of_what_failed_is_kept(builder, instantiate, make_scf, monkeypa
         assert process.inspect_reconstruct() is None
         assert not process.should_run_reconstruct()
     calls = []
-    monkeypatch.setattr('aiida_hamlr.workflows.reference.clean_called_folders', lambda node: calls.append(node) or [])
+    monkeypatch.setattr('aiida_hamlr.workflows.steps.clean_called_folders', lambda node, _: calls.append(node) or [])
     call_with_super_check(process.on_terminated)
     assert bool(calls) is has_hamiltonian
 

@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
-from aiida_hamlr.electronic.integrals.grid import fft_grid
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis

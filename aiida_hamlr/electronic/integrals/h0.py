@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix, symmetry_factors
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid, symmetry_factors
+from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, neutral_atom_potential
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes

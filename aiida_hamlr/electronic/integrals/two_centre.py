@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
-import torch
 from ase import Atoms
 from scipy.special import spherical_jn
 
+from aiida_hamlr.electronic.arrays import NumpyArrays
 from aiida_hamlr.electronic.integrals.harmonics import gaunt
 from aiida_hamlr.electronic.integrals.radial_integrals import RadialFunctions, RadialIntegrals, simpson_weights
 from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
@@ -252,7 +252,7 @@ class TwoCentreTables:
         labels = species_labels(atoms)
         elements = sorted(set(labels))
         kinds = np.searchsorted(elements, labels)
-        accumulator = BlockAccumulator(pattern, kinds)
+        accumulator = BlockAccumulator(pattern, kinds, NumpyArrays())
         couplings = {element: self.coupling(element) for element in self._projectors}
         by_atom: dict[int, list] = {}
         for atom, neighbours, blocks in self.projections(atoms):
@@ -260,13 +260,11 @@ class TwoCentreTables:
         for atom, parts in by_atom.items():
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
-            left = torch.from_numpy(projections @ couplings[labels[atom]])[None, None]
+            left = (projections @ couplings[labels[atom]])[None, None]
             counts = np.bincount(kinds[neighbours[:, 3]], minlength=len(elements)).tolist()
             slots = np.arange(len(neighbours))
             places = accumulator.places(
                 neighbours[:, 3], neighbours[:, :3], np.zeros_like(slots), slots, (1, len(neighbours))
             )
-            accumulator.add(
-                places, counts, lambda rows, left=left: left[:, :, rows], torch.from_numpy(projections)[None]
-            )
+            accumulator.add(places, counts, lambda rows, left=left: left[:, :, rows], projections[None])
         return accumulator.entries()[0] * RYDBERG

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
-import torch
 
+from aiida_hamlr.electronic.arrays import NumpyArrays, TorchArrays
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 
 #: Images are numbered by three digits of this base, so that differences of images are differences of numbers.
@@ -44,15 +44,17 @@ class BlockAccumulator:
     pattern : BlockPattern
     kinds : (N,) int array
         Kind of every atom, 0, 1, ...; atoms of one kind have the same number of orbitals.
+    arrays : NumpyArrays or TorchArrays
+        What the matrices and the sums are.
     n_operators : int
         How many matrices are summed at once, between the same orbitals.
-    device : str
-        Where the matrices are and the sums are kept.
     """
 
-    def __init__(self, pattern: BlockPattern, kinds: np.ndarray, n_operators: int = 1, device: str = 'cpu'):
+    def __init__(
+        self, pattern: BlockPattern, kinds: np.ndarray, arrays: NumpyArrays | TorchArrays, n_operators: int = 1
+    ):
         self.pattern = pattern
-        self._n_operators, self._device, self._n_atoms = n_operators, device, len(kinds)
+        self._n_operators, self._arrays, self._n_atoms = n_operators, arrays, len(kinds)
         #: Orbitals of an atom of every kind.
         self._sizes = [int(pattern.n_orbitals[kinds == kind][0]) for kind in range(kinds.max() + 1)]
         keys = self._row_keys(pattern.first, np.zeros_like(pattern.images))
@@ -67,8 +69,7 @@ class BlockAccumulator:
                 members = np.flatnonzero((kinds[pattern.first] == a) & (kinds[pattern.second] == b))
                 self._members[a, b] = members
                 rows[members] = 1 + np.arange(len(members))
-                shape = len(members) + 1, n_operators * n_a * n_b
-                self._sums[a, b] = torch.zeros(shape, dtype=torch.float64, device=device)
+                self._sums[a, b] = arrays.zeros(len(members) + 1, n_operators * n_a * n_b)
         self._sorted_rows = rows[order]
 
     def _row_keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
@@ -77,9 +78,7 @@ class BlockAccumulator:
     def _column_keys(self, atoms: np.ndarray, images: np.ndarray) -> np.ndarray:
         return atoms * IMAGE_BASE**3 + _image_numbers(images) + IMAGE_BASE**3 // 2
 
-    def places(
-        self, atoms: np.ndarray, images: np.ndarray, groups: np.ndarray, slots: np.ndarray, shape
-    ) -> torch.Tensor:
+    def places(self, atoms: np.ndarray, images: np.ndarray, groups: np.ndarray, slots: np.ndarray, shape):
         """Where the block between every two places of every group of a batch goes, for `add`.
 
         Parameters
@@ -92,7 +91,7 @@ class BlockAccumulator:
 
         Returns
         -------
-        (groups, places, places) int tensor
+        (groups, places, places) int array
             Only the upper triangles are meant.
         """
         row_keys = np.full(shape, NOWHERE)
@@ -104,20 +103,20 @@ class BlockAccumulator:
         found = np.minimum(np.searchsorted(self._sorted_keys, keys), len(self._sorted_keys) - 1)
         result = np.zeros((*shape, shape[1]), dtype=np.int64)
         result[:, i, j] = np.where(self._sorted_keys[found] == keys, self._sorted_rows[found], 0)
-        return torch.from_numpy(result).to(self._device)
+        return self._arrays.array(result)
 
-    def add(self, places: torch.Tensor, counts: list[int], left: Callable, right: torch.Tensor):
+    def add(self, places, counts: list[int], left: Callable, right):
         """Add ``left[:, n] @ right.T``, which must be symmetric, for every operator n and group.
 
         Parameters
         ----------
-        places : tensor
+        places : array
             As `places` makes it.
         counts : list of int
             Places for atoms of every kind.
         left : callable
-            ``left(rows)`` is the tensor (groups, n_operators, rows, contracted) of a slice of orbitals.
-        right : (groups, orbitals, contracted) tensor
+            ``left(rows)`` is the array (groups, n_operators, rows, contracted) of a slice of orbitals.
+        right : (groups, orbitals, contracted) array
             Zero in empty places.
         """
         n_groups, offset, stops = len(right), 0, np.cumsum(counts).tolist()
@@ -126,15 +125,16 @@ class BlockAccumulator:
             for first in range(stops[a] - counts[a], stops[a], step):
                 n_rows = min(step, stops[a] - first)
                 rows = slice(offset, offset + n_rows * n_a)
-                product = torch.bmm(left(rows).flatten(1, 2), right[:, offset:].transpose(1, 2))
-                product = product.view(n_groups, self._n_operators, n_rows, n_a, -1)
+                shape = n_groups, self._n_operators, n_rows, n_a
+                factors = left(rows).reshape(n_groups, self._n_operators * n_rows * n_a, -1)
+                product = (factors @ right[:, offset:].swapaxes(1, 2)).reshape(*shape, -1)
                 low, column = first, 0
                 for b, n_b in enumerate(self._sizes[a:], a):
                     width = (stops[b] - low) * n_b
-                    blocks = product[..., column : column + width].unflatten(4, (-1, n_b))
-                    blocks = blocks.permute(0, 2, 4, 1, 3, 5).reshape(-1, self._sums[a, b].shape[1])
+                    blocks = product[..., column : column + width].reshape(*shape, stops[b] - low, n_b)
+                    blocks = self._arrays.permute(blocks, (0, 2, 4, 1, 3, 5)).reshape(-1, self._sums[a, b].shape[1])
                     place = places[:, first : first + n_rows, low : stops[b]].reshape(-1)
-                    self._sums[a, b].index_add_(0, place, blocks)
+                    self._arrays.add_rows(self._sums[a, b], place, blocks)
                     low, column = stops[b], column + width
                 offset = rows.stop
 
@@ -144,19 +144,17 @@ class BlockAccumulator:
         result = np.empty((n_operators, pattern.n_entries))
         for (a, b), members in self._members.items():
             n_a, n_b = self._sizes[a], self._sizes[b]
-            blocks = self._sums[a, b][1:].view(-1, n_operators, n_a, n_b)
+            blocks = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b).swapaxes(0, 1)
             reverse = pattern.reverse[members]
             if a == b:
                 rows = np.empty(len(pattern), dtype=np.int64)
                 rows[members] = np.arange(len(members))
-                mirrored = blocks.index_select(0, torch.from_numpy(rows[reverse]).to(self._device))
-                blocks = blocks.transpose(0, 1) + mirrored.permute(1, 0, 3, 2)
-                blocks[:, torch.from_numpy(np.flatnonzero(members == reverse)).to(self._device)] *= 0.5
+                blocks = blocks + blocks[:, rows[reverse]].swapaxes(2, 3)
+                blocks[:, members == reverse] *= 0.5
             else:
-                transposed = blocks.permute(1, 0, 3, 2).flatten(2).cpu().numpy()
+                transposed = blocks.swapaxes(2, 3).reshape(n_operators, len(members), n_a * n_b)
                 result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
-                blocks = blocks.transpose(0, 1)
-            blocks = blocks.flatten(2).cpu().numpy()
+            blocks = blocks.reshape(n_operators, len(members), n_a * n_b)
             if len(members) == len(pattern):
                 return blocks.reshape(n_operators, -1)
             result[:, pattern.chunk_boundaries[members, None] + np.arange(n_a * n_b)] = blocks

@@ -2,14 +2,54 @@
 
 from __future__ import annotations
 
+import sys
+from functools import cache
+
 import numpy as np
 from ase import Atoms
-from vesin import NeighborList
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR
+
+
+@cache
+def _neighbour_list():
+    """vesin's class. It loads torch if it can, to take tensors too; ours are arrays, and torch takes seconds."""
+    hidden = 'torch' not in sys.modules
+    if hidden:
+        sys.modules['torch'] = None
+    try:
+        from vesin import NeighborList
+    finally:
+        if hidden:
+            del sys.modules['torch']
+    return NeighborList
+
+
+def close_atoms(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, ...]:
+    """Directed pairs of atoms and images nearer than a cutoff, with periodicity along all three cell vectors.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+    cutoff : float
+        Å.
+
+    Returns
+    -------
+    first, second : (P,) int arrays
+        Atoms i and j.
+    images : (P, 3) int array
+        Cell vectors R of the image of j.
+    vectors : (P, 3) array
+        From i to j + R, Å.
+    distances : (P,) array
+        Å.
+    """
+    search = _neighbour_list()(cutoff=cutoff, full_list=True)
+    return search.compute(points=atoms.positions, box=atoms.cell[:], periodic=True, quantities='ijSDd')
 
 
 def neighbour_pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
@@ -31,10 +71,7 @@ def neighbour_pairs(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray
         raise ValueError('the structure has no atoms')
     if atoms.cell.rank < 3:
         raise ValueError('the structure has no three-dimensional cell; give one, with vacuum where it is not periodic')
-    search = NeighborList(cutoff=cutoff, full_list=True)
-    i, j, images, vectors, distances = search.compute(
-        points=atoms.positions, box=atoms.cell[:], periodic=True, quantities='ijSDd'
-    )
+    i, j, images, vectors, distances = close_atoms(atoms, cutoff)
     if len(distances) and distances.min() < 0.1:
         worst = int(np.argmin(distances))
         raise ValueError(f'atoms {i[worst]} and {j[worst]} (from 0) are {distances[worst]:.3f} Å apart')

@@ -10,7 +10,7 @@ from aiida_hamlr.calculations.predict import PredictCalculation
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.utils import StrictProtocolMixin, get_protocol_path, recursive_options
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
 
@@ -38,37 +38,35 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         return get_protocol_path('predict.yaml')
 
     @classmethod
-    def get_builder_from_protocol(cls, code, model, structures, *, protocol=None, overrides=None, options=None, **_):
+    def get_builder_from_protocol(
+        cls, code, model=None, structures=None, *, protocol=None, overrides=None, options=None
+    ):
         """Return a builder with the inputs of a protocol.
 
         :param code: code of the `hamlr` executable, or its label.
-        :param model: the model node.
+        :param model: the model node; without it the builder is incomplete, for a work chain that trains the model.
         :param structures: structures by label, or one trajectory.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol; ``storage: remote`` leaves the Hamiltonians in
             the folder ``stash_folder`` of the computer.
         :param options: ``metadata.options`` of the jobs.
+        :raises ValueError: if an override or an option is unknown.
         """
-        code = orm.load_code(code) if isinstance(code, str) else code
-        builder = cls._get_builder_without_structures(code, protocol, overrides, options)
-        builder.predict.model = model
+        (code,) = load_codes(code)
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        job_options = recursive_options(inputs['predict'], options, code, cls.set_default_resources, mpi=False)
+        stash = stash_options(inputs['storage'], inputs.get('stash_folder'), PredictCalculation._STASHED)
+        builder = cls.get_builder()
+        if model is not None:
+            builder.predict.model = model
         if isinstance(structures, orm.TrajectoryData):
             builder.predict.trajectory = structures
-        else:
+        elif structures is not None:
             builder.predict.structures = structures
-        return builder
-
-    @classmethod
-    def _get_builder_without_structures(cls, code, protocol, overrides, options):
-        inputs = cls.get_protocol_inputs(protocol, overrides)
-        builder = cls.get_builder()
         builder.predict.code = code
         builder.predict.parameters = orm.Dict(inputs['predict']['parameters'])
         builder.predict.storage = orm.Str(inputs['storage'])
-        builder.predict.metadata = {
-            'options': recursive_options(inputs['predict'], options, code, cls.set_default_resources, mpi=False)
-            | stash_options(inputs['storage'], inputs.get('stash_folder'), PredictCalculation._STASHED)
-        }
+        builder.predict.metadata = {'options': job_options | stash}
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.max_iterations = orm.Int(inputs['max_iterations'])
         return builder

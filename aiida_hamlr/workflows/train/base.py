@@ -11,21 +11,22 @@ from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.monitors.training import DIVERGED, FLAT
 from aiida_hamlr.workflows.fetch import FetchStepsMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.utils import (
+from aiida_hamlr.workflows.protocols.utils import (
     StrictProtocolMixin,
-    clean_called_folders,
     count_tasks,
     get_protocol_path,
+    load_codes,
     recursive_options,
     request_gpus,
 )
+from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('TrainBaseWorkChain',)
 
 CODES = TrainCalculation.exit_codes
 
 
-class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin, BaseRestartWorkChain):
+class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictProtocolMixin, BaseRestartWorkChain):
     """Train a network; go on from checkpoints, and lower the learning rate or the batch where that helps."""
 
     _process_class = TrainCalculation
@@ -80,40 +81,37 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin,
 
     @classmethod
     def get_builder_from_protocol(
-        cls, code, dataset, *, protocol=None, overrides=None, options=None, seed=None, gpus=None, **_
+        cls, code, dataset=None, *, protocol=None, overrides=None, options=None, seed=None, gpus=None
     ):
         """Return a builder with the inputs of a protocol.
 
         :param code: code of the `hamlr` executable, or its label.
-        :param dataset: the dataset node.
+        :param dataset: the dataset node; without it the builder is incomplete, for a work chain that makes the dataset.
         :param protocol: ``fast``, ``balanced`` or ``stringent``.
         :param overrides: inputs that override those of the protocol.
-        :param options: ``metadata.options`` of the jobs; several tasks on each machine, in ``resources``, are as many
-            processes that train together.
-        :param seed: seed of all random numbers; by default that of the protocol.
-        :param gpus: GPUs on each machine, with a process for each; SLURM is asked for them, unless the
-            ``custom_scheduler_commands`` of the options do so already.
+        :param options: ``metadata.options`` of the jobs. If ``resources`` asks for several tasks on each machine, as
+            many processes train together, unless ``processes`` or ``gpus`` says otherwise.
+        :param seed: seed of all random numbers; by default the seed of the protocol.
+        :param gpus: GPUs on each machine, with one process for each; SLURM is asked for them, unless the
+            ``custom_scheduler_commands`` of the options already do so.
+        :raises ValueError: if an override or an option is unknown, or ``gpus`` is not positive.
         """
-        code = orm.load_code(code) if isinstance(code, str) else code
-        builder = cls._get_builder_without_dataset(code, protocol, overrides, options, seed, gpus)
-        builder.train.dataset = dataset
-        n_tasks = count_tasks((options or {}).get('resources', {}))
-        if n_tasks > 1 and 'processes' not in builder.train:
-            builder.train.processes = orm.Int(n_tasks)
-        return builder
-
-    @classmethod
-    def _get_builder_without_dataset(cls, code, protocol, overrides, options, seed, gpus=None):
+        (code,) = load_codes(code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
         train, parameters = inputs['train'], inputs['train']['parameters']
         job_options = recursive_options(train, options, code, cls.set_default_resources, mpi=False)
-        builder = cls.get_builder()
+        n_tasks = count_tasks((options or {}).get('resources', {}))
+        processes = n_tasks if n_tasks > 1 else None
         if gpus is not None:
             job_options = request_gpus(job_options, gpus, code.computer.scheduler_type)
             parameters['training'] = {'device': 'gpu', **parameters.get('training', {})}
-            builder.train.processes = orm.Int(gpus)
-        if 'processes' in train:
-            builder.train.processes = orm.Int(train['processes'])
+            processes = gpus
+        processes = train.get('processes', processes)
+        builder = cls.get_builder()
+        if dataset is not None:
+            builder.train.dataset = dataset
+        if processes is not None:
+            builder.train.processes = orm.Int(processes)
         builder.train.code = code
         builder.train.parameters = orm.Dict(parameters)
         builder.train.seed = orm.Int(inputs['seed'] if seed is None else seed)
@@ -227,9 +225,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StrictProtocolMixin,
         """Clean the remote folders, if that was asked for; a training that failed keeps its checkpoints."""
         super(BaseRestartWorkChain, self).on_terminated()
         if self.inputs.clean_workdir.value and self.node.is_finished_ok:
-            cleaned = clean_called_folders(self.node, also_failed=True)
-            if cleaned:
-                self.report(f'cleaned the remote folders of {", ".join(map(str, cleaned))}')
+            self.clean_folders(also_failed=True)
 
     def _lower_learning_rate(self, node) -> ProcessHandlerReport:
         self.ctx.divergences += 1

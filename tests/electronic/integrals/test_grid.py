@@ -7,7 +7,8 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals import grid
-from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix, symmetry_factors
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid, symmetry_factors
+from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis

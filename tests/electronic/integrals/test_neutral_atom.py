@@ -7,7 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import (
     ReciprocalGrid,
     gauge_shift,

@@ -7,7 +7,8 @@ import pytest
 from ase.build import bulk
 from qe_fixtures import DEBIAN_PSEUDOS, run_pw
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid, local_matrix
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
+from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift, neutral_atom_potential
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential

@@ -8,7 +8,7 @@ from qe_fixtures import DEBIAN_PSEUDOS, run_pw
 from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.hirshfeld import FreeAtom, boxes_of_sphere, hirshfeld_moments
 from aiida_hamlr.electronic.units import BOHR

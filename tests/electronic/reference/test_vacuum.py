@@ -7,7 +7,7 @@ from ase.build import bulk
 from qe_fixtures import DEBIAN_PSEUDOS, run_pw
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.integrals.grid import fft_grid
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential

@@ -83,10 +83,10 @@ def test_builder(process):
 def test_unknown_override(hamlr_code, overrides, words):
     """A misspelt key is named with the nearest known one, wherever it is; labels are the user's own."""
     monitors = {'train': {'monitors': {'mine': {'entry_point': 'hamlr.training'}}}}
-    builder = TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, 'fast', monitors, None, None)
+    builder = TrainBaseWorkChain.get_builder_from_protocol(hamlr_code, protocol='fast', overrides=monitors)
     assert sorted(builder.train.monitors) == ['mine', 'training']
     with pytest.raises(ValueError, match=words):
-        TrainBaseWorkChain._get_builder_without_dataset(hamlr_code, 'fast', overrides, None, None)
+        TrainBaseWorkChain.get_builder_from_protocol(hamlr_code, protocol='fast', overrides=overrides)
 
 
 @pytest.mark.parametrize('label', ['ERROR_OUT_OF_WALLTIME', 'ERROR_SCHEDULER_OUT_OF_WALLTIME'])

@@ -1,20 +1,11 @@
-"""Tests of what the work chains have in common."""
+"""Tests of looking into remote folders and cleaning them."""
 
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 
-from aiida_hamlr.workflows.utils import (
-    StrictProtocolMixin,
-    clean_called_folders,
-    count_tasks,
-    is_usable,
-    recursive_options,
-    request_gpus,
-)
-
-OPTIONS = {'resources': {'num_machines': 1}, 'withmpi': True}
+from aiida_hamlr.workflows.remote_folders import clean_called_folders, is_usable
 
 
 @pytest.fixture
@@ -97,50 +88,3 @@ def test_usable(make_job, tmp_path, monkeypatch):
     assert is_usable(folder, files)
     folder._clean()
     assert not is_usable(folder, files)
-
-
-@pytest.mark.parametrize(
-    ('with_mpi', 'mpi', 'expected'), [(None, True, True), (None, False, None), (True, False, None), (False, True, None)]
-)
-def test_options_and_mpi(localhost, with_mpi, mpi, expected):
-    """What all jobs share does not contradict a code, and makes no MPI program of one that is none."""
-    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=with_mpi)
-    found = recursive_options({}, OPTIONS, code, StrictProtocolMixin.set_default_resources, mpi=mpi)
-    assert found.get('withmpi') == expected
-    # What is asked for this job alone stays, and is refused later, if it is wrong.
-    own = {'metadata': {'options': {'withmpi': True}}}
-    found = recursive_options(own, OPTIONS, code, StrictProtocolMixin.set_default_resources, mpi=mpi)
-    assert found['withmpi'] is True
-
-
-def test_unknown_option(localhost):
-    """A misspelt option is named."""
-    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true')
-    with pytest.raises(ValueError, match="'queue_nam' in options; did you mean 'queue_name'"):
-        recursive_options({}, {'queue_nam': 'gpu'}, code, StrictProtocolMixin.set_default_resources)
-
-
-@pytest.mark.parametrize(
-    ('resources', 'n_tasks'),
-    [
-        ({}, 1),
-        ({'num_machines': 2}, 1),
-        ({'num_machines': 2, 'num_mpiprocs_per_machine': 4}, 4),
-        ({'num_machines': 2, 'tot_num_mpiprocs': 8}, 4),
-    ],
-)
-def test_tasks_on_each_machine(resources, n_tasks):
-    """Only what is asked for counts, not the default of a computer."""
-    assert count_tasks(resources) == n_tasks
-
-
-def test_lines_for_gpus():
-    """One line, unless there is one of the user's own; other schedulers have no such lines."""
-    lines = 'custom_scheduler_commands'
-    assert request_gpus({}, 2, 'core.slurm') == {lines: '#SBATCH --gres=gpu:2'}
-    assert request_gpus({lines: '#SBATCH --mem=0'}, 2, 'core.slurm')[lines] == '#SBATCH --mem=0\n#SBATCH --gres=gpu:2'
-    own = {lines: '#SBATCH --gpus-per-node=a100:2'}
-    assert request_gpus(own, 2, 'core.slurm') == own
-    assert request_gpus({}, 2, 'core.direct') == {}
-    with pytest.raises(ValueError, match='must be positive, not 0'):
-        request_gpus({}, 0, 'core.slurm')

@@ -1,0 +1,39 @@
+"""What the steps of all work chains do: launch a process, say why one failed, clean up at the end."""
+
+from __future__ import annotations
+
+from aiida import orm
+
+from aiida_hamlr.workflows.remote_folders import clean_called_folders
+
+__all__ = ('StepsMixin',)
+
+
+class StepsMixin:
+    """Methods for the steps of a work chain."""
+
+    def launch(self, process_class, inputs, label: str) -> orm.ProcessNode:
+        """Submit a process and report it.
+
+        :param inputs: its inputs.
+        :param label: label of the link from the work chain to the process.
+        """
+        inputs = {**inputs, 'metadata': {**inputs.get('metadata', {}), 'call_link_label': label}}
+        node = self.submit(process_class, **inputs)
+        self.report(f'launching {process_class.__name__}<{node.pk}> ({label})')
+        return node
+
+    def find_failure(self, node: orm.ProcessNode) -> str | None:
+        """Return why a called process failed, which is also reported, or nothing."""
+        if node.is_finished_ok:
+            return None
+        state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
+        reason = ' '.join((node.exit_message or state).split())
+        self.report(f'{node.process_label}<{node.pk}> failed: {reason}')
+        return reason
+
+    def clean_folders(self, also_failed: bool = False):
+        """Clean the remote folders of called jobs and report it; see `clean_called_folders`."""
+        cleaned = clean_called_folders(self.node, also_failed)
+        if cleaned:
+            self.report(f'cleaned the remote folders of the jobs {", ".join(map(str, cleaned))}')
