@@ -76,7 +76,7 @@ class DatasetData(Data):
         functionals = sorted({node.base.attributes.get('functional') for node in nodes})
         if len(functionals) > 1:
             raise ValueError(f'the Hamiltonians are of different functionals: {", ".join(functionals)}')
-        # One node of each set of elements knows the basis of these elements.
+        # One node of each set of species knows the basis of these species.
         bases = {}
         for node in nodes:
             key = tuple(node.base.attributes.get('elements'))

@@ -14,6 +14,7 @@ from aiida.orm import Computer, Data, StructureData
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.data.connections import CONNECTION_ERRORS
+from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.matrices.description import describe, description_path, read_description, structure_of
 from aiida_hamlr.electronic.matrices.hamiltonian import MATRICES, Hamiltonian
@@ -39,6 +40,10 @@ class HamiltonianData(Data):
 
         formula: str = OrmMetadataField('', description='Chemical formula in the order of Hill')
         elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols of the structure')
+        species: list[str] = OrmMetadataField(
+            default_factory=list,
+            description='Labels of the species: chemical symbols, and such as H1 where an element has several',
+        )
         n_atoms: int = OrmMetadataField(0, description='Number of atoms in the cell')
         n_orbitals: int = OrmMetadataField(0, description='Number of orbitals in the cell')
         n_pairs: int = OrmMetadataField(0, description='Number of stored blocks, both directions of a pair counted')
@@ -81,9 +86,7 @@ class HamiltonianData(Data):
             default_factory=list, description='What the file tells besides, as in `hirshfeld_charges` or `born_charges`'
         )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
-        basis_hashes: dict = OrmMetadataField(
-            default_factory=dict, description='Sha256 of the orbitals by chemical symbol'
-        )
+        basis_hashes: dict = OrmMetadataField(default_factory=dict, description='Sha256 of the orbitals by species')
         storage: str = OrmMetadataField('repository', description='Where the file lies: repository or remote')
         remote_path: str | None = OrmMetadataField(
             None, description='Absolute path of a remote file, on the computer of the node'
@@ -164,8 +167,8 @@ class HamiltonianData(Data):
         """Return the structure as a new node that is not stored."""
         if self.is_remote:
             content = read_description(self.base.repository.get_object_content(self.DESCRIPTION), self.DESCRIPTION)
-            return StructureData(ase=structure_of(content, self.DESCRIPTION))
-        return StructureData(ase=self.open(matrices=()).atoms)
+            return structure_from_atoms(structure_of(content, self.DESCRIPTION))
+        return structure_from_atoms(self.open(matrices=()).atoms)
 
     def export(self, path: str | Path):
         """Copy the file out of the repository, or from the computer where it lies.

@@ -13,8 +13,8 @@ class BasisParser(HamlrParser):
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the orbitals of all elements."""
-        paths = [folder / BasisData.filename(element) for element in sorted(self.node.inputs.pseudos)]
-        for path in paths:
+        paths = {label: folder / BasisData.filename(label) for label in sorted(self.node.inputs.pseudos)}
+        for path in paths.values():
             if not path.is_file():
                 return self.missing(path.name, exit_code)
         try:

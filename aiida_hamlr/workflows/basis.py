@@ -12,13 +12,13 @@ from aiida_hamlr.calculations.basis import BasisCalculation
 from aiida_hamlr.data.basis import BasisData
 
 
-def find_basis_problem(inputs, elements: set[str]) -> str | None:
-    """Return why `basis` or `generate_basis` do not give orbitals of the elements, or nothing."""
+def find_basis_problem(inputs, species: set[str]) -> str | None:
+    """Return why `basis` or `generate_basis` do not give orbitals of the species, or nothing."""
     basis = inputs.get('basis')
     if basis is None and 'code' not in inputs.get('generate_basis', {}):
         return 'give either `basis` or `generate_basis.code`'
-    if basis is not None and elements - set(basis.elements):
-        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    if basis is not None and species - set(basis.species):
+        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(species - set(basis.species)))}'
     return None
 
 

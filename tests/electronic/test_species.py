@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk, sort
 from ase.io import read, write
 
-from aiida_hamlr.electronic.integrals.grid import fft_grid
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
