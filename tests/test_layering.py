@@ -24,7 +24,7 @@ ALLOWED = {
     'report': {'plotting', 'electronic', 'model'},
     'jobs': {'model', 'io', 'electronic', 'plotting', 'report'},
     'data': {'electronic', 'model', 'io', 'plotting'},
-    'calculations': {'data', 'jobs', 'model', 'electronic'},
+    'calculations': {'data', 'jobs', 'io', 'model', 'electronic'},
     'parsers': {'calculations', 'data', 'jobs', 'model', 'electronic'},
     'monitors': {'parsers', 'calculations', 'data'},
     'workflows': {'monitors', 'parsers', 'calculations', 'data', 'jobs', 'model', 'electronic'},

@@ -151,6 +151,12 @@ class HamiltonianData(Data):
         return node
 
     @property
+    def species(self) -> list[str]:
+        """Return the labels of the species."""
+        # Nodes without this attribute are older than species.
+        return self.base.attributes.get('species', self.base.attributes.get('elements'))
+
+    @property
     def is_remote(self) -> bool:
         """Return whether the file is not in the repository, but on the computer of the node."""
         return self.base.attributes.get('storage', None) == 'remote'

@@ -26,7 +26,9 @@ class ModelData(Data):
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
 
-        species: list[str] = OrmMetadataField(default_factory=list, description='Elements that the model knows')
+        species: list[str] = OrmMetadataField(
+            default_factory=list, description='Labels of the species that the model knows'
+        )
         variant: str = OrmMetadataField('', description='Which channels the network has: sr, ea, lr or lr+ea')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
@@ -66,7 +68,7 @@ class ModelData(Data):
 
     @property
     def species(self) -> list[str]:
-        """Return the chemical symbols that the model knows."""
+        """Return the labels of the species that the model knows; chemical symbols unless an element has several."""
         return self.base.attributes.get('species')
 
     @staticmethod

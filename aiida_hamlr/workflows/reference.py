@@ -93,8 +93,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             valid_type=UpfData,
             dynamic=True,
             validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species of their '
-            'own; there may be more than the structure needs.',
+            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species; '
+            'there may be more than the structure needs.',
         )
         cls.define_basis(spec)
         cls.define_scf(spec)
