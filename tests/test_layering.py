@@ -34,7 +34,7 @@ ALLOWED = {
 #: Packages and modules of two layers from the ground up: each imports only from its own level and from those below.
 LEVELS = {
     'electronic': (
-        ('units', 'lattice', 'files', 'fortran', 'resources', 'attributes', 'species', 'structures'),
+        ('units', 'arrays', 'lattice', 'files', 'fortran', 'resources', 'attributes', 'species', 'structures'),
         ('pseudo',),
         ('orbitals',),
         ('matrices',),

@@ -11,6 +11,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.electronic.species import element_of_label, set_species_labels, species_labels
@@ -45,6 +46,8 @@ _SUMMARISED = (
 
 #: Those that only some have.
 _SUMMARISED_WHERE_KNOWN = (
+    'vacuum_levels_eV',
+    'electrostatics',
     'magnetization',
     'fixed_magnetization',
     'magnetic_moments',
@@ -217,12 +220,13 @@ def _read_potential(
     if density is None:
         return read_potential(config.potential, atoms), None, ecutrho
     total = density if density.ndim == 3 else density.sum(axis=0)
+    electrostatics = PERIODIC if run is None else run.electrostatics
     try:
         if config.potential is None:
-            potential = potential_from_density(atoms, density, pseudos, ecutrho)
+            potential = potential_from_density(atoms, density, pseudos, ecutrho, electrostatics)
         else:
             potential = read_potential(config.potential, atoms)
-            check_potential(atoms, potential, total, pseudos, ecutrho)
+            check_potential(atoms, potential, total, pseudos, ecutrho, electrostatics)
     except ValueError as error:
         names = ' and '.join(str(path) for path in (config.potential, config.density) if path is not None)
         raise ValueError(f'{names}: {error}') from error
@@ -244,7 +248,8 @@ def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
         raise ValueError(f'{path}: the density of {n_spin} spin channels, but {run.source} has {run.n_spin}')
     if run.hartree_energy is not None:
         try:
-            check_hartree_energy(atoms, density if n_spin == 1 else density.sum(axis=0), run.hartree_energy)
+            total = density if n_spin == 1 else density.sum(axis=0)
+            check_hartree_energy(atoms, total, run.hartree_energy, run.electrostatics)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
     return density

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+from aiida_hamlr.electronic.reference.electrostatics import DipoleCorrection, Electrostatics
+
 #: Keywords that leave the Hamiltonian of a converged scf run as it is, by namelist.
 HARMLESS = {
     'CONTROL': """calculation title verbosity restart_mode wf_collect nstep iprint tstress tprnfor dt
@@ -114,8 +116,9 @@ REFUSED = {
         'charged cells are not supported: their potential has no zero that could be compared; run a neutral cell'
     ),
     'assume_isolated': Refusal(
-        'isolated cells use other electrostatics than a periodic cell and are not supported; leave it out and give '
-        'molecules and slabs enough vacuum',
+        "isolated cells other than slabs (assume_isolated = '2D') are not supported: their electrostatics are neither "
+        'periodic nor those of a slab; leave it out and give molecules enough vacuum',
+        (*_OFF, '2d'),
     ),
     'lelfield': _FIELD,
     'efield_cart': _FIELD,
@@ -174,6 +177,9 @@ REFUSED = {
 #: Electric field of pw.x, Hartree atomic units, if tefield is set and eamp is not.
 DEFAULT_AMPLITUDE = 0.001
 
+#: Keywords whose zero means something.
+_SAW_TOOTH = ('eamp', 'edir', 'emaxpos', 'eopreg')
+
 #: What a geometry optimisation or dynamics leaves behind.
 MOVED_AFTER_SCF = {
     'md': 'in molecular dynamics the atoms move after the last scf cycle, so that the positions are not those of the '
@@ -231,9 +237,23 @@ def _find_field_problem(keywords: Mapping[str, object]) -> str | None:
     if amplitude not in _OFF:
         return (
             f'eamp = {_shown(amplitude)}: electric fields from outside are not supported, the '
-            'Hamiltonian would not follow from the structure; leave out tefield'
+            'Hamiltonian would not follow from the structure; set eamp = 0, with dipfield for the dipole correction of '
+            'a slab'
         )
-    return 'dipfield = True: the dipole correction is not supported; leave out tefield and dipfield'
+    if keywords.get('dipfield') and keywords.get('edir') not in (1, 2, 3):
+        return f'edir = {_shown(keywords.get("edir"))}: the dipole correction runs along lattice vector 1, 2 or 3'
+    if keywords.get('dipfield') and str(keywords.get('assume_isolated', '')).lower() == '2d':
+        return "dipfield = True: a slab with assume_isolated = '2D' needs no dipole correction; leave out one of both"
+    return None
+
+
+def electrostatics_of(keywords: Mapping[str, object]) -> Electrostatics:
+    """Electrostatics of a run whose keywords are supported, see `find_keyword_problem`."""
+    correction = None
+    if keywords.get('tefield') and keywords.get('dipfield'):
+        start, width = (float(keywords.get(name, default)) for name, default in (('emaxpos', 0.5), ('eopreg', 0.1)))
+        correction = DipoleCorrection(int(keywords['edir']) - 1, start, width)
+    return Electrostatics(str(keywords.get('assume_isolated', '')).strip().lower() == '2d', correction)
 
 
 #: Elements of the input section of the XML file and the keyword that each comes from, where the names differ; sections
@@ -302,7 +322,11 @@ def keywords_of_xml(root: Element) -> dict[str, object]:
     keywords['lberry'] = potential == 'berry_phase'
     if root.find('output/electric_field/gateInfo') is not None:
         keywords['gate'] = True
-    return {key: value for key, value in keywords.items() if value not in _OFF or key in ('eamp', 'edir')}
+    return {
+        key: value
+        for key, value in keywords.items()
+        if value not in _OFF or key in ('eamp', 'edir', 'emaxpos', 'eopreg')
+    }
 
 
 def _functional_keywords(dft: Element | None) -> dict[str, object]:

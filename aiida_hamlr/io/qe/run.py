@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
 from aiida_hamlr.electronic.species import labelled_atoms, normalise_label
 from aiida_hamlr.electronic.units import BOHR, HARTREE
-from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, find_keyword_problem, keywords_of_xml
+from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, electrostatics_of, find_keyword_problem, keywords_of_xml
 from aiida_hamlr.io.qe.structure import check_same_structure
 
 #: Types of runs of pw.x.
@@ -113,6 +114,11 @@ class QeRun:
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
+
+    @property
+    def electrostatics(self) -> Electrostatics:
+        """How the run treats the long range of the Coulomb interaction."""
+        return electrostatics_of(self.keywords)
 
 
 def read_scf_xml(path: str | Path) -> QeRun:

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 from ase import Atoms
-from qe_tools.exceptions import ParsingError
+from qe_tools.exceptions import InputValidationError, ParsingError
 from qe_tools.parsers import PwInputFile
 
 from aiida_hamlr.electronic.species import labelled_atoms
@@ -43,7 +43,15 @@ def read_pw_input(text: str) -> Atoms:
         parsed = PwInputFile(text, validate_species_names=False)
         structure = parsed.structure
         announced = int(parsed.namelists['SYSTEM']['nat'])
-    except (ParsingError, KeyError, IndexError, TypeError, ValueError, NotImplementedError) as error:
+    except (
+        InputValidationError,
+        ParsingError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
         raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
     labels = structure['atom_names']
     if announced != len(labels):
