@@ -20,12 +20,15 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
-from aiida_hamlr.model.graph import Graph, batch_graphs, message_edges
+from aiida_hamlr.model.graph import Graph, join_graphs
+from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor
 from aiida_hamlr.model.training.batches import BatchSampler
-from aiida_hamlr.model.training.data import Example, Reference, make_example, prepare
+from aiida_hamlr.model.training.examples import Example, make_example
 from aiida_hamlr.model.training.module import TrainingModule
+from aiida_hamlr.model.training.references import Reference
+from aiida_hamlr.model.training.start_values import prepare
 
 #: Cutoffs of messages and pairs, Å, and the edges and half pairs that they give in most cells.
 CUTOFFS, COUNTS = (6.0, 6.5), (284, 184)
@@ -89,18 +92,16 @@ class Step:
     model : HamiltonianModel
     graph : Graph
         Of one structure, or of a batch.
-    structure : (N,) tensor, optional
-        Structure of every atom in a batch.
     """
 
-    def __init__(self, model: HamiltonianModel, graph: Graph, structure: torch.Tensor | None = None):
-        self.model, self.graph, self.structure = model, graph, structure
+    def __init__(self, model: HamiltonianModel, graph: Graph):
+        self.model, self.graph = model, graph
         self.settings = TrainingConfig()
         self.module = TrainingModule(model, self.settings, BatchSampler([1], 0), {})
         self.optimizer = self.module.configure_optimizers()
 
     def __call__(self):
-        errors = self.module.errors(self.model(self.graph, self.structure), self.graph, self.structure)
+        errors = self.module.errors(self.model(self.graph), self.graph)
         self.optimizer.zero_grad()
         errors.loss(self.settings.onsite_weight).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
@@ -176,8 +177,7 @@ def memory_per_edge(variant: str, paths: Sequence[Path]) -> float:
     step = Step(model, one_way(examples[0]))
     # Gradients and moments of the optimiser are there before the batch.
     step()
-    graph, structure = batch_graphs([one_way(example) for example in examples])
-    step.graph, step.structure = graph, structure
+    graph = step.graph = join_graphs([one_way(example) for example in examples])
     Path('/proc/self/clear_refs').write_text('5')
     before = _peak_memory()
     step()

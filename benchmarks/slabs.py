@@ -30,7 +30,7 @@ from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.ewald import DirectSum
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
-from aiida_hamlr.model.training.data import fitted_shift
+from aiida_hamlr.model.reference_matrices import fitted_shift
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Å

@@ -13,7 +13,7 @@ from pathlib import Path
 from aiida_hamlr import __version__
 
 #: Distributions whose versions can change a number.
-_RELEVANT = ('numpy', 'scipy', 'torch', 'e3nn', 'lightning', 'pyscf')
+_RELEVANT = ('numpy', 'scipy', 'torch', 'torch_geometric', 'lightning', 'pyscf')
 
 
 class JobSummary(dict):

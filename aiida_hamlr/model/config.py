@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -98,6 +99,9 @@ class TrainingConfig(_Strict):
     """The training: section ``training`` of train.yaml."""
 
     max_epochs: int = Field(500, ge=1)
+    #: Train for this number of optimiser steps; max_epochs has no effect then. The learning rate follows the steps, so
+    #: the result depends on data, settings and seed, and not on the load of the machine.
+    max_steps: int | None = Field(None, ge=1)
     #: Train for this long instead; the learning rate then falls with the time, and max_epochs is only a bound.
     max_time_s: float | None = Field(None, gt=0.0)
     seed: int = Field(0, ge=0)
@@ -168,9 +172,9 @@ class TrainingConfig(_Strict):
     resume: str | None = None
 
     @property
-    def max_parts(self) -> int:
-        """Parts of epochs in the whole training: what Lightning takes for epochs."""
-        return self.max_epochs * self.checkpoints_per_epoch
+    def max_parts(self) -> float:
+        """Parts of epochs in the whole training, which Lightning takes for epochs; infinite if steps are counted."""
+        return math.inf if self.max_steps is not None else self.max_epochs * self.checkpoints_per_epoch
 
     @property
     def needs_bands(self) -> bool:
@@ -188,6 +192,12 @@ class TrainingConfig(_Strict):
         """Labels that the loss needs of some file, and takes where they are."""
         weights = {'dielectric_tensor': self.dielectric_weight, 'born_charges': self.born_weight}
         return tuple(name for name, weight in weights.items() if weight > 0.0)
+
+    @model_validator(mode='after')
+    def _one_budget(self):
+        if self.max_steps is not None and self.max_time_s is not None:
+            raise ValueError('max_steps and max_time_s: the learning rate can follow only one of them; leave one out')
+        return self
 
     @model_validator(mode='after')
     def _no_bands_from_cache(self):

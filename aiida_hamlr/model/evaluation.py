@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
-from aiida_hamlr.model.training.data import fitted_shift, refuse_spin
+from aiida_hamlr.model.reference_matrices import fitted_shift, read_reference
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
 KPOINTS = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.21, 0.13, 0.37]])
@@ -107,11 +107,7 @@ def band_errors(
 
 def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True, overlap_threshold: float = 0.0) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap."""
-    reference = Hamiltonian.read(path, ('hamiltonian', 'h0', 'overlap'))
-    missing = [name for name in ('hamiltonian', 'h0', 'overlap') if name not in reference.matrices]
-    if missing:
-        raise ValueError(f'{path}: holds no {" and no ".join(missing)}; nothing to compare with')
-    refuse_spin(reference, path)
+    reference = read_reference(path, 'nothing to compare with')
     predicted = predictor.predict_from(reference)
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)

@@ -1,200 +1,93 @@
-"""Graphs: which atoms exchange messages, which pairs of atoms get a block, and their bond frames."""
+"""Graphs of structures as data of torch_geometric, and batches of them."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-import numpy as np
 import torch
-import vesin
-from ase import Atoms
+from torch_geometric.data import Batch, Data
 
-from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.irreps.wigner import bond_frame_wigner, flatten
-from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond
-from aiida_hamlr.model.network.attention import add_waves
 
-#: Atoms closer than this are a mistake in the structure, Å.
-SHORTEST_DISTANCE = 0.3
+#: What torch_geometric adds to a batch: the first atom of every structure.
+_ADDED = ('ptr',)
 
 
-class Graph(dict):
-    """Tensors of a structure, or of a batch of them, by the names of :mod:`keys`."""
+class Graph(Data):
+    """Tensors of one structure by the names that :mod:`keys` declares.
+
+    The network itself takes any mapping with these names; this class is for what is kept and joined to batches.
+
+    Parameters
+    ----------
+    **tensors
+        By name.
+
+    Raises
+    ------
+    ValueError
+        If a name is not declared, or a tensor does not have the declared shape or dtype; also later, when one is set.
+    """
+
+    def __setattr__(self, name: str, value):
+        _check(name, value)
+        super().__setattr__(name, value)
+
+    def __setitem__(self, name: str, value):
+        _check(name, value)
+        super().__setitem__(name, value)
+
+    def __cat_dim__(self, key: str, value, *args, **kwargs) -> int:
+        return keys.REGISTRY[key].cat_dim
+
+    def __inc__(self, key: str, value, *args, **kwargs) -> int:
+        return self.n_atoms if keys.REGISTRY[key].counts_atoms else 0
 
     @property
     def n_atoms(self) -> int:
-        """Number of atoms."""
+        """Number of atoms, of all structures in a batch."""
         return len(self[keys.SPECIES])
 
     @property
     def n_pairs(self) -> int:
-        """Number of orbital pairs."""
+        """Number of orbital pairs, of all structures in a batch."""
         return len(self[keys.PAIR_LENGTH])
 
-    def to(self, device) -> Graph:
-        """The graph on a device."""
-        return Graph({name: value.to(device) for name, value in self.items()})
-
     def with_pairs(self, chosen: torch.Tensor) -> Graph:
-        """The graph with some of its pairs."""
-        result = Graph(self)
-        for name, value in self.items():
-            if name == keys.PAIR_INDEX:
-                result[name] = value.index_select(1, chosen)
-            elif name.startswith('pair_'):
-                result[name] = value.index_select(0, chosen)
+        """A copy with some of its pairs, (n,) indices; the other tensors are shared."""
+        result = copy.copy(self)
+        for name, value in self.to_dict().items():
+            dim = keys.REGISTRY[name].pair_dim
+            if dim is not None:
+                result[name] = value.index_select(dim, chosen)
         return result
 
 
-def batch_graphs(graphs: Sequence[Graph]) -> tuple[Graph, torch.Tensor | None]:
-    """One graph of several structures without edges between them, and the structure of every atom (N,).
+def _check(name: str, value):
+    if name.startswith('_') or name in _ADDED:
+        return
+    if name not in keys.REGISTRY:
+        raise ValueError(f'{name!r} is no tensor of a graph; declare it in aiida_hamlr/model/keys.py')
+    keys.REGISTRY[name].check(value)
 
-    A single graph is returned as it is, with None.
+
+def join_graphs(graphs: Sequence[Graph]) -> Graph:
+    """One graph of several structures without edges between them; a single one is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is missing in some of the graphs.
     """
     if len(graphs) == 1:
-        return graphs[0], None
-    sizes = torch.tensor([graph.n_atoms for graph in graphs])
-    offsets = (sizes.cumsum(0) - sizes).tolist()
-    batch = Graph()
-    for name in graphs[0]:
-        if name.endswith('_index'):
-            parts = [graph[name] + offset for graph, offset in zip(graphs, offsets, strict=True)]
-            batch[name] = torch.cat(parts, dim=1)
-        else:
-            batch[name] = torch.cat([graph[name] for graph in graphs])
-    return batch, torch.arange(len(graphs)).repeat_interleave(sizes)
-
-
-@dataclass(frozen=True)
-class PairSelection:
-    """The off-site blocks of a pattern that the network predicts, and how they tie to each other.
-
-    One orientation of every pair comes first (the element that is first in the model's list gives the rows); the other
-    orientation of pairs of one element follows, so that both can be averaged, or one be drawn.
-
-    Parameters
-    ----------
-    blocks : (P,) int array
-        Index of every pair's block in the pattern.
-    n_half : int
-        Number of pairs in the first part.
-    other : (n_half,) int array
-        Where the other orientation stands in ``blocks``; the pair itself for two different elements.
-    """
-
-    blocks: np.ndarray
-    n_half: int
-    other: np.ndarray
-
-    @classmethod
-    def of(cls, pattern: BlockPattern, lengths: np.ndarray, species: np.ndarray, cutoff: float) -> PairSelection:
-        """Select the off-site blocks shorter than the cutoff (Å); ``species`` is the index of every atom's element."""
-        first, second = species[pattern.first], species[pattern.second]
-        offsite = (lengths > 0) & (lengths < cutoff)
-        canonical = (first < second) | ((first == second) & (np.arange(len(pattern)) < pattern.reverse))
-        half = np.flatnonzero(offsite & canonical)
-        same = first[half] == second[half]
-        other = np.arange(len(half))
-        other[same] = len(half) + np.arange(same.sum())
-        return cls(np.concatenate([half, pattern.reverse[half[same]]]), len(half), other)
-
-
-def species_index(symbols, species) -> np.ndarray:
-    """Index of every atom's element in a list of elements.
-
-    Raises
-    ------
-    ValueError
-        If an element is not in the list.
-    """
-    unknown = sorted(set(symbols) - set(species))
-    if unknown:
-        raise ValueError(f'the model never saw {", ".join(unknown)}; it was trained on {", ".join(species)}')
-    return np.array([species.index(symbol) for symbol in symbols], dtype=np.int64)
-
-
-def message_edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """Directed edges i <- j within the cutoff (Å) of the crystal, periodic in three dimensions.
-
-    Returns
-    -------
-    index : (2, E) int array
-        Receiving and sending atoms.
-    vectors : (E, 3) array
-        From i to the image of j, Å.
-
-    Raises
-    ------
-    ValueError
-        If two atoms lie on each other.
-    """
-    neighbours = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
-    first, second, vectors, lengths = neighbours.compute(
-        points=atoms.positions, box=np.asarray(atoms.cell), periodic=True, quantities='ijDd'
-    )
-    if len(lengths) and lengths.min() < SHORTEST_DISTANCE:
-        closest = int(lengths.argmin())
+        return graphs[0]
+    names = [set(graph.keys()) for graph in graphs]
+    unequal = sorted(set.union(*names) - set.intersection(*names))
+    if unequal:
+        without = [number for number, present in enumerate(names) if unequal[0] not in present]
         raise ValueError(
-            f'atoms {first[closest]} and {second[closest]} (counted from 0) are only {lengths[closest]:.3f} Å apart'
+            f'{unequal[0]}: structure {without[0]} of the batch (counted from 0) has no such tensor, others have; '
+            'all structures of a batch need the same'
         )
-    return np.stack([first, second]).astype(np.int64), vectors
-
-
-@dataclass(frozen=True)
-class GraphBuilder:
-    """Makes graphs for one model.
-
-    Parameters
-    ----------
-    species : tuple of str
-        Elements of the model, in its order.
-    max_degree : int
-        Highest l of the hidden features.
-    message_cutoff, pair_cutoff : float
-        Å.
-    dtype : torch.dtype
-        Of the tensors; the geometry is float64 until then.
-    wave_cutoff : float or None
-        Largest wave number of the attention, 1/Å; None without attention.
-    bonds : bool
-        Whether charges pass along bonds.
-    """
-
-    species: tuple[str, ...]
-    max_degree: int
-    message_cutoff: float
-    pair_cutoff: float
-    dtype: torch.dtype = torch.float32
-    wave_cutoff: float | None = None
-    bonds: bool = False
-
-    def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[Graph, PairSelection]:
-        """Graph of a structure, and which blocks of the pattern its pairs are."""
-        species = species_index(atoms.get_chemical_symbols(), self.species)
-        edge_index, edge_vectors = message_edges(atoms, self.message_cutoff)
-        vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
-        onsite = (pattern.images == 0).all(axis=1) & (pattern.first == pattern.second)
-        lengths = np.where(onsite, 0.0, np.linalg.norm(vectors, axis=1))
-        selection = PairSelection.of(pattern, lengths, species, self.pair_cutoff)
-        pairs = selection.blocks
-        graph = Graph()
-        graph[keys.SPECIES] = torch.as_tensor(species)
-        graph[keys.EDGE_INDEX] = torch.as_tensor(edge_index)
-        graph[keys.PAIR_INDEX] = torch.as_tensor(np.stack([pattern.first[pairs], pattern.second[pairs]]))
-        for name, values in (
-            (keys.EDGE_LENGTH, np.linalg.norm(edge_vectors, axis=1)),
-            (keys.EDGE_WIGNER, flatten(bond_frame_wigner(edge_vectors, self.max_degree))),
-            (keys.PAIR_LENGTH, lengths[pairs]),
-            (keys.PAIR_VECTOR, vectors[pairs]),
-            (keys.PAIR_WIGNER, flatten(bond_frame_wigner(vectors[pairs], self.max_degree))),
-        ):
-            graph[name] = torch.as_tensor(values, dtype=self.dtype)
-        if self.wave_cutoff is not None:
-            add_waves(graph, np.asarray(atoms.cell), atoms.positions, self.wave_cutoff)
-        if self.bonds:
-            index, vectors = message_edges(atoms, longest_bond(atoms.numbers))
-            bonds, weights = bond_weights(atoms.numbers, index, np.linalg.norm(vectors, axis=1))
-            graph[keys.BOND_INDEX], graph[keys.BOND_WEIGHT] = torch.as_tensor(bonds), torch.as_tensor(weights)
-        return graph, selection
+    return Batch.from_data_list(list(graphs))

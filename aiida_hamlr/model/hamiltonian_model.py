@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.graph import Graph, GraphBuilder
+from aiida_hamlr.model.graph_builder import GraphBuilder
 from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
+from aiida_hamlr.model.long_range.blocks import Action, component_blocks
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.network.short_range import NetworkOutput, ShortRangeNetwork
 
 
 @dataclass
 class Components:
-    """Prediction for a graph: H - H0 in components, eV, and the sources of its long-range part."""
+    """Prediction for a graph.
+
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) are components of H - H0, eV, in the order of the layouts of
+    :mod:`shells`; ``sources`` and ``action`` those of the long range, None without it.
+    """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     sources: Sources | None = None
+    action: Action | None = None
 
 
 class HamiltonianModel(nn.Module):
@@ -108,26 +115,32 @@ class HamiltonianModel(nn.Module):
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
         return Components(onsite, pairs), output
 
-    def sources(self, output: NetworkOutput, graph, structure: torch.Tensor | None = None) -> Sources:
-        """Charges and the like of the long range; ``structure`` (N,) in a batch of several."""
-        return self.long_range.sources(output.invariants, graph, structure, output.vectors)
-
-    def forward(self, graph, structure: torch.Tensor | None = None) -> Components:
-        """All of H - H0 for a graph that holds overlaps and Coulomb matrices.
+    def short_range_and_action(self, graph) -> Components:
+        """Short-range components, and the sources of the long range with their action on the orbitals.
 
         Parameters
         ----------
-        graph : Graph
-        structure : (N,) tensor, optional
-            Structure of every atom in a batch of several; None for one structure.
+        graph : mapping of str to tensor
+            Of one structure or of a batch, by the names of :mod:`keys`; with what the channel stores, if there is one.
         """
         if self.config.field_features:
-            sources = self.long_range.sources_of_elements(graph, structure)
-            field = self.long_range.potentials(sources, graph, structure)[1]
-            graph = Graph({**graph, keys.FIELD: field})
+            sources = self.long_range.sources_of_elements(graph)
+            graph = copy.copy(graph)
+            graph[keys.FIELD] = self.long_range.potentials(sources, graph)[1]
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components
-        sources = self.sources(output, graph, structure)
-        onsite, pairs = self.long_range(sources, graph, structure)
-        return Components(components.onsite + onsite, components.pairs + pairs, sources)
+        sources = self.long_range.sources(output.invariants, graph, output.vectors)
+        return replace(components, sources=sources, action=self.long_range(sources, graph))
+
+    def forward(self, graph) -> Components:
+        """All of H - H0 in components, for a graph that holds those of the overlap."""
+        components = self.short_range_and_action(graph)
+        if components.action is None:
+            return components
+        onsite, pairs = component_blocks(components.action, graph)
+        return replace(components, onsite=components.onsite + onsite, pairs=components.pairs + pairs)
+
+    def blocks_of_elements(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Long-range components, on-site and of the pairs, eV, if all atoms had the charges of their elements alone."""
+        return component_blocks(self.long_range(self.long_range.sources_of_elements(graph), graph), graph)

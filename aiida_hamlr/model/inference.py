@@ -21,11 +21,10 @@ from aiida_hamlr.electronic.resources import choose_device
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.files import read_model
-from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.irreps.normalisation import switch
+from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
+from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.long_range.blocks import StructureIntegrals, long_range_entries
 from aiida_hamlr.model.long_range.channel import Sources
-from aiida_hamlr.model.long_range.ewald import long_range_entries
-from aiida_hamlr.model.training.data import frames_of
 
 
 class Predictor:
@@ -135,44 +134,35 @@ class Predictor:
                 f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
             )
         atoms = hamiltonian.atoms
-        _, sources = self.correction(atoms, hamiltonian.pattern, hamiltonian.overlap)
-        geometry = (torch.as_tensor(np.asarray(atoms.cell)), torch.as_tensor(atoms.positions))
-        tensor, charges = self.model.long_range.field_response(sources.to_torch(), *geometry)
-        return tensor.numpy(), charges.numpy()
+        graph, _ = self.model.builder.build(atoms, hamiltonian.pattern)
+        self.model.normalise_pairs(graph)
+        sources = self._evaluate(graph).sources
+        geometry = (graph[keys.CELL][0].to(self.device), graph[keys.POSITION].to(self.device))
+        tensor, charges = self.model.long_range.field_response(sources, *geometry)
+        return tensor.cpu().numpy(), charges.cpu().numpy()
 
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
         """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
         model = self.model
         graph, selection = model.builder.build(atoms, pattern)
         model.normalise_pairs(graph)
-        frames = frames_of(model, atoms, pattern, selection)
-        with torch.no_grad():
-            on_device = graph.to(self.device)
-            cell = torch.as_tensor(np.asarray(atoms.cell), dtype=torch.float64, device=self.device)
-            positions = torch.as_tensor(atoms.positions, dtype=torch.float64, device=self.device)
-            if model.config.field_features:
-                sources = model.long_range.sources_of_elements(on_device)
-                on_device[keys.FIELD] = model.long_range.potentials_of(sources, cell, positions)[1]
-            components, output = model.short_range(on_device)
-            onsite, pairs = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
-            delta = frames.assemble(onsite, pairs)
-            sources = None
-            if model.long_range is not None:
-                sources = model.sources(output, on_device)
-                potential, field = model.long_range.potentials_of(sources, cell, positions)
-                sources = sources.to_numpy()
-                potential, field = potential.cpu().numpy(), field.cpu().numpy()
-                terms = {}
-                if model.long_range.multipole_order:
-                    dipole = self._tables.dipole(atoms, pattern)
-                    terms = {'field': field, 'factor': sources.factor, 'dipole': dipole, 'vectors': frames.vectors}
-                entries = long_range_entries(pattern, overlap, potential, **terms)
-                damping = switch(np.linalg.norm(frames.vectors, axis=1), model.pair_cutoff)
-                # The tables of the dipole integrals are symmetric to their interpolation error only.
-                delta += pattern.symmetrize(np.repeat(damping, pattern.chunk_shapes.prod(axis=1)) * entries)
+        components = self._evaluate(graph)
+        frames = BlockFrames.of(model.slots, atoms, pattern, selection)
+        delta = frames.assemble(*(x.double().cpu().numpy() for x in (components.onsite, components.pairs)))
+        if components.action is not None:
+            tables = self._tables if model.long_range.multipole_order else None
+            integrals = StructureIntegrals(atoms, pattern, overlap, tables)
+            delta += long_range_entries(components.action.to('cpu'), integrals, model.pair_cutoff)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')
-        return delta, sources
+        return delta, None if components.sources is None else components.sources.to_numpy()
+
+    def _evaluate(self, graph) -> Components:
+        """Short range and sources of a graph that is used once."""
+        if self.model.long_range is not None:
+            self.model.long_range.store(graph, matrices=False)
+        with torch.no_grad():
+            return self.model.short_range_and_action({name: value.to(self.device) for name, value in graph.items()})
 
     def check_species(self, atoms: Atoms):
         """Raise ``ValueError`` if the structure has an element that the model never saw."""

@@ -13,8 +13,8 @@ import torch
 
 from aiida_hamlr.errors import NoGPU
 from aiida_hamlr.jobs.processes import joint_status, run_processes
-from aiida_hamlr.model.training.fit import choose_accelerator
 from aiida_hamlr.model.training.processes import Processes
+from aiida_hamlr.model.training.trainer import choose_accelerator
 
 HAMLR = [sys.executable, '-m', 'aiida_hamlr.jobs.cli']
 TRAIN = """

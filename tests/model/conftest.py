@@ -14,7 +14,7 @@ from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.training.data import frames_of
+from aiida_hamlr.model.irreps.frames import BlockFrames
 
 SMALL = {
     'scalar_channels': 8,
@@ -111,7 +111,9 @@ def make_model():
             if model.network.field_weights is not None:
                 model.network.field_weights += 0.1 * torch.randn(model.network.field_weights.shape, generator=generator)
         if model.long_range is not None:
-            parameters = (model.long_range.species_charge, *model.long_range.environment[2].parameters())
+            parameters = [model.long_range.species_charge]
+            if model.long_range.environment is not None:
+                parameters += model.long_range.environment[2].parameters()
             with torch.no_grad():
                 for parameter in parameters:
                     parameter += 0.3 * torch.randn(parameter.shape, generator=generator).double()
@@ -131,7 +133,7 @@ def predict_short_range():
         model.normalise_pairs(graph)
         with torch.no_grad():
             components, _ = model.short_range(graph)
-        frames = frames_of(model, atoms, pattern, selection)
+        frames = BlockFrames.of(model.slots, atoms, pattern, selection)
         return frames.assemble(components.onsite.double().numpy(), components.pairs.double().numpy())
 
     return predict

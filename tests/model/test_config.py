@@ -35,3 +35,8 @@ def test_response_needs_charges_and_a_width_not_below_theirs():
 def test_variants_have_charges_and_attention(variant, charges, attention):
     config = ModelConfig(variant=variant)
     assert (config.has_long_range, config.has_attention) == (charges, attention)
+
+
+def test_only_one_budget_is_taken():
+    with pytest.raises(ValueError, match='max_steps and max_time_s'):
+        TrainingConfig(max_steps=10, max_time_s=5.0)

@@ -8,9 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model.files import write_model
-from aiida_hamlr.model.graph import batch_graphs
+from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import Predictor, load_model
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -104,10 +105,10 @@ def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_
         model.normalise_pairs(example.graph)
         graphs.append(example.graph)
     with torch.no_grad():
-        found = model(*batch_graphs(graphs)).onsite
+        found = model(join_graphs(graphs)).onsite
         alone = torch.cat([model(graph).onsite for graph in graphs])
         model.network.field_weights.zero_()
-        without = model(*batch_graphs(graphs)).onsite
+        without = model(join_graphs(graphs)).onsite
     assert torch.allclose(found, alone, atol=1e-9)
     assert (found - without).abs().max() > 1e-3
 

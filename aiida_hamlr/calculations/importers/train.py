@@ -53,7 +53,8 @@ def _check_dataset(dataset: DatasetData, model_folder: Path):
     """Check that a model learned from a dataset."""
     # Imported here for they bring torch.
     from aiida_hamlr.model.files import read_description
-    from aiida_hamlr.model.training.data import Reference, hash_of_data
+    from aiida_hamlr.model.training.data_identity import hash_of_data
+    from aiida_hamlr.model.training.references import Reference
 
     description = read_description(model_folder)
     for part in SPLITS:

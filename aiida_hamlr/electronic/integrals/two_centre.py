@@ -189,11 +189,27 @@ class TwoCentreTables:
         """
         result = np.empty((3, pattern.n_entries))
         for a, b, vectors, entries in self._species_pairs(atoms, pattern):
-            coefficients = self._displaced_orbitals[a][1]
-            overlaps = self._get('dipole', a, b)(vectors)[0]
-            for component in range(3):
-                result[component, entries] = np.matmul(coefficients[component], overlaps)
-        return result * BOHR
+            result[:, entries] = self.dipole_blocks(a, b, vectors * BOHR).transpose(1, 0, 2, 3)
+        return result
+
+    def dipole_blocks(self, first: str, second: str, vectors: np.ndarray) -> np.ndarray:
+        """The same for pairs of atoms of two elements.
+
+        Parameters
+        ----------
+        first, second : str
+            Elements of the rows and of the columns.
+        vectors : (n, 3) array
+            From the first to the second atom, Å.
+
+        Returns
+        -------
+        (n, 3, rows, columns) array
+            Å.
+        """
+        coefficients = BOHR * self._displaced_orbitals[first][1]
+        overlaps = self._get('dipole', first, second)(vectors / BOHR)[0]
+        return np.matmul(coefficients, overlaps[:, None])
 
     def projections(self, atoms: Atoms) -> list[tuple[int, np.ndarray, np.ndarray]]:
         """``<phi|beta>`` of the orbitals within reach of every atom that has projectors.

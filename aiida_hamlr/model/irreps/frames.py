@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model.irreps.shells import ShellSlots
@@ -28,6 +29,12 @@ class BlockFrames:
     def __init__(self, slots: ShellSlots, symbols: list[str], pattern: BlockPattern, selection, vectors: np.ndarray):
         self.slots, self.pattern, self.selection = slots, pattern, selection
         self.symbols, self.vectors = np.array(symbols), vectors
+
+    @classmethod
+    def of(cls, slots: ShellSlots, atoms: Atoms, pattern: BlockPattern, selection) -> BlockFrames:
+        """Frames of a structure's matrices, with the vectors of its blocks."""
+        vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
+        return cls(slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
 
     def entries(self, blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """(n, rows * columns) places of the elements of some blocks of one shape in the flat storage."""

@@ -1,7 +1,7 @@
 """Orbital blocks as irreducible components: Clebsch-Gordan tables and the order of the network's outputs.
 
 A block between a shell l1 and a shell l2 is the sum over L = |l1 - l2| ... l1 + l2 of components of angular momentum L
-and parity (-1)^(l1 + l2): ``block[m1, m2] = sum_LM sqrt(2L + 1) w3j(l1, l2, L)[m1, m2, M] x_L[M]``, an orthonormal
+and parity (-1)^(l1 + l2): ``block[m1, m2] = sum_LM coupling(l1, l2, L)[M, m1, m2] x_L[M]``, an orthonormal
 change of basis. A component is called natural if its parity is (-1)^L, as that of a spherical harmonic, and unnatural
 otherwise.
 """
@@ -13,15 +13,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
-import torch
-from e3nn import o3
 
-
-@cache
-def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
-    """(2l3 + 1, 2l1 + 1, 2l2 + 1) orthonormal tensors that couple shells l1 and l2 to l3."""
-    table = o3.wigner_3j(l1, l2, l3, dtype=torch.float64).numpy() * np.sqrt(2 * l3 + 1)
-    return np.ascontiguousarray(table.transpose(2, 0, 1))
+from aiida_hamlr.model.irreps.clebsch_gordan import coupling
 
 
 @dataclass(frozen=True)

@@ -6,28 +6,25 @@ from functools import cache
 
 import numpy as np
 import torch
-from e3nn import o3
+
+from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
 
 
 @cache
 def _polar_table(degree: int) -> np.ndarray:
     """(2l + 1, (2l + 1)^2) coefficients of 1, cos(m beta), sin(m beta) in the rotation by beta about x.
 
-    The samples solve Y(R v) = D Y(v), because e3nn's generators have single precision.
+    The samples solve Y(R v) = D Y(v), so that the matrices belong to the harmonics to the last digits.
     """
     angles = np.arange(2 * degree + 1) * 2 * np.pi / (2 * degree + 1)
     points = np.random.default_rng(0).normal(size=(8 * degree + 4, 3))
-    before = _harmonics_of(degree, points)
+    before = real_harmonics(degree, points)
     samples = []
     for angle in angles:
         sine, cosine = np.sin(angle), np.cos(angle)
         rotation = np.array([[1.0, 0.0, 0.0], [0.0, cosine, -sine], [0.0, sine, cosine]])
-        samples.append(np.linalg.lstsq(before, _harmonics_of(degree, points @ rotation.T), rcond=None)[0].T.ravel())
+        samples.append(np.linalg.lstsq(before, real_harmonics(degree, points @ rotation.T), rcond=None)[0].T.ravel())
     return np.linalg.solve(_fourier(degree, angles), np.array(samples))
-
-
-def _harmonics_of(degree: int, points: np.ndarray) -> np.ndarray:
-    return o3.spherical_harmonics(degree, torch.as_tensor(points), normalize=True).numpy()
 
 
 def _fourier(degree: int, angles: np.ndarray) -> np.ndarray:

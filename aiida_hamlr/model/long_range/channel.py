@@ -12,11 +12,11 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.long_range.blocks import Action
 from aiida_hamlr.model.long_range.bonds import passed_along_bonds
-from aiida_hamlr.model.long_range.ewald import add_coulomb, coulomb_matrices
 from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
-from aiida_hamlr.model.long_range.particle_mesh import ParticleMesh, coulomb_operator, prefers_mesh
-from aiida_hamlr.model.long_range.polarisation import dipole_matrix, joint_operator, solve_dipoles
+from aiida_hamlr.model.long_range.operators import graph_operator, keeps_matrices, store_matrices
+from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 
 #: What is stored of potentials and fields at the atoms, and of those that act on the orbitals where they differ.
 INNER = (keys.COULOMB_POTENTIAL, keys.COULOMB_FIELD, keys.COULOMB_DIPOLE)
@@ -46,10 +46,6 @@ class Sources:
     def to_numpy(self) -> Sources:
         """The same as arrays."""
         return self._each(lambda value: value.cpu().numpy())
-
-    def to_torch(self) -> Sources:
-        """Arrays as tensors."""
-        return self._each(torch.as_tensor)
 
 
 class LongRangeChannel(nn.Module):
@@ -105,91 +101,65 @@ class LongRangeChannel(nn.Module):
         self,
         invariants: torch.Tensor,
         graph,
-        structure: torch.Tensor | None = None,
         vectors: torch.Tensor | None = None,
     ) -> Sources:
-        """What the network makes of the atoms, from their invariants (N, c) and polar vectors (N, 3, c').
-
-        ``structure`` (N,) tells apart the structures of a batch of several.
-        """
+        """What the network makes of the atoms, from their invariants (N, c) and polar vectors (N, 3, c')."""
         if self.environment is None:
             environment = self._no_environment(graph)
         else:
             environment = self.environment(invariants).double()
-        sources = self._sources(environment, graph, structure)
+        sources = self._sources(environment, graph)
         if self.dipole_weights is not None:
             weights = self.dipole_weights[graph[keys.SPECIES]]
             sources.dipole = torch.einsum('nac,nc->na', vectors, weights).double()
         return sources
 
-    def sources_of_elements(self, graph, structure: torch.Tensor | None = None) -> Sources:
+    def sources_of_elements(self, graph) -> Sources:
         """What the atoms would be if all had the constants of their element."""
-        return self._sources(self._no_environment(graph), graph, structure)
+        return self._sources(self._no_environment(graph), graph)
 
     def _no_environment(self, graph) -> torch.Tensor:
         return self.species_charge.new_zeros(len(graph[keys.SPECIES]), self.n_functions).double()
 
-    def _sources(self, environment, graph, structure=None) -> Sources:
+    def _sources(self, environment, graph) -> Sources:
         species = graph[keys.SPECIES]
         charge = self.species_charge.double()[species] + environment[:, 0]
         factor = self.species_factor.double()[species] + environment[:, 1]
-        return Sources(self.neutral(charge, graph, structure), factor)
+        return Sources(self.neutral(charge, graph), factor)
 
-    def neutral(self, charge: torch.Tensor, graph, structure: torch.Tensor | None = None) -> torch.Tensor:
+    def neutral(self, charge: torch.Tensor, graph) -> torch.Tensor:
         """(N,) charges that are neutral in every structure, from what the atoms (N,) would have by themselves."""
         if self.bonds:
             return passed_along_bonds(charge, graph)
-        if structure is None:
-            return charge - charge.mean()
-        n_structures = int(structure[-1]) + 1
-        total = charge.new_zeros(n_structures).index_add(0, structure, charge)
-        count = charge.new_zeros(n_structures).index_add(0, structure, torch.ones_like(charge))
-        return charge - (total / count)[structure]
+        batch, counts = graph[keys.BATCH], graph[keys.N_ATOMS]
+        total = charge.new_zeros(len(counts)).index_add(0, batch, charge)
+        return charge - (total / counts)[batch]
 
-    def of_species(self, graph) -> tuple[torch.Tensor, torch.Tensor]:
-        """Blocks of one structure if every atom had the constants of its element."""
-        return self(self.sources_of_elements(graph), graph)
+    def store(self, graph, matrices: bool = True):
+        """Store in the graph of one structure, with its cell and positions, what the potentials need.
 
-    def store(self, graph, cell, positions):
-        """Store in a graph what the potentials need.
-
-        For a small structure those of unit charges, as edges between all pairs of atoms, for a large one cell and
-        positions, from which a mesh is made.
+        For a small structure these are the matrices of all pairs of atoms, unless ``matrices`` is false, as for a graph
+        that is used once only.
         """
-        cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
-        n_atoms = len(positions)
-        n_on_mesh = n_atoms if prefers_mesh(n_atoms, cell, self.width, self.accuracy) else 0
-        graph[keys.MESH_INDEX] = torch.arange(n_on_mesh)[None]
-        graph[keys.MESH_POSITION] = positions[:n_on_mesh]
-        graph[keys.MESH_ATOMS] = torch.tensor([n_on_mesh])
-        graph[keys.MESH_CELL] = cell[None]
-        self._store_matrices(graph, cell, positions[n_on_mesh:])
+        matrices = matrices and keeps_matrices(graph, self.width, self.accuracy)
+        graph[keys.HAS_MATRICES] = torch.tensor([matrices])
+        self._store_matrices(graph)
 
-    def _store_matrices(self, graph, cell, positions):
-        add_coulomb(graph, cell, positions, self.width)
-        if self.dipole_weights is not None:
-            graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
+    @property
+    def _inner(self) -> tuple[str, ...]:
+        return INNER if self.dipole_weights is not None else INNER[:2]
 
-    def _meshes(self, graph, width: float) -> list[tuple[torch.Tensor, ParticleMesh]]:
-        """Atoms and mesh of every large structure."""
-        counts = graph[keys.MESH_ATOMS].tolist()
-        if not any(counts):
-            return []
-        atoms, positions = graph[keys.MESH_INDEX][0].split(counts), graph[keys.MESH_POSITION].split(counts)
-        return [
-            (one, ParticleMesh(cell, places, width, self.accuracy))
-            for one, places, cell in zip(atoms, positions, graph[keys.MESH_CELL], strict=True)
-            if len(one)
-        ]
+    def _store_matrices(self, graph):
+        store_matrices(graph, self._inner, self.width)
 
-    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) from what is stored in a graph."""
-        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
-        return operator(sources.charge, sources.dipole)
+    def potentials(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,), V, and field (N, 3), V/Å, at the atoms of a graph that went through :meth:`store`."""
+        return graph_operator(graph, self._inner, self.width, self.accuracy)(sources.charge, sources.dipole)
 
-    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph; no matrix of all pairs of atoms is made."""
-        return coulomb_operator(cell, positions, self.width, self.accuracy)(sources.charge, sources.dipole)
+    def forward(self, sources: Sources, graph) -> Action:
+        """Action of the sources on the orbitals of a graph's atoms."""
+        potential, field = self.potentials(sources, graph)
+        return Action(potential, sources.factor[:, None] * field if self.multipole_order else None)
 
     def response_errors(
         self, sources: Sources, cell, positions, dielectric_tensor, born_charges
@@ -199,28 +169,6 @@ class LongRangeChannel(nn.Module):
         Charges that do not respond, (N,), are compared with the screened ones.
         """
         return None, sources.charge - screened_charges(dielectric_tensor, born_charges)
-
-    def forward(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, in the graph's precision.
-
-        The blocks go to zero at the pair cutoff with those of the network: the potential at the atoms says little about
-        the place far from both where their orbitals meet, and there is no network to mend it.
-        """
-        potential, field = self.potentials(sources, graph, structure)
-        overlap, onsite_overlap = graph[keys.PAIR_OVERLAP], graph[keys.ONSITE_OVERLAP]
-        first, second = graph[keys.PAIR_INDEX]
-        potential = potential.to(overlap.dtype)
-        scale = -0.5 * (potential[first] + potential[second])
-        onsite = -potential[:, None] * onsite_overlap
-        if not self.multipole_order:
-            return onsite, (graph[keys.PAIR_SWITCH] * scale)[:, None] * overlap
-        force = (sources.factor[:, None] * field).to(overlap.dtype)
-        # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S: only the first kind is stored.
-        scale = scale - 0.5 * (force[second] * graph[keys.PAIR_VECTOR]).sum(1)
-        both = 0.5 * graph[keys.PAIR_SWITCH][:, None] * (force[first] + force[second])
-        scale = graph[keys.PAIR_SWITCH] * scale
-        pairs = scale[:, None] * overlap + torch.einsum('pa,pac->pc', both, graph[keys.PAIR_DIPOLE])
-        return onsite + torch.einsum('na,nac->nc', force, graph[keys.ONSITE_DIPOLE]), pairs
 
 
 class ResponseChannel(LongRangeChannel):
@@ -274,31 +222,25 @@ class ResponseChannel(LongRangeChannel):
         with torch.no_grad():
             self.species_root.copy_(roots.expand_as(self.species_root))
 
-    def _sources(self, environment, graph, structure=None) -> Sources:
-        sources = super()._sources(environment, graph, structure)
+    def _sources(self, environment, graph) -> Sources:
+        sources = super()._sources(environment, graph)
         species = graph[keys.SPECIES]
         root = self.species_root.double()[species] + environment[:, 2]
         sources.polarisability = self.identified.double()[species] * self.UNIT * root.square()
         return sources
 
-    def _store_matrices(self, graph, cell, positions):
-        """Those of charges and dipoles with both widths."""
-        add_coulomb(graph, cell, positions, self.width)
-        potential, field = coulomb_matrices(cell, positions, self.output_width)
-        graph[keys.COULOMB_DIPOLE] = dipole_matrix(cell, positions, self.width).reshape(-1, 3, 3)
-        graph[keys.OUTER_POTENTIAL] = potential.reshape(-1)
-        graph[keys.OUTER_FIELD] = field.reshape(-1, 3)
-        graph[keys.OUTER_DIPOLE] = dipole_matrix(cell, positions, self.output_width).reshape(-1, 3, 3)
+    @property
+    def _inner(self) -> tuple[str, ...]:
+        return INNER
 
-    def dipoles(self, sources: Sources, graph, structure=None) -> torch.Tensor:
-        """(N, 3) self-consistent dipoles, permanent ones included, from what is stored in a graph, e Å."""
-        operator = joint_operator(graph, INNER, structure, self._meshes(graph, self.width))
-        return self._solve(operator, sources, structure)
+    def _store_matrices(self, graph):
+        store_matrices(graph, INNER, self.width)
+        store_matrices(graph, OUTER, self.output_width)
 
-    @staticmethod
-    def _solve(operator, sources: Sources, structure=None) -> torch.Tensor:
-        arguments = (sources.charge, sources.polarisability, sources.dipole)
-        return solve_dipoles(operator, *arguments, structure=structure)[0]
+    def dipoles(self, sources: Sources, graph) -> torch.Tensor:
+        """(N, 3) self-consistent dipoles, permanent ones included, e Å."""
+        operator = graph_operator(graph, INNER, self.width, self.accuracy)
+        return solve_dipoles(operator, sources.charge, sources.polarisability, sources.dipole)[0]
 
     def field_response(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
         """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of one structure; see :mod:`field_response`."""
@@ -309,14 +251,7 @@ class ResponseChannel(LongRangeChannel):
         found = self.field_response(sources, cell, positions)
         return found[0] - dielectric_tensor, found[1] - born_charges
 
-    def potentials(self, sources: Sources, graph, structure=None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) of charges and self-consistent dipoles, from what is stored in a graph."""
-        operator = joint_operator(graph, OUTER, structure, self._meshes(graph, self.output_width))
-        return operator(sources.charge, self.dipoles(sources, graph, structure))
-
-    def potentials_of(self, sources: Sources, cell, positions) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same of one structure without a graph."""
-        inner, outer = (
-            coulomb_operator(cell, positions, width, self.accuracy) for width in (self.width, self.output_width)
-        )
-        return outer(sources.charge, self._solve(inner, sources))
+    def potentials(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
+        """Potential (N,), V, and field (N, 3), V/Å, of charges and self-consistent dipoles at the atoms of a graph."""
+        operator = graph_operator(graph, OUTER, self.output_width, self.accuracy)
+        return operator(sources.charge, self.dipoles(sources, graph))

@@ -1,21 +1,17 @@
-"""Long-range electrostatics: potentials of smeared charges, and what they add to the Hamiltonian.
+"""Potentials and fields of smeared charges and dipoles at the atoms of a crystal, by sums over waves.
 
 With charges Q_i the energy is E = 1/2 sum_ij Q_i Q_j v(tau_i - tau_j), where v has the Fourier transform
 (4 pi e2 / Omega) exp(-s^2 k^2 / 2) / k^2 and k = 0 is left out, as plane-wave codes do for neutral cells. The term
-i = j stays in. Its derivative with respect to the density matrix, for charges of Mulliken's form
-Q_i = Z_i - sum_mu (P S)_mumu, is H_mu,nu = -S_mu,nu (V_i + V_j) / 2 (Zhong, Li, Gong and Xiang, arXiv:2603.20007).
-Units: e, Å, V, eV.
+i = j stays in. Units: e, Å, V, eV.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 
 from aiida_hamlr.electronic.units import COULOMB
-from aiida_hamlr.model import keys
 
 #: exp(-s^2 k^2 / 2) below this is neglected.
 TOLERANCE = 1e-13
@@ -96,6 +92,26 @@ def coulomb_matrices(cell: torch.Tensor, positions: torch.Tensor, width: float) 
     return potential, field
 
 
+def dipole_matrix(cell: torch.Tensor, positions: torch.Tensor, width: float) -> torch.Tensor:
+    """(N, N, 3, 3) matrix T: minus the field at atom i of a unit dipole at atom j, V/Å per e Å.
+
+    Arguments as of :func:`coulomb_matrices`.
+    """
+    n_atoms = len(positions)
+    matrix = positions.new_zeros(n_atoms, n_atoms, 3, 3)
+    for vectors, weights in weighted_blocks(cell, width, n_atoms):
+        phase = positions @ vectors.T
+        cosine, sine = phase.cos(), phase.sin()
+        for a in range(3):
+            for b in range(a + 1):
+                factor = weights * vectors[:, a] * vectors[:, b]
+                matrix[:, :, a, b] += (cosine * factor) @ cosine.T + (sine * factor) @ sine.T
+    for a in range(3):
+        for b in range(a):
+            matrix[:, :, b, a] = matrix[:, :, a, b]
+    return matrix
+
+
 class DirectSum:
     """Potentials and fields at the atoms of charges and dipoles at the atoms, through structure factors.
 
@@ -113,6 +129,8 @@ class DirectSum:
 
     def __init__(self, cell: torch.Tensor, positions: torch.Tensor, width: float):
         self.positions = positions
+        #: (N,) structure of every atom: of one structure, zeros.
+        self.batch = torch.zeros(len(positions), dtype=torch.int64, device=positions.device)
         blocks = list(weighted_blocks(cell, width, len(positions)))
         self._blocks = [(*block, *self._phases(block[0])) for block in blocks] if len(blocks) == 1 else blocks
 
@@ -153,45 +171,3 @@ def coulomb_sum(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Potential (N,) and field (N, 3) at the atoms of the given charges, as :class:`DirectSum` gives them."""
     return DirectSum(cell, positions, width)(charges)
-
-
-def add_coulomb(graph, cell, positions, width: float):
-    """Store the potentials and fields of unit charges in a graph, as edges between all pairs of atoms."""
-    cell, positions = torch.as_tensor(cell, dtype=torch.float64), torch.as_tensor(positions, dtype=torch.float64)
-    potential, field = coulomb_matrices(cell, positions, width)
-    n_atoms = len(positions)
-    atoms = torch.arange(n_atoms)
-    graph[keys.COULOMB_INDEX] = torch.stack([atoms.repeat_interleave(n_atoms), atoms.repeat(n_atoms)])
-    graph[keys.COULOMB_POTENTIAL] = potential.reshape(-1)
-    graph[keys.COULOMB_FIELD] = field.reshape(-1, 3)
-
-
-def long_range_entries(pattern, overlap, potential, field=None, factor=None, dipole=None, vectors=None):
-    """Entries of the long-range Hamiltonian in the flat storage of a pattern, eV.
-
-    Parameters
-    ----------
-    pattern : BlockPattern
-    overlap : (M,) array
-    potential : (N,) array
-        V.
-    field, factor : (N, 3) and (N,) arrays, optional
-        V/Å and no unit; with them the dipole terms are added.
-    dipole : (3, M) array, optional
-        ``<mu| r - tau_i |nu>``, Å.
-    vectors : (P, 3) array, optional
-        Vectors of the blocks, Å; needed with ``dipole``.
-
-    Returns
-    -------
-    (M,) array
-        Symmetric.
-    """
-    sizes, first, second = pattern.chunk_shapes.prod(axis=1), pattern.first, pattern.second
-    scale = -0.5 * (potential[first] + potential[second])
-    if dipole is None:
-        return np.repeat(scale, sizes) * overlap
-    force = factor[:, None] * field
-    scale = scale - 0.5 * (force[second] * vectors).sum(axis=1)
-    both = np.repeat(0.5 * (force[first] + force[second]), sizes, axis=0)
-    return np.repeat(scale, sizes) * overlap + (both.T * dipole).sum(axis=0)

@@ -83,6 +83,8 @@ class ParticleMesh:
         if accuracy <= 0:
             raise ValueError(f'the accuracy of a particle mesh is {accuracy}; it must be positive')
         self.positions = positions
+        #: (N,) structure of every atom: of one structure, zeros.
+        self.batch = torch.zeros(len(positions), dtype=torch.int64, device=positions.device)
         volume = float(torch.linalg.det(cell.detach()).abs())
         spacing = mesh_spacing(accuracy, width, len(positions) / volume)
         # Odd numbers have no Nyquist frequency, whose derivative has no sign.

@@ -21,8 +21,6 @@ import torch
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.model import keys
-from aiida_hamlr.model.long_range.ewald import weighted_blocks
 
 #: Residual at which the dipoles are self-consistent, relative to the field of the charges.
 TOLERANCE = 1e-9
@@ -34,7 +32,7 @@ MAX_ITERATIONS = 500
 def conjugate_gradients(
     product: Callable[[torch.Tensor], torch.Tensor],
     right: torch.Tensor,
-    structure: torch.Tensor | None = None,
+    batch: torch.Tensor,
     tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, int]:
     """Solve ``A x = b`` for a symmetric positive definite A, independently for every structure of a batch.
@@ -45,8 +43,8 @@ def conjugate_gradients(
         A times an (N, 3) tensor; it must not couple structures.
     right : (N, 3) tensor
         b.
-    structure : (N,) tensor, optional
-        Structure of every row; one structure by default.
+    batch : (N,) int tensor
+        Structure of every row.
     tolerance : float
         Norm of the residual relative to that of b, in every structure.
 
@@ -60,15 +58,13 @@ def conjugate_gradients(
     NumericalError
         If the tolerance is not reached.
     """
-    if structure is None:
-        structure = torch.zeros(len(right), dtype=torch.long, device=right.device)
-    n_structures = int(structure.max()) + 1 if len(structure) else 0
+    n_structures = int(batch.max()) + 1 if len(batch) else 0
 
     def dot(one, other):
-        return right.new_zeros(n_structures).index_add(0, structure, (one * other).sum(1))
+        return right.new_zeros(n_structures).index_add(0, batch, (one * other).sum(1))
 
     def quotient(above, below):
-        return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0.0)[structure][:, None]
+        return torch.where(below > 0, above / below.clamp_min(torch.finfo(below.dtype).tiny), 0.0)[batch][:, None]
 
     solution, residual = torch.zeros_like(right), right
     direction, squares = right, dot(right, right)
@@ -111,7 +107,6 @@ def solve_dipoles(
     polarisabilities: torch.Tensor,
     permanent: torch.Tensor | None = None,
     external_field: torch.Tensor | None = None,
-    structure: torch.Tensor | None = None,
     tolerance: float = TOLERANCE,
 ) -> tuple[torch.Tensor, int]:
     """Self-consistent dipoles of all atoms, and the number of products with the matrix.
@@ -122,7 +117,8 @@ def solve_dipoles(
     Parameters
     ----------
     operator : DirectSum or the like
-        Called with charges (or None) and dipoles it gives potential and field. Its width should be at least 0.6 times
+        Called with charges (or None) and dipoles it gives potential and field; its ``batch`` (N,) is the structure of
+        every atom. Its width should be at least 0.6 times
         the distance of nearest neighbours: the dielectric constant that it can reach is bounded, by 5.3 for 1.0 Å in
         zincblende with a lattice constant of 5.6 Å, by 53 for 1.5 Å.
     charges : (N,) tensor
@@ -133,8 +129,6 @@ def solve_dipoles(
         Dipoles without a field, e Å.
     external_field : (3,) tensor, optional
         Macroscopic field, V/Å; the operator, which leaves k = 0 out, has none of its own.
-    structure : (N,) tensor, optional
-        Structure of every atom in a batch.
     tolerance : float
         Of the residual, relative.
 
@@ -167,7 +161,7 @@ def solve_dipoles(
         def product(y):
             return y - root * operator(None, root * y)[1]
 
-        solution, n_products = conjugate_gradients(product, root * right, structure, tolerance)
+        solution, n_products = conjugate_gradients(product, root * right, operator.batch, tolerance)
         return root * solution, n_products
 
     def adjoint(gradient):
@@ -183,133 +177,3 @@ def solve_dipoles(
     if permanent is not None:
         residual = residual + permanent
     return _ImplicitSolution.apply(dipoles, residual, adjoint), n_products
-
-
-def dipole_matrix(cell: torch.Tensor, positions: torch.Tensor, width: float) -> torch.Tensor:
-    """(N, N, 3, 3) matrix T: minus the field at atom i of a unit dipole at atom j, V/Å per e Å.
-
-    Arguments as of :func:`~aiida_hamlr.model.long_range.ewald.coulomb_matrices`.
-    """
-    n_atoms = len(positions)
-    matrix = positions.new_zeros(n_atoms, n_atoms, 3, 3)
-    for vectors, weights in weighted_blocks(cell, width, n_atoms):
-        phase = positions @ vectors.T
-        cosine, sine = phase.cos(), phase.sin()
-        for a in range(3):
-            for b in range(a + 1):
-                factor = weights * vectors[:, a] * vectors[:, b]
-                matrix[:, :, a, b] += (cosine * factor) @ cosine.T + (sine * factor) @ sine.T
-    for a in range(3):
-        for b in range(a):
-            matrix[:, :, b, a] = matrix[:, :, a, b]
-    return matrix
-
-
-class GraphMatrices:
-    """What a direct sum gives, from the matrices stored in a graph of one structure or of a batch.
-
-    Parameters
-    ----------
-    graph : Graph
-    names : tuple of str
-        Keys of the potentials of charges, their fields, and the dipoles' matrix; where the graph lacks the last,
-        there are no dipoles.
-    structure : (N,) tensor, optional
-        Structure of every atom in a batch.
-    """
-
-    def __init__(self, graph, names: tuple[str, str, str], structure: torch.Tensor | None = None):
-        target, source = graph[keys.COULOMB_INDEX]
-        n_atoms = graph.n_atoms
-        if structure is None:
-            structure = torch.zeros(n_atoms, dtype=torch.long, device=target.device)
-        sizes = torch.bincount(structure)
-        within = torch.arange(n_atoms, device=target.device) - (sizes.cumsum(0) - sizes)[structure]
-        self._shape = (len(sizes), int(sizes.max()))
-        self._place = structure * self._shape[1] + within
-        place = (structure[target], within[target], within[source])
-        potential, field, *dipole = (self._padded(graph[name], place) for name in names if name in graph)
-        n_structures, n = self._shape
-        self._potential = potential
-        # Rows: atom and component; columns: atom, or atom and component.
-        self._field = field.transpose(2, 3).reshape(n_structures, 3 * n, n)
-        self._dipole = dipole[0].transpose(2, 3).reshape(n_structures, 3 * n, 3 * n) if dipole else None
-
-    def _padded(self, values, place):
-        n_structures, n = self._shape
-        if n_structures == 1:
-            return values.reshape(1, n, n, *values.shape[1:])
-        padded = values.new_zeros(n_structures, n, n, *values.shape[1:])
-        padded[place] = values
-        return padded
-
-    def __call__(
-        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) of charges (N,) or None and dipoles (N, 3)."""
-        potential = field = 0.0
-        if charges is not None:
-            column = self._scattered(charges[:, None])
-            potential, field = self._potential @ column, self._field @ column
-        if dipoles is not None:
-            column = self._scattered(dipoles)
-            # A dipole acts with the field matrix of a charge at the other atom, whose sign is the opposite.
-            potential = potential - self._field.transpose(1, 2) @ column
-            field = field - self._dipole @ column
-        return potential.reshape(-1)[self._place], field.reshape(-1, 3)[self._place]
-
-    def _scattered(self, values):
-        """(N, c) values of the atoms as (B, n c, 1) columns."""
-        n_structures, n = self._shape
-        if n_structures > 1:
-            values = values.new_zeros(n_structures * n, values.shape[1]).index_copy(0, self._place, values)
-        return values.reshape(n_structures, -1, 1)
-
-
-class JointOperator:
-    """Operators of the structures of a batch as one.
-
-    Parameters
-    ----------
-    parts : sequence of ((n,) tensor, operator)
-        Atoms that an operator acts on, all atoms once.
-    """
-
-    def __init__(self, parts):
-        self._parts = list(parts)
-
-    def __call__(
-        self, charges: torch.Tensor | None, dipoles: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Potential (N,) and field (N, 3) of charges (N,) or None and dipoles (N, 3)."""
-        like = charges if charges is not None else dipoles
-        potential, field = like.new_zeros(len(like)), like.new_zeros(len(like), 3)
-        for atoms, operator in self._parts:
-            one, other = operator(*(None if values is None else values[atoms] for values in (charges, dipoles)))
-            potential, field = potential.index_copy(0, atoms, one), field.index_copy(0, atoms, other)
-        return potential, field
-
-
-def joint_operator(graph, names: tuple[str, str, str], structure: torch.Tensor | None, meshes):
-    """Matrices of a graph for its small structures, and the given meshes for the others.
-
-    Parameters
-    ----------
-    graph, names, structure
-        As of :class:`GraphMatrices`.
-    meshes : sequence of ((n,) tensor, ParticleMesh)
-        Atoms and mesh of every large structure.
-    """
-    if not meshes:
-        return GraphMatrices(graph, names, structure)
-    direct = torch.ones(graph.n_atoms, dtype=torch.bool, device=graph[keys.SPECIES].device)
-    for atoms, _ in meshes:
-        direct[atoms] = False
-    if not bool(direct.any()):
-        return JointOperator(meshes)
-    place = direct.long().cumsum(0) - 1
-    small = type(graph)({name: graph[name] for name in names if name in graph})
-    small[keys.SPECIES] = graph[keys.SPECIES][direct]
-    small[keys.COULOMB_INDEX] = place[graph[keys.COULOMB_INDEX]]
-    _, renumbered = torch.unique(structure[direct], return_inverse=True)
-    return JointOperator([(torch.nonzero(direct)[:, 0], GraphMatrices(small, names, renumbered)), *meshes])

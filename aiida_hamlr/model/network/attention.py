@@ -39,62 +39,29 @@ from torch import nn
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.long_range.ewald import TOLERANCE, half_space_vectors
 from aiida_hamlr.model.network.layers import Features, Widths, envelope
+from aiida_hamlr.model.padding import Padding
 
 
-def add_waves(graph, cell, positions, cutoff: float):
-    """Store in a graph of one structure the wave vectors below the cutoff, their weights, and the positions.
+def add_waves(graph, cutoff: float):
+    """Store the wave vectors below the cutoff and their weights in a graph of one structure.
 
-    Phases are not stored: they are made anew from these, so that a graph stays linear in the atoms.
+    Phases are not stored: they are made anew in every pass, so that a graph stays linear in the atoms.
 
     Parameters
     ----------
-    graph : Graph
-    cell, positions : (3, 3) and (N, 3) arrays
-        Å.
+    graph : mapping of str to tensor
+        With the cell.
     cutoff : float
         Largest wave number k_c, 1/Å.
     """
-    cell = torch.as_tensor(cell, dtype=torch.float64)
+    cell = graph[keys.CELL][0]
     # The kernel of this width is negligible from the cutoff on.
     vectors = half_space_vectors(cell, math.sqrt(-2.0 * math.log(TOLERANCE)) / cutoff)
     mean_number = float(torch.linalg.det(cell).abs()) * cutoff**3 / (6 * math.pi**2)
-    graph[keys.POSITION] = torch.as_tensor(positions, dtype=torch.float64)
     graph[keys.WAVE_VECTOR] = vectors
     # Twice, for k and -k.
     graph[keys.WAVE_WEIGHT] = 2.0 / mean_number * envelope(vectors.norm(dim=1), cutoff)
-    graph[keys.N_ATOMS] = torch.tensor([len(positions)])
     graph[keys.N_WAVES] = torch.tensor([len(vectors)])
-
-
-class Padding:
-    """Rows of several structures, one after the other, as a dense array with a row for the largest of them.
-
-    Parameters
-    ----------
-    counts : (B,) int tensor
-        Numbers of rows of the structures.
-    """
-
-    def __init__(self, counts: torch.Tensor):
-        self.n_structures, self.index = len(counts), None
-        if self.n_structures > 1:
-            self.size = int(counts.max())
-            structure = torch.arange(self.n_structures, device=counts.device).repeat_interleave(counts)
-            start = counts.cumsum(0) - counts
-            self.index = torch.arange(len(structure), device=counts.device) + (
-                self.size * torch.arange(self.n_structures, device=counts.device) - start
-            ).index_select(0, structure)
-
-    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """(B, n, ...) array of (N, ...) rows, zero where a structure has no more."""
-        if self.index is None:
-            return rows[None]
-        dense = rows.new_zeros(self.n_structures * self.size, *rows.shape[1:]).index_copy(0, self.index, rows)
-        return dense.view(self.n_structures, self.size, *rows.shape[1:])
-
-    def inverse(self, dense: torch.Tensor) -> torch.Tensor:
-        """Rows of such an array."""
-        return dense[0] if self.index is None else dense.flatten(0, 1).index_select(0, self.index)
 
 
 @dataclass

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from aiida_hamlr.model.graph import Graph, batch_graphs
+from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.hamiltonian_model import Components
 from aiida_hamlr.model.training.band_loss import BandErrors, BandReference
-from aiida_hamlr.model.training.data import Example
+from aiida_hamlr.model.training.examples import Example
 
 
 @dataclass
@@ -31,8 +31,6 @@ class Batch:
     Parameters
     ----------
     graph : Graph
-    structure : (N,) tensor or None
-        Structure of every atom; None for a single one.
     sizes : list of (int, int)
         Atoms and pairs of every structure.
     bands : list of BandTask or None
@@ -40,7 +38,6 @@ class Batch:
     """
 
     graph: Graph
-    structure: torch.Tensor | None
     sizes: list[tuple[int, int]]
     bands: list[BandTask | None]
 
@@ -50,8 +47,7 @@ class Batch:
             task and replace(task, reference=task.reference.to(device), chosen=task.chosen.to(device))
             for task in self.bands
         ]
-        structure = None if self.structure is None else self.structure.to(device)
-        return Batch(self.graph.to(device), structure, self.sizes, bands)
+        return Batch(self.graph.to(device), self.sizes, bands)
 
     def band_errors(self, components: Components, shift: torch.Tensor) -> list[BandErrors]:
         """Errors of the structures whose bands count; ``shift`` (B,) is the fitted constant of every structure, eV."""
@@ -90,7 +86,7 @@ class ExampleDataset(Dataset):
                 task = BandTask(example.bands, chosen, kpoints)
             tasks.append(task)
         sizes = [(graph.n_atoms, graph.n_pairs) for graph in graphs]
-        return Batch(*batch_graphs(graphs), sizes, tasks)
+        return Batch(join_graphs(graphs), sizes, tasks)
 
 
 class BatchSampler(Sampler):

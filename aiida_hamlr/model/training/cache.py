@@ -16,11 +16,13 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import atomic_path, content_digest
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import Graph, PairSelection
-from aiida_hamlr.model.training.data import Example, Reference, make_example
+from aiida_hamlr.model.graph import Graph
+from aiida_hamlr.model.graph_builder import PairSelection
+from aiida_hamlr.model.training.examples import Example, make_example
+from aiida_hamlr.model.training.references import Reference
 
 #: Raised when what a graph holds changes.
-VERSION = 3
+VERSION = 4
 
 #: Settings of a model that its graphs do not depend on; any other may matter.
 WITHOUT_EFFECT = {
@@ -103,7 +105,7 @@ def write_example(path: Path, example: Example):
     """Write a graph and its selection of pairs, without what a model's tables add."""
     selection = example.selection
     tensors = {
-        **example.graph,
+        **example.graph.to_dict(),
         _BLOCKS: torch.as_tensor(selection.blocks),
         _OTHER: torch.as_tensor(selection.other),
     }
@@ -130,7 +132,7 @@ def read_example(path: Path, name: str) -> Example:
     if metadata.get('sha256') != _digest(tensors):
         raise ValueError(f'{path}: does not have its recorded sha256; start again to have it made')
     blocks, other = tensors.pop(_BLOCKS).numpy(), tensors.pop(_OTHER).numpy()
-    return Example(Graph(tensors), PairSelection(blocks, int(metadata['n_half']), other), name)
+    return Example(Graph(**tensors), PairSelection(blocks, int(metadata['n_half']), other), name)
 
 
 def _digest(tensors: dict[str, torch.Tensor]) -> str:

@@ -178,7 +178,7 @@ class _LevelFit:
     def __init__(self, channel, graphs: Sequence, n_species: int, cutoff: float, multiplicity: np.ndarray):
         self._channel, self._graphs, self._n_species = channel, graphs, n_species
         local = np.concatenate([local_descriptors(graph, n_species, cutoff) for graph in graphs])
-        gauge = np.repeat(np.eye(len(graphs)), [graph.n_atoms for graph in graphs], axis=0)
+        gauge = np.repeat(np.eye(len(graphs)), [len(graph[keys.SPECIES]) for graph in graphs], axis=0)
         level = np.concatenate([atom_levels(graph, multiplicity) for graph in graphs])
         self._kinds = same_surroundings(local)
         self._rest = _whitened(np.concatenate([gauge, local], axis=1), self._kinds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ import lightning
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.training.data import Example
+from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.processes import Processes, largest, summed
+from aiida_hamlr.model.training.progress import Progress
 
-#: Checkpoints and metrics are written, and lines printed, at most this often, s.
+#: Checkpoints and metrics are written at most this often, s.
 INTERVAL = 15.0
 
 #: Part of the walltime kept for writing at the end, s.
@@ -81,9 +81,9 @@ class TrainingLoop(lightning.Callback):
         self.out_of_time = False
         self._rows: list[dict] = []
         self._longest_epoch, self._epoch_started = 0.0, 0.0
-        self._written, self._said, self._validations = time.monotonic(), -math.inf, 0
+        self._written, self._validations = time.monotonic(), 0
         self._best_written = -math.inf
-        self._bar = None
+        self._progress: Progress | None = None
 
     def on_train_start(self, trainer, module):
         # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
@@ -91,18 +91,15 @@ class TrainingLoop(lightning.Callback):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self._rows = _rows_until(self.output / 'metrics.csv', trainer.global_step)
         self._validations = int(module.progress * N_VALIDATIONS)
-        if self.processes.is_first and sys.stdout.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=100, file=sys.stdout, leave=False, bar_format='{desc} {bar} {elapsed}<{remaining}')
+        if self.processes.is_first:
+            self._progress = Progress(module.progress)
 
     def on_train_epoch_start(self, trainer, module):
         self._epoch_started = time.monotonic()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        if self._bar is not None:
-            self._bar.n = 100 * module.progress
-            self._bar.refresh() if trainer.global_step % 20 == 0 else None
+        if self._progress is not None:
+            self._progress.advance(module.progress)
         if self._remaining(module) <= 0.0:
             saved = (
                 f'go on from {self.checkpoint}'
@@ -136,8 +133,8 @@ class TrainingLoop(lightning.Callback):
         self._longest_epoch = max(self._longest_epoch, took)
         if not is_last and self._remaining(module) < EPOCHS_TO_FIT * self._longest_epoch:
             self.out_of_time = trainer.should_stop = True
-        if self.processes.is_first:
-            self._report(row, is_last)
+        if self._progress is not None:
+            self._progress.report(row, is_last)
         if is_best and self._is_due(self._best_written, module):
             self._best_written = time.monotonic()
             self._save(trainer, self.best_checkpoint)
@@ -145,9 +142,9 @@ class TrainingLoop(lightning.Callback):
             self._write(trainer, module)
 
     def close(self):
-        """Take the progress bar away."""
-        if self._bar is not None:
-            self._bar.close()
+        """Remove the progress bar."""
+        if self._progress is not None:
+            self._progress.close()
 
     def _remaining(self, module) -> float:
         """Time left, s, of the process that has the least of it."""
@@ -166,22 +163,6 @@ class TrainingLoop(lightning.Callback):
         metrics = module.validate_average(self.validation)
         module.record_validation(metrics)
         return {f'validation_{key}': value for key, value in metrics.items()}
-
-    def _report(self, row: dict, is_last: bool):
-        now = time.monotonic()
-        validated = 'validation_mae_meV' in row
-        if not (is_last or validated or now - self._said > INTERVAL):
-            return
-        self._said = now
-        text = f'epoch {row["epoch"]}, {row["wall_s"]:.0f} s: training {row["train_mae_meV"]:.3f} meV'
-        if validated:
-            text += (
-                f', validation {row["validation_mae_meV"]:.3f} meV, on-site {row["validation_mae_onsite_meV"]:.2f} meV'
-            )
-        if self._bar is None:
-            print(text, flush=True)
-        else:
-            self._bar.set_description_str(text)
 
     def _is_due(self, written: float, module) -> bool:
         return largest(time.monotonic() - written, module.device) > INTERVAL

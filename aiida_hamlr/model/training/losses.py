@@ -100,26 +100,19 @@ class ComponentErrors(nn.Module):
             )
         return error.abs()
 
-    def forward(self, predicted: Components, graph, structure: torch.Tensor | None) -> Errors:
+    def forward(self, predicted: Components, graph) -> Errors:
         onsite = 1e3 * (predicted.onsite - graph[keys.ONSITE_TARGET])
         pairs = 1e3 * (predicted.pairs - graph[keys.PAIR_TARGET])
         onsite_overlap, pair_overlap = graph[keys.ONSITE_OVERLAP], graph[keys.PAIR_OVERLAP]
-        if structure is None:
+        atom_structure = graph[keys.BATCH]
+        pair_structure = atom_structure[graph[keys.PAIR_INDEX][0]]
+        zeros = onsite.new_zeros(len(graph[keys.N_ALL]))
 
-            def total(atoms, blocks):
-                return atoms.sum()[None], blocks.sum()[None]
-
-            atom_structure = pair_structure = torch.zeros(1, dtype=torch.long, device=onsite.device)
-        else:
-            atom_structure, pair_structure = structure, structure[graph[keys.PAIR_INDEX][0]]
-            n_structures = len(graph[keys.N_ALL])
-
-            def total(atoms, blocks):
-                zeros = atoms.new_zeros(n_structures)
-                return (
-                    zeros.index_add(0, atom_structure, atoms.sum(1)),
-                    zeros.index_add(0, pair_structure, blocks.sum(1)),
-                )
+        def total(atoms, blocks):
+            return (
+                zeros.index_add(0, atom_structure, atoms.sum(1)),
+                zeros.index_add(0, pair_structure, blocks.sum(1)),
+            )
 
         weighted = self.multiplicity * onsite_overlap
         numerator = total(weighted * onsite, 2.0 * pair_overlap * pairs)

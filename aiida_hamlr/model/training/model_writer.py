@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.training.data import DataIdentity
+from aiida_hamlr.model.training.data_identity import DataIdentity
 from aiida_hamlr.model.training.module import TrainingModule
 
 

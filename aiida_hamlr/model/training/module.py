@@ -86,6 +86,8 @@ class TrainingModule(lightning.LightningModule):
     @property
     def progress(self) -> float:
         """How much of the training is done, 0 to 1; the same in all processes."""
+        if self.settings.max_steps is not None:
+            return min(1.0, self.global_step / self.settings.max_steps)
         if self.settings.max_time_s is not None:
             return min(1.0, self._clock / self.settings.max_time_s)
         return min(1.0, (self.current_epoch + self._epoch_part) / self.settings.max_parts)
@@ -100,9 +102,15 @@ class TrainingModule(lightning.LightningModule):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the time or the patience is over."""
-        patience, budget = self.settings.early_stopping_patience, self.settings.max_time_s
-        return (patience is not None and self.since_best >= patience) or (budget is not None and self._clock >= budget)
+        """Whether the steps, the time or the patience are used up."""
+        patience = self.settings.early_stopping_patience
+        return (patience is not None and self.since_best >= patience) or self._budget_is_used
+
+    @property
+    def _budget_is_used(self) -> bool:
+        """Whether the steps or the time are used up; epochs are counted by Lightning."""
+        steps, seconds = self.settings.max_steps, self.settings.max_time_s
+        return (steps is not None and self.global_step >= steps) or (seconds is not None and self._clock >= seconds)
 
     def _read_clock(self):
         if self.settings.max_time_s is not None:
@@ -140,13 +148,13 @@ class TrainingModule(lightning.LightningModule):
             group['lr'] = self.settings.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx):
-        components = self.model(batch.graph, batch.structure)
-        errors = self.errors(components, batch.graph, batch.structure)
+        components = self.model(batch.graph)
+        errors = self.errors(components, batch.graph)
         loss = errors.loss(self.settings.onsite_weight)
         if self.settings.needs_bands:
             loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
         if self.settings.labels or self.settings.response_labels:
-            arguments = (components.sources, batch.graph, batch.structure, self.settings)
+            arguments = (components.sources, batch.graph, self.settings)
             loss = loss + label_loss(self.model.long_range, *arguments)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -174,7 +182,7 @@ class TrainingModule(lightning.LightningModule):
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self._read_clock()
-        if self.settings.max_time_s is not None and self._clock >= self.settings.max_time_s:
+        if self._budget_is_used:
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
@@ -217,7 +225,7 @@ class TrainingModule(lightning.LightningModule):
             for index in range(self.processes.rank, len(examples), self.processes.size):
                 example = examples[index]
                 graph = example.graph.with_pairs(torch.arange(example.selection.n_half)).to(self.device)
-                for key, value in self.errors(self.average(graph), graph, None).summary().items():
+                for key, value in self.errors(self.average(graph), graph).summary().items():
                     totals[key] = totals.get(key, 0.0) + value
         names = ('mae_meV', 'mae_predicted_meV', 'mae_onsite_meV')
         sums = summed([totals.get(name, 0.0) for name in names], self.device)

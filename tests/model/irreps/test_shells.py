@@ -5,8 +5,8 @@ import pytest
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.irreps.shells import ShellSlots
-from aiida_hamlr.model.training.data import frames_of
 
 #: Different shells for every element, up to f, and not in the order of l.
 MIXED = {'H': [0, 1], 'Ga': [2, 0, 0, 1, 3], 'As': [0, 1, 2]}
@@ -50,7 +50,7 @@ def framed(make_basis, make_model, mixed_atoms):
     model = make_model(MIXED, pair_cutoff=5.0)
     _, selection = model.builder.build(mixed_atoms, pattern)
     overlap, _ = TwoCentreTables(basis).overlap_and_kinetic(mixed_atoms, pattern)
-    return frames_of(model, mixed_atoms, pattern, selection), pattern, overlap, model
+    return BlockFrames.of(model.slots, mixed_atoms, pattern, selection), pattern, overlap, model
 
 
 def test_overlap_has_axial_natural_components_only(framed):

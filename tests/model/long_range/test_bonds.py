@@ -6,7 +6,8 @@ import torch
 from ase.build import bulk, molecule
 
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import Graph, batch_graphs, message_edges
+from aiida_hamlr.model.graph import Graph, join_graphs
+from aiida_hamlr.model.graph_builder import geometry, message_edges
 from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond, passed_along_bonds
 
 
@@ -80,9 +81,10 @@ def test_batches_pass_what_single_structures_pass():
     crystals, graphs, expected = [bulk('AlAs', 'zincblende', a=5.66), bulk('NaCl', 'rocksalt', a=5.64)], [], []
     for atoms in crystals:
         index, weight = (torch.as_tensor(part) for part in bonds_of(atoms))
-        graph = {keys.BOND_INDEX: index, keys.BOND_WEIGHT: weight, keys.SPECIES: torch.zeros(2, dtype=torch.long)}
-        graphs.append(Graph(graph))
+        graph = Graph(**geometry(atoms), species=torch.zeros(2, dtype=torch.long))
+        graph[keys.BOND_INDEX], graph[keys.BOND_WEIGHT] = index, weight
+        graphs.append(graph)
         expected.append(charges_of(atoms, {'Al': 1.0, 'As': -1.0, 'Na': 0.5, 'Cl': -0.5}))
-    batch, _ = batch_graphs(graphs)
+    batch = join_graphs(graphs)
     found = passed_along_bonds(torch.tensor([1.0, -1.0, 0.5, -0.5], dtype=torch.float64), batch)
     assert np.allclose(found.numpy(), np.concatenate(expected))

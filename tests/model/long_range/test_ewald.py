@@ -1,4 +1,4 @@
-"""The long-range channel against derivatives, torch-pme and lattice sums known in closed form."""
+"""Sums over waves against plain loops, torch-pme and lattice sums known in closed form."""
 
 import numpy as np
 import pytest
@@ -10,20 +10,13 @@ from ase.build import bulk, make_supercell
 from scipy.spatial.transform import Rotation
 from scipy.special import erfc
 
-from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
-from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.units import COULOMB
-from aiida_hamlr.model import keys
-from aiida_hamlr.model.irreps.normalisation import switch
 from aiida_hamlr.model.long_range.ewald import (
+    DirectSum,
     coulomb_matrices,
     coulomb_sum,
     half_space_vectors,
-    long_range_entries,
 )
-from aiida_hamlr.model.training.data import add_long_range, frames_of
-
-SHELLS = {'Al': [0, 1], 'As': [0, 1, 2]}
 
 
 def tensors(atoms):
@@ -91,6 +84,28 @@ def test_every_k_has_its_opposite_and_zero_is_left_out(ions):
     assert np.linalg.norm(half, axis=1).min() > 0.1
 
 
+@pytest.mark.parametrize('width', [1.0, 1.6])
+def test_potentials_and_fields_are_the_sums_of_their_definition(ions, width):
+    """Charges and dipoles, in plain loops over k and atoms."""
+    atoms, charges = ions
+    dipoles = np.random.default_rng(2).normal(size=(8, 3))
+    reciprocal = 2 * np.pi * np.linalg.inv(atoms.cell[:]).T
+    potential, field = np.zeros(8), np.zeros((8, 3))
+    for integers in np.ndindex(25, 25, 25):
+        k = (np.array(integers) - 12) @ reciprocal
+        if not k.any():
+            continue
+        kernel = 4 * np.pi * COULOMB / atoms.get_volume() * np.exp(-0.5 * width**2 * (k @ k)) / (k @ k)
+        source = ((charges - 1j * dipoles @ k) * np.exp(-1j * atoms.positions @ k)).sum()
+        waves = kernel * source * np.exp(1j * atoms.positions @ k)
+        potential += waves.real
+        field -= (1j * waves[:, None] * k).real
+    found = DirectSum(*tensors(atoms), width)(torch.tensor(charges), torch.tensor(dipoles))
+    assert np.abs(potential).max() > 1.0 and np.abs(field).max() > 1.0
+    assert np.abs(found[0].numpy() - potential).max() < 1e-9
+    assert np.abs(found[1].numpy() - field).max() < 1e-9
+
+
 def test_matrices_give_the_same_as_structure_factors(ions):
     atoms, charges = ions
     potential, field = coulomb_sum(*tensors(atoms), torch.tensor(charges), 1.5)
@@ -132,116 +147,3 @@ def test_invariances(ions):
     supercell = make_supercell(atoms, np.diag([2, 1, 1]))
     repeated = smooth_potential(supercell, np.tile(charges, 2), 1.5)
     assert np.allclose(repeated, np.tile(expected, 2), atol=1e-9)
-
-
-def test_hamiltonian_is_the_derivative_of_the_energy(make_basis, rattled):
-    """E = 1/2 sum Q K Q with Mulliken charges Q_i = Z_i - sum_mu (P S)_mumu, differentiated with respect to P(R)."""
-    atoms = rattled(0)
-    basis = make_basis(SHELLS)
-    pattern = overlap_pattern(atoms, basis)
-    overlap, _ = TwoCentreTables(basis).overlap_and_kinetic(atoms, pattern)
-    matrix = coulomb_matrices(*tensors(atoms), 1.5)[0].numpy()
-    rng = np.random.default_rng(0)
-    density = pattern.symmetrize(0.1 * rng.normal(size=pattern.n_entries))
-    cores = np.array([3.0, 5.0])
-    first = np.repeat(pattern.first, pattern.chunk_shapes.prod(axis=1))
-
-    def charges(p):
-        return cores - np.bincount(first, weights=p * overlap, minlength=2)
-
-    def energy(p):
-        return 0.5 * charges(p) @ matrix @ charges(p)
-
-    hamiltonian = long_range_entries(pattern, overlap, matrix @ charges(density))
-    assert pattern.asymmetry(hamiltonian) < 1e-9
-    for entry in rng.choice(np.flatnonzero(np.abs(overlap) > 0.01), 12, replace=False):
-        change = np.zeros_like(density)
-        change[entry] += 0.5e-5
-        change[pattern.transpose_indices[entry]] += 0.5e-5
-        derivative = (energy(density + change) - energy(density - change)) / 2e-5
-        assert hamiltonian[entry] == pytest.approx(derivative, abs=1e-7)
-
-
-def test_sign_electrons_are_drawn_to_positive_charges(make_basis):
-    """The level of an electron is lower on the atom at the higher potential, and order 1 continues the trend."""
-    atoms = Atoms('AlAs', positions=[[0, 0, 0], [0, 0, 4.0]], cell=[9, 9, 12], pbc=True)
-    basis = make_basis({'Al': [0, 1], 'As': [0, 1]})
-    pattern = overlap_pattern(atoms, basis)
-    tables = TwoCentreTables(basis)
-    overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
-    potential, field = (x.numpy() for x in coulomb_sum(*tensors(atoms), torch.tensor([1.0, -1.0]).double(), 1.0))
-    assert potential[0] > 0 > potential[1]
-    assert field[0, 2] > 0 and field[1, 2] > 0
-    levels = long_range_entries(
-        pattern,
-        overlap,
-        potential,
-        field,
-        np.ones(2),
-        tables.dipole(atoms, pattern),
-        pattern.vectors(atoms.cell[:], atoms.positions),
-    )
-    aluminium, arsenic = (pattern.block(levels, int(pair)) for pair in pattern.onsite)
-    assert aluminium[0, 0] == pytest.approx(-potential[0])
-    assert aluminium[0, 0] < 0 < arsenic[0, 0]
-    # An electron of charge -1 in the field E has the energy + E.r: s and p_z of one atom mix with a positive sign.
-    dipole = pattern.block(tables.dipole(atoms, pattern)[2], int(pattern.onsite[0]))[0, 3]
-    assert dipole > 0
-    assert aluminium[0, 3] == pytest.approx(field[0, 2] * dipole)
-
-
-def test_dipole_terms_keep_the_matrix_symmetric_and_follow_a_uniform_potential_slope(make_basis, ions):
-    """If all atoms feel one field, order 1 makes H the matrix of the linear potential up to a constant per atom."""
-    atoms, _ = ions
-    basis = make_basis(SHELLS)
-    pattern = overlap_pattern(atoms, basis)
-    tables = TwoCentreTables(basis)
-    overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
-    dipole = tables.dipole(atoms, pattern)
-    vectors = pattern.vectors(atoms.cell[:], atoms.positions)
-    rng = np.random.default_rng(1)
-    entries = long_range_entries(
-        pattern, overlap, rng.normal(size=8), rng.normal(size=(8, 3)), rng.normal(size=8), dipole, vectors
-    )
-    assert pattern.asymmetry(entries) < 1e-6
-    field = np.array([0.1, -0.2, 0.3])
-    entries = long_range_entries(
-        pattern, overlap, -atoms.positions @ field, np.tile(field, (8, 1)), np.ones(8), dipole, vectors
-    )
-    home = np.repeat((pattern.images == 0).all(axis=1), pattern.chunk_shapes.prod(axis=1))
-    first = np.repeat(pattern.first, pattern.chunk_shapes.prod(axis=1))
-    exact = np.einsum('a,am->m', field, dipole) + (atoms.positions @ field)[first] * overlap
-    assert np.abs(entries - exact)[home].max() < 1e-6
-
-
-@pytest.fixture(params=[0, 1])
-def charged_model(request, make_model):
-    return make_model(SHELLS, variant='lr', multipole_order=request.param)
-
-
-def test_components_agree_with_the_flat_storage(charged_model, make_basis, rattled):
-    atoms, basis = rattled(2), make_basis(SHELLS)
-    pattern = overlap_pattern(atoms, basis)
-    tables = TwoCentreTables(basis)
-    overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
-    graph, selection = charged_model.builder.build(atoms, pattern)
-    charged_model.normalise_pairs(graph)
-    frames = frames_of(charged_model, atoms, pattern, selection)
-    graph[keys.PAIR_OVERLAP] = torch.tensor(frames.pair_components(overlap)[0])
-    graph[keys.ONSITE_OVERLAP] = torch.tensor(frames.onsite_components(overlap)[0])
-    add_long_range(charged_model, graph, atoms, frames, overlap, tables)
-    with torch.no_grad():
-        short, output = charged_model.short_range(graph)
-        whole = charged_model(graph)
-        sources = charged_model.sources(output, graph)
-        potential, field = coulomb_sum(*tensors(atoms), sources.charge, charged_model.long_range.width)
-    found = frames.assemble((whole.onsite - short.onsite).numpy(), (whole.pairs - short.pairs).numpy())
-    assert float(sources.charge.sum()) == pytest.approx(0.0, abs=1e-12)
-    arguments = [overlap, potential.numpy()]
-    if charged_model.config.multipole_order:
-        arguments += [field.numpy(), sources.factor.numpy(), tables.dipole(atoms, pattern), frames.vectors]
-    expected = long_range_entries(pattern, *arguments)
-    lengths = np.linalg.norm(frames.vectors, axis=1)
-    expected = expected * np.repeat(switch(lengths, charged_model.pair_cutoff), pattern.chunk_shapes.prod(axis=1))
-    assert np.abs(expected).max() > 0.01
-    assert np.abs(found - expected).max() < 1e-6

@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.model.long_range.ewald import DirectSum
+from aiida_hamlr.model.long_range.ewald import DirectSum, dipole_matrix
 from aiida_hamlr.model.long_range.particle_mesh import ParticleMesh
-from aiida_hamlr.model.long_range.polarisation import conjugate_gradients, dipole_matrix, solve_dipoles
+from aiida_hamlr.model.long_range.polarisation import conjugate_gradients, solve_dipoles
 
 A = 5.6
 CHARGE, POLARISABILITY = 1.787, 13.01
@@ -258,7 +258,7 @@ def test_negative_polarisabilities_are_refused(case):
 def test_a_matrix_that_is_not_solved_is_an_error():
     right = torch.ones(4, 3).double()
     with pytest.raises(NumericalError, match='did not become self-consistent'):
-        conjugate_gradients(lambda x: x * float('nan'), right)
+        conjugate_gradients(lambda x: x * float('nan'), right, torch.zeros(len(right), dtype=torch.long))
 
 
 def test_structures_of_a_batch_are_solved_independently():

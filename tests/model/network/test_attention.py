@@ -8,8 +8,8 @@ from ase.build import make_supercell
 from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
-from aiida_hamlr.model import keys
-from aiida_hamlr.model.graph import Graph, batch_graphs
+from aiida_hamlr.model.graph import Graph, join_graphs
+from aiida_hamlr.model.graph_builder import geometry
 from aiida_hamlr.model.network.attention import ReciprocalAttention, Waves, add_waves
 from aiida_hamlr.model.network.layers import Features, Widths
 
@@ -43,8 +43,8 @@ def invariants(atoms):
 
 
 def waves_of(atoms, cutoff=CUTOFF):
-    graph = Graph()
-    add_waves(graph, atoms.cell[:], atoms.positions, cutoff)
+    graph = geometry(atoms)
+    add_waves(graph, cutoff)
     return Waves.of(graph, cutoff, N_BASIS, torch.float64)
 
 
@@ -158,10 +158,10 @@ def test_structures_of_a_batch_do_not_see_each_other(attention, atoms, rattled):
     structures = [rattled(0), atoms, rattled(1).repeat((2, 1, 1))]
     graphs, features = [], []
     for structure in structures:
-        graphs.append(Graph({keys.SPECIES: torch.zeros(len(structure), dtype=torch.long)}))
-        add_waves(graphs[-1], structure.cell[:], structure.positions, CUTOFF)
+        graphs.append(Graph(**geometry(structure), species=torch.zeros(len(structure), dtype=torch.long)))
+        add_waves(graphs[-1], CUTOFF)
         features.append(random_features(len(structure)))
-    batch, _ = batch_graphs(graphs)
+    batch = join_graphs(graphs)
     joined = Features(*(torch.cat([getattr(x, n) for x in features]) for n in ('scalars', 'natural', 'unnatural')))
     with torch.no_grad():
         found = attention(joined, Waves.of(batch, CUTOFF, N_BASIS, torch.float64))

@@ -11,7 +11,8 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 KPOINTS = np.array([[0.0, 0.0, 0.0], [0.17, -0.31, 0.44]])

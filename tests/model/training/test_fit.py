@@ -212,6 +212,7 @@ class InterruptedTrainingError(Exception):
         ('sr', {}),
         ('lr+ea', {}),
         ('sr', {'batch_size': 2, 'loss': 'huber', 'band_weight': 0.1, 'overlap_weight': 0.1}),
+        ('sr', {'max_steps': 18}),
         ('sr', {'checkpoints_per_epoch': 2, 'max_epochs': 2, 'early_stopping_patience': 5}),
         ('sr', {'max_edges_per_batch': 220, 'accumulate': 2, 'schedule': 'plateau', 'plateau_patience': 1}),
     ],
@@ -315,6 +316,25 @@ def test_divergence_is_a_numerical_failure(training_files, tmp_path, monkeypatch
     monkeypatch.setattr(TrainingModule, 'training_step', poisoned)
     with pytest.raises(NumericalError, match='training diverged'):
         train(config(training_files), tmp_path / 'run')
+
+
+def test_steps_end_the_training_inside_an_epoch(training_files, tmp_path):
+    """The epochs have four batches; the learning rate falls to its end with the steps, and more can be added."""
+    settings = config(training_files, max_epochs=1, max_steps=10)
+    train(settings, tmp_path / 'run')
+    history = rows(tmp_path / 'run')
+    assert [row['step'] for row in history] == ['4', '8', '10']
+    assert float(history[-1]['learning_rate']) < 0.05 * 4e-3 and history[-1]['validation_mae_meV']
+    train(settings, tmp_path / 'run')
+    assert len(rows(tmp_path / 'run')) == 3
+    settings['training']['max_steps'] = 12
+    train(settings, tmp_path / 'run')
+    assert rows(tmp_path / 'run')[-1]['step'] == '12'
+
+
+def test_steps_are_those_of_the_optimiser(training_files, tmp_path):
+    train(config(training_files, max_steps=3, accumulate=2), tmp_path / 'run')
+    assert [row['step'] for row in rows(tmp_path / 'run')] == ['2', '3']
 
 
 def test_time_budget_ends_the_training(training_files, tmp_path):

@@ -8,7 +8,8 @@ from ase import Atoms
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.training.data import add_long_range, frames_of
+from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.training.examples import add_long_range
 from aiida_hamlr.model.training.initial_charges import (
     atom_levels,
     fit_charges,
@@ -25,7 +26,7 @@ def make_graph(model, atoms, basis):
     tables, pattern = TwoCentreTables(basis), overlap_pattern(atoms, basis)
     overlap, _ = tables.overlap_and_kinetic(atoms, pattern)
     graph, selection = model.builder.build(atoms, pattern)
-    frames = frames_of(model, atoms, pattern, selection)
+    frames = BlockFrames.of(model.slots, atoms, pattern, selection)
     add_long_range(model, graph, atoms, frames, overlap, tables)
     graph[keys.ONSITE_OVERLAP] = torch.tensor(frames.onsite_components(overlap)[0])
     return graph

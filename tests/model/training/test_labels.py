@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.graph import batch_graphs
+from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.fit import train
-from aiida_hamlr.model.training.labels import charges_of_labels, label_loss, polarisability_of_labels
+from aiida_hamlr.model.training.labels import label_loss
+from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 SMALL = {
@@ -44,9 +44,9 @@ def labelled_files(training_files):
 
 
 def loss_of(model, graphs, **weights):
-    graph, structure = batch_graphs(graphs)
-    sources = model(graph, structure).sources
-    return label_loss(model.long_range, sources, graph, structure, TrainingConfig(**weights)), sources
+    graph = join_graphs(graphs)
+    sources = model(graph).sources
+    return label_loss(model.long_range, sources, graph, TrainingConfig(**weights)), sources
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_loss_is_the_weighted_mean_of_all_elements(make_model, make_graphs):
     model = make_model(SHELLS, variant='lr', response=True, pair_cutoff=4.0)
     graph = make_graphs(model)[1]
     found, sources = loss_of(model, [graph], dielectric_weight=2.0, born_weight=3.0)
-    tensor, charges = model.long_range.field_response(sources, graph[keys.MESH_CELL][0], graph[keys.POSITION])
+    tensor, charges = model.long_range.field_response(sources, graph[keys.CELL][0], graph[keys.POSITION])
     deviations = [np.abs(one.detach().numpy() - label).mean() for one, label in ((tensor, TENSOR), (charges, CHARGES))]
     expected = 2 * deviations[0] + 3 * deviations[1]
     assert float(found.detach()) == pytest.approx(expected, rel=1e-9)
@@ -95,23 +95,6 @@ def test_charges_without_response_are_drawn_to_screened_ones(make_model, make_gr
     deviation = np.abs(sources.charge.detach().numpy()[2:4] - screened).mean()
     # Of four structures one has both labels.
     assert float(found.detach()) == pytest.approx(3 * deviation / 4, rel=1e-9)
-
-
-def test_polarisability_of_a_dielectric_constant():
-    """The pair 13.1 Å^3 and 7.56 was computed independently."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    found = polarisability_of_labels([(atoms, 7.56 * np.eye(3))], 1.5)
-    assert found == pytest.approx(13.1, abs=0.02)
-    # Beyond what the width allows, 53.
-    assert polarisability_of_labels([(atoms, 60.0 * np.eye(3))], 1.5) == 1000.0
-
-
-def test_charges_of_born_charges():
-    """The charge 1.787 with 13.01 Å^3 and the Born charge 1.8672 in its limit of long transverse waves."""
-    atoms = bulk('AlAs', 'zincblende', a=5.6)
-    for polarisability, born in ((13.01, 1.867185), (0.0, 1.787)):
-        found = charges_of_labels([atoms], [np.array([born, -born])], polarisability, 1.5)
-        assert found == pytest.approx({'Al': 1.787, 'As': -1.787}, abs=1e-4)
 
 
 def settings(files, model, **training):

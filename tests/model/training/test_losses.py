@@ -7,8 +7,9 @@ import torch
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.hamiltonian_model import Components
-from aiida_hamlr.model.training.data import Reference, make_example
+from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.losses import ComponentErrors, irrep_weights
+from aiida_hamlr.model.training.references import Reference
 
 ERRORS = torch.tensor([-3.0, -0.5, 0.0, 1.0, 2.0])
 
@@ -43,7 +44,7 @@ def test_components_of_one_angular_momentum_count_alone(tmp_path, make_hamiltoni
         errors = ComponentErrors(
             model.slots.onsite.multiplicity, 'mse', 1.0, *irrep_weights(model.slots, weights)
         ).double()
-        found = errors(Components(onsite, pairs), graph, None)
+        found = errors(Components(onsite, pairs), graph)
         penalties.append([float(found.onsite_penalty), float(found.pair_penalty)])
     penalties = np.array(penalties)
     assert penalties[:3].min() > 0

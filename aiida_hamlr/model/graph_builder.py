@@ -1,0 +1,163 @@
+"""From a structure to its graph: atoms that exchange messages, pairs that get a block, and their bond frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import vesin
+from ase import Atoms
+
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.irreps.wigner import bond_frame_wigner, flatten
+from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond
+from aiida_hamlr.model.network.attention import add_waves
+
+#: Atoms closer than this are a mistake in the structure, Å.
+SHORTEST_DISTANCE = 0.3
+
+
+@dataclass(frozen=True)
+class PairSelection:
+    """The off-site blocks of a pattern that the network predicts, and how they tie to each other.
+
+    One orientation of every pair comes first (the element that is first in the model's list gives the rows); the other
+    orientation of pairs of one element follows, so that both can be averaged, or one be drawn.
+
+    Parameters
+    ----------
+    blocks : (P,) int array
+        Index of every pair's block in the pattern.
+    n_half : int
+        Number of pairs in the first part.
+    other : (n_half,) int array
+        Where the other orientation stands in ``blocks``; the pair itself for two different elements.
+    """
+
+    blocks: np.ndarray
+    n_half: int
+    other: np.ndarray
+
+    @classmethod
+    def of(cls, pattern: BlockPattern, lengths: np.ndarray, species: np.ndarray, cutoff: float) -> PairSelection:
+        """Select the off-site blocks shorter than the cutoff (Å); ``species`` is the index of every atom's element."""
+        first, second = species[pattern.first], species[pattern.second]
+        offsite = (lengths > 0) & (lengths < cutoff)
+        canonical = (first < second) | ((first == second) & (np.arange(len(pattern)) < pattern.reverse))
+        half = np.flatnonzero(offsite & canonical)
+        same = first[half] == second[half]
+        other = np.arange(len(half))
+        other[same] = len(half) + np.arange(same.sum())
+        return cls(np.concatenate([half, pattern.reverse[half[same]]]), len(half), other)
+
+
+def species_index(symbols, species) -> np.ndarray:
+    """Index of every atom's element in a list of elements.
+
+    Raises
+    ------
+    ValueError
+        If an element is not in the list.
+    """
+    unknown = sorted(set(symbols) - set(species))
+    if unknown:
+        raise ValueError(f'the model never saw {", ".join(unknown)}; it was trained on {", ".join(species)}')
+    return np.array([species.index(symbol) for symbol in symbols], dtype=np.int64)
+
+
+def message_edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
+    """Directed edges i <- j within the cutoff (Å) of the crystal, periodic in three dimensions.
+
+    Returns
+    -------
+    index : (2, E) int array
+        Receiving and sending atoms.
+    vectors : (E, 3) array
+        From i to the image of j, Å.
+
+    Raises
+    ------
+    ValueError
+        If two atoms lie on each other.
+    """
+    neighbours = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    first, second, vectors, lengths = neighbours.compute(
+        points=atoms.positions, box=np.asarray(atoms.cell), periodic=True, quantities='ijDd'
+    )
+    if len(lengths) and lengths.min() < SHORTEST_DISTANCE:
+        closest = int(lengths.argmin())
+        raise ValueError(
+            f'atoms {first[closest]} and {second[closest]} (counted from 0) are only {lengths[closest]:.3f} Å apart'
+        )
+    return np.stack([first, second]).astype(np.int64), vectors
+
+
+def geometry(atoms: Atoms) -> dict[str, torch.Tensor]:
+    """Tensors that say where the atoms of one structure are."""
+    n_atoms = len(atoms)
+    return {
+        keys.BATCH: torch.zeros(n_atoms, dtype=torch.int64),
+        keys.N_ATOMS: torch.tensor([n_atoms]),
+        keys.CELL: torch.as_tensor(np.array(atoms.cell, dtype=np.float64))[None],
+        keys.POSITION: torch.tensor(atoms.positions, dtype=torch.float64),
+    }
+
+
+@dataclass(frozen=True)
+class GraphBuilder:
+    """Makes graphs for one model.
+
+    Parameters
+    ----------
+    species : tuple of str
+        Elements of the model, in its order.
+    max_degree : int
+        Highest l of the hidden features.
+    message_cutoff, pair_cutoff : float
+        Å.
+    dtype : torch.dtype
+        Of the tensors; the geometry is float64 until then.
+    wave_cutoff : float or None
+        Largest wave number of the attention, 1/Å; None without attention.
+    bonds : bool
+        Whether charges pass along bonds.
+    """
+
+    species: tuple[str, ...]
+    max_degree: int
+    message_cutoff: float
+    pair_cutoff: float
+    dtype: torch.dtype = torch.float32
+    wave_cutoff: float | None = None
+    bonds: bool = False
+
+    def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict[str, torch.Tensor], PairSelection]:
+        """Tensors of a structure's graph by the names of :mod:`keys`, and which blocks of the pattern its pairs are."""
+        species = species_index(atoms.get_chemical_symbols(), self.species)
+        edge_index, edge_vectors = message_edges(atoms, self.message_cutoff)
+        vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
+        onsite = (pattern.images == 0).all(axis=1) & (pattern.first == pattern.second)
+        lengths = np.where(onsite, 0.0, np.linalg.norm(vectors, axis=1))
+        selection = PairSelection.of(pattern, lengths, species, self.pair_cutoff)
+        pairs = selection.blocks
+        graph = geometry(atoms)
+        graph[keys.SPECIES] = torch.as_tensor(species)
+        graph[keys.EDGE_INDEX] = torch.as_tensor(edge_index)
+        graph[keys.PAIR_INDEX] = torch.as_tensor(np.stack([pattern.first[pairs], pattern.second[pairs]]))
+        for name, values in (
+            (keys.EDGE_LENGTH, np.linalg.norm(edge_vectors, axis=1)),
+            (keys.EDGE_WIGNER, flatten(bond_frame_wigner(edge_vectors, self.max_degree))),
+            (keys.PAIR_LENGTH, lengths[pairs]),
+            (keys.PAIR_VECTOR, vectors[pairs]),
+            (keys.PAIR_WIGNER, flatten(bond_frame_wigner(vectors[pairs], self.max_degree))),
+        ):
+            graph[name] = torch.as_tensor(values, dtype=self.dtype)
+        if self.wave_cutoff is not None:
+            add_waves(graph, self.wave_cutoff)
+        if self.bonds:
+            index, vectors = message_edges(atoms, longest_bond(atoms.numbers))
+            bonds, weights = bond_weights(atoms.numbers, index, np.linalg.norm(vectors, axis=1))
+            graph[keys.BOND_INDEX], graph[keys.BOND_WEIGHT] = torch.as_tensor(bonds), torch.as_tensor(weights)
+        return graph, selection

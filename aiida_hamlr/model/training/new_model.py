@@ -1,0 +1,84 @@
+"""The network that a training starts with: its shells, cutoffs, and which elements respond to fields."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aiida_hamlr.model.config import ModelConfig, TrainingConfig
+from aiida_hamlr.model.graph_builder import message_edges
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.irreps.normalisation import pair_cutoff_from_data
+from aiida_hamlr.model.training.data_identity import DataIdentity
+from aiida_hamlr.model.training.identifiability import identify_response
+from aiida_hamlr.model.training.labels import with_dielectric_tensor
+from aiida_hamlr.model.training.references import Survey
+
+#: Width of the kernel, in nearest-neighbour distances, below which the response of a crystal saturates.
+LEAST_WIDTH = 0.6
+
+
+def new_model(
+    config: ModelConfig, settings: TrainingConfig, common: DataIdentity, surveys: Sequence[Survey]
+) -> HamiltonianModel:
+    """Return a network with random weights for the elements, bases and distances of the training files.
+
+    Raises
+    ------
+    ValueError
+        If an element is in the other files only.
+    """
+    unseen = sorted(
+        set(common.basis) - {element for survey in surveys for element in survey.atoms.get_chemical_symbols()}
+    )
+    if unseen:
+        raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
+    cutoff = config.pair_cutoff
+    if cutoff is None:
+        lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
+        cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
+    counts = [len(message_edges(survey.atoms, config.message_cutoff)[1]) / len(survey.atoms) for survey in surveys]
+    model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
+    return model.double() if settings.precision == 'float64' else model
+
+
+def enable_response(model, settings: TrainingConfig, references: Sequence[Survey]) -> dict:
+    """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
+    if not model.config.response:
+        return {}
+    distance = np.mean([_nearest_distance(reference.atoms, model.config.message_cutoff) for reference in references])
+    if model.config.kernel_width < LEAST_WIDTH * distance:
+        warnings.warn(
+            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å and '
+            f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
+            stacklevel=3,
+        )
+    every, labelled = (
+        [(Path(one.path).name, one.atoms) for one in group]
+        for group in (references, with_dielectric_tensor(settings, references))
+    )
+    found = identify_response(every, labelled)
+    if settings.born_weight and not found.elements:
+        raise ValueError(
+            'training.born_weight: no training file tells polarisabilities from charges, and unscreened charges would '
+            'have to be the Born charges; set dielectric_weight, too, or model.response: false'
+        )
+    if not found.elements:
+        warnings.warn(
+            f'response: unidentified: {found.reason}; polarisabilities stay 0, the charges do not respond',
+            stacklevel=3,
+        )
+    model.long_range.identified.copy_(torch.tensor([element in found.elements for element in model.slots.species]))
+    return {'response': found.verdict, 'response_elements': list(found.elements), 'response_reason': found.reason}
+
+
+def _nearest_distance(atoms, cutoff: float) -> float:
+    """Mean distance of an atom to its nearest neighbour, Å."""
+    (receiver, _), vectors = message_edges(atoms, cutoff)
+    nearest = np.full(len(atoms), cutoff)
+    np.minimum.at(nearest, receiver, np.linalg.norm(vectors, axis=1))
+    return float(nearest.mean())

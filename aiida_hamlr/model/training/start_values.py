@@ -1,0 +1,178 @@
+"""Initialising a model from its training data: normalisation, charges and polarisabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from scipy.optimize import brentq
+
+from aiida_hamlr.model import keys
+from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
+from aiida_hamlr.model.training.examples import Example
+from aiida_hamlr.model.training.identifiability import HYDROGEN
+from aiida_hamlr.model.training.initial_charges import fit_charges, fit_response
+from aiida_hamlr.model.training.labels import with_dielectric_tensor
+from aiida_hamlr.model.training.references import Survey
+
+#: Orbital pairs from which a model's tables are made, at most; a row of each is in memory then.
+MOST_PAIRS = 300_000
+
+#: Largest polarisability that training starts with, Å^3, where even it does not give the dielectric constant.
+LARGEST_POLARISABILITY = 1000.0
+
+
+@dataclass(frozen=True)
+class FirstSources:
+    """What a training starts with, of what is known from labels.
+
+    ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some elements, e.
+    """
+
+    polarisability: float | None
+    charges: dict[str, float]
+
+    @classmethod
+    def of(cls, model, settings: TrainingConfig, surveys: Sequence[Survey]) -> FirstSources:
+        """That of the training files."""
+        width, polarisability = model.config.kernel_width, None
+        labelled = [(one.atoms, one.labels['dielectric_tensor']) for one in with_dielectric_tensor(settings, surveys)]
+        if labelled:
+            polarisability = polarisability_of_labels(labelled, width)
+        if not settings.born_weight or (model.config.response and polarisability is None):
+            return cls(polarisability, {})
+        known = [one for one in surveys if 'born_charges' in one.labels]
+        if model.config.response:
+            expected = [np.trace(one.labels['born_charges'], axis1=1, axis2=2) / 3 for one in known]
+        else:
+            expected = [screened_charges(*_tensors(one.labels)).numpy() for one in known]
+        charges = charges_of_labels([one.atoms for one in known], expected, polarisability or 0.0, width)
+        return cls(polarisability, charges)
+
+
+def _tensors(labels: Mapping[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.as_tensor(labels['dielectric_tensor']), torch.as_tensor(labels['born_charges'])
+
+
+def _mean_response(atoms: Atoms, charges, polarisability: float, width: float) -> tuple[float, np.ndarray]:
+    """Dielectric constant and Born charges (N,), means of the directions, if all elements but hydrogen are alike."""
+    polarisabilities = polarisability * torch.as_tensor(~(atoms.symbols == HYDROGEN)).double()
+    geometry = torch.as_tensor(np.asarray(atoms.cell)), torch.as_tensor(atoms.positions)
+    tensor, born = field_response(*geometry, width, torch.as_tensor(charges).double(), polarisabilities)
+    return float(tensor.trace()) / 3, born.diagonal(dim1=1, dim2=2).sum(1).numpy() / 3
+
+
+def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width: float) -> float:
+    """The one polarisability, Å^3, with which the mean dielectric constant of some structures is that of their labels.
+
+    Parameters
+    ----------
+    labelled : sequence of (Atoms, (3, 3) array)
+        Structures and their dielectric tensors. Hydrogen has no polarisability.
+    width : float
+        Width s of the kernel, Å.
+    """
+    expected = np.mean([np.trace(tensor) / 3 for _, tensor in labelled])
+
+    def excess(polarisability: float) -> float:
+        found = [_mean_response(atoms, np.zeros(len(atoms)), polarisability, width)[0] for atoms, _ in labelled]
+        return float(np.mean(found) - expected)
+
+    if excess(LARGEST_POLARISABILITY) < 0.0:
+        return LARGEST_POLARISABILITY
+    return brentq(excess, 0.0, LARGEST_POLARISABILITY, xtol=1e-3)
+
+
+def charges_of_labels(
+    structures: Sequence[Atoms], expected: Sequence[np.ndarray], polarisability: float, width: float
+) -> dict[str, float]:
+    """Charges of the elements, e, with which the Born charges are nearest to those expected.
+
+    Parameters
+    ----------
+    structures : sequence of Atoms
+    expected : sequence of (N,) arrays
+        Means over the directions, e.
+    polarisability : float
+        Of all elements but hydrogen, Å^3.
+    width : float
+        Width s of the kernel, Å.
+    """
+    elements = sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()})
+    columns = []
+    for element in elements:
+        units = [np.asarray(atoms.symbols == element, dtype=float) for atoms in structures]
+        found = [
+            _mean_response(atoms, unit - unit.mean(), polarisability, width)[1]
+            for atoms, unit in zip(structures, units, strict=True)
+        ]
+        columns.append(np.concatenate(found))
+    charges = np.linalg.lstsq(np.stack(columns, axis=1), np.concatenate(expected), rcond=None)[0]
+    return dict(zip(elements, (charges - charges.mean()).tolist(), strict=True))
+
+
+def representative(examples: Sequence[Example]) -> list[Example]:
+    """Examples, as many as the memory has room for, that stand for all: evenly spaced ones."""
+    first = examples[0]
+    # Before all are loaded, the first has to tell how large they are.
+    n_chosen = max(1, min(len(examples), MOST_PAIRS // max(1, len(first.selection.blocks))))
+    return [examples[int(index)] for index in np.linspace(0, len(examples) - 1, n_chosen).round()]
+
+
+def prepare(model, examples: Sequence[Example], known: FirstSources | None = None):
+    """Set a model's tables, and its charges to begin with, from the training set; complete the graphs with the tables.
+
+    Charges and polarisabilities that are known are not taken from the levels of the atoms.
+    The tables are those of H - H0 less the part of the initial charges, which is what the network has to give at first.
+    """
+    for example in examples:
+        model.normalise_pairs(example.graph)
+    if model.long_range is not None:
+        arguments = (
+            model.long_range,
+            [example.graph for example in examples],
+            len(model.slots.species),
+            model.config.message_cutoff,
+            model.slots.onsite.multiplicity,
+        )
+        if model.config.response:
+            if known is None or known.polarisability is None:
+                charges, polarisabilities = fit_response(*arguments)
+            else:
+                polarisabilities = known.polarisability * model.long_range.identified.numpy()
+                charges = fit_charges(*arguments, polarisabilities)
+            model.long_range.start_from(polarisabilities)
+        else:
+            charges = fit_charges(*arguments)
+        for element, charge in known.charges.items() if known is not None else ():
+            charges[model.slots.species.index(element)] = charge
+        with torch.no_grad():
+            model.long_range.species_charge.copy_(torch.as_tensor(charges))
+    _fit_normalisation(model, examples)
+    for example in examples:
+        model.normalise_pairs(example.graph)
+
+
+def _fit_normalisation(model, examples: Sequence[Example]):
+    n_species = len(model.slots.species)
+    kinds, lengths, pairs, species, onsite = [], [], [], [], []
+    for example in examples:
+        graph = example.graph
+        elements = graph[keys.SPECIES].numpy()
+        first, second = graph[keys.PAIR_INDEX].numpy()
+        kinds.append(n_species * elements[first] + elements[second])
+        lengths.append(graph[keys.PAIR_LENGTH].double().numpy())
+        species.append(elements)
+        onsite_target, pair_target = graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET]
+        if model.long_range is not None:
+            with torch.no_grad():
+                onsite_part, pair_part = model.blocks_of_elements(graph)
+            onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
+        pairs.append(pair_target.double().numpy())
+        onsite.append(onsite_target.double().numpy())
+    arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
+    model.normalisation.fit(model.slots, *arrays)

@@ -1,0 +1,151 @@
+"""Lightning's trainer for a model: device, processes, batches, and the checkpoint from which training resumes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import lightning
+import torch
+from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
+from torch.utils.data import DataLoader
+
+from aiida_hamlr.electronic.resources import Device, choose_device
+from aiida_hamlr.errors import NoGPU, WalltimeReached
+from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.files import describe
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
+from aiida_hamlr.model.training.cache import CachedExamples, n_edges
+from aiida_hamlr.model.training.loop import LAST, TrainingLoop
+from aiida_hamlr.model.training.model_writer import ModelWriter
+from aiida_hamlr.model.training.module import TrainingModule
+from aiida_hamlr.model.training.processes import Processes
+
+
+def fit(
+    model, settings: TrainingConfig, common, examples, keep: ModelWriter, started: float, accelerator: str
+) -> TrainingModule:
+    output = keep.output
+    train_set, processes = examples['train'], Processes.of_environment()
+    batch_size = min(settings.batch_size, len(train_set))
+    sampler = BatchSampler(
+        train_set.edges if isinstance(train_set, CachedExamples) else [n_edges(example) for example in train_set],
+        settings.seed,
+        batch_size,
+        settings.max_edges_per_batch,
+        processes.rank,
+        processes.size,
+        settings.checkpoints_per_epoch,
+    )
+    if settings.checkpoints_per_epoch > len(sampler.batches(0)):
+        raise ValueError(
+            f'training.checkpoints_per_epoch: {settings.checkpoints_per_epoch} parts of an epoch that has only '
+            f'{len(sampler.batches(0))} batches; give fewer'
+        )
+    dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
+    loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
+    identity = {
+        'data': common.content_hash,
+        'model': json.dumps(describe(model), sort_keys=True),
+        'seed': settings.seed,
+        # One batch of a step, or several of them, are the same training.
+        'batch_size': batch_size * settings.accumulate,
+    }
+    # Only where they are not as they always were: older checkpoints do not know them.
+    usual = TrainingConfig()
+    if settings.max_edges_per_batch is not None:
+        identity['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
+    if settings.checkpoints_per_epoch != usual.checkpoints_per_epoch:
+        identity['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
+    module = TrainingModule(model, settings, sampler, identity, processes)
+    loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
+    with warnings.catch_warnings():
+        _silence_lightning()
+        trainer = lightning.Trainer(
+            accelerator=accelerator,
+            devices=processes.local_size,
+            num_nodes=processes.n_nodes,
+            strategy=_strategy(processes, model, dataset),
+            # Several processes are those of torchrun, whatever SLURM says of its tasks.
+            plugins=[LightningEnvironment()] if processes.size == 1 else None,
+            accumulate_grad_batches=settings.accumulate,
+            max_epochs=-1 if settings.max_steps is not None else settings.max_parts,
+            gradient_clip_val=settings.clip,
+            callbacks=[loop],
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            default_root_dir=output,
+        )
+        checkpoint = _checkpoint_to_resume(settings, output)
+        try:
+            trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        finally:
+            loop.close()
+    if loop.out_of_time:
+        raise WalltimeReached(
+            f'walltime of {settings.walltime:.0f} s reached after epoch {module.finished_epochs}; '
+            f'run the same again to go on from {loop.checkpoint}'
+        )
+    return module
+
+
+def choose_accelerator(device: Device, processes: Processes) -> str:
+    """What Lightning calls the device, 'cpu' or 'gpu'; every process on a machine needs a GPU of its own.
+
+    Raises
+    ------
+    NoGPU
+        If a GPU is asked for and there is none, or there are fewer than processes.
+    """
+    if choose_device(device) == 'cpu':
+        return 'cpu'
+    n_gpus = torch.cuda.device_count()
+    if processes.local_size > n_gpus:
+        raise NoGPU(
+            f'{processes.local_size} processes on this machine, but torch finds {n_gpus} GPUs; ask the scheduler for '
+            'as many (#SBATCH --gres=gpu:N), or start fewer processes'
+        )
+    return 'gpu'
+
+
+def _as_it_is(batch):
+    return batch
+
+
+def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDataset):
+    if processes.size == 1:
+        return 'auto'
+    # Some settings leave parameters without effect; looking for them in every step would cost time.
+    batch = dataset[[(0, 0)]]
+    components = model(batch.graph)
+    gradients = torch.autograd.grad(
+        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
+    )
+    idle = any(gradient is None for gradient in gradients)
+    # Buffers are tables that training does not change.
+    return DDPStrategy(broadcast_buffers=False, find_unused_parameters=idle)
+
+
+def _silence_lightning():
+    """Its advice about worker processes and loggers does not apply: graphs lie in memory, metrics are ours."""
+    logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
+    warnings.filterwarnings('ignore', module='lightning')
+    warnings.filterwarnings('ignore', message='.*does not have many workers.*')
+
+
+def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None:
+    if settings.resume is not None:
+        path = Path(settings.resume)
+        if not path.exists():
+            raise ValueError(f'training.resume: {path}: no such file')
+        return path
+    path = output / 'checkpoints' / LAST
+    return path if path.exists() else None
