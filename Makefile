@@ -12,7 +12,7 @@ help:
 	@echo 'make demo      quickstart: references, training, prediction of a 48-atom wave (at most 12 minutes on 2 cores)'
 	@echo 'make test      everything that continuous integration runs'
 	@echo 'make install   only the virtual environment and Quantum ESPRESSO, where they are missing'
-	@echo 'make format    mend what ruff can mend'
+	@echo 'make format    correct what ruff can correct'
 	@echo 'make docs      build the documentation into docs/_build/html'
 	@echo 'make clean     remove the virtual environment, the demo and what was built'
 

@@ -112,19 +112,53 @@ def localhost(aiida_localhost):  # noqa: F811
     return aiida_localhost
 
 
-@pytest.fixture
-def other_computer(localhost):
-    """Return another computer than the one the codes are on."""
+def _get_computer(label: str, workdir, scheduler: str = 'core.direct', n_tasks: int = 1):
+    """Return a computer that only has to exist; it is created once in each profile."""
     from aiida.orm import Computer
 
     created, computer = Computer.collection.get_or_create(
-        label='elsewhere',
-        hostname='elsewhere',
+        label=label,
+        hostname=label,
         transport_type='core.local',
-        scheduler_type='core.direct',
-        workdir=localhost.get_workdir(),
+        scheduler_type=scheduler,
+        workdir=str(workdir),
     )
-    return computer.store() if created else computer
+    if created:
+        computer.set_default_mpiprocs_per_machine(n_tasks)
+        computer.set_mpirun_command(['srun', '-n', '{tot_num_mpiprocs}'])
+        computer.store()
+    return computer
+
+
+@pytest.fixture
+def other_computer(localhost):
+    """Return another computer than the one the codes are on."""
+    return _get_computer('elsewhere', localhost.get_workdir())
+
+
+@pytest.fixture
+def slurm_computer(aiida_profile, tmp_path):
+    """Return a computer with SLURM and 32 tasks on each machine, whose jobs are only written."""
+    return _get_computer('slurm', tmp_path, 'core.slurm', 32)
+
+
+@pytest.fixture
+def write_job_script(monkeypatch, tmp_path):
+    """Return a function that returns the job script of a calculation, given by its class or entry point."""
+    from aiida.engine import run
+    from aiida.plugins import CalculationFactory
+
+    monkeypatch.chdir(tmp_path)
+
+    def write(calculation, inputs: dict) -> str:
+        calculation = CalculationFactory(calculation) if isinstance(calculation, str) else calculation
+        metadata = {**inputs['metadata'], 'dry_run': True, 'store_provenance': False}
+        run(calculation, **{**inputs, 'metadata': metadata})
+        script = next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+        shutil.rmtree(tmp_path / 'submit_test')
+        return script
+
+    return write
 
 
 @pytest.fixture

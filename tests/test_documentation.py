@@ -1,6 +1,7 @@
 """The files that the documentation says to write are accepted."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,19 @@ def dry_run(code, pseudos, folder):
     metadata = {'options': options, 'dry_run': True, 'store_provenance': False}
     run(CalculationFactory('hamlr.basis'), code=code, pseudos=pseudos, metadata=metadata)
     return next(folder.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+
+
+@pytest.mark.qe
+def test_python_tutorial(rattled_alas_run, tmp_path, monkeypatch):
+    """The blocks of the page run one after the other, beside the files of a run."""
+    for path in (rattled_alas_run.xml, rattled_alas_run.charge_density, *rattled_alas_run.folder.glob('*.upf')):
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = (PAGE.parents[1] / 'tutorials/python.md').read_text()
+    names = {}
+    for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
+        exec(block, names)  # noqa: S102 the page's own code
+    assert names['predicted'].attributes.origin == 'predicted'
+    assert (tmp_path / 'bands.png').is_file()
+    assert names['reference'].attributes.verification['band_mae_occupied_meV'] > 0
+    assert names['h0'].n_occupied == 4

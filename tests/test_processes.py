@@ -4,8 +4,10 @@ import inspect
 import re
 
 import pytest
+from aiida import orm
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida.plugins.entry_point import get_entry_point_names
+from ase import Atoms
 
 CALCULATIONS, WORKFLOWS = (
     [name for name in get_entry_point_names(f'aiida.{group}') if name.startswith('hamlr.')]
@@ -60,9 +62,9 @@ def test_exit_codes_say_what_to_do(factory, name):
 
 @pytest.mark.parametrize('name', CALCULATIONS)
 def test_blocks_of_calculations(name):
-    """Bad input has 2xx, what a repetition does not mend 3xx and no cache, what a work chain can mend 4xx.
+    """Bad input has 2xx; 3xx cannot be repaired by a repetition and are not cached; a work chain can handle 4xx.
 
-    What the computer did once it need not do again, so that is not taken from the cache either.
+    A failure of the moment need not come again, so it is not taken from the cache either.
     """
     of_the_moment = ('ERROR_NO_GPU', 'ERROR_KILLED', 'ERROR_DISK_FULL')
     for label, code in CalculationFactory(name).exit_codes.items():
@@ -72,7 +74,7 @@ def test_blocks_of_calculations(name):
 
 
 @pytest.mark.parametrize('name', WORKFLOWS)
-def test_protocols(name):
+def test_protocols(aiida_profile, name):
     """Every work chain has the three protocols, with a description, and a builder that takes one by name."""
     process = WorkflowFactory(name)
     assert list(process.get_available_protocols()) == ['fast', 'balanced', 'stringent']
@@ -81,7 +83,21 @@ def test_protocols(name):
     parameters = inspect.signature(process.get_builder_from_protocol).parameters
     assert {'protocol', 'overrides', 'options'} <= set(parameters)
     documented = re.findall(r':param (\w+):', process.get_builder_from_protocol.__doc__)
-    assert set(parameters) - {'_'} <= set(documented) | {'hamlr_code', 'pp_code'}
+    assert set(parameters) - {'settings'} <= set(documented)
+    if 'settings' in parameters:
+        # What there is besides is documented, and what there is not is refused.
+        assert {'basis', 'pp_code', 'electronic_type'} <= set(
+            re.findall(r'\w+', process.get_builder_from_protocol.__doc__)
+        )
+        with pytest.raises(ValueError, match="unknown key 'bases'"):
+            build_with(name, bases=1)
+
+
+def build_with(name, **settings):
+    """Return a builder for one atom, which a wrong setting stops before a code is loaded."""
+    structure = orm.StructureData(ase=Atoms('Al', cell=[3, 3, 3], pbc=True))
+    structures = {'hamlr.dataset': {'a': structure}, 'hamlr.pipeline': {'train': {'a': structure}}}
+    return WorkflowFactory(name).get_builder_from_protocol(None, None, structures.get(name, structure), **settings)
 
 
 @pytest.mark.parametrize('name', CALCULATIONS)

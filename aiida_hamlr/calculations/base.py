@@ -1,4 +1,4 @@
-"""What the calculation jobs of the `hamlr` executable have in common."""
+"""Base class of the calculation jobs that run the `hamlr` executable."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = (
 def define_withmpi(spec):
     """Make the option `withmpi` one without a default: no MPI, unless the option or the code asks for it.
 
-    A default would count as the user's wish as soon as a work chain hands it on, and contradict the code's.
+    A work chain that passes the option on would turn a default into a request, which may contradict the code.
     """
     spec.input(
         'metadata.options.withmpi',
         valid_type=bool,
         required=False,
-        help='Whether to run with MPI; if not given, what the code says, else without.',
+        help='Whether to run with MPI; by default as the code is set up, or without if the code does not say.',
     )
 
 
 def find_withmpi_problem(inputs: dict) -> str | None:
-    """Return in what the option and the code contradict each other, or nothing."""
+    """Return how the option `withmpi` contradicts the code, or nothing."""
     code, wish = inputs.get('code'), inputs.get('metadata', {}).get('options', {}).get('withmpi')
     if code is None or wish is None or code.with_mpi is None or code.with_mpi == wish:
         return None
@@ -52,9 +52,9 @@ def find_job_resource(inputs: dict) -> JobResource | None:
 
 
 def find_copies_problem(inputs: dict, on_each_machine: bool = False) -> str | None:
-    """Return that MPI would start the executable several times, or nothing.
+    """Return a message if MPI would start several copies of the executable, or nothing.
 
-    :param on_each_machine: whether one on each machine is what should be started.
+    :param on_each_machine: whether one copy on each machine is intended.
     """
     resource = find_job_resource(inputs)
     if resource is None or not (inputs['metadata']['options'].get('withmpi') or inputs['code'].with_mpi):
@@ -63,8 +63,9 @@ def find_copies_problem(inputs: dict, on_each_machine: bool = False) -> str | No
     if n_tasks == (getattr(resource, 'num_machines', 1) if on_each_machine else 1):
         return None
     return (
-        f'`hamlr` is no MPI program: {n_tasks} of them would do the same; leave `metadata.options.withmpi` and the '
-        "code's `with_mpi` out, or set them to False (a training has `processes`)"
+        f'`hamlr` is not an MPI program: MPI would start {n_tasks} copies that all do the same work; set '
+        "`metadata.options.withmpi` and the code's `with_mpi` to False or leave them out (use `processes` for a "
+        'training on several processes)'
     )
 
 
@@ -80,15 +81,15 @@ def find_remote_folder_problem(inputs: dict, labels: tuple[str, ...]) -> str | N
         if folder.computer.uuid != code.computer.uuid:
             return (
                 f'`{label}` lies on computer {folder.computer.label}, but the code runs on {code.computer.label}; '
-                'folders can be linked on one computer only'
+                'a job can only link to folders on its own computer'
             )
         if folder.is_cleaned:
-            return f'`{label}` (node {folder.pk}) was cleaned, its files are gone; run the calculation again'
+            return f'`{label}` (node {folder.pk}) was cleaned and its files are gone; run the calculation again'
     return None
 
 
 def is_valid_remote_cache(node: orm.CalcJobNode) -> bool:
-    """Return whether the remote folder that a finished job hands on is still there, as far as the database knows."""
+    """Return whether, according to the database, the remote folder of a finished job has not been cleaned."""
     folder = node.base.links.get_outgoing(link_label_filter='remote_folder').first()
     return folder is None or not folder.node.is_cleaned
 
@@ -98,15 +99,15 @@ class HamlrCalculation(CalcJob):
 
     #: The command, as on the command line.
     _COMMAND: str
-    #: Where the configuration goes; none if the command takes its input on the command line.
+    #: Configuration file; none if the command takes its input on the command line.
     _CONFIG_FILENAME: str | None = None
     _SUMMARY_FILENAME = 'summary.json'
-    #: The shell writes the exit status of the executable here: AiiDA does not know it.
+    #: The shell writes the exit status of the executable to this file, because AiiDA does not record it.
     _STATUS_FILENAME = 'hamlr.status'
     _REMOTE_FOLDERS: tuple[str, ...] = ()
-    #: Whether one executable on each machine work together.
+    #: Whether the job starts the executable on each of its machines.
     _ON_EACH_MACHINE = False
-    #: Hamiltonian files, relative to the folder of the job, that can stay on the computer.
+    #: Hamiltonian files, relative to the folder of the job, that can be stashed on the computer.
     _STASHED: tuple[str, ...] = ()
 
     @classmethod
@@ -122,67 +123,79 @@ class HamlrCalculation(CalcJob):
             return base_validator(inputs, namespace) or cls.validate_inputs(inputs, namespace)
 
         spec.inputs.validator = validate
-        spec.output('output_parameters', valid_type=orm.Dict, required=False, help='The summary that the job wrote.')
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            required=False,
+            help='Content of the `summary.json` that the executable wrote.',
+        )
         spec.default_output_node = 'output_parameters'
         spec.exit_code(
-            210, 'ERROR_BAD_INPUT', message='The executable refused its input: {reason}. Mend what it names.'
+            210,
+            'ERROR_BAD_INPUT',
+            message='The executable refused its input: {reason}. Correct the input that it names.',
         )
         spec.exit_code(
-            301, 'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER', message='The retrieved files are gone: run the job again.'
+            301,
+            'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER',
+            message='The temporary folder with the retrieved files is missing: run the job again.',
         )
         spec.exit_code(
             303,
             'ERROR_OUTPUT_FILE_MISSING',
-            message='The job left no file {filename}; its last words: {reason}. Look into its remote folder.',
+            message='The job did not write {filename}; its last message: {reason}. Look into its remote folder.',
         )
         spec.exit_code(
             310,
             'ERROR_OUTPUT_SUMMARY',
-            message='The summary of the job could not be read: {reason}. See whether the disk is full, and run again.',
+            message='The summary of the job could not be read: {reason}. Check that the disk is not full, and run '
+            'again.',
         )
         spec.exit_code(
             320,
             'ERROR_OUTPUT_FILE_READ',
-            message='An output file could not be read: {reason}. See whether the disk is full, and run again.',
+            message='An output file could not be read: {reason}. Check that the disk is not full, and run again.',
         )
         spec.exit_code(
             360,
             'ERROR_EXECUTABLE_FAILED',
-            message='The executable ended with status {status}: {reason}. See its output and its remote folder.',
+            message='The executable ended with status {status}: {reason}. Look into its output and its remote folder.',
         )
         spec.exit_code(
             400,
             'ERROR_OUT_OF_WALLTIME',
-            message='The allotted time is over; the job stopped in order: {reason}. Raise `max_wallclock_seconds`.',
+            message='The job reached its wall-time and stopped cleanly: {reason}. Increase `max_wallclock_seconds`.',
         )
         spec.exit_code(
             420,
             'ERROR_NUMERICAL',
-            message='The calculation broke down numerically: {reason}. Check structure, orbitals and parameters.',
+            message='The calculation failed numerically: {reason}. Check the structure, the orbitals and the '
+            'parameters.',
         )
         spec.exit_code(
             430,
             'ERROR_OUT_OF_MEMORY',
-            message='The job ran out of memory: {reason}. Ask for more, or give it less at a time.',
+            message='The job ran out of memory: {reason}. Request more memory, or give the job fewer or smaller '
+            'structures.',
         )
-        # What the computer did once it need not do again.
+        # Failures of the moment, which a repetition may not meet.
         spec.exit_code(
             431,
             'ERROR_NO_GPU',
-            message='The job asked for a GPU and saw none, or too few: {reason}. See what the scheduler was asked for.',
+            message='The job needs more GPUs than it can see: {reason}. Check what the scheduler was asked for.',
             invalidates_cache=True,
         )
         spec.exit_code(
             432,
             'ERROR_KILLED',
-            message='The executable was killed, and the scheduler does not say why: {reason}. Run again; if it happens '
-            'again, ask for more memory.',
+            message='The executable was killed and the scheduler gave no reason: {reason}. Run again; if it happens '
+            'again, request more memory.',
             invalidates_cache=True,
         )
         spec.exit_code(
             433,
             'ERROR_DISK_FULL',
-            message='There is no space left on the disk of the computer: {reason}. Make room, and run again.',
+            message='The disk of the computer is full: {reason}. Free some space, and run again.',
             invalidates_cache=True,
         )
 

@@ -1,4 +1,4 @@
-"""`hamlr basis`: the orbitals of some elements from their pseudopotentials."""
+"""`hamlr basis`: atomic orbitals of several elements from their pseudopotentials."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def validate_parameters(value, _) -> str | None:
 
 
 class BasisCalculation(HamlrCalculation):
-    """Generate numerical atomic orbitals of some elements, together, from their pseudopotentials."""
+    """Generate numerical atomic orbitals of several elements in one job from their pseudopotentials."""
 
     _COMMAND = 'basis'
     FOLDER = 'basis'
@@ -57,15 +57,17 @@ class BasisCalculation(HamlrCalculation):
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'size': 'dzp'}),
             validator=validate_parameters,
-            help='`size` (sz, szp, dzp, dzdp, tzp, tzdp) and `cutoff_radius` (bohr), one for all elements or a mapping '
-            'by chemical symbol; `recipe`: contracted (the default), on the bands of small crystals, or plain.',
+            help='`size` (sz, szp, dzp, dzdp, tzp, tzdp) and `cutoff_radius` (bohr), each one value for all elements '
+            'or a '
+            'mapping by chemical symbol; `recipe`: contracted (default; orbitals are optimised on the bands of small '
+            'crystals) or plain.',
         )
         spec.input_namespace(
             'structures',
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
-            help='Crystals of a few atoms on which the orbitals are contracted; by default simple crystals of '
+            help='Crystals of a few atoms on whose bands the orbitals are optimised; by default simple crystals of '
             'the elements.',
         )
         spec.output('basis', valid_type=BasisData, required=False, help='The orbitals of all elements.')
@@ -75,7 +77,9 @@ class BasisCalculation(HamlrCalculation):
         """Return why the inputs do not fit together, or nothing."""
         parameters = inputs['parameters'].get_dict() if 'parameters' in inputs else {}
         if inputs.get('structures') and parameters.get('recipe') == 'plain':
-            return '`structures` are for contracted orbitals; the parameter `recipe` is plain'
+            return (
+                '`structures` are used by contracted orbitals only, but the parameter `recipe` is plain; leave one out'
+            )
         return super().validate_inputs(inputs, namespace)
 
     def prepare_for_submission(self, folder):
@@ -98,7 +102,7 @@ class BasisCalculation(HamlrCalculation):
             with folder.open(name, 'w') as stream:
                 stream.write(format_extxyz(get_atoms(structure)))
             command += ['--structure', name]
-        # A single element would be written as a file of this name: the folder keeps one way for any number.
+        # For a single element the executable takes a file name; the file goes into the same folder as for several.
         single = len(copies) == 1
         output = f'{self.FOLDER}/{self.filenames()[0]}' if single else self.FOLDER
         calc_info = self.get_calc_info([[*command, '-o', output]])

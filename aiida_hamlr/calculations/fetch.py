@@ -1,4 +1,4 @@
-"""Copy Hamiltonians that lie on a computer into the repository."""
+"""Copy Hamiltonians from a computer into the repository."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ def validate_hamiltonians(value, _) -> str | None:
         return '`hamiltonians` is empty'
     for label, node in value.items():
         if not node.is_remote:
-            return f'`hamiltonians.{label}` (node {node.pk}) is in the repository already'
+            return f'`hamiltonians.{label}` (node {node.pk}) is already in the repository'
     return None
 
 
 def validate_inputs(inputs, _) -> str | None:
-    """Return which Hamiltonian is on another computer than the job, or nothing."""
+    """Return which Hamiltonian is on a different computer from the job, or nothing."""
     computer = inputs.get('metadata', {}).get('computer')
     if computer is None:
-        return 'give `metadata.computer`, the computer where the Hamiltonians lie'
+        return 'give `metadata.computer`, the computer that has the files of the Hamiltonians'
     for label, node in inputs.get('hamiltonians', {}).items():
         if node.computer.uuid != computer.uuid:
             return (
-                f'`hamiltonians.{label}` (node {node.pk}) lies on computer {node.computer.label}, not on '
+                f'`hamiltonians.{label}` (node {node.pk}) is on computer {node.computer.label}, not on '
                 f'{computer.label}; run one job for each computer'
             )
     return None
 
 
 class FetchCalculation(CalcJob):
-    """Copy Hamiltonians that were left on a computer into the repository; nothing runs there."""
+    """Copy Hamiltonians that are stored on a computer into the repository; nothing runs on the computer."""
 
     @classmethod
     def define(cls, spec):
@@ -47,7 +47,7 @@ class FetchCalculation(CalcJob):
             valid_type=HamiltonianData,
             dynamic=True,
             validator=validate_hamiltonians,
-            help='Remote Hamiltonians of one computer, by labels of your own.',
+            help='Remote Hamiltonians of one computer, by labels of your choice.',
         )
         spec.inputs['metadata']['computer'].required = True
         spec.inputs['metadata']['options']['resources'].default = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -58,22 +58,26 @@ class FetchCalculation(CalcJob):
             valid_type=HamiltonianData,
             dynamic=True,
             required=False,
-            help='The same Hamiltonians in the repository, by the same labels.',
+            help='The copies in the repository, by the same labels.',
         )
         spec.exit_code(
             301,
             'ERROR_NO_RETRIEVED_TEMPORARY_FOLDER',
-            message='The retrieved files are gone: run the job again.',
+            message='The temporary folder with the retrieved files is missing: run the job again.',
         )
         spec.exit_code(
             303,
             'ERROR_FILES_GONE',
-            message='Hamiltonians are no longer where they were left: {reason}. Bring them back, or make them again.',
+            message='Files of Hamiltonians are missing on the computer: {reason}. Restore them, or compute the '
+            'Hamiltonians '
+            'again.',
         )
         spec.exit_code(
             320,
             'ERROR_FILES_CHANGED',
-            message='Hamiltonians are not the files that their nodes were made of: {reason}. Make them again.',
+            message='Files of Hamiltonians have changed since their nodes were created: {reason}. Compute the '
+            'Hamiltonians '
+            'again.',
         )
 
     @staticmethod
@@ -82,7 +86,7 @@ class FetchCalculation(CalcJob):
         return f'{label}.h5'
 
     def prepare_for_submission(self, _):
-        """List the files to retrieve from where they lie."""
+        """List the files to retrieve."""
         calc_info = CalcInfo()
         calc_info.skip_submit = True
         calc_info.codes_info = []

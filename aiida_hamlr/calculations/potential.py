@@ -1,4 +1,4 @@
-"""pp.x for the total local potential, on links to the files of pw.x."""
+"""pp.x for the total local potential, from links to the files of pw.x."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ __all__ = ('PotentialCalculation',)
 class PotentialCalculation(PpCalculation):
     """Run pp.x for the total local potential (`plot_num` 1) and leave its file on the computer.
 
-    Only what pp.x reads is linked from the folder of pw.x: the description of the run, the charge density and the
-    pseudopotentials. The wavefunctions are not touched, and no cube is written, whose five digits are too few.
+    Only the files that pp.x reads are linked from the folder of pw.x: the description of the run, the charge density
+    and the pseudopotentials. The wavefunctions are not touched. No cube file is written, because its five digits are
+    too few.
     """
 
     @classmethod
@@ -34,7 +35,7 @@ class PotentialCalculation(PpCalculation):
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'INPUTPP': {'plot_num': 1}}),
             validator=cls.validate_parameters,
-            help='Parameters of the namelist `INPUTPP`; `plot_num` is 1.',
+            help='Parameters of the namelist `INPUTPP`; `plot_num` must be 1, the total local potential.',
         )
         define_withmpi(spec)
         base_validator = spec.inputs.validator
@@ -46,11 +47,11 @@ class PotentialCalculation(PpCalculation):
         spec.inputs['metadata']['options']['parser_name'].default = 'hamlr.potential'
         for name in ('keep_data_files', 'parse_data_files'):
             del spec.inputs['metadata']['options'][name]
-        spec.output('output_parameters', valid_type=orm.Dict, help='What pp.x said.')
+        spec.output('output_parameters', valid_type=orm.Dict, help='Parsed standard output of pp.x.')
         for name in ('output_data', 'output_data_multiple'):
             del spec.outputs[name]
         spec.exit_code(
-            320, 'ERROR_POTENTIAL_NOT_WRITTEN', message='pp.x did not write the potential: look at its output.'
+            320, 'ERROR_POTENTIAL_NOT_WRITTEN', message='pp.x did not write the potential: look into its output.'
         )
         # No data files are read.
         for name in ('MISSING', 'READ', 'PARSE'):
@@ -64,7 +65,7 @@ class PotentialCalculation(PpCalculation):
             return None
         parameters = value.get_dict()
         if set(parameters) != {'INPUTPP'} or parameters['INPUTPP'].get('plot_num') != 1:
-            return 'only the namelist `INPUTPP` can be given, with `plot_num` 1, the total local potential'
+            return '`parameters` must have the namelist `INPUTPP` only, with `plot_num` 1 (the total local potential)'
         return None
 
     @classmethod
@@ -74,7 +75,7 @@ class PotentialCalculation(PpCalculation):
 
     @classmethod
     def is_valid_cache(cls, node) -> bool:
-        """Return whether a finished job may stand in for one with the same inputs."""
+        """Return whether a finished job may be reused for another one with the same inputs."""
         return super().is_valid_cache(node) and is_valid_remote_cache(node)
 
     def prepare_for_submission(self, folder):
@@ -92,7 +93,7 @@ class PotentialCalculation(PpCalculation):
                 stream.write(convert_input_to_namelist_entry(key, value))
             stream.write('/\n')
         save = f'{self._OUTPUT_SUBFOLDER}{self._PREFIX}.save'
-        # A link that is a pattern goes into a folder, which must be there.
+        # The target of a link with a pattern is a folder, which must exist.
         folder.get_subfolder(save, create=True)
 
         code_info = CodeInfo()

@@ -1,4 +1,4 @@
-"""`hamlr predict`: Hamiltonians and bands of structures from a model."""
+"""`hamlr predict`: Hamiltonians and bands of structures from a trained model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiida_hamlr.jobs.schemas import PredictConfig
 
 __all__ = ('PredictCalculation', 'structure_labels')
 
-#: Keys of the configuration that belong to the job, or that name files, which are no nodes.
+#: Keys of the configuration that the job sets, or that name files, which have no node.
 BLOCKED = ('model', 'structures', 'output', 'path')
 
 _Parameters = create_model(
@@ -38,7 +38,7 @@ def validate_parameters(value, _) -> str | None:
 
 
 def structure_labels(inputs) -> list[str]:
-    """Return the labels of the structures in the order in which the job has them; those of a trajectory are indices."""
+    """Return the labels of the structures in the order of the job; the labels of a trajectory contain the index."""
     if 'trajectory' in inputs:
         n_steps = inputs['trajectory'].numsteps
         return [f'step_{index:0{len(str(n_steps - 1))}d}' for index in range(n_steps)]
@@ -46,7 +46,7 @@ def structure_labels(inputs) -> list[str]:
 
 
 class PredictCalculation(HamlrCalculation):
-    """Predict the Hamiltonians of structures, and what follows from them."""
+    """Predict the Hamiltonians of structures and the properties that follow from them."""
 
     _COMMAND = 'predict'
     _CONFIG_FILENAME = 'predict.yaml'
@@ -65,20 +65,20 @@ class PredictCalculation(HamlrCalculation):
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
-            help='Structures by a label of your own; their outputs have the same labels.',
+            help='Structures by labels of your choice; their outputs have the same labels.',
         )
         spec.input(
             'trajectory',
             valid_type=orm.TrajectoryData,
             required=False,
-            help='Structures as one node, instead of `structures`; their labels are step_0, step_1 and so on.',
+            help='Structures as one node, instead of `structures`; the labels are step_0, step_1 and so on.',
         )
         spec.input(
             'parameters',
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'outputs': ['hamiltonian', 'bands']}),
             validator=validate_parameters,
-            help='Further keys of the configuration of `hamlr predict`, as `outputs`.',
+            help='Further keys of the configuration of `hamlr predict`, for example `outputs`.',
         )
         define_storage(spec, 'the Hamiltonians are')
         spec.output_namespace(
@@ -94,7 +94,7 @@ class PredictCalculation(HamlrCalculation):
         spec.exit_code(
             440,
             'ERROR_ALL_STRUCTURES_FAILED',
-            message='No structure could be predicted: {reason}. Check that the model fits them.',
+            message='No structure could be predicted: {reason}. Check that the model was trained for such structures.',
         )
 
     @classmethod
@@ -102,7 +102,7 @@ class PredictCalculation(HamlrCalculation):
         """Return why the inputs do not fit together, or nothing."""
         problem = super().validate_inputs(inputs, namespace)
         if problem is not None or 'structures' not in namespace:
-            # A work chain that leaves the port out gives the structures later.
+            # The work chain excludes the port and sets the structures later.
             return problem
         if ('trajectory' in inputs) == bool(inputs.get('structures')):
             return 'give either `structures` or `trajectory`'
@@ -116,7 +116,8 @@ class PredictCalculation(HamlrCalculation):
         for label, found in species.items():
             if found - known:
                 return (
-                    f'{label} contains {", ".join(sorted(found - known))}, which the model never saw; it knows '
+                    f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
+                    'the model knows '
                     f'{", ".join(sorted(known))}'
                 )
         return None
@@ -144,7 +145,7 @@ class PredictCalculation(HamlrCalculation):
             },
         )
         calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
-        # The structures are nodes already.
+        # The structures are already stored as nodes.
         calc_info.provenance_exclude_list = ['structures']
         calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
         calc_info.retrieve_list.append((f'{self._OUTPUT_SUBFOLDER}/{self._SUMMARY_FILENAME}', '.', 1))

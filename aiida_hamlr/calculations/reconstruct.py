@@ -23,7 +23,7 @@ def validate_kpoints(value, _) -> str | None:
     try:
         _, offset = value.get_kpoints_mesh()
     except AttributeError:
-        return '`kpoints` must be a mesh'
+        return '`kpoints` must be a mesh, not a list of points'
     return None if not any(offset) else f'`kpoints` must be a mesh without offset, not {offset}'
 
 
@@ -63,7 +63,7 @@ class ReconstructCalculation(HamlrCalculation):
             'potential_folder',
             valid_type=orm.RemoteData,
             required=False,
-            help='Remote folder of a finished `PotentialCalculation`; if not given, the potential is made from the '
+            help='Remote folder of a finished `PotentialCalculation`; if not given, the potential is computed from the '
             'charge density of the run.',
         )
         spec.input('basis', valid_type=BasisData, help='Orbitals of all species of the structure.')
@@ -72,25 +72,28 @@ class ReconstructCalculation(HamlrCalculation):
             valid_type=UpfData,
             dynamic=True,
             validator=validate_pseudos,
-            help='The pseudopotentials of the run by chemical symbol, or by the names of kinds that are species.',
+            help='Pseudopotentials of the run by chemical symbol, or by the names of kinds that are species.',
         )
         spec.input(
             'kpoints',
             valid_type=orm.KpointsData,
             validator=validate_kpoints,
-            help='Mesh for the density matrix and the Fermi level.',
+            help='Mesh of k-points, without offset, for the density matrix and the Fermi level.',
         )
         spec.input(
             'phonon',
             valid_type=(orm.SinglefileData, orm.FolderData),
             required=False,
             validator=validate_phonon,
-            help='Output of ph.x of the same structure (epsil, zeu, q = 0), as a file or as the output `retrieved` of '
-            'a `PhCalculation`: dielectric tensor and Born charges become labels of the Hamiltonian.',
+            help='Output of ph.x for the same structure (epsil, zeu, q = 0), as a file or as the output `retrieved` of '
+            'a `PhCalculation`: the dielectric tensor and the Born charges become labels of the Hamiltonian.',
         )
         define_storage(spec, 'the Hamiltonian is')
         spec.output(
-            'hamiltonian', valid_type=HamiltonianData, required=False, help='The Hamiltonian and its companions.'
+            'hamiltonian',
+            valid_type=HamiltonianData,
+            required=False,
+            help='Hamiltonian, overlap, H0 and density matrix in atomic orbitals.',
         )
 
     @classmethod
@@ -115,7 +118,7 @@ class ReconstructCalculation(HamlrCalculation):
             links.append((potential.computer.uuid, path, PpCalculation._FILPLOT))
             source = {'potential': PpCalculation._FILPLOT}
         else:
-            # A link that is a pattern goes into a folder, which must be there.
+            # The target of a link with a pattern is a folder, which must exist.
             folder.get_subfolder(self._SAVE_FOLDER, create=True)
             links.append((parent.computer.uuid, f'{save}/charge-density.*', self._SAVE_FOLDER))
             source = {'density': self._SAVE_FOLDER}

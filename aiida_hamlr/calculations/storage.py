@@ -1,4 +1,4 @@
-"""Hamiltonians that stay on the computer where they are made: the port, the stash that keeps them, and its checks."""
+"""Hamiltonians that stay on the computer: the port `storage`, the stash of AiiDA that keeps the files, and checks."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ __all__ = ('define_storage', 'find_remote_data_problem', 'find_storage_problem',
 def define_storage(spec, files: str):
     """Define the port `storage` and the exit code of a job whose files were not stashed.
 
-    :param files: what the job makes, as it is called in the help sentence.
+    :param files: the files of the job with their verb, for the help sentence.
     """
     spec.input(
         'storage',
         valid_type=orm.Str,
         default=lambda: orm.Str('repository'),
         validator=validate_storage,
-        help=f'Where {files} to go: `repository`, or `remote`: they stay on the computer, in the folder that '
-        '`metadata.options.stash` names, and the node has path, size and sha256.',
+        help=f'Where {files} stored: in the `repository` of AiiDA (default), or `remote`: on the computer, in the '
+        'folder '
+        'that `metadata.options.stash` names, while the node records path, size and sha256.',
     )
     spec.exit_code(
         330,
         'ERROR_NOT_STASHED',
-        message='The Hamiltonian was made, but is not in the stash: see whether the folder of `metadata.options.stash` '
-        'can be written to, and run again.',
+        message='The Hamiltonian was computed but not stashed: check that the folder of `metadata.options.stash` is '
+        'writable, and run again.',
     )
 
 
@@ -50,9 +51,9 @@ def stash_options(storage: str, folder: str | None, files: Sequence[str]) -> dic
     """Return the option `stash` of a job for a kind of storage.
 
     :param storage: `repository` or `remote`.
-    :param folder: absolute path on the computer of a folder that is kept.
-    :param files: what is to be kept, relative to the folder of the job.
-    :raises ValueError: if `storage` is unknown, or it is `remote` and there is no absolute path.
+    :param folder: absolute path on the computer of a folder that is not cleaned.
+    :param files: files to keep, relative to the folder of the job.
+    :raises ValueError: if `storage` is unknown, or if it is `remote` and the path is not absolute.
     """
     if storage not in STORAGES:
         raise ValueError(f'`storage` is {storage!r}; known are {", ".join(STORAGES)}')
@@ -60,7 +61,8 @@ def stash_options(storage: str, folder: str | None, files: Sequence[str]) -> dic
         return {}
     if folder is None or not PurePosixPath(folder).is_absolute():
         raise ValueError(
-            '`storage: remote` needs `stash_folder`, the absolute path on the computer of a folder that is kept, '
+            '`storage: remote` needs `stash_folder`, the absolute path of a folder on the computer that is not '
+            'cleaned, '
             f'not {folder!r}'
         )
     return {
@@ -76,8 +78,8 @@ def find_storage_problem(inputs: Mapping, files: Sequence[str]) -> str | None:
     missing = sorted(set(files) - set(stash.get('source_list', ())))
     if missing or stash.get('stash_mode') != StashMode.COPY.value:
         return (
-            '`storage` is remote, so `metadata.options.stash` must have `target_base`, a folder that is kept, '
-            f'`stash_mode` copy, and in `source_list` {", ".join(files)}'
+            '`storage` is remote, so `metadata.options.stash` needs `target_base` (a folder that is not cleaned), '
+            f'`stash_mode` copy, and a `source_list` with {", ".join(files)}'
         )
     return None
 
@@ -90,6 +92,7 @@ def find_remote_data_problem(nodes: Sequence[HamiltonianData], code: orm.Abstrac
     if not elsewhere:
         return None
     return (
-        f'{len(elsewhere)} Hamiltonians, as node {elsewhere[0].pk}, lie on computer {elsewhere[0].computer.label}, but '
-        f'the code runs on {code.computer.label}: let the work chain hamlr.train.base fetch them, or run hamlr.fetch'
+        f'{len(elsewhere)} Hamiltonians (for example node {elsewhere[0].pk}) are on computer '
+        f'{elsewhere[0].computer.label}, but the code runs on {code.computer.label}: use the work chain '
+        'hamlr.train.base, which fetches them, or run hamlr.fetch first'
     )

@@ -1,4 +1,4 @@
-"""`hamlr train`: a network from a dataset."""
+"""`hamlr train`: train a network on a dataset."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 
 __all__ = ('TrainCalculation',)
 
-#: Keys of the configuration that belong to the job, not to the user.
+#: Keys of the configuration that the job sets, not the user.
 BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
 
-
-#: Checkpoints to go on from, and their files.
+#: Checkpoints to resume from, and their files.
 CHECKPOINTS = {'last': 'last.ckpt', 'best': 'best.ckpt'}
 
-#: Where the machines of a job find each other; `hamlr` starts itself on all of them.
+#: The machine where all processes of a job meet; `hamlr` starts itself on the other machines.
 _RENDEZVOUS = 'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)'
 
 
 class _Parameters(Config):
-    """What of the configuration the user gives."""
+    """The sections of the configuration that the user sets."""
 
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
@@ -64,15 +63,15 @@ def validate_dataset(value, _) -> str | None:
     if polarised is None:
         return None
     return (
-        f'{query.count()} Hamiltonians of the dataset are spin-polarised (as node {polarised}), which the network does '
-        'not learn; make a dataset without them'
+        f'{query.count()} Hamiltonians of the dataset are spin-polarised (as node {polarised}), which the network '
+        'does not support; make a dataset without them'
     )
 
 
 def validate_checkpoint(value, _) -> str | None:
     """Return what is wrong with the name of the checkpoint, or nothing."""
     if value is not None and value.value not in CHECKPOINTS:
-        return f'`checkpoint` is {value.value!r}; it can be {" or ".join(CHECKPOINTS)}'
+        return f'`checkpoint` is {value.value!r}; it must be {" or ".join(CHECKPOINTS)}'
     return None
 
 
@@ -89,13 +88,13 @@ def count_machines(inputs: dict) -> int:
 
 
 def find_machines_problem(inputs: dict) -> str | None:
-    """Return why the training cannot run on so many machines, or nothing."""
+    """Return why the training cannot run on several machines, or nothing."""
     n_machines = count_machines(inputs)
     if n_machines > 1 and inputs['code'].computer.scheduler_type != 'core.slurm':
         computer = inputs['code'].computer
         return (
-            f'`metadata.options.resources` asks for {n_machines} machines; a training runs on several of them with '
-            f'SLURM only, and {computer.label} has {computer.scheduler_type}'
+            f'`metadata.options.resources` asks for {n_machines} machines, but training on several machines needs '
+            f'SLURM, and {computer.label} has {computer.scheduler_type}; set `num_machines` to 1'
         )
     return None
 
@@ -108,7 +107,7 @@ class TrainCalculation(HamlrCalculation):
     _REMOTE_FOLDERS = ('parent_folder',)
     _ON_EACH_MACHINE = True
     _OUTPUT_SUBFOLDER = 'run'
-    #: A training stops by itself this fraction of its wall-time before the scheduler would end it.
+    #: A training stops by itself after this fraction of its wall-time, before the scheduler ends it.
     _WALLTIME_FRACTION = 0.95
 
     @classmethod
@@ -119,7 +118,7 @@ class TrainCalculation(HamlrCalculation):
             'dataset',
             valid_type=DatasetData,
             validator=validate_dataset,
-            help='The Hamiltonians and how they are split.',
+            help='Hamiltonians for training, validation and test.',
         )
         spec.input(
             'parameters',
@@ -134,23 +133,24 @@ class TrainCalculation(HamlrCalculation):
             valid_type=orm.Int,
             required=False,
             validator=validate_processes,
-            help='So many processes train together on each machine, one for each GPU that the job has there; each '
-            'takes batches of its own. If not given, one.',
+            help='Number of processes on each machine that train together on separate batches, one for each GPU of the '
+            'job; one if not given.',
         )
         spec.input(
             'parent_folder',
             valid_type=orm.RemoteData,
             required=False,
-            help='Remote folder of a training that stopped: go on from its checkpoint.',
+            help='Remote folder of a training that stopped, to resume from its checkpoint.',
         )
         spec.input(
             'checkpoint',
             valid_type=orm.Str,
             required=False,
             validator=validate_checkpoint,
-            help='With `parent_folder`: go on from its `last` checkpoint (default) or from the `best` in validation.',
+            help='Checkpoint of `parent_folder` to resume from: `last` (default), or `best`, the one with the lowest '
+            'validation error.',
         )
-        spec.output('model', valid_type=ModelData, required=False, help='The best model that the training found.')
+        spec.output('model', valid_type=ModelData, required=False, help='Model with the lowest validation error.')
         spec.output(
             'learning_curve',
             valid_type=orm.ArrayData,
@@ -160,7 +160,7 @@ class TrainCalculation(HamlrCalculation):
         spec.exit_code(
             340,
             'ERROR_NO_CHECKPOINT',
-            message='The allotted time is over and there is no checkpoint to go on from: {reason}. Raise '
+            message='The job reached its wall-time before it wrote a checkpoint: {reason}. Increase '
             '`max_wallclock_seconds`.',
         )
 
@@ -174,7 +174,7 @@ class TrainCalculation(HamlrCalculation):
 
     @classmethod
     def is_valid_cache(cls, node) -> bool:
-        """Return whether a job may stand in for one with the same inputs: if it stopped early, with its checkpoint."""
+        """Return whether a job may be reused for another one; one that stopped early needs its checkpoint for that."""
         return super().is_valid_cache(node) and (node.is_finished_ok or is_valid_remote_cache(node))
 
     def prepare_for_submission(self, folder):
@@ -209,7 +209,7 @@ class TrainCalculation(HamlrCalculation):
         )
         if 'parent_folder' in self.inputs:
             parent = self.inputs.parent_folder
-            # Copies, for the training goes on writing to them.
+            # Copies, because the training continues to write to them.
             copies = {'checkpoints': 'checkpoints', 'metrics.csv': 'metrics.csv'}
             folder.get_subfolder(output, create=True)
             if 'checkpoint' in self.inputs and self.inputs.checkpoint.value == 'best':

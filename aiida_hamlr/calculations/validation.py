@@ -19,7 +19,7 @@ __all__ = (
     'validate_pseudos',
 )
 
-#: Namelists of pw.x; of their keywords only those are taken for wrong that look like known ones.
+#: Namelists of pw.x. A keyword counts as misspelt only if it resembles a known one.
 NAMELISTS = ('CONTROL', 'SYSTEM', 'ELECTRONS', 'IONS', 'CELL', 'FCP', 'RISM')
 LIKENESS = 0.85
 
@@ -85,7 +85,7 @@ def find_misspelt_keyword(parameters: Mapping) -> str | None:
 def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing.
 
-    :param with_pp: whether pp.x makes the potential.
+    :param with_pp: whether pp.x writes the potential.
     :param to_learn: whether a network is trained on the Hamiltonian.
     """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
@@ -107,7 +107,7 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'magnetizations in `SYSTEM` need `nspin` 2': (
             n_spin == 1 and ('starting_magnetization' in keywords or 'tot_magnetization' in keywords)
         ),
-        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; else let `occupations` be smearing': (
+        'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; or set `occupations` to smearing': (
             n_spin == 2 and keywords.get('occupations') == 'fixed' and keywords.get('tot_magnetization') is None
         ),
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
@@ -135,5 +135,5 @@ def find_computer_problem(codes: dict) -> str | None:
     computers = {port: code.computer for port, code in codes.items() if code is not None and code.computer is not None}
     if len({computer.uuid for computer in computers.values()}) > 1:
         listed = ', '.join(f'`{port}` on {computer.label}' for port, computer in computers.items())
-        return f'the codes must be on one computer, for their jobs read the files of each other: {listed}'
+        return f"the codes must be on one computer, because their jobs read each other's files: {listed}"
     return None

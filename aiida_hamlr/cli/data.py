@@ -1,4 +1,4 @@
-"""`verdi data hamlr`: look at nodes."""
+"""`verdi data hamlr`: list, show and plot nodes."""
 
 import click
 from aiida.cmdline.commands.cmd_data import verdi_data
@@ -7,7 +7,7 @@ from aiida.cmdline.utils import decorators, echo
 
 __all__ = ('cmd_hamlr',)
 
-#: What a list shows of each kind of node, besides identifier and age.
+#: Attributes that a list shows for each kind of node, after identifier and age.
 COLUMNS = {
     'hamiltonian': ('formula', 'origin', 'n_orbitals', 'n_pairs', 'gap', 'functional'),
     'basis': ('elements', 'sizes', 'cutoffs', 'recipe', 'band_error_occupied_meV', 'functional'),
@@ -23,7 +23,9 @@ def cmd_hamlr():
 
 @cmd_hamlr.command('list')
 @click.argument('kind', type=click.Choice(list(COLUMNS)), default='hamiltonian')
-@click.option('-l', '--limit', type=int, default=50, show_default=True, help='So many of the newest nodes.')
+@click.option(
+    '-l', '--limit', type=int, default=50, show_default=True, help='Maximum number of nodes, the newest first.'
+)
 @decorators.with_dbenv()
 def cmd_list(kind, limit):
     """List the nodes of a KIND: hamiltonian, basis, dataset or model."""
@@ -52,7 +54,7 @@ def cmd_list(kind, limit):
 @click.argument('node', type=types.DataParamType(sub_classes=tuple(f'aiida.data:hamlr.{kind}' for kind in COLUMNS)))
 @decorators.with_dbenv()
 def cmd_show(node):
-    """Show what NODE holds and what made it."""
+    """Show the attributes of NODE and the process that created it."""
     from tabulate import tabulate
 
     rows = [['node', f'{type(node).__name__}<{node.pk}>'], ['uuid', node.uuid]]
@@ -67,7 +69,9 @@ def cmd_show(node):
 @cmd_hamlr.command('plot-basis')
 @click.argument('node', type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)))
 @click.option('-o', '--output', type=click.Path(), required=True, help='PNG file.')
-@click.option('-F', '--pseudo-family', help='Pseudopotentials of orbitals that no calculation made.')
+@click.option(
+    '-F', '--pseudo-family', help='Pseudopotentials to use for imported orbitals; generated orbitals have their own.'
+)
 @decorators.with_dbenv()
 def cmd_plot_basis(node, output, pseudo_family):
     """Draw the bands of a simple crystal in plane waves and in the orbitals of NODE."""
@@ -82,11 +86,13 @@ def cmd_plot_basis(node, output, pseudo_family):
 
 @cmd_hamlr.command('curve')
 @click.argument('process', type=types.ProcessParamType())
-@click.option('-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='So many last epochs.')
-@click.option('-o', '--output', type=click.Path(), help='Draw all of it into this PNG file.')
+@click.option(
+    '-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='Number of last epochs to show.'
+)
+@click.option('-o', '--output', type=click.Path(), help='Also draw the whole curve into this PNG file.')
 @decorators.with_dbenv()
 def cmd_curve(process, limit, output):
-    """Show the learning curve of a training, also while it runs.
+    """Show the learning curve of a training, finished or running.
 
     PROCESS is the job, or the work chain that started it.
     """
@@ -106,7 +112,7 @@ def cmd_curve(process, limit, output):
 
 
 def _short(value, length: int = 32) -> str:
-    """Return a value in few characters."""
+    """Return a value as a short text."""
     if isinstance(value, dict):
         text = ', '.join(f'{key} {_short(entry)}' for key, entry in value.items())
     elif isinstance(value, list):

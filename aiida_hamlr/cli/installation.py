@@ -12,26 +12,26 @@ from aiida.common.exceptions import NotExistent
 
 __all__ = ('EXECUTABLES', 'create_codes', 'create_localhost', 'create_pseudo_family', 'find_executable')
 
-#: What there is to run by the label of its code: the executable and the calculation that it is for.
+#: Name of the executable and default calculation of each code, by the label of the code.
 EXECUTABLES = {
     'pw': ('pw.x', 'quantumespresso.pw'),
     'pp': ('pp.x', 'quantumespresso.pp'),
     'hamlr': ('hamlr', 'hamlr.train'),
 }
 
-#: Labels of the codes that can be left out.
+#: Labels of the codes that are optional.
 OPTIONAL = ('pp',)
 
 HOW_TO_INSTALL = {
     'pw.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
-    'hamlr': 'it comes with this package: pip install aiida-hamlr',
+    'hamlr': 'it is part of this package: pip install aiida-hamlr',
 }
 
 
 def create_localhost(label: str = 'localhost', workdir: str | Path | None = None) -> orm.Computer:
-    """Return the local computer, and make it if there is none.
+    """Return the local computer, which is created if it does not exist.
 
-    :param workdir: where jobs run; by default a folder beside the storage of the profile.
+    :param workdir: folder where jobs run; by default a folder beside the storage of the profile.
     """
     try:
         return orm.load_computer(label)
@@ -58,9 +58,9 @@ def create_localhost(label: str = 'localhost', workdir: str | Path | None = None
 
 
 def find_executable(name: str) -> Path:
-    """Return the path of an executable on this machine: beside the Python interpreter, or on the path.
+    """Return the path of an executable on this machine: beside the Python interpreter, or on the PATH.
 
-    :raises ValueError: if there is none; the message says how to install it.
+    :raises ValueError: if it is not found; the message says how to install it.
     """
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.is_file() else shutil.which(name)
@@ -72,11 +72,11 @@ def find_executable(name: str) -> Path:
 def create_codes(
     computer: orm.Computer, paths: Mapping[str, str | Path] | None = None, prepend_text: str = ''
 ) -> dict[str, orm.InstalledCode]:
-    """Return the codes pw, pp and hamlr of a computer, and make those that are missing; pp only if there is pp.x.
+    """Return the codes pw, pp and hamlr of a computer; missing ones are created, pp only if pp.x is installed.
 
-    :param paths: paths of executables on the computer by ``pw``, ``pp`` and ``hamlr``; those that are not given are
-        looked for on this machine, which makes sense for the local computer only.
-    :param prepend_text: commands before every run, as ``module load``.
+    :param paths: paths of executables on the computer by ``pw``, ``pp`` and ``hamlr``; for the local computer,
+        executables that are not given are searched for.
+    :param prepend_text: commands before every run, for example ``module load``.
     :raises ValueError: if an executable is not found.
     """
     paths = dict(paths or {})
@@ -93,7 +93,7 @@ def create_codes(
         path = paths.get(label)
         try:
             if path is None and computer.transport_type != 'core.local':
-                raise ValueError(f'give the path of {name} on {computer.label}')
+                raise ValueError(f'give the path of {name} on {computer.label} with --{label}')
             path = path or find_executable(name)
         except ValueError:
             if label in OPTIONAL:
@@ -110,10 +110,11 @@ def create_codes(
 
 
 def create_pseudo_family(folder: str | Path, label: str, ecutwfc: float, ecutrho: float | None = None):
-    """Return the family of the UPF files in a folder, and make it if there is none of that label.
+    """Return the family with a label; if it does not exist, it is created from the UPF files in a folder.
 
-    :param ecutwfc: cutoff in Ry that the family recommends for all its elements.
-    :param ecutrho: cutoff of the density in Ry; four times as large by default, as is right for norm conservation.
+    :param ecutwfc: recommended wavefunction cutoff of all elements in Ry.
+    :param ecutrho: recommended cutoff of the density in Ry; by default four times ``ecutwfc``, as norm-conserving
+        pseudopotentials need.
     """
     from aiida_pseudo.data.pseudo.upf import UpfData
     from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily

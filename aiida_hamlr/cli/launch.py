@@ -19,39 +19,22 @@ def cmd_launch():
 
 @cmd_launch.command('reference')
 @click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
-@options.combine(
-    options.PW,
-    options.PP,
-    options.HAMLR,
-    options.FAMILY,
-    options.BASIS,
-    options.PROTOCOL,
-    options.OVERRIDES,
-    options.STASH,
-    options.CLEAN,
-)
+@options.combine(*options.DFT, options.CLEAN)
 @decorators.with_dbenv()
-def launch_reference(
-    structures, pw, pp, hamlr, pseudo_family, basis, protocol, overrides, stash_folder, clean_workdir, **job
-):
-    """Make the reference Hamiltonians of STRUCTURES: files that ASE reads, nodes or groups."""
+def launch_reference(structures, settings):
+    """Compute the reference Hamiltonian of each STRUCTURE: files that ASE reads, nodes or groups.
+
+    Without `-B` each launch generates orbitals first. References to be trained on together must share one basis: pass
+    the output `basis` of the first launch with `-B PK`.
+    """
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
-    daemon = job.pop('daemon')
     for structure in options.load_structures(structures).values():
-        builder = _build(
-            ReferenceWorkChain,
-            pw,
-            hamlr,
-            structure,
-            protocol=protocol,
-            overrides=_with_stash(_with_family(options.load_overrides(overrides), pseudo_family), stash_folder),
-            options=options.job_options(pw, **job),
-            basis=basis,
-            pp_code=pp,
-        )
-        _set_given(builder, clean_workdir=clean_workdir)
-        _launch(builder, daemon)
+        overrides = settings.of_references(options.load_overrides(settings.overrides))
+        arguments = (settings.pw, settings.hamlr, structure)
+        builder = _build(ReferenceWorkChain, *arguments, overrides=overrides, **settings.dft_arguments())
+        _set_given(builder, clean_workdir=settings.clean_workdir)
+        _launch(builder, settings.daemon)
 
 
 @cmd_launch.command('dataset')
@@ -60,61 +43,37 @@ def launch_reference(
     '-R',
     '--recipes',
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='YAML file with structures to make of the given ones.',
+    help='YAML file with recipes for structures to make of the given ones.',
 )
-@click.option('-G', '--group', help='Label of a group for the results, made if there is none.')
-@click.option('-n', '--max-concurrent', type=click.IntRange(min=1), help='So many references run at a time.')
-@click.option('--max-failures', type=click.IntRange(min=0), help='So many references may fail.')
-@options.combine(
-    options.PW,
-    options.PP,
-    options.HAMLR,
-    options.FAMILY,
-    options.BASIS,
-    options.PROTOCOL,
-    options.OVERRIDES,
-    options.STASH,
-    options.SEED,
+@click.option('-G', '--group', help='Label of a group for the results; it is created if it does not exist.')
+@click.option(
+    '-n', '--max-concurrent', type=click.IntRange(min=1), help='Maximum number of references that run at a time.'
 )
+@click.option(
+    '--max-failures',
+    type=click.IntRange(min=0),
+    help='Maximum number of failed references; they are left out of the dataset.',
+)
+@options.combine(*options.DFT, options.SEED)
 @decorators.with_dbenv()
-def launch_dataset(
-    structures,
-    recipes,
-    group,
-    max_concurrent,
-    max_failures,
-    pw,
-    pp,
-    hamlr,
-    pseudo_family,
-    basis,
-    protocol,
-    overrides,
-    stash_folder,
-    seed,
-    **job,
-):
-    """Make the references of STRUCTURES (files that ASE reads, nodes or groups) and a dataset of them."""
+def launch_dataset(structures, recipes, group, max_concurrent, max_failures, settings):
+    """Compute the references of each STRUCTURE (files that ASE reads, nodes or groups) and make a dataset of them."""
     from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
-    daemon = job.pop('daemon')
-    content = options.load_overrides(overrides)
-    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
+    content = options.load_overrides(settings.overrides)
+    content['reference'] = settings.of_references(content.get('reference', {}))
     builder = _build(
         DatasetWorkChain,
-        pw,
-        hamlr,
+        settings.pw,
+        settings.hamlr,
         options.load_structures(structures),
         recipes=options.load_overrides(recipes),
         group=group,
-        protocol=protocol,
         overrides=content,
-        options=options.job_options(pw, **job),
-        basis=basis,
-        pp_code=pp,
+        **settings.dft_arguments(),
     )
-    _set_given(builder, seed=seed, max_concurrent=max_concurrent, max_failures=max_failures)
-    _launch(builder, daemon)
+    _set_given(builder, seed=settings.seed, max_concurrent=max_concurrent, max_failures=max_failures)
+    _launch(builder, settings.daemon)
 
 
 @cmd_launch.command('train')
@@ -123,27 +82,19 @@ def launch_dataset(
     '-g',
     '--gpus',
     type=click.IntRange(min=1),
-    help='GPUs on each node, with a process for each. SLURM is asked for them.',
+    help='Number of GPUs on each machine, with one process for each. SLURM is asked for them.',
 )
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @decorators.with_dbenv()
-def launch_train(dataset, gpus, hamlr, protocol, overrides, seed, clean_workdir, **job):
+def launch_train(dataset, gpus, settings):
     """Train a network on DATASET."""
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
-    daemon = job.pop('daemon')
-    builder = _build(
-        TrainBaseWorkChain,
-        hamlr,
-        dataset,
-        protocol=protocol,
-        overrides=options.load_overrides(overrides),
-        options=options.job_options(hamlr, **job),
-        seed=seed,
-        gpus=gpus,
-    )
-    _set_given(builder, clean_workdir=clean_workdir)
-    _launch(builder, daemon)
+    overrides = options.load_overrides(settings.overrides)
+    keywords = {'overrides': overrides, 'seed': settings.seed, 'gpus': gpus, **settings.hamlr_arguments()}
+    builder = _build(TrainBaseWorkChain, settings.hamlr, dataset, **keywords)
+    _set_given(builder, clean_workdir=settings.clean_workdir)
+    _launch(builder, settings.daemon)
 
 
 @cmd_launch.command('predict')
@@ -151,89 +102,46 @@ def launch_train(dataset, gpus, hamlr, protocol, overrides, seed, clean_workdir,
 @click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @decorators.with_dbenv()
-def launch_predict(model, structures, hamlr, protocol, overrides, stash_folder, clean_workdir, **job):
-    """Predict the Hamiltonians of STRUCTURES (files that ASE reads, nodes or groups) with MODEL."""
+def launch_predict(model, structures, settings):
+    """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL."""
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
-    daemon = job.pop('daemon')
-    builder = _build(
-        PredictBaseWorkChain,
-        hamlr,
-        model,
-        options.load_structures(structures),
-        protocol=protocol,
-        overrides=_with_stash(options.load_overrides(overrides), stash_folder),
-        options=options.job_options(hamlr, **job),
-    )
-    _set_given(builder, clean_workdir=clean_workdir)
-    _launch(builder, daemon)
+    overrides = settings.stashed(options.load_overrides(settings.overrides))
+    arguments = (settings.hamlr, model, options.load_structures(structures))
+    builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
+    _set_given(builder, clean_workdir=settings.clean_workdir)
+    _launch(builder, settings.daemon)
 
 
 @cmd_launch.command('pipeline')
-@click.option('--train', 'train', multiple=True, required=True, metavar='STRUCTURE', help='Structures to learn from.')
-@click.option('--validation', multiple=True, metavar='STRUCTURE', help='Structures that choose the best epoch.')
-@click.option('--test', 'test', multiple=True, metavar='STRUCTURE', help='Structures to test.')
+@click.option('--train', 'train', multiple=True, required=True, metavar='STRUCTURE', help='Structures to train on.')
+@click.option('--validation', multiple=True, metavar='STRUCTURE', help='Structures whose errors choose the best epoch.')
+@click.option('--test', 'test', multiple=True, metavar='STRUCTURE', help='Structures for the test errors of the model.')
 @click.option('--predict', 'predict', multiple=True, metavar='STRUCTURE', help='Structures to predict.')
 @click.option(
     '--compare/--no-compare',
     default=None,
-    help='Whether to make references of the predicted ones too; by default that of the overrides, or yes.',
+    help='Whether to compute references of the predicted structures, too, and compare; by default as in the '
+    'overrides, or yes.',
 )
-@options.combine(
-    options.PW,
-    options.PP,
-    options.HAMLR,
-    options.FAMILY,
-    options.BASIS,
-    options.PROTOCOL,
-    options.OVERRIDES,
-    options.STASH,
-    options.SEED,
-    options.CLEAN,
-)
+@options.combine(*options.DFT, options.SEED, options.CLEAN)
 @decorators.with_dbenv()
-def launch_pipeline(
-    train,
-    validation,
-    test,
-    predict,
-    compare,
-    pw,
-    pp,
-    hamlr,
-    pseudo_family,
-    basis,
-    protocol,
-    overrides,
-    stash_folder,
-    seed,
-    clean_workdir,
-    **job,
-):
-    """Make references, train on them, and predict other structures.
+def launch_pipeline(train, validation, test, predict, compare, settings):
+    """Compute references, train on them, and predict other structures.
 
-    A STRUCTURE is a file that ASE reads (all its frames), a node or a group; the options can be repeated.
+    A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; the options can be repeated.
     """
     from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
-    daemon = job.pop('daemon')
     parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
-    content = options.load_overrides(overrides)
-    content['reference'] = _with_stash(_with_family(content.get('reference', {}), pseudo_family), stash_folder)
-    content['predict'] = _with_stash(content.get('predict', {}), stash_folder)
-    builder = _build(
-        PipelineWorkChain,
-        pw,
-        hamlr,
-        {name: options.load_structures(part) for name, part in parts.items() if part},
-        protocol=protocol,
-        overrides=content,
-        options=options.job_options(pw, **job),
-        basis=basis,
-        pp_code=pp,
-    )
-    _set_given(builder, compare=compare, seed=seed, clean_workdir=clean_workdir)
-    _launch(builder, daemon)
+    structures = {name: options.load_structures(part) for name, part in parts.items() if part}
+    content = options.load_overrides(settings.overrides)
+    content['reference'] = settings.of_references(content.get('reference', {}))
+    content['predict'] = settings.stashed(content.get('predict', {}))
+    arguments = (settings.pw, settings.hamlr, structures)
+    builder = _build(PipelineWorkChain, *arguments, overrides=content, **settings.dft_arguments())
+    _set_given(builder, compare=compare, seed=settings.seed, clean_workdir=settings.clean_workdir)
+    _launch(builder, settings.daemon)
 
 
 def _set_given(builder, **values):
@@ -245,20 +153,8 @@ def _set_given(builder, **values):
             builder[name] = to_aiida_type(value)
 
 
-def _with_family(overrides: dict, family: str | None) -> dict:
-    if family is not None:
-        overrides.setdefault('scf', {})['pseudo_family'] = family
-    return overrides
-
-
-def _with_stash(overrides: dict, folder: str | None) -> dict:
-    if folder is not None:
-        overrides |= {'storage': 'remote', 'stash_folder': folder}
-    return overrides
-
-
 def _build(process_class, *args, **kwargs):
-    """Return the builder; what is wrong with the arguments becomes one line."""
+    """Return the builder; an error in the arguments becomes one line."""
     try:
         return process_class.get_builder_from_protocol(*args, **kwargs)
     except ValueError as error:
@@ -277,9 +173,9 @@ def _launch(builder, daemon: bool):
     except (ValueError, InvalidOperation) as error:
         echo.echo_critical(f'{name}: {error}')
     if daemon:
-        echo.echo_success(f'submitted {name}<{node.pk}>; see: verdi process status {node.pk}')
+        echo.echo_success(f'submitted {name}<{node.pk}>; follow it with: verdi process status {node.pk}')
         return
     echo.echo(get_node_info(node))
     if not node.is_finished_ok:
         echo.echo_critical(f'{name}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
-    echo.echo_success(f'{name}<{node.pk}> is done')
+    echo.echo_success(f'{name}<{node.pk}> finished')

@@ -1,28 +1,37 @@
-"""Options that several commands have."""
+"""Options that commands share."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from aiida.cmdline.params import types
 from aiida.cmdline.params.options import OverridableOption
 
-__all__ = ('combine', 'job_options', 'load_overrides', 'load_structures')
+if TYPE_CHECKING:
+    from aiida import orm
+
+__all__ = ('Settings', 'combine', 'load_overrides', 'load_structures')
 
 PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
 PP = OverridableOption(
-    '-Y', '--pp', type=types.CodeParamType(), help='Code of pp.x, to let it make the potential from the density.'
+    '-Y',
+    '--pp',
+    type=types.CodeParamType(),
+    help='Code of pp.x, to write the potential; by default `hamlr` computes it from the density.',
 )
 HAMLR = OverridableOption(
     '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
 )
-FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the family of pseudopotentials.')
+FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the pseudopotential family.')
 BASIS = OverridableOption(
     '-B',
     '--basis',
     type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)),
-    help='Basis node; if not given, orbitals are generated.',
+    help='Basis node; if not given, orbitals are generated first.',
 )
 PROTOCOL = OverridableOption(
     '-p',
@@ -30,74 +39,134 @@ PROTOCOL = OverridableOption(
     type=click.Choice(['fast', 'balanced', 'stringent']),
     default='balanced',
     show_default=True,
-    help='How much care to take.',
+    help='Accuracy and cost of all steps.',
 )
 OVERRIDES = OverridableOption(
     '-O',
     '--overrides',
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help='YAML file with inputs that override those of the protocol.',
+    help='YAML file with inputs that override the protocol.',
 )
 SEED = OverridableOption(
-    '-s', '--seed', type=int, help='Seed of all random numbers; by default that of the overrides, or 0.'
+    '-s', '--seed', type=int, help='Seed of all random numbers; by default as in the overrides, or 0.'
 )
 DAEMON = OverridableOption(
-    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running and waiting here.'
+    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running here and waiting.'
 )
 WALLTIME = OverridableOption(
-    '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job.'
+    '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job in seconds.'
 )
 MACHINES = OverridableOption(
-    '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of nodes of each job.'
+    '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of machines of each job.'
 )
 WITH_MPI = OverridableOption(
     '-i',
     '--with-mpi',
     is_flag=True,
     default=None,
-    help='Run pw.x and pp.x with MPI; by default as their codes say, or without.',
+    help='Run pw.x and pp.x with MPI; by default as their codes are set up, or without.',
 )
 CUSTOM = OverridableOption(
-    '--scheduler-commands', help='Lines for the head of the job script, as "#SBATCH --gres=gpu:1".'
+    '--scheduler-commands', help='Lines for the head of the job script, for example "#SBATCH --gres=gpu:1".'
 )
 STASH = OverridableOption(
     '--stash-folder',
     metavar='PATH',
-    help='Leave the Hamiltonians in this folder of the computer instead of copying them into the repository.',
+    help='Keep the Hamiltonians in this folder of the computer instead of copying them into the repository.',
 )
 CLEAN = OverridableOption(
-    '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders at the end.'
+    '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders of the jobs at the end.'
 )
 
+#: What the work chains that run pw.x share; all of them get the options of jobs.
+DFT = (PW, PP, HAMLR, FAMILY, BASIS, PROTOCOL, OVERRIDES, STASH)
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
 
 
+@dataclass
+class Settings:
+    """Values of the options that commands share; an option that a command does not have keeps its default here."""
+
+    pw: orm.AbstractCode | None = None
+    pp: orm.AbstractCode | None = None
+    hamlr: orm.AbstractCode | None = None
+    pseudo_family: str | None = None
+    basis: orm.Data | None = None
+    protocol: str | None = None
+    overrides: Path | None = None
+    stash_folder: str | None = None
+    seed: int | None = None
+    clean_workdir: bool | None = None
+    max_wallclock_seconds: int = 1800
+    max_num_machines: int = 1
+    with_mpi: bool | None = None
+    scheduler_commands: str | None = None
+    daemon: bool = False
+
+    def job_options(self, code) -> dict:
+        """Return ``metadata.options`` of the jobs.
+
+        :param code: the code that `--with-mpi` is about; `hamlr` is no MPI program and does not follow it.
+        :raises click.BadParameter: if the code is set up for the opposite.
+        """
+        options = {
+            'resources': {'num_machines': self.max_num_machines},
+            'max_wallclock_seconds': self.max_wallclock_seconds,
+        }
+        if code.with_mpi is None:
+            options['withmpi'] = bool(self.with_mpi)
+        elif self.with_mpi is not None and self.with_mpi != code.with_mpi:
+            raise click.BadParameter(
+                f'code {code.label} is set up with `with_mpi` {code.with_mpi}; leave the option out',
+                param_hint='--with-mpi',
+            )
+        if self.scheduler_commands:
+            options['custom_scheduler_commands'] = self.scheduler_commands.replace('\\n', '\n')
+        return options
+
+    def stashed(self, overrides: dict) -> dict:
+        """Return overrides of a work chain whose Hamiltonians stay on the computer if `--stash-folder` is given."""
+        if self.stash_folder is None:
+            return overrides
+        return {**overrides, 'storage': 'remote', 'stash_folder': self.stash_folder}
+
+    def of_references(self, overrides: dict) -> dict:
+        """Return overrides of a reference, with the pseudopotentials and the storage that the command line gives."""
+        if self.pseudo_family is not None:
+            overrides = {**overrides, 'scf': {**overrides.get('scf', {}), 'pseudo_family': self.pseudo_family}}
+        return self.stashed(overrides)
+
+    def dft_arguments(self) -> dict:
+        """Return the keyword arguments, but the overrides, of the builders of work chains that run pw.x."""
+        return {
+            'protocol': self.protocol,
+            'options': self.job_options(self.pw),
+            'basis': self.basis,
+            'pp_code': self.pp,
+        }
+
+    def hamlr_arguments(self) -> dict:
+        """Return the keyword arguments, but the overrides, of the builders of work chains that run only `hamlr`."""
+        return {'protocol': self.protocol, 'options': self.job_options(self.hamlr)}
+
+
 def combine(*options):
-    """Return a decorator that adds options, and those of all jobs."""
+    """Return a decorator that adds options, and those of all jobs.
+
+    Their values come as one argument of the command, `settings`: an instance of `Settings`.
+    """
 
     def decorate(command):
+        @wraps(command)
+        def gather(**values):
+            shared = {field.name: values.pop(field.name) for field in fields(Settings) if field.name in values}
+            return command(settings=Settings(**shared), **values)
+
         for option in reversed((*options, *_JOB)):
-            command = option()(command)
-        return command
+            gather = option()(gather)
+        return gather
 
     return decorate
-
-
-def job_options(code, max_wallclock_seconds, max_num_machines, with_mpi, scheduler_commands) -> dict:
-    """Return ``metadata.options`` of the jobs.
-
-    :param code: what the option for MPI is about; that of `hamlr`, which is no MPI program, does not follow it.
-    """
-    options = {'resources': {'num_machines': max_num_machines}, 'max_wallclock_seconds': max_wallclock_seconds}
-    if code.with_mpi is None:
-        options['withmpi'] = bool(with_mpi)
-    elif with_mpi is not None and with_mpi != code.with_mpi:
-        raise click.BadParameter(
-            f'code {code.label} is set up with `with_mpi` {code.with_mpi}', param_hint='--with-mpi'
-        )
-    if scheduler_commands:
-        options['custom_scheduler_commands'] = scheduler_commands.replace('\\n', '\n')
-    return options
 
 
 def load_overrides(path: Path | None) -> dict:
@@ -116,7 +185,7 @@ def load_overrides(path: Path | None) -> dict:
 
 
 def load_structures(arguments) -> dict:
-    """Return structure nodes by label, of identifiers of nodes and of groups, and of files that ASE reads."""
+    """Return structure nodes by label, from identifiers of nodes and groups and from files that ASE reads."""
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
@@ -137,7 +206,7 @@ def load_structures(arguments) -> dict:
                 node = orm.load_group(argument)
         except (NotExistent, ValueError, OSError) as error:
             raise click.BadParameter(
-                f'{argument}: neither a file of structures nor a node nor a group of them ({error})'
+                f'{argument}: not a file that ASE reads as structures, a structure node, or a group of these ({error})'
             ) from error
         nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
         if not nodes or not all(isinstance(entry, orm.StructureData) for entry in nodes):

@@ -10,20 +10,21 @@ __all__ = ('cmd_setup',)
 
 @cmd_root.group('setup')
 def cmd_setup():
-    """Set up what the work chains need."""
+    """Set up computers and codes for the work chains."""
 
 
 @cmd_setup.command('codes')
 @click.argument('computer', default='localhost')
-@click.option('--pw', metavar='PATH', help='pw.x on the computer.')
-@click.option('--pp', metavar='PATH', help='pp.x on the computer.')
-@click.option('--hamlr', metavar='PATH', help='hamlr on the computer.')
-@click.option('--prepend-text', default='', help='Commands before every run, as "module load".')
+@click.option('--pw', metavar='PATH', help='Path of pw.x on the computer.')
+@click.option('--pp', metavar='PATH', help='Path of pp.x on the computer.')
+@click.option('--hamlr', metavar='PATH', help='Path of hamlr on the computer.')
+@click.option('--prepend-text', default='', help='Commands before every run, for example "module load".')
 @decorators.with_dbenv()
 def setup_codes(computer, pw, pp, hamlr, prepend_text):
-    """Make the codes pw, pp (which no work chain needs) and hamlr on COMPUTER.
+    """Create the codes pw, hamlr and pp (optional) on COMPUTER.
 
-    Executables that are not given are looked for on this machine; a computer `localhost` is made if there is none.
+    For the local computer, executables that are not given are searched for; `localhost` is created if it does not
+    exist.
     """
     from aiida import orm
     from aiida.common.exceptions import NotExistent

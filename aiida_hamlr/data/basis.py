@@ -1,4 +1,4 @@
-"""The orbitals of some elements as a node."""
+"""Atomic orbitals as a node."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aiida_hamlr.io.bases import read_basis
 
 __all__ = ('BasisData',)
 
-#: What the node says of the gain of a contraction, by the keys of the files.
+#: Keys of the basis files that the node takes over: band errors of contracted and of plain orbitals.
 BAND_ERRORS = tuple(
     f'band_error_{bands}{recipe}_meV' for bands in ('occupied', 'conduction') for recipe in ('', '_plain')
 )
@@ -46,18 +46,18 @@ class BasisData(Data):
             default_factory=dict, description='Number of orbitals of an atom of each species'
         )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the pseudopotentials')
-        recipe: str = OrmMetadataField('', description='How the orbitals were made: contracted, plain or imported')
+        recipe: str = OrmMetadataField('', description='Origin of the orbitals: contracted, plain or imported')
         band_error_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
-            None, description='Mean error in meV of the occupied bands of the crystals of a contraction'
+            None, description='Mean error in meV of the occupied bands of the crystals used for the contraction'
         )
         band_error_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='Mean error in meV of their lowest four conduction bands'
+            None, description='Mean error in meV of the lowest four conduction bands of these crystals'
         )
         band_error_occupied_plain_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='The error of the occupied bands that plain orbitals have there'
+            None, description='Mean error in meV of the occupied bands of these crystals with plain orbitals'
         )
         band_error_conduction_plain_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='The error of the conduction bands that plain orbitals have there'
+            None, description='Mean error in meV of the conduction bands of these crystals with plain orbitals'
         )
         content_hash: str = OrmMetadataField('', description='Sha256 of the radial functions of all elements')
 
@@ -75,12 +75,12 @@ class BasisData(Data):
     ) -> BasisData:
         """Return a new node with the given basis files, one of each element, or of each species.
 
-        Orbitals of SIESTA (``.ion.xml``), ABACUS (``.orb``) and OpenMX (``.pao``) are turned into basis files; their
-        metadata keep the format and the name of the original.
+        Orbitals of SIESTA (``.ion.xml``), ABACUS (``.orb``) and OpenMX (``.pao``) are converted to basis files, whose
+        metadata record the original format and file name.
 
         :param paths: the files, or the files by label of the species.
-        :param selections: which orbitals of a ``.pao`` file, as in ``{'Al_CA19.pao': 's2p2d1'}``, by its name.
-        :raises ValueError: if a file holds no orbitals, two are of one species, or a label is one of another element.
+        :param selections: orbitals to take from a ``.pao`` file, by file name, as in ``{'Al_CA19.pao': 's2p2d1'}``.
+        :raises ValueError: if a file has no orbitals, two are of one species, or a label is one of another element.
         """
         species: dict[str, tuple[SpeciesBasis, Path]] = {}
         for label, path in paths.items() if isinstance(paths, Mapping) else ((None, path) for path in paths):
@@ -137,14 +137,14 @@ class BasisData(Data):
         return self.base.attributes.get('content_hash')
 
     def get_pseudos(self) -> dict[str, UpfData]:
-        """Return the pseudopotentials from which a calculation made the orbitals, by species; none if none did."""
+        """Return the pseudopotentials of the calculation that generated the orbitals, by species; empty if imported."""
         return {} if self.creator is None else dict(self.creator.inputs.pseudos)
 
     def plot(self, path: str | Path, pseudos: Mapping[str, UpfData] | None = None) -> Path:
-        """Draw the bands of a simple crystal in plane waves and in the orbitals; takes about as long as making them.
+        """Draw the bands of a simple crystal in plane waves and in the orbitals; as slow as generating them.
 
         :param path: PNG file.
-        :param pseudos: pseudopotentials by species; by default those from which the orbitals were made.
+        :param pseudos: pseudopotentials by species; by default those of the calculation that generated the orbitals.
         :raises ValueError: if a species has no pseudopotential.
         """
         from aiida_hamlr.electronic.contraction.basis_bands import bands_of_basis, crystal_of_basis
@@ -197,11 +197,11 @@ class BasisData(Data):
         except ValueError as error:
             raise ValidationError(str(error)) from error
         if content_hash != self.content_hash:
-            raise ValidationError('the basis files do not have the hash that the node records')
+            raise ValidationError('the hash of the basis files differs from the hash that the node records')
         return True
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of what is known."""
+    """Return the mean of the known values, or nothing."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None

@@ -21,15 +21,15 @@ from aiida_hamlr.electronic.matrices.hamiltonian import MATRICES, Hamiltonian
 
 __all__ = ('STORAGES', 'HamiltonianData')
 
-#: Where the bytes of a Hamiltonian may lie: in the repository of AiiDA, or on the computer where it was made.
+#: Where the file of a Hamiltonian can be: in the repository of AiiDA, or on the computer where it was computed.
 STORAGES = ('repository', 'remote')
 
 
 class HamiltonianData(Data):
-    """Hamiltonian, overlap and what belongs to them of one structure in a basis of atomic orbitals.
+    """Hamiltonian, overlap and further matrices of one structure in a basis of atomic orbitals.
 
-    The file is in the repository, or it stays on the computer where it was made: the node then holds its description,
-    and knows its path, size and sha256.
+    The file is in the repository, or it stays on the computer where it was computed. In the latter case the node has a
+    description of the file, and its path, size and sha256.
     """
 
     FILENAME = 'hamiltonian.h5'
@@ -38,7 +38,7 @@ class HamiltonianData(Data):
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
 
-        formula: str = OrmMetadataField('', description='Chemical formula in the order of Hill')
+        formula: str = OrmMetadataField('', description='Chemical formula in Hill order')
         elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols of the structure')
         species: list[str] = OrmMetadataField(
             default_factory=list,
@@ -46,10 +46,12 @@ class HamiltonianData(Data):
         )
         n_atoms: int = OrmMetadataField(0, description='Number of atoms in the cell')
         n_orbitals: int = OrmMetadataField(0, description='Number of orbitals in the cell')
-        n_pairs: int = OrmMetadataField(0, description='Number of stored blocks, both directions of a pair counted')
+        n_pairs: int = OrmMetadataField(
+            0, description='Number of stored blocks; a pair of atoms has one block in each direction'
+        )
         n_spin: int = OrmMetadataField(1, description='Number of spin channels')
         magnetization: float | None = OrmMetadataField(
-            None, description='Total magnetization in Bohr magnetons per cell; nothing without spin'
+            None, description='Total magnetization in Bohr magnetons per cell; null without spin'
         )
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
         gap: float | None = OrmMetadataField(None, description='Band gap in eV on the k-points of the calculation')
@@ -58,36 +60,40 @@ class HamiltonianData(Data):
             None, description='Electrostatic vacuum level of a slab in eV, in the stored gauge'
         )
         band_mae_occupied_meV: float | None = OrmMetadataField(  # noqa: N815 the key of the file
-            None, description='Mean error in meV of the occupied bands against those of the plane-wave run'
+            None, description='Mean error in meV of the occupied bands with respect to the plane-wave run'
         )
         band_mae_conduction_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='Mean error in meV of the lowest conduction bands against those of the plane-wave run'
+            None, description='Mean error in meV of the lowest conduction bands with respect to the plane-wave run'
         )
         band_mae_window_meV: float | None = OrmMetadataField(  # noqa: N815
             None, description='Mean error in meV of the empty states up to 2 eV above the conduction-band minimum'
         )
         variational_violation_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='How far in meV an eigenvalue lies below that of the plane-wave run at most'
+            None,
+            description='Largest amount in meV by which an eigenvalue is below the eigenvalue of the plane-wave run',
         )
         variational_violation_truncated_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='The same of the basis truncated at the cutoff of the run, where it was checked'
+            None,
+            description='Variational violation in meV of the basis truncated at the cutoff of the run, if checked',
         )
         cutoff_error_meV: float | None = OrmMetadataField(  # noqa: N815
-            None, description='How far in meV the truncation at the cutoff of the run moves an eigenvalue at most'
+            None,
+            description='Largest shift in meV of an eigenvalue when the basis is truncated at the cutoff of the run',
         )
         overlap_condition_number: float | None = OrmMetadataField(
-            None, description='Condition number of the overlap, the largest of some k-points'
+            None, description='Condition number of the overlap, the largest value of several k-points'
         )
-        gauge: str = OrmMetadataField('', description='What fixes the zero of energy, as in `neutral_atom`')
-        origin: str = OrmMetadataField('', description='Where the numbers come from: reference, predicted or h0')
+        gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example `neutral_atom`')
+        origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted or h0')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
         labels: list[str] = OrmMetadataField(
-            default_factory=list, description='What the file tells besides, as in `hirshfeld_charges` or `born_charges`'
+            default_factory=list,
+            description='Names of further data in the file, for example `hirshfeld_charges` or `born_charges`',
         )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         basis_hashes: dict = OrmMetadataField(default_factory=dict, description='Sha256 of the orbitals by species')
-        storage: str = OrmMetadataField('repository', description='Where the file lies: repository or remote')
+        storage: str = OrmMetadataField('repository', description='Where the file is: repository or remote')
         remote_path: str | None = OrmMetadataField(
             None, description='Absolute path of a remote file, on the computer of the node'
         )
@@ -98,7 +104,7 @@ class HamiltonianData(Data):
     def from_file(cls, path: str | Path, **kwargs) -> HamiltonianData:
         """Return a new node with a Hamiltonian file.
 
-        :raises ValueError: if it is not a Hamiltonian file, truncated or damaged.
+        :raises ValueError: if the file is not a Hamiltonian file, or is truncated or damaged.
         """
         path = Path(path)
         hamiltonian = Hamiltonian.read(path)
@@ -126,7 +132,7 @@ class HamiltonianData(Data):
     def from_remote(
         cls, description: str | Path, computer: Computer, remote_path: str | PurePosixPath, **kwargs
     ) -> HamiltonianData:
-        """Return a new node of a Hamiltonian file that stays on a computer; nothing of it is read here.
+        """Return a new node for a Hamiltonian file that stays on a computer; the file itself is not read.
 
         :param description: the JSON file that `hamlr` wrote beside the Hamiltonian file.
         :param remote_path: absolute path of the Hamiltonian file.
@@ -158,13 +164,13 @@ class HamiltonianData(Data):
 
     @property
     def is_remote(self) -> bool:
-        """Return whether the file is not in the repository, but on the computer of the node."""
+        """Return whether the file is on the computer of the node instead of in the repository."""
         return self.base.attributes.get('storage', None) == 'remote'
 
     def open(self, matrices=MATRICES) -> Hamiltonian:
-        """Return the Hamiltonian with those of the named matrices that the file holds; a remote file is fetched first.
+        """Return the Hamiltonian with the named matrices, as far as the file has them; a remote file is fetched first.
 
-        :raises ValueError: if a remote file is gone or is not the one that the node was made of.
+        :raises ValueError: if a remote file is missing or has changed.
         """
         with self._open_file() as stream:
             return Hamiltonian.read(stream, matrices)
@@ -177,22 +183,22 @@ class HamiltonianData(Data):
         return structure_from_atoms(self.open(matrices=()).atoms)
 
     def export(self, path: str | Path):
-        """Copy the file out of the repository, or from the computer where it lies.
+        """Copy the file from the repository, or from the computer where it is.
 
-        :raises ValueError: if a remote file is gone or is not the one that the node was made of.
+        :raises ValueError: if a remote file is missing or has changed.
         """
         with self._open_file() as stream, Path(path).open('wb') as output:
             shutil.copyfileobj(stream, output)
 
     def check_file(self, path: str | Path):
-        """Raise ``ValueError`` unless a file has the size and the sha256 of this node's."""
+        """Raise ``ValueError`` unless a file has the size and the sha256 that the node records."""
         size, sha256 = Path(path).stat().st_size, file_sha256(path)
         expected = self.base.attributes.get('size'), self.base.attributes.get('sha256')
         if (size, sha256) != expected:
             raise ValueError(
-                f'{self._place}: not the file that the node was made of: {size} bytes with sha256 {sha256[:12]}… '
+                f'{self._place}: not the file that the node was created from: {size} bytes with sha256 {sha256[:12]}… '
                 f'instead of {expected[0]} with {expected[1][:12]}…; it was overwritten or '
-                'damaged, make the Hamiltonian again'
+                'damaged: compute the Hamiltonian again'
             )
 
     @property
@@ -221,12 +227,12 @@ class HamiltonianData(Data):
                 if there:
                     transport.getfile(remote_path, str(path))
         except NotExistent as error:
-            raise ValueError(f'{self._place}: the computer is not configured; see verdi computer configure') from error
+            raise ValueError(f'{self._place}: the computer is not configured; run verdi computer configure') from error
         except CONNECTION_ERRORS as error:
             raise ValueError(f'{self._place}: the file cannot be fetched: {error}') from error
         if not there:
             raise ValueError(
-                f'{self._place}: the file is gone; bring it back to that place, or make the Hamiltonian again'
+                f'{self._place}: the file is gone; restore it at that place, or compute the Hamiltonian again'
             )
 
     def _validate(self):
@@ -247,5 +253,5 @@ class HamiltonianData(Data):
                     f'attribute {key} is {self.base.attributes.get(key, None)!r}, but the file says {found.get(key)!r}'
                 )
         if self.is_remote and self.computer is None:
-            raise ValidationError('a remote Hamiltonian needs the computer where it lies')
+            raise ValidationError('a remote Hamiltonian needs the computer where its file is')
         return True

@@ -21,7 +21,7 @@ DESCRIPTION = 'model.json'
 
 
 class ModelData(Data):
-    """A model folder: weights, hyperparameters, basis and pseudopotentials; a prediction needs nothing else."""
+    """A model folder with weights, hyperparameters, basis and pseudopotentials: all that a prediction needs."""
 
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
@@ -29,12 +29,12 @@ class ModelData(Data):
         species: list[str] = OrmMetadataField(
             default_factory=list, description='Labels of the species that the model knows'
         )
-        variant: str = OrmMetadataField('', description='Which channels the network has: sr, ea, lr or lr+ea')
+        variant: str = OrmMetadataField('', description='Channels of the network: sr, ea, lr or lr+ea')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
         n_parameters: int = OrmMetadataField(0, description='Number of parameters of the network')
-        hyperparameters: dict = OrmMetadataField(default_factory=dict, description='What defines the network')
-        metrics: dict = OrmMetadataField(default_factory=dict, description='Errors found at the end of the training')
+        hyperparameters: dict = OrmMetadataField(default_factory=dict, description='Configuration of the network')
+        metrics: dict = OrmMetadataField(default_factory=dict, description='Errors at the end of the training')
         code_version: str = OrmMetadataField('', description='Version of aiida-hamlr that trained the model')
         size: int = OrmMetadataField(0, description='Size of the weights in bytes')
 
@@ -47,7 +47,7 @@ class ModelData(Data):
         path = Path(path).absolute()
         for name in (WEIGHTS, DESCRIPTION):
             if not (path / name).is_file():
-                raise ValueError(f'{path}: not a model folder, it has no {name}')
+                raise ValueError(f'{path}: not a model folder, because it has no {name}')
         description = _read_description((path / DESCRIPTION).read_text(), str(path / DESCRIPTION))
         node = cls(**kwargs)
         node.base.repository.put_object_from_tree(str(path))
@@ -100,7 +100,7 @@ class ModelData(Data):
             raise ValidationError(str(error)) from error
         for key in ('species', 'basis_hash', 'functional'):
             if self.base.attributes.get(key, None) != found[key]:
-                raise ValidationError(f'attribute {key} does not agree with {DESCRIPTION}')
+                raise ValidationError(f'attribute {key} differs from {DESCRIPTION}')
         return True
 
 
@@ -115,7 +115,7 @@ def _read_description(text: str, name: str) -> dict:
 
 
 def _scalars(metrics: dict) -> dict:
-    """Return the numbers that a database can hold."""
+    """Return the entries that a database can store: text and finite numbers."""
     return {
         key: value
         for key, value in metrics.items()

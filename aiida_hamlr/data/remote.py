@@ -1,4 +1,4 @@
-"""Hamiltonians whose files stay on computers: are the files still there?"""
+"""Looking whether the files of Hamiltonians that stay on computers are still there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ('find_gone', 'group_by_computer')
 
 
 def group_by_computer(nodes: Iterable[HamiltonianData]) -> list[list[HamiltonianData]]:
-    """Return the remote ones of some Hamiltonians, those on one computer together."""
+    """Return the remote Hamiltonians among the given ones, one list for each computer."""
     parts = defaultdict(list)
     for node in nodes:
         if node.is_remote:
@@ -21,10 +21,10 @@ def group_by_computer(nodes: Iterable[HamiltonianData]) -> list[list[Hamiltonian
 
 
 def find_gone(nodes: Iterable[HamiltonianData]) -> list[HamiltonianData]:
-    """Return those remote Hamiltonians whose files are known to be no longer where they were left, with their size.
+    """Return the remote Hamiltonians whose file is missing or has another size.
 
-    There is one connection for each computer. Of a computer that cannot be reached nothing is known: the job that needs
-    the files tries until the connection is back.
+    Each computer is connected to once. If it cannot be reached, its files count as being there: the job that needs them
+    tries again until the connection is back.
     """
     gone = []
     for part in group_by_computer(nodes):

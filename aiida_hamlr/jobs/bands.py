@@ -2,58 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
-from aiida_hamlr.electronic.bands.kpoints import (
-    MESH_SPACING,
-    PATH_SPACING,
-    band_path,
-    mesh_from_spacing,
-    read_band_path,
-)
-from aiida_hamlr.electronic.bands.occupations import MeshSolution, solve_mesh
+from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, find_band_path
+from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, recorded_threshold, solve_mesh
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary, summary_path
 
 
-def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
-    """The mesh recorded with a Hamiltonian, or one of `MESH_SPACING`."""
-    recorded = hamiltonian.attributes.kpoints
-    if recorded is not None and len(recorded) == 3:
-        return tuple(int(n) for n in recorded)
-    return mesh_from_spacing(hamiltonian.atoms.cell, MESH_SPACING)
-
-
-def run_bands(
-    hamiltonian_file: Path,
-    path: str | None,
-    mesh: tuple[int, int, int] | None,
-    output: Path,
-    plot: Path | None = None,
-    matrix: str = 'hamiltonian',
-    n_bands: int | None = None,
-    spacing: float = PATH_SPACING,
-    overlap_threshold: float | None = None,
-) -> Bands:
-    """Write ``bands.h5``, ``summary.json`` beside it and, if asked for, a figure.
+@dataclass(frozen=True)
+class BandOptions:
+    """Which bands `hamlr bands` computes.
 
     Parameters
     ----------
-    hamiltonian_file : path
     path : str, optional
         'auto' or the name of a path file; default: 'auto' unless a mesh is given.
     mesh : three int, optional
         For the Fermi level, and for the bands if there is no path.
-    output, plot : path
     matrix : str
         'hamiltonian' or 'h0'.
     n_bands : int, optional
+        Number of the lowest bands; default: all.
     spacing : float
-        Distance of neighbouring path points, 1/Å.
+        Largest distance of neighbouring path points, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the threshold recorded in the file.
+    """
+
+    path: str | None = None
+    mesh: tuple[int, int, int] | None = None
+    matrix: str = 'hamiltonian'
+    n_bands: int | None = None
+    spacing: float = PATH_SPACING
+    overlap_threshold: float | None = None
+
+
+def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: Path | None = None) -> Bands:
+    """Write ``bands.h5``, ``summary.json`` beside it and, if asked for, a figure.
+
+    Parameters
+    ----------
+    hamiltonian_file, output : path
+    options : BandOptions
+    plot : path, optional
+        PNG file.
 
     Raises
     ------
@@ -61,29 +57,24 @@ def run_bands(
         If an input is missing or does not fit.
     """
     summary = JobSummary('bands')
-    if path is None and mesh is None:
+    matrix, path = options.matrix, options.path
+    if path is None and options.mesh is None:
         path = 'auto'
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
-    threshold = overlap_threshold
-    if threshold is None:
-        threshold = hamiltonian.attributes.overlap_threshold or 0.0
-    atoms = hamiltonian.atoms
-    line = None
-    if path == 'auto':
-        line = band_path(atoms, spacing)
-    elif path is not None:
-        line = read_band_path(path, atoms.cell, spacing)
-    solution = solve_mesh(hamiltonian, mesh or default_mesh(hamiltonian), matrix=matrix, overlap_threshold=threshold)
+    line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
+    threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
+    mesh = options.mesh or default_mesh(hamiltonian)
+    solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:
-        result = Bands.on_mesh(hamiltonian, solution, matrix, n_bands, threshold)
+        result = Bands.on_mesh(hamiltonian, solution, options.n_bands)
     else:
         log(f'{len(line)} points: ' + ' '.join(label for label in line.labels if label))
-        result = Bands.on_path(hamiltonian, line, solution, matrix, n_bands, threshold)
+        result = Bands.on_path(hamiltonian, line, solution, options.n_bands)
     result.write(output)
     if plot is not None:
         from aiida_hamlr.plotting.bands import plot_bands

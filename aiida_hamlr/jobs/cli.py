@@ -225,9 +225,9 @@ def predict(config):
 @_OVERLAP_THRESHOLD
 def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold):
     """Bands of a HAMILTONIAN file along a path or on a mesh."""
-    from aiida_hamlr.jobs.bands import run_bands
+    from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
-    run_bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold)
+    run_bands(hamiltonian, output, BandOptions(path, mesh, matrix, n_bands, spacing, overlap_threshold), plot)
 
 
 @main.command()

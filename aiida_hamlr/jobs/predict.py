@@ -6,24 +6,18 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.electronic.bands.kpoints import band_path, read_band_path
+from aiida_hamlr.electronic.bands.band_structure import band_structure
+from aiida_hamlr.electronic.bands.charges import mulliken_charges
+from aiida_hamlr.electronic.bands.density_of_states import density_of_states
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.bands.occupations import (
-    MeshSolution,
-    density_of_states,
-    mulliken_populations,
-    solve_mesh,
-)
+from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, default_n_bands, solve_mesh
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.jobs.bands import default_mesh, warn_of_ghosts
+from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import check_structure, read_frames
 from aiida_hamlr.jobs.progress import log, track
@@ -34,9 +28,6 @@ from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of.
 _FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
-
-#: Step of the energies of a density of states, in widths of its Gaussians.
-_DOS_STEP = 0.25
 
 
 @dataclass(frozen=True)
@@ -161,14 +152,14 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     wanted = set(config.outputs)
     solution, bands = None, None
     if wanted & {'bands', 'dos', 'charges'}:
+        n_bands = config.n_bands or default_n_bands(hamiltonian)
         mesh = config.kpoints or default_mesh(hamiltonian)
-        n_bands = _n_bands(hamiltonian, config)
         solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
         warn_of_ghosts(solution, job.name)
         summary['n_ghost_states'] = solution.n_ghosts
         hamiltonian.attributes.fermi_level = solution.filling.fermi_level
     if 'bands' in wanted:
-        bands = _bands(hamiltonian, solution, config)
+        bands = band_structure(hamiltonian, config.path, solution, n_bands, config.spacing)
         hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
         hamiltonian.attributes.gap = bands.attributes.gap
         summary |= bands.attributes.to_dict()
@@ -184,37 +175,17 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     return {key: value for key, value in summary.items() if key not in ('versions', 'command')}
 
 
-def _bands(hamiltonian: Hamiltonian, solution: MeshSolution, config: PredictConfig) -> Bands:
-    atoms = hamiltonian.atoms
-    if str(config.path) == 'auto':
-        path = band_path(atoms, config.spacing)
-    else:
-        path = read_band_path(config.path, atoms.cell[:], config.spacing)
-    n_bands, threshold = _n_bands(hamiltonian, config), config.overlap_threshold
-    return Bands.on_path(hamiltonian, path, solution, n_bands=n_bands, overlap_threshold=threshold)
-
-
-def _n_bands(hamiltonian: Hamiltonian, config: PredictConfig) -> int:
-    occupied = hamiltonian.n_occupied
-    return config.n_bands or occupied + max(8, occupied)
-
-
 def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
-    """Density of states, charges and profile, as far as wanted; None if none of them is."""
+    """Density of states, charges and profile, as far as wanted; None if nothing is."""
     wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
     if not wanted:
         return None
     properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
     if 'dos' in wanted:
-        levels, width = solution.eigenvalues, config.broadening
-        energies = np.arange(levels.min() - 5 * width, levels.max() + 5 * width, _DOS_STEP * width)
-        properties.dos_energies = energies
-        properties.dos = density_of_states(levels, solution.weights, energies, width)
+        dos = density_of_states(hamiltonian, solution, config.broadening)
+        properties.dos_energies, properties.dos = dos.energies, dos.values
     if 'charges' in wanted:
-        texts = hamiltonian.pseudopotentials
-        ionic = {label: Pseudopotential.from_text(text, label).z_valence for label, text in texts.items()}
-        populations = mulliken_populations(hamiltonian, solution.density_matrix)
-        properties.charges = np.array([ionic[label] for label in hamiltonian.species]) - populations
+        properties.charges = mulliken_charges(hamiltonian, solution)
     if 'profile' in wanted:
         properties.levels = onsite_levels(hamiltonian)
         properties.potential = potential_profile(hamiltonian)

@@ -28,7 +28,7 @@ from aiida_hamlr.io.qe import (
     read_scf_xml,
 )
 from aiida_hamlr.jobs.basis import basis_of_config
-from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
@@ -80,6 +80,60 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    hamiltonian = _reconstruct(config, str(config_file))
+    file = write_described(hamiltonian, config.output)
+    attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
+    summary |= {
+        'formula': hamiltonian.atoms.get_chemical_formula(),
+        'n_atoms': len(hamiltonian.atoms),
+        'n_orbitals': hamiltonian.n_orbitals,
+        'n_pairs': len(hamiltonian.pattern),
+        'basis_hash': hamiltonian.basis.content_hash,
+        **{key: attributes.get(key) for key in _SUMMARISED},
+        **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
+        **verification,
+        'labels': sorted(hamiltonian.labels),
+        'output': str(config.output),
+        **file,
+    }
+    summary.write(summary_path(config.output))
+    for key in _LOGGED:
+        if key in verification:
+            log(f'{key}: {verification[key]:.4g}')
+    if hamiltonian.n_spin == 2:
+        log(f'magnetization: {hamiltonian.attributes.magnetization:.4f} Bohr magnetons per cell')
+    log(f'Hamiltonian written to {config.output}')
+    return hamiltonian
+
+
+def reconstruct_files(**settings) -> Hamiltonian:
+    """Hamiltonian of a finished run of Quantum ESPRESSO from its files; nothing is written.
+
+    In Python it is ``aiida_hamlr.reconstruct``.
+
+    Parameters
+    ----------
+    **settings
+        The keys of ``reconstruct.yaml``, see `ReconstructConfig`: ``structure``, ``potential`` or ``density``,
+        ``pseudos`` and ``basis`` are needed. Paths are relative to the working directory.
+
+    Returns
+    -------
+    Hamiltonian
+        See `aiida_hamlr.electronic.reference.reconstruction.reconstruct`.
+
+    Raises
+    ------
+    ValueError
+        If an input is missing, not supported or does not fit the others; before any long work.
+    NumericalError
+        If the overlap is not positive definite.
+    """
+    return _reconstruct(validate(ReconstructConfig, settings, 'reconstruct'), 'reconstruct')
+
+
+def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
+    """The Hamiltonian of a configuration; ``source`` is what errors call it."""
     device = choose_device(config.device)
     set_threads(config.threads)
     run = _read_run(config)
@@ -100,9 +154,9 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     set_species_labels(atoms, species)
     missing = sorted(set(species) - set(config.pseudos))
     if missing:
-        raise ValueError(f'{config_file}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
+        raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({label: config.pseudos[label] for label in sorted(set(species))})
-    basis = basis_of_config(config.basis, pseudos, str(config_file))
+    basis = basis_of_config(config.basis, pseudos, source)
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     hamiltonian = reconstruct(
@@ -121,28 +175,6 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     )
     if response is not None:
         _add_response(hamiltonian, response)
-    file = write_described(hamiltonian, config.output)
-    attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
-    summary |= {
-        'formula': atoms.get_chemical_formula(),
-        'n_atoms': len(atoms),
-        'n_orbitals': hamiltonian.n_orbitals,
-        'n_pairs': len(hamiltonian.pattern),
-        'basis_hash': hamiltonian.basis.content_hash,
-        **{key: attributes.get(key) for key in _SUMMARISED},
-        **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
-        **verification,
-        'labels': sorted(hamiltonian.labels),
-        'output': str(config.output),
-        **file,
-    }
-    summary.write(summary_path(config.output))
-    for key in _LOGGED:
-        if key in verification:
-            log(f'{key}: {verification[key]:.4g}')
-    if hamiltonian.n_spin == 2:
-        log(f'magnetization: {hamiltonian.attributes.magnetization:.4f} Bohr magnetons per cell')
-    log(f'Hamiltonian written to {config.output}')
     return hamiltonian
 
 

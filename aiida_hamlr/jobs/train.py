@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
@@ -39,12 +39,43 @@ def run_train(config_file: Path) -> dict:
     NumericalError
         If the training diverged.
     """
+    return _train(load_config(config_file, TrainConfig), config_file.parent, str(config_file))
+
+
+def train_files(**settings) -> dict:
+    """Train a network on Hamiltonian files.
+
+    In Python it is ``aiida_hamlr.train``; ``load_model`` loads the result from the folder ``output``.
+
+    Parameters
+    ----------
+    **settings
+        The keys of ``train.yaml``, see `TrainConfig`: ``data`` is needed, ``model``, ``training`` and ``output`` have
+        defaults. Paths are relative to the working directory.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json`` in the output folder.
+
+    Raises
+    ------
+    ValueError
+        If settings or data do not fit.
+    WalltimeReached
+        If the time was over first; the checkpoint is written.
+    NumericalError
+        If the training diverged.
+    """
+    return _train(validate(TrainConfig, settings, 'train'), Path(), 'train')
+
+
+def _train(config: TrainConfig, folder: Path, source: str) -> dict:
+    """Train as a configuration says, whose relative names of data are below ``folder``."""
     started = time.monotonic()
     summary = JobSummary('train')
-    config = load_config(config_file, TrainConfig)
-    folder = config_file.parent
     data = {
-        name: find_files(getattr(config.data, name), folder, f'{config_file}: data.{name}')
+        name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
         for name in ('train', 'validation', 'test')
     }
     training = config.training

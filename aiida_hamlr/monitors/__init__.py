@@ -1,1 +1,1 @@
-"""Monitors: functions that look at a running job, and may end it."""
+"""Monitors: functions that inspect a running job and may stop it."""

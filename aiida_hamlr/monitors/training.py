@@ -1,4 +1,4 @@
-"""`hamlr.training`: ends a training that diverges, or that learns nothing more."""
+"""`hamlr.training`: stops a training that diverges or no longer improves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiida_hamlr.parsers.raw import parse_metrics
 
 __all__ = ('DIVERGED', 'FLAT', 'METRICS', 'find_end', 'monitor_training', 'read_running_metrics')
 
-#: First words of the messages, by which the work chain tells them apart.
+#: First words of the messages, by which the work chain distinguishes them.
 DIVERGED, FLAT = 'diverged', 'flat'
 
 #: The learning curve in the job's folder.
@@ -30,13 +30,15 @@ def monitor_training(
     flat_epochs: int | None = None,
     flat_tolerance: float = 0.01,
 ) -> str | None:
-    """Return why a running training should end, or nothing.
+    """Return why a running training should be stopped, or nothing.
 
-    :param diverged_factor: it diverges when the validation error is more than so many times the best one,
-    :param diverged_validations: so many times in a row. (A loss that is no number ends the training by itself.)
-    :param flat_epochs: it learns nothing more when for so many epochs no validation was better than the best one
-        before; nothing lets it go on.
-    :param flat_tolerance: a validation is better if its error is smaller by this fraction.
+    A loss that is not a number ends the training without this monitor.
+
+    :param diverged_factor: stop if the validation error exceeds the best one by this factor
+    :param diverged_validations: in this number of consecutive validations.
+    :param flat_epochs: stop if no validation error improved on the best one during this number of epochs; by default a
+        training is not stopped for this reason.
+    :param flat_tolerance: smallest relative decrease of the validation error that counts as an improvement.
     """
     metrics = read_running_metrics(node, transport)
     if metrics is None:
@@ -45,7 +47,7 @@ def monitor_training(
 
 
 def read_running_metrics(node: orm.CalcJobNode, transport: Transport) -> dict[str, np.ndarray] | None:
-    """Return the columns of the learning curve of a job, as far as it is written, or nothing if there is none yet."""
+    """Return the columns of the learning curve that a job has written so far, or nothing."""
     workdir = node.get_remote_workdir()
     if workdir is None:
         return None
@@ -56,7 +58,7 @@ def read_running_metrics(node: orm.CalcJobNode, transport: Transport) -> dict[st
             transport.getfile(str(path), str(copy))
             return parse_metrics(copy.read_text())
         except (OSError, ValueError):
-            # Not there yet, or not whole.
+            # Not written yet, or just being written.
             return None
 
 
@@ -67,7 +69,7 @@ def find_end(
     flat_epochs: int | None,
     flat_tolerance: float,
 ) -> str | None:
-    """Return why a training with this learning curve should end, or nothing; see :func:`monitor_training`."""
+    """Return why a training with this learning curve should be stopped, or nothing; see :func:`monitor_training`."""
     validated = 'validation_mae_meV'
     # An empty entry is an epoch without validation.
     known = np.isfinite(metrics.get(validated, np.array([])))
@@ -90,6 +92,6 @@ def find_end(
     if metrics['epoch'][-1] - since < flat_epochs:
         return None
     return (
-        f'{FLAT}: since epoch {since:g} no validation error was below {reached:.3g} meV by more than '
-        f'{100 * flat_tolerance:g} %'
+        f'{FLAT}: since epoch {since:g} no validation error was more than {100 * flat_tolerance:g} % below '
+        f'{reached:.3g} meV'
     )

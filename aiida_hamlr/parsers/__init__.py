@@ -1,1 +1,1 @@
-"""Parsers of the calculation jobs; they read only what was retrieved."""
+"""Parsers of the calculation jobs; they read retrieved files only."""

@@ -1,4 +1,4 @@
-"""What the parsers of the `hamlr` executable have in common."""
+"""Base class of the parsers of the `hamlr` executable."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ class HamlrParser(Parser):
         return exit_code if parsed is None else parsed
 
     def parse_outputs(self, folder: Path, summary: dict, exit_code: ExitCode | None) -> ExitCode | None:
-        """Attach the outputs that are there.
+        """Attach the outputs that the job wrote.
 
         :param folder: the temporarily retrieved files.
         :param summary: the content of the summary.
-        :param exit_code: what is known of the failure, if it is one.
-        :return: an exit code that takes the place of the given one, or nothing.
+        :param exit_code: exit code of a failure that is already known.
+        :return: an exit code that replaces the given one, or nothing.
         """
         raise NotImplementedError
 
     def make_hamiltonian(self, folder: Path, filename: str) -> HamiltonianData | None:
-        """Return the node of a Hamiltonian file, of its description if the file itself was stashed; or nothing.
+        """Return the node of a Hamiltonian file, from its description if it was stashed; nothing if it is missing.
 
         :param folder: the temporarily retrieved files.
         :param filename: the Hamiltonian file, relative to the folder of the job.
-        :raises ValueError: if what is there is damaged.
+        :raises ValueError: if the file or the description is damaged.
         """
         path = folder / filename
         if not is_remote_storage(self.node.inputs):
@@ -63,18 +63,18 @@ class HamlrParser(Parser):
         return is_remote_storage(self.node.inputs) and 'remote_stash' not in self.node.outputs
 
     def missing(self, filename: str, exit_code: ExitCode | None) -> ExitCode:
-        """Return the exit code of an output that is not there: the known failure, if any."""
+        """Return the exit code for a missing output: that of a known failure, if any."""
         if exit_code is not None:
             return exit_code
         return self.exit_codes.ERROR_OUTPUT_FILE_MISSING.format(filename=filename, reason=self.reason)
 
     def unreadable(self, error: ValueError) -> ExitCode:
-        """Return the exit code of an output that is damaged."""
+        """Return the exit code for a damaged output."""
         return self.exit_codes.ERROR_OUTPUT_FILE_READ.format(reason=str(error))
 
     @property
     def reason(self) -> str:
-        """Return the last words of the executable."""
+        """Return the last message of the executable."""
         return find_reason(self._read(self.node.get_option('scheduler_stderr')) or '')
 
     def _read(self, filename: str) -> str | None:
@@ -89,10 +89,11 @@ class HamlrParser(Parser):
         if status == 0:
             return None
         if self.node.is_imported and text is None:
-            return None  # What ran without AiiDA left no status; its outputs tell.
+            return None  # A job that ran without AiiDA has no status; its outputs show whether it finished.
         stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
         label, reason = find_exit_label(status, stderr), find_reason(stderr)
-        # What the scheduler ended left no status, or that of a signal: it knows why (wall-time, memory, node failure).
+        # A job ended by the scheduler left no status, or that of a signal. The scheduler knows the cause: wall-time,
+        # memory, node failure.
         unclear = label is None or label == 'ERROR_KILLED' or (status or 0) > SIGNALLED
         if self.node.exit_status is not None and unclear:
             return ExitCode(self.node.exit_status, self.node.exit_message)

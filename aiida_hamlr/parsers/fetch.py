@@ -13,7 +13,7 @@ __all__ = ('FetchParser',)
 
 
 class FetchParser(Parser):
-    """Make nodes of the files that are those they should be."""
+    """Check the copied files and make nodes of them."""
 
     def parse(self, retrieved_temporary_folder: str | None = None, **kwargs):
         """Compare every file with its node, and attach it."""

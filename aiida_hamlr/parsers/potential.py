@@ -10,7 +10,7 @@ __all__ = ('PotentialParser',)
 
 
 class PotentialParser(BaseParser):
-    """Check that pp.x wrote the potential; the file itself stays where it is."""
+    """Check that pp.x wrote the potential; the file itself stays on the computer."""
 
     def parse(self, **kwargs):
         """Parse the standard output of pp.x."""

@@ -19,7 +19,7 @@ class PredictParser(HamlrParser):
     """Make nodes of the Hamiltonians and the bands of every structure that could be predicted."""
 
     def parse_outputs(self, folder, summary, exit_code):
-        """Attach what is there for each structure; a structure that failed does not fail the job."""
+        """Attach the outputs of each structure; the job succeeds if at least one structure did."""
         if self.is_not_stashed:
             return exit_code or self.exit_codes.ERROR_NOT_STASHED
         found = 0

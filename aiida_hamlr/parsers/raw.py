@@ -1,4 +1,4 @@
-"""Reading what the executable left behind; no AiiDA here."""
+"""Reading the files that the executable wrote, without AiiDA."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 __all__ = ('EXIT_LABELS', 'SIGNALLED', 'find_exit_label', 'find_reason', 'parse_metrics', 'parse_summary')
 
-#: The shell adds the number of the signal that ended a process.
+#: Exit statuses above this are those of the shell for a process ended by a signal.
 SIGNALLED = 128
 
-#: What the job's stderr holds when the kernel ended a process for its memory, and when the disk is full.
+#: Text in the job's stderr if the kernel ended a process because of its memory, and if the disk is full.
 OUT_OF_MEMORY = ('oom_kill', 'oom-kill', 'exceeded memory limit')
 NO_SPACE = 'No space left on device'
 
-#: Exit statuses of `hamlr`, and the labels of the exit codes that stand for them.
+#: Exit statuses of `hamlr` and the labels of the corresponding exit codes.
 EXIT_LABELS = {
     2: 'ERROR_BAD_INPUT',
     3: 'ERROR_OUT_OF_WALLTIME',
@@ -26,27 +26,27 @@ EXIT_LABELS = {
     5: 'ERROR_OUT_OF_MEMORY',
     6: 'ERROR_NO_GPU',
     7: 'ERROR_DISK_FULL',
-    # What the kernel does when the memory is over, and what an operator may do.
+    # The kernel kills when the memory is exhausted; an operator may terminate.
     SIGNALLED + signal.SIGKILL: 'ERROR_KILLED',
     SIGNALLED + signal.SIGTERM: 'ERROR_KILLED',
 }
 
 
 def find_exit_label(status: int | None, stderr: str) -> str | None:
-    """Return the label of the exit code of an exit status of the executable, or nothing if it has none.
+    """Return the label of the exit code for an exit status of the executable, or nothing if there is no such label.
 
-    SLURM says in the job's stderr whether it was for the memory that a process was killed.
+    SLURM writes to the job's stderr if it killed a process because of its memory.
     """
     if status == SIGNALLED + signal.SIGKILL and any(words in stderr for words in OUT_OF_MEMORY):
         return 'ERROR_OUT_OF_MEMORY'
     if status is None:
-        # The status may have had no place either; else the whole job script was killed.
+        # Either the status could not be written to a full disk, or the whole job script was killed.
         return 'ERROR_DISK_FULL' if NO_SPACE in stderr else 'ERROR_KILLED'
     return EXIT_LABELS.get(status)
 
 
 def find_reason(stderr: str, length: int = 400) -> str:
-    """Return the line of stderr that says why the executable ended: the last one that is not of the shell or MPI."""
+    """Return the line of stderr that says why the executable ended: the last line not written by the shell or MPI."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     told = [line for line in lines if line.startswith('hamlr')] or [
         line for line in lines if not line.startswith(('---', 'mpirun', 'srun', 'slurmstepd', 'Warning'))
@@ -72,7 +72,7 @@ def parse_summary(text: str) -> dict:
 
 
 def parse_metrics(text: str) -> dict[str, np.ndarray]:
-    """Return the columns of a ``metrics.csv``, each as an array; what was not logged in a row is NaN.
+    """Return the columns of a ``metrics.csv``, each as an array; values that were not logged are NaN.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def parse_metrics(text: str) -> dict[str, np.ndarray]:
 
 
 def _finite(value):
-    """Replace NaN and infinity, which a database cannot hold, by nothing."""
+    """Replace NaN and infinity, which a database cannot store, by null."""
     if isinstance(value, dict):
         return {str(key): _finite(entry) for key, entry in value.items()}
     if isinstance(value, list):

@@ -12,7 +12,7 @@ __all__ = ('TrainParser',)
 
 
 class TrainParser(HamlrParser):
-    """Make nodes of the model and of the learning curve, also of a training that stopped early."""
+    """Make nodes of the model and the learning curve, even if the training stopped early."""
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the learning curve and the model."""
@@ -26,7 +26,7 @@ class TrainParser(HamlrParser):
             except ValueError as error:
                 self.logger.warning(f'metrics.csv could not be read: {error}')
         elif exit_code is not None and exit_code.status == self.exit_codes.ERROR_OUT_OF_WALLTIME.status:
-            # They are written together with the checkpoint.
+            # The metrics are written together with the checkpoint.
             exit_code = self.exit_codes.ERROR_NO_CHECKPOINT.format(reason=self.reason)
         path = folder / 'model'
         if not path.is_dir():

@@ -1,4 +1,4 @@
-"""The steps of a work chain that generate orbitals unless it is given some."""
+"""The steps of a work chain that generate orbitals unless a basis is given."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from contextlib import nullcontext
 from aiida.common import AttributeDict
 from aiida.engine import ToContext
 from aiida.manage.caching import enable_caching
+from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.basis import BasisCalculation
+from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
 
 
@@ -16,7 +18,7 @@ def find_basis_problem(inputs, species: set[str]) -> str | None:
     """Return why `basis` or `generate_basis` do not give orbitals of the species, or nothing."""
     basis = inputs.get('basis')
     if basis is None and 'code' not in inputs.get('generate_basis', {}):
-        return 'give either `basis` or `generate_basis.code`'
+        return 'give `basis`, or `generate_basis.code` to generate the orbitals'
     if basis is not None and species - set(basis.species):
         return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(species - set(basis.species)))}'
     return None
@@ -31,6 +33,14 @@ class BasisStepsMixin:
     @classmethod
     def define_basis(cls, spec):
         """Define the inputs, the output and the exit code."""
+        spec.input_namespace(
+            'pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            validator=validate_pseudos,
+            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species; those '
+            'that the structures lack are ignored.',
+        )
         spec.input(
             'basis',
             valid_type=BasisData,
@@ -51,12 +61,12 @@ class BasisStepsMixin:
         spec.exit_code(
             401,
             'ERROR_SUB_PROCESS_FAILED_BASIS',
-            message='The generation of the basis failed, see the job: {reason}',
+            message='The job that generates the orbitals failed: {reason}. Look into its output, or give `basis`.',
         )
 
     @property
     def reuses_basis(self) -> bool:
-        """Return whether orbitals that were generated of the same inputs are taken, also if caching is off."""
+        """Return whether orbitals generated from the same inputs are reused even if caching is off."""
         return 'reuse' in self.inputs and self.inputs.reuse.value
 
     def should_generate_basis(self) -> bool:
@@ -67,7 +77,7 @@ class BasisStepsMixin:
         """Generate the orbitals of all elements once."""
         inputs = AttributeDict(self.exposed_inputs(BasisCalculation, 'generate_basis'))
         inputs.pseudos = self.pseudos
-        # Orbitals depend on these inputs alone; those that an earlier work chain made are there to be taken.
+        # Orbitals depend on these inputs only, so that those of an earlier work chain can be reused.
         with enable_caching(identifier='aiida.calculations:hamlr.basis') if self.reuses_basis else nullcontext():
             node = self.launch(BasisCalculation, inputs, 'basis')
         return ToContext(basis_job=node)

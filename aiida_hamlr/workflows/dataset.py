@@ -1,4 +1,4 @@
-"""References of many structures, and a dataset of them."""
+"""References of many structures, and a dataset made of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from aiida import orm
 from aiida.common.links import validate_link_label
 from aiida.engine import WorkChain, if_, while_
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
-from aiida_hamlr.calculations.validation import find_structure_problem, validate_pseudos
+from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.structures import choose_species, find_missing_species, get_atoms, get_frame
 from aiida_hamlr.electronic.structures import make_structures, parse_recipe
@@ -31,7 +30,7 @@ def validate_recipes(value, _) -> str | None:
         content = dict(recipe) if isinstance(recipe, dict) else {}
         sources = content.pop('of', None)
         if not isinstance(sources, list) or not sources or not all(isinstance(name, str) for name in sources):
-            return f'`recipes`: {label} needs the key `of`, a list of labels of structures'
+            return f'`recipes`: {label} needs the key `of`, a list of the labels of its source structures'
         if '__' in label:
             return f'`recipes`: {label}: a label cannot have two underscores in a row'
         try:
@@ -51,11 +50,11 @@ def validate_split(value, _) -> str | None:
     if split and all(isinstance(part, list) for part in split.values()):
         times = Counter(label for part in split.values() for label in part)
         twice = sorted(label for label, number in times.items() if number > 1)
-        return f'`split`: {twice[0]!r} is there twice' if twice else None
+        return f'`split`: {twice[0]!r} occurs twice' if twice else None
     if not all(isinstance(part, int | float) for part in split.values()) or 'train' in split:
-        return '`split`: give fractions of `validation` and `test`, or lists of labels of all parts'
+        return '`split`: give the fractions of `validation` and `test`, or a list of labels for each part'
     if any(part < 0 for part in split.values()) or sum(split.values()) >= 1:
-        return '`split`: the fractions must not be negative and leave something to train on'
+        return '`split`: the fractions must not be negative and must leave something to train on'
     return None
 
 
@@ -111,7 +110,7 @@ def validate_inputs(inputs, _) -> str | None:
 
 
 class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, StepsMixin, StrictProtocolMixin, WorkChain):
-    """Make the references of many structures, some at a time, and a dataset of them."""
+    """Compute the references of many structures, a limited number at a time, and make a dataset of them."""
 
     @classmethod
     def define(cls, spec):
@@ -122,26 +121,23 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
-            help='Structures by label, to compute or to make others of.',
+            help='Structures by label: to compute, or as sources of `recipes`.',
         )
         spec.input(
-            'trajectory', valid_type=orm.TrajectoryData, required=False, help='A trajectory, to compute all its frames.'
+            'trajectory',
+            valid_type=orm.TrajectoryData,
+            required=False,
+            help='A trajectory; all its frames are computed.',
         )
         spec.input(
             'recipes',
             valid_type=orm.Dict,
             required=False,
             validator=validate_recipes,
-            help='Structures to make of those in `structures`, by label: the key `of` lists what they are made of, '
-            '`kind` is rattle, strain, wave, slab or superlattice, the other keys are those of the kind. Structures '
-            'that others are made of are not computed themselves.',
-        )
-        spec.input_namespace(
-            'pseudos',
-            valid_type=UpfData,
-            dynamic=True,
-            validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species.',
+            help='Recipes for further structures, by label: the key `of` lists the labels of the sources in '
+            '`structures`, '
+            '`kind` is rattle, strain, wave, slab or superlattice, and the other keys depend on the kind. Sources are '
+            'not computed themselves.',
         )
         cls.define_basis(spec)
         spec.input(
@@ -149,7 +145,8 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'validation': 0.1, 'test': 0.1}),
             validator=validate_split,
-            help='Fractions for validation and test, drawn at random with the seed; or lists of labels of all parts.',
+            help='Fractions of `validation` and `test`, drawn at random with the seed; or a list of labels for each '
+            'part.',
         )
         spec.input(
             'excluded',
@@ -163,13 +160,13 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             'group',
             valid_type=orm.Str,
             required=False,
-            help='Label of a group, made if there is none, that gets the Hamiltonians and the dataset.',
+            help='Label of a group for the Hamiltonians and the dataset; it is created if it does not exist.',
         )
         spec.input(
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(True),
-            help='Whether to clean the remote folders of a reference as soon as its Hamiltonian is in the repository.',
+            help='Whether to clean the remote folders of a reference as soon as its Hamiltonian is stored.',
         )
         cls.define_references(spec)
         spec.inputs.validator = validate_inputs
@@ -181,17 +178,17 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             cls.inspect_references,
             cls.make_dataset,
         )
-        spec.output('dataset', valid_type=DatasetData, help='The references and how they are split.')
+        spec.output('dataset', valid_type=DatasetData, help='The Hamiltonians for training, validation and test.')
         spec.default_output_node = 'dataset'
         spec.exit_code(
             403,
             'ERROR_STRUCTURES',
-            message='There are no structures for a dataset: {reason}. Change structures, recipes or split.',
+            message='The structures give no dataset: {reason}. Change `structures`, `recipes`, `split` or `excluded`.',
         )
         spec.exit_code(
             404,
             'ERROR_DATASET',
-            message='The references give no dataset: {reason}. Change the split or the structures.',
+            message='The references give no dataset: {reason}. Change `split`, the structures or the references.',
         )
 
     @classmethod
@@ -255,7 +252,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
         return builder
 
     def setup(self):
-        """Make the structures."""
+        """Make the structures and check the split."""
         self.ctx.basis = self.inputs.get('basis')
         structures = dict(self.inputs.get('structures', {}))
         recipes = self.inputs.recipes.get_dict() if 'recipes' in self.inputs else {}
@@ -281,7 +278,9 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             made |= {f'frame_{name}': structure for name, structure in frames.items()}
             n_made += len(frames)
         if len(made) < n_made:
-            return self.exit_codes.ERROR_STRUCTURES.format(reason='two have one label; rename the recipes')
+            return self.exit_codes.ERROR_STRUCTURES.format(
+                reason='two structures have the same label; rename the recipes'
+            )
         excluded = self.excluded
         problem = find_made_problem(
             made, self.inputs.split.get_dict(), self.inputs.seed.value, excluded

@@ -1,4 +1,4 @@
-"""The steps of a work chain that bring the Hamiltonians of a dataset to the computer where they are needed."""
+"""The steps of a work chain that copy the Hamiltonians of a dataset from other computers."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ class FetchStepsMixin:
         spec.exit_code(
             320,
             'ERROR_HAMILTONIANS_GONE',
-            message='Hamiltonians of the dataset are no longer where they were left: {nodes}. Bring them back, or make '
-            'them again.',
+            message='Files of Hamiltonians of the dataset are missing: nodes {nodes}. Restore the files, or compute '
+            'the '
+            'Hamiltonians again.',
         )
         spec.exit_code(
             440,
             'ERROR_SUB_PROCESS_FAILED_FETCH',
-            message='Hamiltonians could not be copied from another computer, see the job: {reason}',
+            message='Hamiltonians could not be copied from another computer: {reason}. Look into the fetch job.',
         )
 
     def data_target(self) -> tuple[DatasetData, orm.Computer | None]:
-        """Return the dataset, and the computer where its files are needed."""
+        """Return the dataset and the computer that needs its files."""
         raise NotImplementedError
 
     def inspect_data(self):
-        """Check that remote files are there; those that lie on the computer itself are linked, the others fetched."""
+        """Check that remote files exist, and note which are on other computers and must be fetched."""
         self.ctx.dataset, computer = self.data_target()
         remote = self.ctx.dataset.get_remote()
         self.ctx.elsewhere = [
@@ -73,7 +74,7 @@ class FetchStepsMixin:
             self.to_context(**{f'fetch_{job.pk}': job})
 
     def inspect_fetch(self):
-        """Make a dataset in which the copies take the places of those that lie elsewhere."""
+        """Make a dataset in which copies replace the Hamiltonians on other computers."""
         copies = {}
         for pk in self.ctx.fetched:
             job = orm.load_node(pk)

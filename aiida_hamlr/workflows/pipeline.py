@@ -1,4 +1,4 @@
-"""References, dataset, training, prediction and comparison in one work chain."""
+"""From structures to a trained model and predictions, in one work chain."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def validate_inputs(inputs, _) -> str | None:
     unseen = sorted(labels - species['train'])
     if unseen:
         return (
-            f'no structure in `structures.train` contains {", ".join(unseen)}: a model cannot know it; a kind is a '
+            f'no structure in `structures.train` contains {", ".join(unseen)}, which the model must know; a kind is a '
             'species if `pseudos` names it, and else of its element'
         )
     labelled = {f'{part}.{label}': node for part in SPLITS for label, node in structures.get(part, {}).items()}
@@ -80,7 +80,7 @@ def validate_inputs(inputs, _) -> str | None:
 
 
 class PipelineWorkChain(PlaysPausedMixin, StepsMixin, StrictProtocolMixin, WorkChain):
-    """Make a dataset of structures, train a network on it, predict other structures and compare with their DFT."""
+    """Make a dataset, train a network on it, predict other structures and compare them with DFT."""
 
     #: Inputs that the dataset work chain gets from the structures of the pipeline, and those defined here.
     _NOT_EXPOSED = ('structures', 'trajectory', 'recipes', 'split', 'excluded', 'group', 'seed', 'clean_workdir')

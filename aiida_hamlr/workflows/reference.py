@@ -6,7 +6,6 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
-from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_quantumespresso.common.types import ElectronicType
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
@@ -18,7 +17,6 @@ from aiida_hamlr.calculations.validation import (
     find_misspelt_keyword,
     find_pw_problem,
     find_structure_problem,
-    validate_pseudos,
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
@@ -76,7 +74,7 @@ def validate_reference(inputs, _) -> str | None:
 
 
 class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, StepsMixin, StrictProtocolMixin, WorkChain):
-    """Run pw.x and represent its Hamiltonian in atomic orbitals; the potential is that of its density, or pp.x's."""
+    """Run pw.x and represent its Hamiltonian in atomic orbitals, with a potential from its density or from pp.x."""
 
     @classmethod
     def define(cls, spec):
@@ -88,14 +86,6 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             validator=lambda value, _: find_structure_problem(value),
             help='The crystal, slab or molecule.',
         )
-        spec.input_namespace(
-            'pseudos',
-            valid_type=UpfData,
-            dynamic=True,
-            validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species; '
-            'there may be more than the structure needs.',
-        )
         cls.define_basis(spec)
         cls.define_scf(spec)
         spec.input(
@@ -103,13 +93,15 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             valid_type=orm.Float,
             required=False,
             validator=validate_band_tolerance,
-            help='Mean error of the occupied bands against those of pw.x, in meV, beyond which the work chain fails.',
+            help='Largest accepted mean error in meV of the occupied bands with respect to pw.x; above it the work '
+            'chain '
+            'fails. Not checked if not given.',
         )
         spec.input(
             'clean_workdir',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(False),
-            help='Whether to clean the remote folders of all jobs after the Hamiltonian is in the repository.',
+            help='Whether to clean the remote folders of all jobs after the Hamiltonian is stored.',
         )
         spec.expose_inputs(
             PotentialCalculation,
@@ -118,7 +110,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             namespace_options={
                 'required': False,
                 'populate_defaults': False,
-                'help': 'Inputs of a pp.x run for the potential; without it the potential is made from the density.',
+                'help': 'Inputs of a pp.x run that writes the potential; by default `hamlr` computes it from the '
+                'density.',
             },
         )
         spec.expose_inputs(
@@ -128,7 +121,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             namespace_options={'help': 'Inputs of the reconstruction.'},
         )
         spec.inputs['reconstruct']['kpoints'].required = False
-        spec.inputs['reconstruct']['kpoints'].help += ' If not given, that of pw.x, with Gamma.'
+        spec.inputs['reconstruct']['kpoints'].help += ' If not given, the mesh of pw.x without offset.'
         spec.inputs.validator = validate_reference
         spec.outline(
             cls.setup,
@@ -141,25 +134,29 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             if_(cls.should_inspect_bands)(cls.inspect_bands),
         )
         spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
-        spec.output('output_parameters', valid_type=orm.Dict, help='Summary of the reconstruction and its checks.')
-        spec.output('bands', valid_type=orm.BandsData, required=False, help='The eigenvalues of pw.x.')
+        spec.output('output_parameters', valid_type=orm.Dict, help='Summary of the reconstruction and of its checks.')
+        spec.output('bands', valid_type=orm.BandsData, required=False, help='Eigenvalues of pw.x.')
         spec.output(
-            'remote_folder', valid_type=orm.RemoteData, help='Folder of the pw.x run, for further runs on its density.'
+            'remote_folder',
+            valid_type=orm.RemoteData,
+            help='Remote folder of the pw.x run, for further runs that start from its density.',
         )
         spec.default_output_node = 'output_parameters'
         spec.exit_code(
             403,
             'ERROR_SUB_PROCESS_FAILED_POTENTIAL',
-            message='The pp.x job failed, see its output or leave `potential` out: {reason}',
+            message='The pp.x job failed: {reason}. Look into its output, or leave `potential` out.',
         )
         spec.exit_code(
-            404, 'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT', message='The reconstruction failed, see the job: {reason}'
+            404,
+            'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT',
+            message='The reconstruction failed: {reason}. Look into the output of the job.',
         )
         spec.exit_code(
             412,
             'ERROR_BAND_TOLERANCE_EXCEEDED',
-            message='The occupied bands in the basis are {error} meV from those of pw.x, more than `band_tolerance`; '
-            'the outputs are attached. Take a larger basis.',
+            message='The mean error of the occupied bands is {error} meV, more than `band_tolerance`; the outputs are '
+            'attached. Use a larger basis, or increase `band_tolerance`.',
         )
 
     @classmethod
@@ -247,7 +244,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         return builder
 
     def setup(self):
-        """Keep what changes on the way in the context."""
+        """Initialise the context."""
         self.ctx.basis = self.inputs.get('basis')
         self.ctx.potential_is_done = 'potential' not in self.inputs
         self.ctx.hamiltonian = None
@@ -266,7 +263,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         return goes_back
 
     def should_run_potential(self) -> bool:
-        """Return whether pp.x is to make the potential."""
+        """Return whether pp.x has to write the potential."""
         return self.ctx.scf_is_done and not self.ctx.potential_is_done
 
     def run_potential(self):
@@ -279,7 +276,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         return ToContext(potential=node)
 
     def inspect_potential(self):
-        """Check that there is a potential."""
+        """Check that pp.x wrote the potential."""
         node = self.ctx.potential
         reason = self.find_failure(node)
         if reason is not None:
@@ -288,16 +285,16 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         if is_usable(node.outputs.remote_folder, POTENTIAL_FILES):
             self.ctx.potential_is_done = True
             return None
-        reason = 'its files are gone, also after it was repeated'
+        reason = 'its files are gone, even after a repetition'
         exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
         return None if self.repeat('potential', node) else exit_code
 
     def has_potential(self) -> bool:
-        """Return whether all is there for the reconstruction."""
+        """Return whether the inputs of the reconstruction are complete."""
         return self.ctx.scf_is_done and self.ctx.potential_is_done
 
     def should_run_reconstruct(self) -> bool:
-        """Return whether there is no Hamiltonian yet."""
+        """Return whether the Hamiltonian is still missing."""
         return self.ctx.hamiltonian is None
 
     def run_reconstruct(self):
@@ -329,7 +326,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             return None if self.go_back_to_scf() else exit_code
         hamiltonian = node.outputs.hamiltonian
         if node.base.caching.is_created_from_cache and find_gone([hamiltonian]):
-            reason = 'its file is gone, also after it was repeated'
+            reason = 'its file is gone, even after a repetition'
             exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
             return None if self.repeat('reconstruct', node) else exit_code
         self.ctx.hamiltonian = hamiltonian
@@ -342,12 +339,12 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         return None
 
     def _hash_inputs(self) -> str:
-        """Return the hash by which a later work chain finds this reference, wherever its orbitals came from."""
+        """Return the hash by which later work chains find this reference; generated orbitals count as given ones."""
         inputs = {key: value for key, value in self.inputs.items() if key != 'generate_basis'}
         return hash_inputs({**inputs, 'basis': self.ctx.basis, 'pseudos': self.pseudos})
 
     def should_inspect_bands(self) -> bool:
-        """Return whether there is a tolerance."""
+        """Return whether a tolerance was given."""
         return 'band_tolerance' in self.inputs
 
     def inspect_bands(self):
@@ -356,12 +353,12 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         if error is not None and error <= self.inputs.band_tolerance.value:
             return None
         return self.exit_codes.ERROR_BAND_TOLERANCE_EXCEEDED.format(
-            error='an unknown number of' if error is None else f'{error:.1f}'
+            error='of unknown size in' if error is None else f'{error:.1f}'
         )
 
     def on_terminated(self):
-        """Clean the remote folders, if that was asked for."""
+        """Clean the remote folders if `clean_workdir` is set."""
         super().on_terminated()
-        # Scratch that nothing came of is left to be looked at.
+        # The folders of a failed work chain are kept for inspection.
         if self.inputs.clean_workdir.value and 'hamiltonian' in self.outputs:
             self.clean_folders()

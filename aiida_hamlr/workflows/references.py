@@ -1,4 +1,4 @@
-"""The steps of a work chain that makes many references: in a sliding window, failures tolerated, nothing done twice."""
+"""The steps of a work chain that computes many references: a limited number at a time, reusing finished ones."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem'
 
 
 def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | None:
-    """Return which structures, by label, are the same, or nothing: no dataset has a Hamiltonian twice."""
+    """Return which structures, by label, are equal, or nothing; a dataset cannot contain a Hamiltonian twice."""
     known = {}
     for label, structure in structures.items():
-        # Inputs that are not stored yet have no hash of their own.
+        # Nodes that are not stored yet have no hash.
         other = known.setdefault(make_hash(structure.base.attributes.all), label)
         if other != label:
             return f'{other} and {label} are the same structure'
@@ -46,7 +46,7 @@ def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> st
 
 
 class ReferencesMixin(WaitsForFirstMixin):
-    """Outline steps that make the references of `self.get_reference_structures()`, a mapping of names to structures.
+    """Outline steps that compute the references of `self.get_reference_structures()`, structures by name.
 
     ``while_(cls.should_run_references)(cls.run_references)`` after `self.setup_references()`, then
     `self.inspect_references`. ``ctx.references`` then holds the Hamiltonians and ``ctx.failures`` the reasons, by name.
@@ -62,20 +62,20 @@ class ReferencesMixin(WaitsForFirstMixin):
             valid_type=orm.Int,
             default=lambda: orm.Int(4),
             validator=lambda value, _: None if value.value > 0 else '`max_concurrent` must be positive',
-            help='So many references run at a time; when one ends the next begins.',
+            help='Maximum number of references that run at a time; when one ends, the next starts.',
         )
         spec.input(
             'max_failures',
             valid_type=orm.Int,
             default=lambda: orm.Int(0),
             validator=lambda value, _: None if value.value >= 0 else '`max_failures` must not be negative',
-            help='With so many failed references the dataset is made without them.',
+            help='Maximum number of failed references; they are left out.',
         )
         spec.input(
             'reuse',
             valid_type=orm.Bool,
             default=lambda: orm.Bool(True),
-            help='Whether finished references in the database, made of the same inputs, are taken instead of new ones.',
+            help='Whether to reuse finished references in the database that have the same inputs.',
         )
         spec.expose_inputs(
             ReferenceWorkChain,
@@ -84,12 +84,13 @@ class ReferencesMixin(WaitsForFirstMixin):
             namespace_options={'help': 'Inputs of the references.'},
         )
         spec.output_namespace(
-            'references', valid_type=HamiltonianData, dynamic=True, help='The reference Hamiltonians by label.'
+            'references', valid_type=HamiltonianData, dynamic=True, help='Reference Hamiltonians by label.'
         )
         spec.exit_code(
             402,
             'ERROR_SUB_PROCESS_FAILED_REFERENCE',
-            message='References failed, mend these or raise `max_failures`: {labels}',
+            message='More references failed than `max_failures` allows: {labels}. Correct their inputs, or increase '
+            '`max_failures`.',
         )
 
     @staticmethod
@@ -129,7 +130,7 @@ class ReferencesMixin(WaitsForFirstMixin):
             builder[name] = orm.Bool(inputs[name])
 
     def setup_references(self):
-        """List what there is to do."""
+        """Initialise the context."""
         self.ctx.queue = list(self.get_reference_structures())
         self.ctx.running = {}
         self.ctx.references = {}
@@ -140,7 +141,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         raise NotImplementedError
 
     def should_run_references(self) -> bool:
-        """Return whether references are to be made or waited for."""
+        """Return whether references are waiting or running."""
         return bool(self.ctx.queue or self.ctx.running)
 
     def run_references(self):
@@ -183,14 +184,14 @@ class ReferencesMixin(WaitsForFirstMixin):
         self.out(f'references.{name}', hamiltonian)
 
     def inspect_references(self):
-        """Go on without the references that failed, if they are few."""
+        """Check that no more references failed than `max_failures`."""
         if len(self.ctx.failures) > self.inputs.max_failures.value:
             labels = '; '.join(f'{name} ({reason})' for name, reason in self.ctx.failures.items())
             return self.exit_codes.ERROR_SUB_PROCESS_FAILED_REFERENCE.format(labels=labels)
         return None
 
     def on_terminated(self):
-        """Clean the remote folders of what succeeded, if that was asked for."""
+        """Clean the remote folders of successful references if `clean_workdir` is set."""
         super().on_terminated()
         if self.inputs.clean_workdir.value:
             self.clean_folders()

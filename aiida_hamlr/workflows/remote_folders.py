@@ -18,13 +18,13 @@ def is_usable(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
     """
     if folder.is_cleaned:
         return False
-    # Only what the cache gave back can be old; a look at the computer costs a connection.
+    # Only a folder from the cache can be old; looking at the computer costs a connection.
     creator = folder.creator
     return creator is None or not creator.base.caching.is_created_from_cache or has_files(folder, needed)
 
 
 def has_files(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
-    """Look whether a remote folder has files; if its computer cannot be reached, they count as being there.
+    """Return whether a remote folder has files; if its computer cannot be reached, they count as existing.
 
     :param needed: patterns of files, relative to the folder.
     """
@@ -32,17 +32,16 @@ def has_files(folder: orm.RemoteData, needed: Sequence[str]) -> bool:
         with folder.computer.get_transport() as transport:
             return all(transport.glob(f'{folder.get_remote_path()}/{pattern}') for pattern in needed)
     except CONNECTION_ERRORS:
-        return True  # Nothing is known; the next job tries until the connection is back.
+        return True  # Unknown; the next job tries again until the connection is back.
 
 
 def clean_called_folders(node: orm.WorkChainNode, also_failed: bool = False) -> list[int]:
     """Clean the remote folders of all calculation jobs that a work chain called; return the jobs' identifiers.
 
-    What a called process that failed left behind stays, to be looked at and gone on from. Folders of jobs from the
-    cache are those of the earlier runs that these were taken from, and stay. The jobs whose product is the folder
-    itself can no longer stand in for new ones.
+    Folders of failed processes are kept, to be inspected or to resume from. Folders of jobs from the cache belong to
+    the earlier runs and are kept, too. Jobs whose product is the folder itself are invalidated for the cache.
 
-    :param also_failed: whether nothing of failed processes is needed any more, for another one did their work.
+    :param also_failed: whether to clean the folders of failed processes, too, because another one did their work.
     """
     cleaned = []
     for child in node.called:

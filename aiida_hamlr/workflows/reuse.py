@@ -1,4 +1,4 @@
-"""Finding references that are there already, by what they were made of."""
+"""Finding finished references with the same inputs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT, VERSION
 
 __all__ = ('INPUTS_HASH', 'find_reference', 'hash_inputs')
 
-#: Extra of a reference that says what it was made of.
+#: Extra of a reference with the hash of its inputs.
 INPUTS_HASH = 'hamlr_inputs_hash'
 
-#: Inputs that change nothing of a Hamiltonian.
+#: Inputs that do not change the Hamiltonian.
 _IRRELEVANT = ('metadata', 'clean_workdir', 'max_iterations', 'handler_overrides', 'on_unhandled_failure', 'storage')
 
 
@@ -31,11 +31,11 @@ def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]
 
 
 def hash_inputs(inputs: Mapping) -> str:
-    """Return a hash of the content of all input nodes that a Hamiltonian depends on.
+    """Return a hash of the content of all input nodes on which the Hamiltonian depends.
 
     :param inputs: inputs of a `ReferenceWorkChain`.
     """
-    # What was made before the file got a new version lacks what that brought.
+    # Hamiltonians of an earlier version of the file lack data.
     digest = hashlib.sha256(f'{FORMAT} {VERSION};'.encode())
     for path, node in sorted(_leaves(inputs)):
         digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
@@ -45,7 +45,7 @@ def hash_inputs(inputs: Mapping) -> str:
 def find_reference(inputs_hash: str) -> HamiltonianData | None:
     """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing.
 
-    References that were marked as no valid cache do not count, nor do those whose remote files are gone.
+    References that were marked as invalid for the cache do not count, nor do those whose remote files are missing.
     """
     query = orm.QueryBuilder()
     query.append(

@@ -19,7 +19,7 @@ __all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
 
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
 
-#: What the reconstruction and pp.x read of the folder of pw.x.
+#: Files of the folder of pw.x that the reconstruction and pp.x read.
 SCF_FILES = ('out/aiida.save/data-file-schema.xml', 'out/aiida.save/charge-density.*')
 
 
@@ -52,7 +52,7 @@ class ScfStepsMixin:
     Steps that follow use `repeat` and `go_back_to_scf` when files are gone.
     """
 
-    #: A finished pw.x run whose files are gone is repeated so many times.
+    #: Maximum number of reruns of a step when the files of its finished job are missing.
     _MAX_REPEATS = 1
 
     @classmethod
@@ -62,7 +62,7 @@ class ScfStepsMixin:
             'conduction_bands',
             valid_type=orm.Int,
             default=lambda: orm.Int(8),
-            help='So many empty bands pw.x computes, for the check of the Hamiltonian; `SYSTEM.nbnd` overrides it.',
+            help='Number of empty bands that pw.x computes to check the Hamiltonian; `SYSTEM.nbnd` takes precedence.',
         )
         spec.input(
             'kpoints_offset',
@@ -70,7 +70,7 @@ class ScfStepsMixin:
             required=False,
             validator=validate_kpoints_offset,
             help='Offset of the mesh of `scf.kpoints_distance`, 0 or 0.5 steps along each axis; by default the mesh '
-            'holds Gamma.',
+            'includes Gamma.',
         )
         spec.expose_inputs(
             PwBaseWorkChain,
@@ -81,27 +81,28 @@ class ScfStepsMixin:
         spec.exit_code(
             402,
             'ERROR_SUB_PROCESS_FAILED_SCF',
-            message='The pw.x work chain failed, see its report: {reason}',
+            message='The pw.x work chain failed: {reason}. See its report.',
         )
         spec.exit_code(
             410,
             'ERROR_SCF_NOT_CONVERGED',
-            message='pw.x did not reach self-consistency: change mixing, smearing or number of steps.',
+            message='pw.x did not reach self-consistency: change the mixing, the smearing or the number of steps.',
         )
         spec.exit_code(
             411,
             'ERROR_SCF_FOLDER_GONE',
-            message='The files of the finished pw.x run are gone, also after it was repeated: see what deletes them on '
-            'the computer.',
+            message='The files of the finished pw.x run are missing, even after it was run again: find out what '
+            'deletes '
+            'them on the computer.',
         )
 
     def setup_scf(self):
-        """Keep in the context that nothing has run yet."""
+        """Initialise the context."""
         self.ctx.scf_is_done = False
         self.ctx.repeats = {'scf': 0}
 
     def should_run_scf(self) -> bool:
-        """Return whether there is no usable pw.x run yet."""
+        """Return whether a usable pw.x run is still missing."""
         return not self.ctx.scf_is_done
 
     def run_scf(self):
@@ -125,7 +126,7 @@ class ScfStepsMixin:
         return shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
 
     def inspect_scf(self):
-        """Check that pw.x converged, and that its files are there."""
+        """Check that pw.x converged and that its files exist."""
         node = self.ctx.scf[-1]
         reason = self.find_failure(node)
         if reason is not None:
@@ -139,15 +140,15 @@ class ScfStepsMixin:
         return None if self.repeat('scf', node) else self.exit_codes.ERROR_SCF_FOLDER_GONE
 
     def repeat(self, step: str, node) -> bool:
-        """Count that a step is repeated without the cache, for its files are gone; return whether it may be."""
+        """Note that a step runs again without the cache because its files are gone; return whether it may."""
         self.ctx.repeats[step] = self.ctx.repeats.get(step, 0) + 1
         if self.ctx.repeats[step] > self._MAX_REPEATS:
             return False
-        self.report(f'the files of {node.process_label}<{node.pk}> are gone: running it again')
+        self.report(f'the files of {node.process_label}<{node.pk}> are missing: running it again')
         return True
 
     def go_back_to_scf(self) -> bool:
-        """Prepare to run pw.x again if its files are gone, and may be the reason of a failure; return whether to."""
+        """Prepare to run pw.x again if its missing files may have caused a failure; return whether to."""
         node = self.ctx.scf[-1]
         if has_files(node.outputs.remote_folder, SCF_FILES) or not self.repeat('scf', node):
             return False
@@ -177,14 +178,14 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
 
 
 def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:
-    """Return how many bands pw.x must compute; with spin, of each spin.
+    """Return the number of bands that pw.x must compute; with spin, for each spin.
 
-    The majority spin fills half of the sum of electrons and magnetization: the total one if it is fixed, else at most
-    what the sites start with.
+    The majority spin fills half of the sum of electrons and magnetization. The latter is the total magnetization if it
+    is fixed, and otherwise at most the sum of the starting magnetizations.
 
     :param valences: valence electrons by name of the kind.
     :param system: the namelist SYSTEM.
-    :param n_empty: empty bands above the occupied ones.
+    :param n_empty: number of empty bands.
     """
     system = {key.lower(): value for key, value in system.items()}
     electrons = [valences[site.kind_name] for site in structure.sites]

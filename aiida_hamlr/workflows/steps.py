@@ -1,4 +1,4 @@
-"""What the steps of all work chains do: launch a process, say why one failed, clean up at the end."""
+"""Methods for the steps of all work chains: launch a process, report why one failed, clean up at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Valid inputs of all calculations, and a computer with SLURM."""
+"""Valid inputs of all calculations."""
 
 import pytest
 from aiida import orm
@@ -45,18 +45,3 @@ def make_inputs(request, make_remote):
         return {**inputs, 'model': get('model_node'), 'structures': {'bulk': get('structure')}}
 
     return make
-
-
-@pytest.fixture
-def slurm_computer(tmp_path):
-    """Return a computer with SLURM whose jobs are only written."""
-    created, computer = orm.Computer.collection.get_or_create(
-        label='cluster',
-        hostname='localhost',
-        transport_type='core.local',
-        scheduler_type='core.slurm',
-        workdir=str(tmp_path),
-    )
-    if created:
-        computer.store().set_default_mpiprocs_per_machine(32)
-    return computer

@@ -50,7 +50,7 @@ def test_mpi_would_start_copies(make_inputs, slurm_computer, name):
     inputs = make_inputs(name)
     code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', with_mpi=True).store()
     metadata = {'options': {'resources': {'num_machines': 1}}}
-    assert '32 of them would do the same' in problem(name, {**inputs, 'code': code, 'metadata': metadata})
+    assert 'would start 32 copies' in problem(name, {**inputs, 'code': code, 'metadata': metadata})
     for n_machines in (1, 2):
         metadata = {'options': {'resources': {'num_machines': n_machines, 'num_mpiprocs_per_machine': 1}}}
         message = problem(name, {**inputs, 'code': code, 'metadata': metadata})

@@ -28,7 +28,7 @@ def test_predict_refused(make_inputs, structure):
     valid = make_inputs('hamlr.predict')
     silicon = orm.StructureData(ase=bulk('Si'))
     message = problem('hamlr.predict', {**valid, 'structures': {'bulk': structure, 'si': silicon}})
-    assert 'si contains Si, which the model never saw; it knows Al, As' in message
+    assert 'si contains Si, which are not in the training data; the model knows Al, As' in message
     trajectory = orm.TrajectoryData(structurelist=[structure])
     assert 'either' in problem('hamlr.predict', {**valid, 'trajectory': trajectory})
     assert 'either' in problem('hamlr.predict', {**valid, 'structures': {}})

@@ -2,7 +2,6 @@
 
 import pytest
 from aiida import orm
-from aiida.plugins import CalculationFactory
 from aiida_fixtures import find_problem as problem
 
 from aiida_hamlr.data.dataset import DatasetData
@@ -32,7 +31,7 @@ def test_train(prepare, make_inputs, make_remote, file_regression):
         ('/scratch/before/run/checkpoints/best.ckpt', 'run/checkpoints/best.ckpt'),
         ('/scratch/before/run/metrics.csv', 'run/metrics.csv'),
     ]
-    assert 'can be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
+    assert 'must be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
 
 
 def test_train_with_spin(make_inputs, make_hamiltonian_node):
@@ -61,17 +60,13 @@ def test_train_parameters(make_inputs, parameters, words):
 
 
 @pytest.fixture
-def slurm_script(slurm_computer, monkeypatch, tmp_path):
+def slurm_script(slurm_computer, write_job_script):
     """Return a function that writes the job script of a calculation with its code on the cluster."""
-    from aiida.engine import run
-
     code = orm.InstalledCode(computer=slurm_computer, filepath_executable='/opt/hamlr', label='hamlr').store()
-    monkeypatch.chdir(tmp_path)
 
     def write(name, inputs, **options):
-        metadata = {'options': {'max_wallclock_seconds': 1000, **options}, 'dry_run': True, 'store_provenance': False}
-        run(CalculationFactory(name), **{**inputs, 'code': code, 'metadata': metadata})
-        return next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
+        metadata = {'options': {'max_wallclock_seconds': 1000, **options}}
+        return write_job_script(name, {**inputs, 'code': code, 'metadata': metadata})
 
     return write
 

@@ -4,7 +4,7 @@ import click
 import pytest
 from aiida import orm
 
-from aiida_hamlr.cli.options import job_options, load_structures
+from aiida_hamlr.cli.options import Settings, load_structures
 
 
 def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
@@ -38,11 +38,11 @@ def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
 def test_mpi_is_that_of_the_code(localhost, with_mpi, given, option):
     """An option that is not given does not contradict the code."""
     code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=with_mpi)
-    assert job_options(code, 60, 1, given or None, None).get('withmpi') == option
+    assert Settings(with_mpi=given or None).job_options(code).get('withmpi') == option
 
 
 def test_mpi_against_the_code(localhost):
     """One that is given and contradicts it is named."""
     code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=False, label='pw')
     with pytest.raises(click.BadParameter, match='code pw is set up with `with_mpi` False'):
-        job_options(code, 60, 1, True, None)
+        Settings(with_mpi=True).job_options(code)

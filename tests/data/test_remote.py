@@ -59,7 +59,7 @@ def test_another_file(make_remote_hamiltonian):
     """A valid Hamiltonian file that is not the one that the node was made of is refused."""
     node, other = (make_remote_hamiltonian(seed=seed) for seed in (7, 8))
     path_of(node).write_bytes(path_of(other).read_bytes())
-    with pytest.raises(ValueError, match='not the file that the node was made of'):
+    with pytest.raises(ValueError, match='not the file that the node was created from'):
         node.open()
     path_of(node).write_bytes(b'')
     assert find_gone([node]) == [node]

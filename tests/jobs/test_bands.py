@@ -8,7 +8,7 @@ import pytest
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import monkhorst_pack
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.jobs.bands import run_bands
+from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
 MESH = (2, 2, 2)
 
@@ -24,7 +24,7 @@ def test_threshold_is_that_asked_for_or_that_of_the_file(tmp_path, make_hamilton
     hamiltonian = make_hamiltonian(zincblende(cubic=True))
     hamiltonian.attributes.overlap_threshold = recorded
     hamiltonian.write(tmp_path / 'h.h5')
-    run_bands(tmp_path / 'h.h5', None, MESH, tmp_path / 'bands.h5', overlap_threshold=asked)
+    run_bands(tmp_path / 'h.h5', tmp_path / 'bands.h5', BandOptions(mesh=MESH, overlap_threshold=asked))
     found = Bands.read(tmp_path / 'bands.h5')
     expected = eigenvalues(hamiltonian, monkhorst_pack(MESH)[0], overlap_threshold=used)
     assert np.allclose(found.eigenvalues[0], expected, atol=1e-10)

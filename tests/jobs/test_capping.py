@@ -114,7 +114,7 @@ def test_prediction_does_not_depend_on_the_order(folder):
     first, second = (predictor.predict(one) for one in (atoms, atoms[order]))
     numbers = {tuple(pair): number for number, pair in enumerate(first.pattern.atom_pairs)}
     for number, (*image, i, j) in enumerate(second.pattern.atom_pairs):
-        expected = first.pattern.block(first.hamiltonian, numbers[*image, order[i], order[j]])
+        expected = first.pattern.block(first.hamiltonian, numbers[(*image, order[i], order[j])])
         found = second.pattern.block(second.hamiltonian, number)
         np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import plot_levels
 from aiida_hamlr.plotting.training import plot_training

@@ -74,8 +74,8 @@ def test_refused_recipes(builder, recipes, words):
     [
         ({'valid': 0.1}, "unknown part 'valid'"),
         ({'validation': 0.5, 'test': 0.5}, 'leave something to train on'),
-        ({'validation': 0.5, 'train': ['odd']}, 'fractions of `validation` and `test`, or lists'),
-        ({'validation': ['odd'], 'train': ['odd']}, "'odd' is there twice"),
+        ({'validation': 0.5, 'train': ['odd']}, 'fractions of `validation` and `test`, or a list'),
+        ({'validation': ['odd'], 'train': ['odd']}, "'odd' occurs twice"),
     ],
 )
 def test_refused_splits(builder, split, words):
@@ -110,7 +110,7 @@ def test_one_structure_twice(builder, instantiate, zincblende):
 def test_one_label_twice(builder, instantiate, zincblende):
     """A structure is not replaced by one of a recipe that gets the same label."""
     builder.structures = {**builder.structures, 'bulk_n0000': orm.StructureData(ase=zincblende(a=6.0))}
-    assert 'two have one label' in instantiate(builder).setup().message
+    assert 'two structures have the same label' in instantiate(builder).setup().message
 
 
 def test_highest_cutoffs(pw_code, hamlr_code, pseudo_family, basis_node, zincblende, tmp_path):

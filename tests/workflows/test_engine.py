@@ -1,5 +1,6 @@
 """Tests of what `workflows/engine.py` relies on in AiiDA's engine: they fail if aiida-core changes it."""
 
+import asyncio
 import inspect
 
 import pytest
@@ -44,28 +45,36 @@ def make_running():
     return node.store()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_each_end_is_seen_when_it_comes(aiida_profile):
     """The engine itself would resume once, after the last; an end between two steps is not lost either."""
-    nodes = [make_running() for _ in range(4)]
+    a, b, c, d = nodes = [make_running() for _ in range(4)]
     runner = get_manager().create_runner(communicator=None, poll_interval=0.05)
     process = Collect(inputs={'pks': [node.pk for node in nodes]}, runner=runner)
 
-    def end(*ended):
-        for node in ended:
-            node.set_process_state(ProcessState.FINISHED)
-            node.set_exit_status(0)
+    def n_seen():
+        return sum(map(len, process.ctx.get('seen', [])))
 
-    # Out of order, and two at once.
-    runner.loop.call_later(0.3, end, nodes[2])
-    runner.loop.call_later(0.9, end, nodes[0], nodes[3])
-    runner.loop.call_later(1.5, end, nodes[1])
-    runner.loop.run_until_complete(process.step_until_terminated())
+    async def end_them():
+        # Out of order, two at once, and each as soon as the ends before were seen.
+        for ended in ([c], [a, d], [b]):
+            while process.state != ProcessState.WAITING:
+                await asyncio.sleep(0.01)
+            expected = n_seen() + len(ended)
+            for node in ended:
+                node.set_process_state(ProcessState.FINISHED)
+                node.set_exit_status(0)
+            while n_seen() < expected:
+                await asyncio.sleep(0.01)
+
+    runner.loop.run_until_complete(
+        asyncio.wait_for(asyncio.gather(end_them(), process.step_until_terminated()), timeout=60)
+    )
     assert process.is_successful, process.exception()
     seen = process.ctx.seen
-    assert seen[0] == [nodes[2].pk]
-    assert sorted(pk for pks in seen[1:-1] for pk in pks) == sorted([nodes[0].pk, nodes[3].pk])
-    assert seen[-1] == [nodes[1].pk]
+    assert seen[0] == [c.pk]
+    assert sorted(pk for pks in seen[1:-1] for pk in pks) == sorted([a.pk, d.pk])
+    assert seen[-1] == [b.pk]
 
 
 def test_the_engine_calls_what_is_overridden():

@@ -76,8 +76,8 @@ def test_fetch_refused(make_remote_hamiltonian, make_hamiltonian_node, other_com
         inputs = {'hamiltonians': nodes, 'metadata': {'computer': computer, 'options': {}}}
         return FetchCalculation.spec().inputs.validate(inputs).message
 
-    assert 'in the repository already' in problem({'a': make_hamiltonian_node()}, localhost)
-    assert 'lies on computer localhost, not on elsewhere' in problem({'a': make_remote_hamiltonian()}, other_computer)
+    assert 'already in the repository' in problem({'a': make_hamiltonian_node()}, localhost)
+    assert 'is on computer localhost, not on elsewhere' in problem({'a': make_remote_hamiltonian()}, other_computer)
     assert 'is empty' in problem({}, localhost)
 
 
@@ -87,7 +87,7 @@ def test_job_refuses_what_the_work_chain_fetches(make_remote_hamiltonian, make_b
     builder = make_builder(dataset)
     assert TrainBaseWorkChain.spec().inputs.validate(builder._inputs(prune=True)) is None
     inputs = builder.train._inputs(prune=True)
-    assert 'lie on computer elsewhere' in TrainCalculation.spec().inputs.validate(inputs).message
+    assert 'are on computer elsewhere' in TrainCalculation.spec().inputs.validate(inputs).message
     wrong = builder._inputs(prune=True)
     wrong['train']['code'] = orm.InstalledCode(
         computer=builder.train.code.computer, filepath_executable='/bin/true', with_mpi=True

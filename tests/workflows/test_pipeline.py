@@ -125,8 +125,9 @@ def test_failed_dataset(builder, instantiate, make_finished, make_hamiltonian_no
     """The references that there are stay; why there is no dataset is what the dataset work chain said."""
     process = instantiate(builder)
     outputs = {'references__train_a': make_hamiltonian_node().clone()}
-    node = make_finished('workflows', 'hamlr.dataset', status, outputs, message)
+    node = make_finished('workflows', 'hamlr.dataset', status or 0, outputs, message)
     if status is None:
+        node.base.attributes.delete('exit_status')
         node.set_process_state(ProcessState.KILLED)
     process.ctx.dataset = node
     exit_code = process.inspect_dataset()

@@ -131,7 +131,7 @@ def test_no_orbitals(builder, pseudos):
 def test_no_basis(builder):
     """There must be orbitals or a way to them."""
     builder.pop('basis')
-    assert 'either `basis` or `generate_basis.code`' in problem(builder)
+    assert 'give `basis`, or `generate_basis.code`' in problem(builder)
 
 
 def test_computers(builder, other_computer):
@@ -425,7 +425,7 @@ def test_failed_steps(builder, instantiate, make_finished, make_scf, scf_folder)
     process.ctx.potential = make_finished('calculations', 'hamlr.potential', 320, message='no potential')
     exit_code = process.inspect_potential()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_POTENTIAL.status
-    assert exit_code.message == 'The pp.x job failed, see its output or leave `potential` out: no potential'
+    assert exit_code.message == 'The pp.x job failed: no potential. Look into its output, or leave `potential` out.'
     process.ctx.reconstruct = make_finished('calculations', 'hamlr.reconstruct', 210, message='hamlr: Al: ultrasoft')
     exit_code = process.inspect_reconstruct()
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status

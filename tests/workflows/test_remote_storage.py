@@ -91,7 +91,7 @@ def test_refused(pw_code, hamlr_code, structure, pseudo_family, basis_node):
     builder = build()
     builder.reconstruct.storage = orm.Str('remote')
     error = ReferenceWorkChain.spec().inputs.validate(builder._inputs(prune=True))
-    assert 'in `source_list` hamiltonian.h5' in error.message
+    assert 'a `source_list` with hamiltonian.h5' in error.message
 
 
 @pytest.mark.parametrize('stashed', [True, False])

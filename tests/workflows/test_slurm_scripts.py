@@ -1,10 +1,7 @@
 """The job scripts of every protocol on a cluster with SLURM and GPUs."""
 
-import shutil
-
 import pytest
 from aiida import orm
-from aiida.engine import run
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.calculations.predict import PredictCalculation
@@ -19,44 +16,18 @@ PROTOCOLS = ('fast', 'balanced', 'stringent')
 
 
 @pytest.fixture
-def cluster(aiida_profile, tmp_path):
-    """Return the codes pw and hamlr of a cluster; its jobs are only written."""
-    created, computer = orm.Computer.collection.get_or_create(
-        label='gpu_cluster',
-        hostname='localhost',
-        transport_type='core.local',
-        scheduler_type='core.slurm',
-        workdir=str(tmp_path),
-    )
-    if created:
-        computer.set_default_mpiprocs_per_machine(64)
-        computer.set_mpirun_command(['srun', '-n', '{tot_num_mpiprocs}'])
-        computer.store()
+def cluster(slurm_computer):
+    """Return the codes pw and hamlr of a cluster."""
     return {
         name: orm.InstalledCode(
-            computer=computer, filepath_executable=f'/opt/{name}', label=name, with_mpi=name == 'pw'
+            computer=slurm_computer, filepath_executable=f'/opt/{name}', label=name, with_mpi=name == 'pw'
         ).store()
         for name in ('pw', 'hamlr')
     }
 
 
-@pytest.fixture
-def write_script(monkeypatch, tmp_path):
-    """Return a function that returns the job script of a calculation."""
-    monkeypatch.chdir(tmp_path)
-
-    def write(calculation, inputs):
-        metadata = {**inputs['metadata'], 'dry_run': True, 'store_provenance': False}
-        run(calculation, **{**inputs, 'metadata': metadata})
-        script = next(tmp_path.glob('submit_test/*/_aiidasubmit.sh')).read_text()
-        shutil.rmtree(tmp_path / 'submit_test')
-        return script
-
-    return write
-
-
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_train(cluster, write_script, make_hamiltonian_node, protocol, file_regression):
+def test_train(cluster, write_job_script, make_hamiltonian_node, protocol, file_regression):
     """Four GPUs on one machine, and on each of two."""
     dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
     scripts = []
@@ -70,12 +41,12 @@ def test_train(cluster, write_script, make_hamiltonian_node, protocol, file_regr
             gpus=4,
         )
         assert builder.train.parameters['training']['device'] == 'gpu'
-        scripts.append(write_script(TrainCalculation, builder.train._inputs(prune=True)))
+        scripts.append(write_job_script(TrainCalculation, builder.train._inputs(prune=True)))
     file_regression.check('\n'.join(scripts), extension='.sh')
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_predict(cluster, write_script, model_node, structure, protocol, file_regression):
+def test_predict(cluster, write_job_script, model_node, structure, protocol, file_regression):
     """One GPU, by a line of the user's own."""
     builder = PredictBaseWorkChain.get_builder_from_protocol(
         cluster['hamlr'],
@@ -88,11 +59,13 @@ def test_predict(cluster, write_script, model_node, structure, protocol, file_re
             'custom_scheduler_commands': '#SBATCH --gres=gpu:a100:1\n#SBATCH --constraint=a100',
         },
     )
-    file_regression.check(write_script(PredictCalculation, builder.predict._inputs(prune=True)), extension='.sh')
+    file_regression.check(write_job_script(PredictCalculation, builder.predict._inputs(prune=True)), extension='.sh')
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_reference(cluster, write_script, structure, pseudo_family, basis_node, make_remote, protocol, file_regression):
+def test_reference(
+    cluster, write_job_script, structure, pseudo_family, basis_node, make_remote, protocol, file_regression
+):
     """pw.x with MPI, as its code says, and the reconstruction without, whatever the options for both."""
     builder = ReferenceWorkChain.get_builder_from_protocol(
         cluster['pw'],
@@ -111,9 +84,9 @@ def test_reference(cluster, write_script, structure, pseudo_family, basis_node, 
     kpoints = orm.KpointsData()
     kpoints.set_kpoints_mesh([2, 2, 2])
     pw = {**builder.scf.pw._inputs(prune=True), 'structure': structure, 'pseudos': dict(builder.pseudos)}
-    scripts = [write_script(CalculationFactory('quantumespresso.pw'), {**pw, 'kpoints': kpoints})]
+    scripts = [write_job_script(CalculationFactory('quantumespresso.pw'), {**pw, 'kpoints': kpoints})]
     parent = make_remote(cluster['hamlr'].computer, '/scratch/pw')
     more = {'parent_folder': parent, 'basis': basis_node, 'pseudos': dict(builder.pseudos), 'kpoints': kpoints}
     inputs = builder.reconstruct._inputs(prune=True)
-    scripts.append(write_script(ReconstructCalculation, {**inputs, **more}))
+    scripts.append(write_job_script(ReconstructCalculation, {**inputs, **more}))
     file_regression.check('\n'.join(scripts), extension='.sh')

@@ -1,1 +1,1 @@
-"""Calculation functions: steps so short that they run in the AiiDA process itself."""
+"""Calculation functions: short steps that run in the AiiDA process itself."""

@@ -1,4 +1,4 @@
-"""Make a dataset node of Hamiltonian nodes."""
+"""Make a dataset node from Hamiltonian nodes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def create_dataset(
 
     :param split: the labels of the Hamiltonians in each of ``train``, ``validation`` and ``test``, or, for a random
         split, the fractions of ``validation`` and ``test``.
-    :param seed: seed of a random split; recorded in any case.
-    :param failures: why structures of the study have no Hamiltonian, by label.
+    :param seed: seed of a random split; always recorded.
+    :param failures: for each structure without Hamiltonian, by label, the reason.
     :param hamiltonians: the Hamiltonians by label.
     """
     reasons = {} if failures is None else failures.get_dict()
@@ -41,13 +41,13 @@ def assemble_dataset(
         parts = random_split(sorted(hamiltonians), parts.get('validation', 0.0), parts.get('test', 0.0), seed)
     unknown = sorted(set().union(*parts.values()) - set(hamiltonians))
     if unknown:
-        raise ValueError(f'the split names {unknown[0]!r}, but there is no Hamiltonian of that label')
+        raise ValueError(f'the split names {unknown[0]!r}, but no Hamiltonian has that label')
     nodes = {name: [hamiltonians[label] for label in labels] for name, labels in parts.items()}
     return DatasetData.from_nodes(nodes, seed=seed, failures=failures)
 
 
 def random_split(labels: list[str], validation: float, test: float, seed: int) -> dict[str, list[str]]:
-    """Return the labels of ``train``, ``validation`` and ``test``; a part asked for gets one label at least.
+    """Return the labels of ``train``, ``validation`` and ``test``; a part with a positive fraction is never empty.
 
     :raises ValueError: if nothing is left to train on.
     """
@@ -56,7 +56,8 @@ def random_split(labels: list[str], validation: float, test: float, seed: int) -
     n_validation, n_test = (max(1, round(share * len(labels))) if share > 0 else 0 for share in (validation, test))
     if n_validation + n_test >= len(labels):
         raise ValueError(
-            f'{len(labels)} Hamiltonians are too few for {n_validation} for validation and {n_test} for the test'
+            f'{len(labels)} Hamiltonians are too few: {n_validation} for validation and {n_test} for the test leave '
+            'none to train on'
         )
     return {
         'validation': sorted(shuffled[:n_validation]),

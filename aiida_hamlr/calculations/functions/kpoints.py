@@ -12,7 +12,7 @@ __all__ = ('shift_mesh',)
 def shift_mesh(mesh: KpointsData, offset: List) -> KpointsData:
     """Return the mesh with another offset.
 
-    :param mesh: a mesh; its own offset is of no consequence.
+    :param mesh: a mesh; its present offset is ignored.
     :param offset: 0 or 0.5 steps along each axis.
     """
     shifted = KpointsData()

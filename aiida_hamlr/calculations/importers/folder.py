@@ -14,11 +14,11 @@ __all__ = ('OutsideFolder', 'open_folder')
 
 
 class OutsideFolder:
-    """The folder of a job that ran without AiiDA, and what was fetched from it.
+    """The folder of a job that ran without AiiDA, and the files fetched from it.
 
     :param remote_data: the folder.
     :param transport: an open connection to its computer.
-    :param scratch: where fetched files go.
+    :param scratch: local folder for fetched files.
     """
 
     def __init__(self, remote_data: RemoteData, transport, scratch: Path):
@@ -28,14 +28,14 @@ class OutsideFolder:
         self._scratch = scratch
 
     def resolve(self, name: str) -> PurePosixPath:
-        """Return the absolute path of a file of the folder, whose name may be absolute or lead out of it."""
+        """Return the absolute path of a file; its name may be absolute or point outside the folder."""
         return PurePosixPath(self._transport.normalize(str(self.path / name)))
 
     def fetch(self, name: str, filename: str | None = None) -> Path:
         """Return a local copy of a file.
 
-        :param filename: name of the copy; by default that of the file.
-        :raises ValueError: if there is no such file.
+        :param filename: name of the copy; by default the name of the file.
+        :raises ValueError: if the file does not exist.
         """
         source = self.path / name
         if not self._transport.isfile(str(source)):
@@ -47,7 +47,7 @@ class OutsideFolder:
     def load_config(self, filename: str) -> dict:
         """Return the content of a configuration in YAML.
 
-        :raises ValueError: if there is none, or it is no mapping.
+        :raises ValueError: if the file does not exist, or its content is not a mapping.
         """
         try:
             config = yaml.safe_load(self.fetch(filename).read_text(encoding='utf-8'))

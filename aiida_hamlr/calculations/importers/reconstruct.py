@@ -23,12 +23,12 @@ class ReconstructCalculationImporter(CalcJobImporter):
     def parse_remote_data(
         remote_data: orm.RemoteData, config_filename: str = ReconstructCalculation._CONFIG_FILENAME, **kwargs
     ) -> dict[str, orm.Node | dict]:
-        """Return the inputs by the configuration and the files that it names.
+        """Return the inputs from the configuration and the files that it names.
 
         :param remote_data: the folder where `hamlr reconstruct` ran.
-        :param config_filename: the configuration in it.
-        :param kwargs: inputs that take the place of those found, as ``parent_folder``.
-        :raises ValueError: if a file is missing, or the run is one that the calculation cannot describe.
+        :param config_filename: name of the configuration file in that folder.
+        :param kwargs: inputs that replace those found in the folder, for example ``parent_folder``.
+        :raises ValueError: if a file is missing, or the calculation cannot describe the run.
         """
         with open_folder(remote_data) as folder:
             config = folder.load_config(config_filename)
@@ -40,15 +40,15 @@ class ReconstructCalculationImporter(CalcJobImporter):
                     'change the configuration'
                 )
             if not isinstance(config.get('kpoints'), list):
-                raise ValueError(f'{where}: kpoints is not given; write down the mesh that the run reported')
+                raise ValueError(f'{where}: kpoints is missing; add the mesh that the run reported')
             kpoints = orm.KpointsData()
             kpoints.set_kpoints_mesh(config['kpoints'])
             pseudos, basis = _mapping(config, 'pseudos', where), _mapping(config, 'basis', where)
             labels = sorted(set(pseudos) & set(basis))
             if not labels or not all(isinstance(basis[label], str) for label in labels):
                 raise ValueError(
-                    f'{where}: basis names no files; take those that `hamlr basis` writes, for generated orbitals have '
-                    'no node'
+                    f'{where}: basis does not name files; orbitals that were generated on the fly cannot be imported, '
+                    'so write them with `hamlr basis` and name these files'
                 )
             files = {label: folder.fetch(basis[label], BasisData.filename(label)) for label in labels}
             inputs = {
@@ -74,7 +74,7 @@ def _mapping(config: dict, key: str, where: str) -> dict:
 
 
 def _run_folder(folder: OutsideFolder, config: dict, where: str) -> orm.RemoteData:
-    """Return the folder of the pw.x run: where its save folder is in, or, as AiiDA runs it, the one above."""
+    """Return the folder of the pw.x run: the one that contains the save folder, or the one above if that is `out`."""
     xml = config.get('plane_wave_bands') or config.get('structure')
     if not isinstance(xml, str) or not xml.endswith('.xml'):
         raise ValueError(f'{where}: neither plane_wave_bands nor structure is the XML file of the run')

@@ -23,16 +23,18 @@ class TrainCalculationImporter(CalcJobImporter):
     def parse_remote_data(
         remote_data: orm.RemoteData, config_filename: str = TrainCalculation._CONFIG_FILENAME, **kwargs
     ) -> dict[str, orm.Node | dict]:
-        """Return the inputs by the configuration.
+        """Return the inputs from the configuration.
 
         :param remote_data: the folder where `hamlr train` ran.
-        :param config_filename: the configuration in it.
-        :param kwargs: inputs that take the place of those found, and ``dataset``, the Hamiltonians that were learned.
-        :raises ValueError: if a file is missing, or the dataset is not the one of the training.
+        :param config_filename: name of the configuration file in that folder.
+        :param kwargs: ``dataset``, the dataset of the training (required), and inputs that replace those found.
+        :raises ValueError: if a file is missing, or the model was trained on another dataset.
         """
         dataset, output = kwargs.get('dataset'), TrainCalculation._OUTPUT_SUBFOLDER
         if not isinstance(dataset, DatasetData):
-            raise ValueError('give the `dataset` that was learned; the calculation function `create_dataset` makes one')
+            raise ValueError(
+                'give the `dataset` of the training; the calculation function `create_dataset` makes the node'
+            )
         with open_folder(remote_data) as folder:
             config = folder.load_config(config_filename)
             if PurePosixPath(str(config.get('output', output))) != PurePosixPath(output):
@@ -50,8 +52,8 @@ class TrainCalculationImporter(CalcJobImporter):
 
 
 def _check_dataset(dataset: DatasetData, model_folder: Path):
-    """Check that a model learned from a dataset."""
-    # Imported here for they bring torch.
+    """Check that a model was trained on a dataset."""
+    # Imported here because they load torch.
     from aiida_hamlr.model.files import read_description
     from aiida_hamlr.model.training.data_identity import hash_of_data
     from aiida_hamlr.model.training.references import Reference
@@ -68,4 +70,6 @@ def _check_dataset(dataset: DatasetData, model_folder: Path):
             node.export(path)
             hashes.append(Reference.read(path).content_hash)
     if hash_of_data(hashes) != description.get('data_hash'):
-        raise ValueError('the Hamiltonians of the dataset are not those that the model was trained on')
+        raise ValueError(
+            'the Hamiltonians of the dataset are not those that the model was trained on; give its own dataset'
+        )

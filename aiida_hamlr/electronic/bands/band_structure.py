@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
-from aiida_hamlr.electronic.bands.kpoints import BandPath
+from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.bands.occupations import MeshSolution, band_gap
+from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
+from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -93,44 +95,33 @@ class Bands:
             raise ValueError('k-points, eigenvalues and labels disagree in number')
 
     @classmethod
-    def on_path(
-        cls,
-        hamiltonian: Hamiltonian,
-        path: BandPath,
-        mesh: MeshSolution,
-        matrix: str = 'hamiltonian',
-        n_bands: int | None = None,
-        overlap_threshold: float = 0.0,
-    ) -> Bands:
-        """Bands along ``path``; Fermi level and band edges also from the solution on a ``mesh``.
+    def on_path(cls, hamiltonian: Hamiltonian, path: BandPath, mesh: MeshSolution, n_bands: int | None = None) -> Bands:
+        """All or the lowest ``n_bands`` bands along a path.
 
         Parameters
         ----------
         hamiltonian : Hamiltonian
         path : BandPath
         mesh : MeshSolution
-            Of the same matrix with the same threshold.
-        matrix, n_bands, overlap_threshold
-            See `eigenvalues`.
+            Fermi level and band edges take it into account; it says which matrix is diagonalised, with which overlap
+            threshold.
+        n_bands : int, optional
         """
-        energies = eigenvalues(hamiltonian, path.kpoints, matrix, n_bands, overlap_threshold)
-        attributes = _edges(hamiltonian, energies, mesh, matrix, overlap_threshold)
-        return cls(path.kpoints, energies, path.labels, distances=path.distances, attributes=attributes)
+        bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
+        bands.labels, bands.distances = path.labels, path.distances
+        return bands
 
     @classmethod
-    def on_mesh(
-        cls,
-        hamiltonian: Hamiltonian,
-        mesh: MeshSolution,
-        matrix: str = 'hamiltonian',
-        n_bands: int | None = None,
-        overlap_threshold: float = 0.0,
-    ) -> Bands:
-        """All or the lowest ``n_bands`` bands at the points of a mesh; arguments as of `on_path`."""
-        energies = eigenvalues(hamiltonian, mesh.kpoints, matrix, n_bands, overlap_threshold)
-        attributes = _edges(hamiltonian, energies, mesh, matrix, overlap_threshold)
-        labels = ('',) * len(mesh.kpoints)
-        return cls(mesh.kpoints, energies, labels, weights=mesh.weights, attributes=attributes)
+    def on_mesh(cls, hamiltonian: Hamiltonian, mesh: MeshSolution, n_bands: int | None = None) -> Bands:
+        """All or the lowest ``n_bands`` bands at the points of a mesh; see `on_path`."""
+        bands = cls._at(hamiltonian, mesh.kpoints, mesh, n_bands)
+        bands.weights = mesh.weights
+        return bands
+
+    @classmethod
+    def _at(cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None) -> Bands:
+        energies = eigenvalues(hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
+        return cls(kpoints, energies, ('',) * len(kpoints), attributes=_edges(hamiltonian, energies, mesh))
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
@@ -163,16 +154,48 @@ class Bands:
                 return cls(kpoints, energies, labels, attributes=attributes, **optional)
 
 
-def _edges(
-    hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution, matrix: str, overlap_threshold: float
-) -> BandAttributes:
+def band_structure(
+    hamiltonian: Hamiltonian,
+    path: str | Path | BandPath = 'auto',
+    mesh: Sequence[int] | MeshSolution | None = None,
+    n_bands: int | None = None,
+    spacing: float = PATH_SPACING,
+    overlap_threshold: float | None = None,
+) -> Bands:
+    """Bands along a path, with Fermi level and band edges.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+    path : str, path or BandPath
+        'auto': the standard path of the crystal, see `band_path`; or the name of a path file, see `read_band_path`.
+    mesh : three int or MeshSolution, optional
+        For the Fermi level and the band edges; default: as in `sample`.
+    n_bands : int, optional
+        Number of the lowest bands; default: all.
+    spacing : float
+        Largest distance of neighbouring points of the path, 1/Å.
+    overlap_threshold : float, optional
+        See `eigenvalues`; default: the recorded one. Without effect if ``mesh`` is a solution.
+
+    Raises
+    ------
+    ValueError
+        If no path is found or the file cannot be read.
+    """
+    if not isinstance(path, BandPath):
+        path = find_band_path(hamiltonian.atoms, path, spacing)
+    return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands)
+
+
+def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution) -> BandAttributes:
     """Fermi level and band edges, over the mesh and the given points together."""
     filling = mesh.filling
     attributes = BandAttributes(
         formula=hamiltonian.atoms.get_chemical_formula(),
-        matrix=matrix,
+        matrix=mesh.matrix,
         n_electrons=hamiltonian.n_electrons,
-        overlap_threshold=overlap_threshold or None,
+        overlap_threshold=mesh.overlap_threshold or None,
         fermi_level=filling.fermi_level,
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
     )

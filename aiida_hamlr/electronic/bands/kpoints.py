@@ -160,6 +160,11 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     return BandPath.from_lines(lines, atoms.cell, spacing)
 
 
+def find_band_path(atoms: Atoms, path: str | Path = 'auto', spacing: float = PATH_SPACING) -> BandPath:
+    """The standard path of a crystal for 'auto', see `band_path`, or that of a file, see `read_band_path`."""
+    return band_path(atoms, spacing) if str(path) == 'auto' else read_band_path(path, atoms.cell[:], spacing)
+
+
 def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPACING) -> BandPath:
     """Read a band path from a text file.
 

@@ -1,4 +1,4 @@
-"""Filling the bands: Fermi level, occupations, density matrix, charges, band gap, density of states."""
+"""Filling the bands: Fermi level, occupations and band gap."""
 
 from __future__ import annotations
 
@@ -8,16 +8,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from aiida_hamlr.electronic.bands.kpoints import monkhorst_pack
-from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvectors
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-
 #: Default width of the Fermi-Dirac function of a metal, eV.
 SMEARING = 0.1
-
-#: Sum of squares of the coefficients of an occupied state that bonds cannot explain: the overlap of a bonding state is
-#: above one, and that of a state with this sum below 0.01.
-GHOST = 100.0
 
 #: Widths above the Fermi level up to which states are counted as possibly occupied (expit(-40) ~ 4e-18).
 _WIDTHS = 40.0
@@ -134,107 +126,6 @@ def fermi_level(eigenvalues: np.ndarray, weights: np.ndarray, n_electrons: float
 
 
 @dataclass(frozen=True)
-class MeshSolution:
-    """Bands on a mesh and what follows from filling them.
-
-    Parameters
-    ----------
-    kpoints, weights : (nk, 3), (nk,) arrays
-    eigenvalues : (nk, nb) or (2, nk, nb) array
-        eV; the occupied bands and some above.
-    filling : Filling
-    density_matrix : (M,) or (2, M) array
-        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
-    n_ghosts : int
-        Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
-        errors of the matrix elements, not levels of the crystal.
-    """
-
-    kpoints: np.ndarray
-    weights: np.ndarray
-    eigenvalues: np.ndarray
-    filling: Filling
-    density_matrix: np.ndarray
-    n_ghosts: int = 0
-
-
-def solve_mesh(
-    hamiltonian: Hamiltonian,
-    mesh,
-    smearing: float = SMEARING,
-    matrix: str = 'hamiltonian',
-    n_bands: int | None = None,
-    overlap_threshold: float = 0.0,
-) -> MeshSolution:
-    """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
-
-    ``P_mu,nu(R) = Re sum_k w_k sum_n f_nk c_mu c_nu^* exp(-2 pi i k.R)``. Since the overlap has no elements outside
-    the pattern, the sum of ``P * S`` over the stored entries is exactly the number of electrons.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
-    mesh : three int
-    smearing : float
-        eV.
-    matrix : str
-        'hamiltonian' or 'h0'.
-    n_bands : int, optional
-        How many bands to compute at least; default: those that may be occupied.
-    overlap_threshold : float
-        See `eigenvalues`.
-    """
-    n_electrons = hamiltonian.n_electrons
-    kpoints, weights = monkhorst_pack(mesh)
-    n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
-    occupied = hamiltonian.n_occupied * n_spin
-    n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
-    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
-    filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
-    pattern = hamiltonian.pattern
-    sums = BlochSum(pattern)
-    shape = (n_spin, len(kpoints))
-    spin_states = states.reshape(*shape, *states.shape[-2:])
-    occupations = filling.occupations.reshape(*shape, -1)
-    density = np.zeros((n_spin, pattern.n_entries))
-    for index, (kpoint, weight) in enumerate(zip(kpoints, weights, strict=True)):
-        phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
-        for spin in range(n_spin):
-            coefficients, filled = spin_states[spin, index], occupations[spin, index]
-            bands = filled > 0
-            dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
-            density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
-    density = pattern.symmetrize(density)
-    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
-    n_ghosts = int(ghosts.sum(axis=2).max())
-    return MeshSolution(kpoints, weights, energies, filling, density if energies.ndim == 3 else density[0], n_ghosts)
-
-
-def density_matrix(
-    hamiltonian: Hamiltonian, mesh, smearing: float = SMEARING, matrix: str = 'hamiltonian'
-) -> np.ndarray:
-    """Entries of the density matrix, (M,) or (2, M); see `solve_mesh`."""
-    return solve_mesh(hamiltonian, mesh, smearing, matrix).density_matrix
-
-
-def mulliken_populations(hamiltonian: Hamiltonian, density: np.ndarray | None = None) -> np.ndarray:
-    """(N,) electrons of every atom, ``sum_{mu in i} (P S)_mumu``, both spins together.
-
-    Parameters
-    ----------
-    hamiltonian : Hamiltonian
-    density : (M,) or (2, M) array, optional
-        Default: the stored density matrix.
-    """
-    pattern = hamiltonian.pattern
-    entries = hamiltonian.density_matrix if density is None else density
-    products = np.atleast_2d(entries).sum(axis=0) * hamiltonian.overlap
-    per_block = np.add.reduceat(products, pattern.chunk_boundaries[:-1])
-    return np.bincount(pattern.first, weights=per_block, minlength=len(pattern.n_orbitals))
-
-
-@dataclass(frozen=True)
 class BandGap:
     """Band edges on the given k-points, eV.
 
@@ -296,37 +187,3 @@ def band_gap(
     vbm, cbm = float(valence[i]), float(conduction[j])
     vertical = max(0.0, float(conduction[direct] - valence[direct]))
     return BandGap(max(0.0, cbm - vbm), vertical, vbm, cbm, i, j, direct)
-
-
-def density_of_states(
-    eigenvalues: np.ndarray, weights: np.ndarray, energies: np.ndarray, broadening: float = 0.1
-) -> np.ndarray:
-    """Density of states with Gaussian broadening, both spins together.
-
-    Parameters
-    ----------
-    eigenvalues : (nk, nb) or (2, nk, nb) array
-        eV.
-    weights : (nk,) array
-        Sum 1.
-    energies : (ne,) array
-        Where to evaluate, eV.
-    broadening : float
-        Standard deviation of the Gaussian, eV.
-
-    Returns
-    -------
-    (ne,) array
-        States per eV and cell.
-    """
-    levels = np.asarray(eigenvalues, dtype=float)
-    spins = levels[None] if levels.ndim == 2 else levels
-    state_weights = np.broadcast_to(2.0 / len(spins) * np.asarray(weights)[None, :, None], spins.shape).ravel()
-    levels = spins.ravel()
-    result = np.zeros(len(energies))
-    # In blocks of levels: the full table of Gaussians of a large mesh would not fit.
-    for start in range(0, len(levels), 4096):
-        block = slice(start, start + 4096)
-        x = (np.asarray(energies)[:, None] - levels[None, block]) / broadening
-        result += np.exp(-0.5 * x * x) @ state_weights[block]
-    return result / (broadening * np.sqrt(2 * np.pi))

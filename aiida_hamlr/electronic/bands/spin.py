@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from aiida_hamlr.electronic.bands.occupations import Filling, mulliken_populations
+from aiida_hamlr.electronic.bands.charges import mulliken_populations
+from aiida_hamlr.electronic.bands.occupations import Filling
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 

@@ -9,7 +9,8 @@ from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
-from aiida_hamlr.electronic.bands.occupations import band_gap, solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
+from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices

@@ -1,4 +1,4 @@
-"""Prediction that is repeated after a failure which is not its own."""
+"""Prediction that is repeated after a failure of the machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ('PredictBaseWorkChain',)
 
 
 class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
-    """Predict the Hamiltonians of structures; run again if the machine failed or the process was killed."""
+    """Predict the Hamiltonians of structures; run again if the machine failed or the job was killed."""
 
     _process_class = PredictCalculation
 
@@ -72,7 +72,7 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         return builder
 
     def setup(self):
-        """Keep the inputs of the next job in the context."""
+        """Initialise the context with the inputs of the first job."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
 
@@ -85,15 +85,15 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
     )
     def handle_interrupted(self, node):
         """Run again."""
-        self.report(f'{node.process_label}<{node.pk}>: {node.exit_message} Running again')
+        self.report(f'{node.process_label}<{node.pk}>: {node.exit_message} Action taken: running again')
         return ProcessHandlerReport(True)
 
     @process_handler(priority=500, exit_codes=[ExitCode(0)])
     def handle_files_gone(self, node):
-        """Run again without the cache if what it gave back has lost its files on the computer."""
+        """Run again without the cache if files of a cached job are missing on the computer."""
         hamiltonians = node.outputs.hamiltonians if 'hamiltonians' in node.outputs else {}
         if not node.base.caching.is_created_from_cache or not find_gone(hamiltonians.values()):
             return None
         self.ctx.inputs.metadata.disable_cache = True
-        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are gone: running it again')
+        self.report(f'{node.process_label}<{node.pk}> comes from the cache and its files are missing: running it again')
         return ProcessHandlerReport(True)

@@ -26,7 +26,7 @@ __all__ = (
 
 
 class StrictProtocolMixin(ProtocolMixin):
-    """Protocols whose overrides may hold nothing that the work chain does not know."""
+    """Protocols that refuse overrides which the work chain does not know."""
 
     @classmethod
     def _validate_override_keys(cls, overrides):
@@ -34,16 +34,16 @@ class StrictProtocolMixin(ProtocolMixin):
 
 
 def check_keys(inputs: Mapping, namespace: PortNamespace, others: Mapping | None = None, where: str = 'overrides'):
-    """Check that inputs are those of a namespace.
+    """Check that all inputs are known to a namespace.
 
     :param inputs: nested inputs.
     :param namespace: the input ports of a process.
-    :param others: further keys that are known, nested as the inputs.
-    :param where: what errors call the inputs.
-    :raises ValueError: if there is another; the message names it and the nearest known one.
+    :param others: further known keys, nested like the inputs.
+    :param where: name of the inputs in error messages.
+    :raises ValueError: if a key is unknown; the message gives the nearest known one.
     """
     if not namespace and not others:
-        return  # Labels of the user's own.
+        return  # Labels chosen by the user.
     others = others or {}
     known = set(namespace) | set(others)
     for key, value in inputs.items():
@@ -81,11 +81,11 @@ def take_settings(settings: Mapping, **defaults) -> tuple:
 def recursive_options(
     inputs: dict, options: dict | None, code: orm.AbstractCode, set_default_resources, mpi: bool = True
 ) -> dict:
-    """Return the options of a job: those of the protocol and its overrides, overridden by those that all jobs share.
+    """Return the options of a job: those of the protocol and its overrides, updated with those shared by all jobs.
 
-    :param code: what it runs; if it is set up with or without MPI, the shared options have no say in it.
-    :param mpi: whether what it runs is an MPI program; if not, the shared options cannot make it one.
-    :raises ValueError: if there is no such option.
+    :param code: code of the job; if it is set up with or without MPI, the shared option `withmpi` is ignored.
+    :param mpi: whether the code is an MPI program; if not, a shared request for MPI is ignored.
+    :raises ValueError: if an option is unknown.
     """
     shared = dict(options or {})
     check_keys(shared, CalcJob.spec().inputs['metadata']['options'], where='options')
@@ -96,13 +96,13 @@ def recursive_options(
 
 
 def count_tasks(resources: Mapping) -> int:
-    """Return how many tasks on each machine resources ask for by themselves, without the default of a computer."""
+    """Return the number of tasks on each machine that resources ask for, ignoring the default of the computer."""
     n_machines = resources.get('num_machines', 1)
     return resources.get('num_mpiprocs_per_machine', resources.get('tot_num_mpiprocs', n_machines) // n_machines)
 
 
 def request_gpus(options: dict, gpus: int, scheduler_type: str) -> dict:
-    """Return the options of a job with lines for SLURM that ask for GPUs on each machine, unless they have some.
+    """Return the options of a job with a line that asks SLURM for GPUs, unless the options have such a line.
 
     :raises ValueError: if the number is not positive.
     """

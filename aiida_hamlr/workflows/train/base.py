@@ -1,4 +1,4 @@
-"""Training that goes on after wall-time, and that mends what can be mended."""
+"""Training that resumes after wall-time, and that handles divergence and lack of memory."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ CODES = TrainCalculation.exit_codes
 
 
 class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictProtocolMixin, BaseRestartWorkChain):
-    """Train a network; go on from checkpoints, and lower the learning rate or the batch where that helps."""
+    """Train a network; resume from checkpoints, and reduce the learning rate or the batch when needed."""
 
     _process_class = TrainCalculation
 
-    #: What the learning rate is multiplied with after a divergence, and how often.
+    #: Factor for the learning rate after a divergence, and the maximum number of such reductions.
     _LEARNING_RATE_FACTOR = 0.3
     _MAX_DIVERGENCES = 3
-    #: How often a training may be killed by whoever it was.
+    #: Maximum number of jobs that are killed without a known reason.
     _MAX_KILLS = 3
 
     @classmethod
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.expose_inputs(TrainCalculation, namespace='train', namespace_options={'help': 'Inputs of the jobs.'})
-        # Hamiltonians on other computers, which the job would refuse, are fetched first.
+        spec.expose_inputs(
+            TrainCalculation, namespace='train', namespace_options={'help': 'Inputs of the training jobs.'}
+        )
+        # The job would refuse Hamiltonians on other computers, which the work chain fetches first.
         validate = spec.inputs['train'].validator
         spec.inputs['train'].validator = lambda inputs, port: validate(
             {key: value for key, value in inputs.items() if key != 'dataset'}, port
@@ -60,17 +62,18 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         spec.exit_code(
             310,
             'ERROR_KNOWN_UNRECOVERABLE_FAILURE',
-            message='The training cannot be mended: {reason}. Change its parameters.',
+            message='The training failed and cannot be continued automatically: {reason}. Change its parameters or its '
+            'resources.',
         )
         spec.exit_code(
             311,
             'ERROR_NO_GPU',
-            message='The jobs ask for a GPU and see none, or too few: {reason}. See what the scheduler was asked for.',
+            message='The jobs need more GPUs than they can see: {reason}. Check what the scheduler was asked for.',
         )
         spec.exit_code(
             312,
             'ERROR_DISK_FULL',
-            message='The disk of the computer is full: {reason}. Make room, and start again with the output '
+            message='The disk of the computer is full: {reason}. Free some space, and start again with the output '
             '`remote_folder` as `train.parent_folder`.',
         )
 
@@ -122,84 +125,90 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         return builder
 
     def setup(self):
-        """Keep the inputs of the next job in the context."""
+        """Initialise the context with the inputs of the first job."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(TrainCalculation, 'train'))
         self.ctx.inputs.parameters = self.ctx.inputs.parameters.get_dict()
         self.ctx.divergences = self.ctx.kills = 0
-        # Last epoch in the learning curve of the job before, if wall-time ended it.
+        # Last epoch of the previous job if it reached its wall-time.
         self.ctx.epoch = None
 
     def data_target(self):
-        """Return the dataset, and the computer of the training."""
+        """Return the dataset and the computer of the training."""
         return self.inputs.train.dataset, self.inputs.train.code.computer
 
     def use_data(self):
-        """Train on the dataset whose files are at hand."""
+        """Train on the dataset with the fetched Hamiltonians."""
         self.ctx.inputs.dataset = self.ctx.dataset
 
     def report_action(self, node, action: str):
-        """Report a failure and what is done about it."""
+        """Report a failure and the action taken."""
         self.report(f'{node.process_label}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
         self.report(f'Action taken: {action}')
 
     @process_handler(priority=600, exit_codes=[CODES.ERROR_OUT_OF_WALLTIME, CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME])
     def handle_walltime(self, node):
-        """Go on from the last checkpoint, if there is a new one."""
+        """Resume from the last checkpoint if the job wrote a new one."""
         if not self._has_checkpoint(node):
             if node.base.caching.is_created_from_cache:
                 self.ctx.inputs.metadata.disable_cache = True
-                self.report_action(node, 'the checkpoint is gone, starting again without the cache')
+                self.report_action(node, 'the checkpoint of the cached job is gone, starting again without the cache')
                 return ProcessHandlerReport(True)
-            return self._give_up('the allotted time was over before the first checkpoint')
+            return self._give_up(
+                'the job reached its wall-time before the first checkpoint; increase `max_wallclock_seconds`'
+            )
         epoch = self._get_epoch(node)
         if epoch is not None and epoch == self.ctx.epoch:
             return self._give_up(
-                f'epoch {epoch:g} was the last before this job, too: no epoch fits into the allotted time; give more '
-                'time, or set `training.checkpoints_per_epoch`'
+                f'no epoch after epoch {epoch:g} was finished: the wall-time is too short for one epoch; increase '
+                '`max_wallclock_seconds`, or set `training.checkpoints_per_epoch`'
             )
-        self._go_on(node)
+        self._resume(node)
         self.ctx.epoch = epoch
         return ProcessHandlerReport(True)
 
     @process_handler(priority=590, exit_codes=[CODES.ERROR_NO_CHECKPOINT])
     def handle_no_checkpoint(self, node):
-        """Give up: the same wall-time would end it again."""
-        return self._give_up(f'{node.exit_message}; give more time, or set `training.checkpoints_per_epoch`')
+        """Give up, because the same wall-time would not suffice again."""
+        return self._give_up(
+            f'{node.exit_message}; increase `max_wallclock_seconds`, or set `training.checkpoints_per_epoch`'
+        )
 
     @process_handler(priority=580, exit_codes=[CODES.ERROR_SCHEDULER_NODE_FAILURE])
     def handle_node_failure(self, node):
-        """Go on from the last checkpoint, or start again."""
-        self._go_on(node)
+        """Resume from the last checkpoint, or start again."""
+        self._resume(node)
         return ProcessHandlerReport(True)
 
     @process_handler(priority=570, exit_codes=[CODES.ERROR_KILLED])
     def handle_killed(self, node):
-        """Go on some times; from the second time on with half the batch, for it may have been the memory."""
+        """Resume a few times; from the second time on with half the batch, because the memory may be the cause."""
         self.ctx.kills += 1
         if self.ctx.kills > self._MAX_KILLS:
-            return self._give_up(f'it was killed {self.ctx.kills} times; {node.exit_message}')
+            return self._give_up(f'the job was killed {self.ctx.kills} times; {node.exit_message}')
         halved = self._halve_batch() if self.ctx.kills > 1 else None
-        self._go_on(node, halved)
+        self._resume(node, halved)
         return ProcessHandlerReport(True)
 
     @process_handler(priority=560, exit_codes=[CODES.ERROR_NUMERICAL])
     def handle_divergence(self, node):
-        """Go back to the best checkpoint, or start again, with a lower learning rate."""
+        """Resume from the best checkpoint, or start again, with a lower learning rate."""
         return self._lower_learning_rate(node)
 
     @process_handler(priority=550, exit_codes=[CODES.ERROR_OUT_OF_MEMORY, CODES.ERROR_SCHEDULER_OUT_OF_MEMORY])
     def handle_out_of_memory(self, node):
-        """Halve the batch, and take as many more for a step."""
+        """Halve the batch, and accumulate more batches for each step."""
         halved = self._halve_batch()
         if halved is None:
-            return self._give_up('one structure at a time does not fit into memory')
-        self._go_on(node, halved)
+            return self._give_up(
+                'a single structure does not fit into the memory; request more memory, or train on smaller structures'
+            )
+        self._resume(node, halved)
         return ProcessHandlerReport(True)
 
     @process_handler(priority=540, exit_codes=[CODES.STOPPED_BY_MONITOR])
     def handle_stopped_by_monitor(self, node):
-        """Take what a training that learned nothing more has left; mend one that diverged."""
+        """Accept the model of a training that no longer improves; lower the learning rate of one that diverged."""
         if node.exit_message.startswith(f'{DIVERGED}:'):
             return self._lower_learning_rate(node)
         if node.exit_message.startswith(f'{FLAT}:') and 'model' in node.outputs:
@@ -210,19 +219,19 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
 
     @process_handler(priority=530, exit_codes=[CODES.ERROR_NO_GPU])
     def handle_no_gpu(self, node):
-        """Stop: another job of the same kind would see none either."""
+        """Stop, because another job would not see a GPU either."""
         self.report_action(node, 'none')
         return ProcessHandlerReport(True, self.exit_codes.ERROR_NO_GPU.format(reason=node.exit_message))
 
     @process_handler(priority=520, exit_codes=[CODES.ERROR_DISK_FULL])
     def handle_disk_full(self, node):
-        """Stop: another job needs more room, not less. The checkpoint before is whole."""
+        """Stop, because another job would need even more space. The previous checkpoint is complete."""
         self.report_action(node, 'none')
         self._attach_outputs(node)
         return ProcessHandlerReport(True, self.exit_codes.ERROR_DISK_FULL.format(reason=node.exit_message))
 
     def on_terminated(self):
-        """Clean the remote folders, if that was asked for; a training that failed keeps its checkpoints."""
+        """Clean the remote folders if `clean_workdir` is set; a failed training keeps its checkpoints."""
         super(BaseRestartWorkChain, self).on_terminated()
         if self.inputs.clean_workdir.value and self.node.is_finished_ok:
             self.clean_folders(also_failed=True)
@@ -230,37 +239,37 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
     def _lower_learning_rate(self, node) -> ProcessHandlerReport:
         self.ctx.divergences += 1
         if self.ctx.divergences > self._MAX_DIVERGENCES:
-            return self._give_up(f'it diverged {self.ctx.divergences} times; {node.exit_message}')
+            return self._give_up(f'the training diverged {self.ctx.divergences} times; {node.exit_message}')
         training = self.ctx.inputs.parameters.setdefault('training', {})
         rate = training.get('learning_rate', TrainingConfig().learning_rate) * self._LEARNING_RATE_FACTOR
         training['learning_rate'] = rate
-        self._go_on(node, f'learning rate {rate:.2g}', checkpoint='best')
+        self._resume(node, f'learning rate {rate:.2g}', checkpoint='best')
         return ProcessHandlerReport(True)
 
     def _give_up(self, reason: str) -> ProcessHandlerReport:
         return ProcessHandlerReport(True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=reason))
 
-    def _go_on(self, node, change: str | None = None, checkpoint: str = 'last'):
-        """Let the next job go on from a checkpoint of a job, or start again if it has none."""
+    def _resume(self, node, change: str | None = None, checkpoint: str = 'last'):
+        """Let the next job resume from a checkpoint of a job, or start again if the job has none."""
         self.ctx.epoch, inputs = None, self.ctx.inputs
         inputs.pop('checkpoint', None)
         if self._has_checkpoint(node, checkpoint):
             inputs.parent_folder = node.outputs.remote_folder
             if checkpoint != 'last':
                 inputs.checkpoint = orm.Str(checkpoint)
-            action = f'going on from the {checkpoint} checkpoint'
+            action = f'resuming from the {checkpoint} checkpoint'
         else:
             inputs.pop('parent_folder', None)
             action = 'starting again'
         self.report_action(node, f'{action} with {change}' if change else action)
 
     def _halve_batch(self) -> str | None:
-        """Divide the batch at least by two and accumulate as many more; return what was done, or nothing."""
+        """Divide the batch at least by two and accumulate more batches; return a description, or nothing."""
         training = self.ctx.inputs.parameters.setdefault('training', {})
-        # The number of edges, where one is given, is what limits the batches.
+        # If the number of edges is limited, it determines the batches.
         key = 'max_edges_per_batch' if training.get('max_edges_per_batch') else 'batch_size'
         size = training.get(key, getattr(TrainingConfig(), key))
-        # A step of as many structures as before.
+        # The number of structures in a step does not change.
         smaller = max((part for part in range(1, size // 2 + 1) if size % part == 0), default=None)
         if smaller is None:
             return None
@@ -270,7 +279,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
 
     @staticmethod
     def _get_epoch(node) -> float | None:
-        """Return the last epoch of which a job knows."""
+        """Return the last epoch in the learning curve of a job, or nothing."""
         if 'learning_curve' not in node.outputs:
             return None
         return float(node.outputs.learning_curve.get_array('epoch')[-1])

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.kpoints import band_path
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
 
 
 @pytest.fixture
@@ -28,6 +28,24 @@ def test_edges_are_those_of_path_and_mesh_together(hamiltonian, bands):
     assert bands.attributes.vbm == pytest.approx(vbm)
     assert bands.attributes.gap == pytest.approx(cbm - vbm)
     assert bands.attributes.fermi_level == pytest.approx(0.5 * (vbm + cbm))
+
+
+def test_one_call_gives_the_standard_path(hamiltonian, bands, tmp_path):
+    found = band_structure(hamiltonian, mesh=(3, 3, 3), spacing=0.1)
+    assert np.array_equal(found.eigenvalues, bands.eigenvalues)
+    assert (found.labels, found.attributes) == (bands.labels, bands.attributes)
+    (tmp_path / 'path.txt').write_text('GAMMA 0 0 0\nX 0.5 0 0.5\n')
+    short = band_structure(hamiltonian, tmp_path / 'path.txt', (3, 3, 3), n_bands=5, spacing=0.1)
+    assert (short.labels[0], short.labels[-1]) == ('GAMMA', 'X')
+    assert short.eigenvalues.shape[2] == 5
+    assert np.array_equal(short.eigenvalues[0, 0], found.eigenvalues[0, 0, :5])
+
+
+def test_matrix_and_threshold_are_those_of_the_mesh(hamiltonian):
+    mesh = solve_mesh(hamiltonian, (2, 2, 2), matrix='h0', overlap_threshold=1e-3)
+    found = Bands.on_mesh(hamiltonian, mesh)
+    assert np.allclose(found.eigenvalues[0], mesh.eigenvalues)
+    assert (found.attributes.matrix, found.attributes.overlap_threshold) == ('h0', 1e-3)
 
 
 def test_metal_has_a_fermi_level_and_no_gap(make_hamiltonian, zincblende):

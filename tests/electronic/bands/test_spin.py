@@ -7,7 +7,7 @@ from qe_fixtures import FinishedRun, debian_pseudo, run_executable, run_pw
 from scipy.linalg import eigh
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.electronic.bands.spin import magnetic_moments
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis

@@ -49,8 +49,8 @@ def fail(process, make_finished, localhost, tmp_path):
     return run
 
 
-def goes_on(process, checkpoint):
-    """Return whether the next job goes on from a checkpoint of the last one."""
+def resumes(process, checkpoint):
+    """Return whether the next job resumes from a checkpoint of the last one."""
     inputs = process.ctx.inputs
     name = inputs.checkpoint.value if 'checkpoint' in inputs else 'last'
     return inputs.parent_folder.uuid == process.ctx.children[0].outputs.remote_folder.uuid and name == checkpoint
@@ -91,14 +91,14 @@ def test_unknown_override(hamlr_code, overrides, words):
 
 @pytest.mark.parametrize('label', ['ERROR_OUT_OF_WALLTIME', 'ERROR_SCHEDULER_OUT_OF_WALLTIME'])
 def test_walltime(process, fail, label):
-    """After wall-time the training goes on from its checkpoint, by itself or as the scheduler left it."""
+    """After wall-time the training resumes from its checkpoint, whether it stopped by itself or was ended."""
     assert fail(label, 'last', epoch=3).status == 0
-    assert goes_on(process, 'last')
+    assert resumes(process, 'last')
     # As long as there is something new in every job.
     assert fail(label, 'last', epoch=5).status == 0
     exit_code = fail(label, 'last', epoch=5)
     assert exit_code.status == 310
-    assert 'epoch 5 was the last before this job, too' in exit_code.message
+    assert 'no epoch after epoch 5 was finished' in exit_code.message
 
 
 @pytest.mark.parametrize('label', ['ERROR_SCHEDULER_OUT_OF_WALLTIME', 'ERROR_NO_CHECKPOINT'])
@@ -108,18 +108,18 @@ def test_walltime_without_checkpoint(process, fail, label):
 
 
 def test_node_failure(process, fail):
-    """After a failure of the compute node the training starts again, or goes on."""
+    """After a failure of the compute node the training starts again, or resumes."""
     assert fail('ERROR_SCHEDULER_NODE_FAILURE').status == 0
     assert 'parent_folder' not in process.ctx.inputs
     assert fail('ERROR_SCHEDULER_NODE_FAILURE', 'last').status == 0
-    assert goes_on(process, 'last')
+    assert resumes(process, 'last')
 
 
 def test_killed(process, fail):
-    """It goes on, then with half the batch, for the memory may be what it was killed for, and not for ever."""
+    """It resumes, then with half the batch, because the memory may be the cause, but not for ever."""
     for batch_size, accumulate in ((4, None), (2, 2), (1, 4)):
         assert fail('ERROR_KILLED', 'last').status == 0
-        assert goes_on(process, 'last')
+        assert resumes(process, 'last')
         assert (training(process)['batch_size'], training(process).get('accumulate')) == (batch_size, accumulate)
     exit_code = fail('ERROR_KILLED', 'last')
     assert exit_code.status == 310
@@ -132,7 +132,7 @@ def test_divergence(process, fail):
     assert 'parent_folder' not in process.ctx.inputs
     for power in range(2, 4):
         assert fail('ERROR_NUMERICAL', 'last', 'best').status == 0
-        assert goes_on(process, 'best')
+        assert resumes(process, 'best')
         assert training(process)['learning_rate'] == pytest.approx(0.01 * 0.3**power)
     exit_code = fail('ERROR_NUMERICAL')
     assert exit_code.status == 310
@@ -140,13 +140,13 @@ def test_divergence(process, fail):
 
 
 def test_divergence_seen_by_the_monitor(process, fail):
-    """A training that the monitor ended because it diverged is one that diverged; the next goes on as usual."""
+    """A training that the monitor stopped because it diverged is handled like any that diverged."""
     message = 'diverged: the last 3 validation errors are more than 10 times'
     assert fail('STOPPED_BY_MONITOR', 'last', 'best', message=message).status == 0
-    assert goes_on(process, 'best')
+    assert resumes(process, 'best')
     assert training(process)['learning_rate'] == pytest.approx(0.003)
     assert fail('ERROR_OUT_OF_WALLTIME', 'last', 'best', epoch=4).status == 0
-    assert goes_on(process, 'last')
+    assert resumes(process, 'last')
 
 
 def test_flat(process, fail, model_node):
@@ -169,7 +169,7 @@ def test_memory(process, fail):
     process.ctx.inputs.parameters['training']['batch_size'] = 12
     for batch_size, accumulate in ((6, 2), (3, 4), (1, 12)):
         assert fail('ERROR_OUT_OF_MEMORY', 'last').status == 0
-        assert goes_on(process, 'last')
+        assert resumes(process, 'last')
         assert (training(process)['batch_size'], training(process)['accumulate']) == (batch_size, accumulate)
     assert fail('ERROR_OUT_OF_MEMORY').status == 310
 

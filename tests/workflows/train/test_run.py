@@ -45,7 +45,7 @@ def train_at_once(dataset, parameters, n_epochs, folder, monkeypatch):
 
 @pytest.mark.slow
 def test_resume(hamlr_code, make_dataset, tmp_path, monkeypatch):
-    """The second job goes on where the wall-time of the first ended; together they are an uninterrupted training."""
+    """The second job resumes where the first reached its wall-time; together they equal an uninterrupted training."""
     dataset = make_dataset(2)
     training = {'max_epochs': 1000000, 'device': 'cpu', 'threads': 1, 'precision': 'float64', 'validate_every': 1}
     builder = TrainBaseWorkChain.get_builder_from_protocol(

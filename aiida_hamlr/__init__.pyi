@@ -1,0 +1,30 @@
+from aiida_hamlr.electronic.bands.band_structure import Bands as Bands
+from aiida_hamlr.electronic.bands.band_structure import band_structure as band_structure
+from aiida_hamlr.electronic.bands.charges import mulliken_charges as mulliken_charges
+from aiida_hamlr.electronic.bands.density_of_states import DensityOfStates as DensityOfStates
+from aiida_hamlr.electronic.bands.density_of_states import density_of_states as density_of_states
+from aiida_hamlr.electronic.bands.kpoints import band_path as band_path
+from aiida_hamlr.electronic.bands.kspace import eigenvalues as eigenvalues
+from aiida_hamlr.electronic.bands.kspace import eigenvectors as eigenvectors
+from aiida_hamlr.electronic.bands.levels import onsite_levels as onsite_levels
+from aiida_hamlr.electronic.bands.levels import potential_profile as potential_profile
+from aiida_hamlr.electronic.bands.mesh import solve_mesh as solve_mesh
+from aiida_hamlr.electronic.bands.spin import magnetic_moments as magnetic_moments
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases as contract_bases
+from aiida_hamlr.electronic.integrals.h0 import compute_h0 as compute_h0
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes as HamiltonianAttributes
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern as BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian as Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis as Basis
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis as SpeciesBasis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis as generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential as make_pseudopotential
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential as Pseudopotential
+from aiida_hamlr.electronic.structures import make_structures as make_structures
+from aiida_hamlr.io.bases import read_basis as read_basis
+from aiida_hamlr.model.evaluation import evaluate as evaluate
+from aiida_hamlr.model.inference import Predictor as Predictor
+from aiida_hamlr.model.inference import load_model as load_model
+from aiida_hamlr.plotting.bands import plot_bands as plot_bands
+
+__version__: str

@@ -1,0 +1,151 @@
+"""Bands on a mesh, filled, and the density matrix; the mesh and the bands that are taken if none are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing, monkhorst_pack
+from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvectors
+from aiida_hamlr.electronic.bands.occupations import SMEARING, Filling, fill_bands
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+#: Sum of squares of the coefficients of an occupied state that bonds cannot explain: the overlap of a bonding state is
+#: above one, and that of a state with this sum below 0.01.
+GHOST = 100.0
+
+
+@dataclass(frozen=True)
+class MeshSolution:
+    """Bands on a mesh and what follows from filling them.
+
+    Parameters
+    ----------
+    kpoints, weights : (nk, 3), (nk,) arrays
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV; the occupied bands and some above.
+    filling : Filling
+    density_matrix : (M,) or (2, M) array
+        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+    n_ghosts : int
+        Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
+        errors of the matrix elements, not levels of the crystal.
+    matrix : str
+        What was diagonalised, 'hamiltonian' or 'h0'.
+    overlap_threshold : float
+        See `eigenvalues`.
+    """
+
+    kpoints: np.ndarray
+    weights: np.ndarray
+    eigenvalues: np.ndarray
+    filling: Filling
+    density_matrix: np.ndarray
+    n_ghosts: int = 0
+    matrix: str = 'hamiltonian'
+    overlap_threshold: float = 0.0
+
+
+def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
+    """The mesh recorded with a Hamiltonian, or else one whose points are at most 0.25 1/Å apart."""
+    recorded = hamiltonian.attributes.kpoints
+    if recorded is not None and len(recorded) == 3:
+        return tuple(int(n) for n in recorded)
+    return mesh_from_spacing(hamiltonian.atoms.cell[:], MESH_SPACING)
+
+
+def default_n_bands(hamiltonian: Hamiltonian) -> int:
+    """The occupied bands and as many empty ones, at least eight."""
+    return hamiltonian.n_occupied + max(8, hamiltonian.n_occupied)
+
+
+def recorded_threshold(hamiltonian: Hamiltonian, overlap_threshold: float | None = None) -> float:
+    """An overlap threshold, or, for None, the one recorded with a Hamiltonian; see `eigenvalues`."""
+    return (hamiltonian.attributes.overlap_threshold or 0.0) if overlap_threshold is None else overlap_threshold
+
+
+def solve_mesh(
+    hamiltonian: Hamiltonian,
+    mesh,
+    smearing: float = SMEARING,
+    matrix: str = 'hamiltonian',
+    n_bands: int | None = None,
+    overlap_threshold: float = 0.0,
+) -> MeshSolution:
+    """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
+
+    ``P_mu,nu(R) = Re sum_k w_k sum_n f_nk c_mu c_nu^* exp(-2 pi i k.R)``. Since the overlap has no elements outside
+    the pattern, the sum of ``P * S`` over the stored entries is exactly the number of electrons.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
+    mesh : three int
+    smearing : float
+        eV.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        How many bands to compute at least; default: those that may be occupied.
+    overlap_threshold : float
+        See `eigenvalues`.
+    """
+    n_electrons = hamiltonian.n_electrons
+    kpoints, weights = monkhorst_pack(mesh)
+    n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
+    occupied = hamiltonian.n_occupied * n_spin
+    n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
+    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
+    filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
+    pattern = hamiltonian.pattern
+    sums = BlochSum(pattern)
+    shape = (n_spin, len(kpoints))
+    spin_states = states.reshape(*shape, *states.shape[-2:])
+    occupations = filling.occupations.reshape(*shape, -1)
+    density = np.zeros((n_spin, pattern.n_entries))
+    for index, (kpoint, weight) in enumerate(zip(kpoints, weights, strict=True)):
+        phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
+        for spin in range(n_spin):
+            coefficients, filled = spin_states[spin, index], occupations[spin, index]
+            bands = filled > 0
+            dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
+            density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
+    density = pattern.symmetrize(density)
+    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
+    n_ghosts = int(ghosts.sum(axis=2).max())
+    if energies.ndim == 2:
+        density = density[0]
+    return MeshSolution(kpoints, weights, energies, filling, density, n_ghosts, matrix, overlap_threshold)
+
+
+def sample(
+    hamiltonian: Hamiltonian, mesh: Sequence[int] | MeshSolution | None = None, overlap_threshold: float | None = None
+) -> MeshSolution:
+    """Bands on a mesh as the commands compute them: that of `default_mesh`, with `default_n_bands` at least.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+    mesh : three int or MeshSolution, optional
+        Another mesh, or a solution, which is returned as it is.
+    overlap_threshold : float, optional
+        See `eigenvalues`; default: the recorded one.
+    """
+    if isinstance(mesh, MeshSolution):
+        return mesh
+    return solve_mesh(
+        hamiltonian,
+        default_mesh(hamiltonian) if mesh is None else mesh,
+        n_bands=default_n_bands(hamiltonian),
+        overlap_threshold=recorded_threshold(hamiltonian, overlap_threshold),
+    )
+
+
+def density_matrix(
+    hamiltonian: Hamiltonian, mesh, smearing: float = SMEARING, matrix: str = 'hamiltonian'
+) -> np.ndarray:
+    """Entries of the density matrix, (M,) or (2, M); see `solve_mesh`."""
+    return solve_mesh(hamiltonian, mesh, smearing, matrix).density_matrix

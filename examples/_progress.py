@@ -1,0 +1,111 @@
+"""How far the quickstart is: one bar with the time left on a terminal, one line per stage in a log."""
+
+from __future__ import annotations
+
+import csv
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from _profile import BIN, DEMO
+from aiida import orm
+from tqdm import tqdm
+
+_BAR = '{desc:<46} |{bar}| {elapsed} passed, about {remaining} left'
+
+
+class Progress:
+    """Progress through stages whose durations are known roughly.
+
+    Parameters
+    ----------
+    durations : dict of str to float
+        Seconds that each stage takes on two idle cores; only their ratios matter for the time left.
+    """
+
+    def __init__(self, durations: dict[str, float]):
+        self.durations, self.passed, self.started = durations, 0.0, time.monotonic()
+        self.bar = tqdm(
+            total=sum(durations.values()),
+            smoothing=0,
+            bar_format=_BAR,
+            file=sys.stdout,
+            disable=not sys.stdout.isatty(),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start, s."""
+        return time.monotonic() - self.started
+
+    def say(self, text: str):
+        """Print one line above the bar."""
+        minutes, seconds = divmod(int(self.seconds), 60)
+        tqdm.write(f'[{minutes:2d}:{seconds:02d}] {text}')
+
+    def wait(
+        self,
+        stage: str,
+        *nodes: orm.ProcessNode,
+        until: Callable[[], bool] | None = None,
+        fraction: Callable[[], float] = lambda: 0.0,
+    ):
+        """Wait until processes have finished, or until a condition holds.
+
+        Parameters
+        ----------
+        stage : str
+            One of the stages.
+        nodes : ProcessNode
+            Processes to wait for.
+        until : callable, optional
+            Condition that ends the wait before the processes have finished.
+        fraction : callable
+            Which part of the stage is done, from 0 to 1.
+
+        Raises
+        ------
+        RuntimeError
+            If a process fails; the message says how to look at it.
+        """
+        self.bar.set_description_str(stage)
+        if self.bar.disable:
+            self.say(stage)
+        while not (all(node.is_terminated for node in nodes) or (until and until())):
+            self._show(self.passed + min(fraction(), 1.0) * self.durations[stage])
+            time.sleep(2.0)
+        for node in nodes:
+            if node.is_terminated and not node.is_finished_ok:
+                raise RuntimeError(
+                    f'{node.process_label}<{node.pk}> failed: '
+                    f'{node.exit_message or node.exception or "it was killed"}\n'
+                    f'Look at it with: AIIDA_PATH={DEMO} {BIN / "verdi"} process report {node.pk}'
+                )
+        self.passed += self.durations[stage]
+        self._show(self.passed)
+
+    def close(self):
+        """Remove the bar."""
+        self.bar.leave = False
+        self.bar.close()
+
+    def _show(self, done: float):
+        self.bar.n = max(done, self.bar.n)
+        self.bar.refresh()
+
+
+def part_of_references(pipeline: orm.WorkChainNode, total: int) -> float:
+    """Part of the references of a pipeline that are finished."""
+    return sum(n.is_finished_ok for n in pipeline.called_descendants if n.process_label == 'ReferenceWorkChain') / total
+
+
+def part_of_training(process: orm.ProcessNode, epochs: int) -> float:
+    """Part of the epochs of a training on this machine that are done, from the metrics in its working directory."""
+    for node in process.called_descendants:
+        if node.process_label == 'TrainCalculation' and node.get_remote_workdir():
+            for path in Path(node.get_remote_workdir()).glob('*/metrics.csv'):
+                with path.open(newline='') as handle:
+                    rows = list(csv.DictReader(handle))
+                return float(rows[-1]['epoch']) / epochs if rows else 0.0
+    return 0.0
