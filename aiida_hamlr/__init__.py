@@ -40,7 +40,9 @@ _HOMES = {
     'potential_profile': 'electronic.bands.levels:potential_profile',
     'read_basis': 'io.bases:read_basis',
     'reconstruct': 'jobs.reconstruct:reconstruct_files',
+    'set_species_labels': 'electronic.species:set_species_labels',
     'solve_mesh': 'electronic.bands.mesh:solve_mesh',
+    'species_labels': 'electronic.species:species_labels',
     'train': 'jobs.train:train_files',
 }
 

@@ -113,7 +113,7 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
             with_pp and n_spin == 2
         ),
-        'the network does not learn spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
+        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
         '`hubbard_file`: Hubbard corrections are not supported; leave it out': 'hubbard_file' in pw,
         '`settings`: Environ adds a potential that is not rebuilt here; leave it out': _uses_environ(pw),
     }

@@ -38,8 +38,8 @@ class BasisStepsMixin:
             valid_type=UpfData,
             dynamic=True,
             validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol, or by the names of kinds that are species; those '
-            'that the structures lack are ignored.',
+            help='Norm-conserving pseudopotentials by chemical symbol, or by the name of a kind that is a species; '
+            'those that do not occur are ignored.',
         )
         spec.input(
             'basis',
