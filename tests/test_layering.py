@@ -80,6 +80,7 @@ END_TO_END = {
     'model/test_response_prediction': 'response, from the labels to a prediction',
     'model/test_symmetries': 'the whole model',
     'plotting/test_figures': 'all figures',
+    'workflows/test_capping': 'species, from kinds to the Hamiltonian',
     'workflows/test_daemon': 'work chains under a daemon',
     'workflows/test_remote_storage': 'Hamiltonians that stay on the computer, from the job to the node',
     'workflows/test_slurm_scripts': 'job scripts of all work chains',

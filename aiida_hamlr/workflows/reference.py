@@ -214,7 +214,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
 
         builder = cls.get_builder()
         builder.structure = structure
-        builder.pseudos = name_pseudos(scf.pw.pop('pseudos') | given, structure, given)
+        builder.pseudos = name_pseudos({**scf.pw.pop('pseudos'), **given}, structure, given)
         types = {
             'clean_workdir': orm.Bool,
             'conduction_bands': orm.Int,

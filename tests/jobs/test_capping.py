@@ -1,6 +1,5 @@
 """Capping hydrogens of two charges: two species of one element through all commands, and against a run of pw.x."""
 
-import dataclasses
 import json
 import shutil
 
@@ -9,11 +8,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from click.testing import CliRunner
-from qe_fixtures import DEBIAN_PSEUDOS, run_executable
+from qe_fixtures import run_executable, scaled_hydrogen
 
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudo.upf import format_upf, parse_upf
 from aiida_hamlr.electronic.species import SPECIES_LABELS, set_species_labels
 from aiida_hamlr.jobs.cli import main
 from aiida_hamlr.model.inference import load_model
@@ -171,19 +169,6 @@ def test_pseudopotentials_that_do_not_fit(folder, tmp_path, change, words):
     result = run('reconstruct', tmp_path / 'reconstruct.yaml')
     assert result.exit_code == 2
     assert words in result.stderr
-
-
-def scaled_hydrogen(charge: float) -> str:
-    """UPF text of a hydrogen whose charge is scaled."""
-    content = parse_upf((DEBIAN_PSEUDOS / 'H.pz-vbc.UPF').read_text())
-    scaled = dataclasses.replace(
-        content,
-        z_valence=charge,
-        v_local=charge * content.v_local,
-        rho_atom=charge * content.rho_atom,
-        wavefunctions=tuple(dataclasses.replace(w, occupation=charge) for w in content.wavefunctions),
-    )
-    return format_upf(scaled, f'hydrogen of charge {charge}', 'test')
 
 
 SCF = """
