@@ -24,6 +24,8 @@ from aiida_hamlr.electronic.species import set_species_labels as set_species_lab
 from aiida_hamlr.electronic.species import species_labels as species_labels
 from aiida_hamlr.electronic.structures import make_structures as make_structures
 from aiida_hamlr.io.bases import read_basis as read_basis
+from aiida_hamlr.jobs.reconstruct import reconstruct as reconstruct
+from aiida_hamlr.jobs.train import train as train
 from aiida_hamlr.model.evaluation import evaluate as evaluate
 from aiida_hamlr.model.inference import Predictor as Predictor
 from aiida_hamlr.model.inference import load_model as load_model

@@ -103,12 +103,12 @@ class Step:
     def __call__(self):
         errors = self.module.errors(self.model(self.graph), self.graph)
         self.optimizer.zero_grad()
-        errors.loss(self.settings.onsite_weight).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        errors.loss(self.settings.loss.onsite_weight).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.clip)
         self.optimizer.step()
         with torch.no_grad():
             averages, parameters = list(self.module.average.parameters()), list(self.model.parameters())
-            torch._foreach_lerp_(averages, parameters, 1 - self.settings.ema_decay)
+            torch._foreach_lerp_(averages, parameters, 1 - self.settings.optimizer.ema_decay)
 
 
 def one_way(example: Example) -> Graph:

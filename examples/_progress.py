@@ -100,12 +100,12 @@ def part_of_references(pipeline: orm.WorkChainNode, total: int) -> float:
     return sum(n.is_finished_ok for n in pipeline.called_descendants if n.process_label == 'ReferenceWorkChain') / total
 
 
-def part_of_training(process: orm.ProcessNode, epochs: int) -> float:
-    """Part of the epochs of a training on this machine that are done, from the metrics in its working directory."""
+def part_of_training(process: orm.ProcessNode, n_steps: int) -> float:
+    """Part of the steps of a training on this machine that are done, from the metrics in its working directory."""
     for node in process.called_descendants:
         if node.process_label == 'TrainCalculation' and node.get_remote_workdir():
             for path in Path(node.get_remote_workdir()).glob('*/metrics.csv'):
                 with path.open(newline='') as handle:
                     rows = list(csv.DictReader(handle))
-                return float(rows[-1]['epoch']) / epochs if rows else 0.0
+                return int(rows[-1]['step']) / n_steps if rows else 0.0
     return 0.0

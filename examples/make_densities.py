@@ -18,7 +18,7 @@ import numpy as np
 from alas import rattled, wave
 from ase import Atoms
 
-from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+from aiida_hamlr import make_pseudopotential
 from aiida_hamlr.io.qe import read_charge_density, read_scf_xml
 
 FILE = Path(__file__).parent / 'data/densities.npz'

@@ -13,35 +13,29 @@ from pathlib import Path
 import numpy as np
 from alas import wave
 from ase.build import bulk
-from train_model import EPOCHS, train_on_shipped_data
+from train_model import STEPS, train_on_shipped_data
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.electronic.bands.kpoints import band_path
-from aiida_hamlr.electronic.bands.levels import onsite_levels
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
-from aiida_hamlr.model.inference import load_model
-from aiida_hamlr.plotting.bands import plot_bands
+import aiida_hamlr as hamlr
 from aiida_hamlr.plotting.levels import plot_levels
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> dict:
+def main(folder: Path, steps: int = STEPS) -> dict:
     """Run the example; the figures are written to `folder`."""
     model = folder / 'lr/model'
     if not model.exists():
-        train_on_shipped_data(folder, epochs=epochs)
-    predictor = load_model(model)
+        train_on_shipped_data(folder, steps=steps)
+    predictor = hamlr.load_model(model)
 
     # The primitive cell: bands along the standard path.
     crystal = bulk('AlAs', 'zincblende', a=5.66)
-    hamiltonian = predictor.predict(crystal)
-    bands = Bands.on_path(hamiltonian, band_path(crystal), solve_mesh(hamiltonian, (6, 6, 6)))
-    plot_bands([bands], folder / 'predicted_bands.png', ['prediction'], window=(-13.0, 8.0))
+    bands = hamlr.band_structure(predictor.predict(crystal))
+    hamlr.plot_bands([bands], folder / 'predicted_bands.png', ['prediction'], window=(-13.0, 8.0))
     gap = bands.attributes.gap
     print(f'band gap of the crystal along the path: {gap:.2f} eV')
 
     # A wave of 48 atoms: the level of every atom follows the potential of the whole wave.
     atoms = wave(n_cells=12, amplitude=0.03)
-    levels = onsite_levels(predictor.predict(atoms))
+    levels = hamlr.onsite_levels(predictor.predict(atoms))
     plot_levels(atoms.positions[:, 2], {'prediction': levels}, folder / 'predicted_levels.png', atoms.symbols)
     arsenic = levels[atoms.symbols == 'As']
     print(f'As levels along the wave of {len(atoms)} atoms: {np.ptp(arsenic):.2f} eV from trough to crest')

@@ -23,7 +23,7 @@ from aiida_hamlr.plotting.provenance import plot_provenance
 
 DatasetData, HamiltonianData, ModelData = (DataFactory(f'hamlr.{name}') for name in ('dataset', 'hamiltonian', 'model'))
 OPTIONS = {'resources': {'num_machines': 1}, 'prepend_text': 'export OMP_NUM_THREADS=1'}
-TRAINING = {'model': {'variant': 'lr'}, 'training': {'max_epochs': 5, 'device': 'cpu'}}
+TRAINING = {'model': {'variant': 'lr'}, 'training': {'max_steps': 40, 'device': 'cpu'}}
 
 
 def train_and_predict(folder: Path) -> HamiltonianData:

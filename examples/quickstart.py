@@ -24,7 +24,7 @@ from aiida_hamlr.plotting.provenance import plot_provenance
 
 FAMILY = 'GTH-LDA'
 CUTOFF = 20.0  # Ry
-EPOCHS = 150  # of twelve structures each: 1,800 steps
+TRAINING_STEPS = 1800
 JOB_OPTIONS = {'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}, 'withmpi': False}
 SEED = 0
 
@@ -113,7 +113,7 @@ def submit_pipeline(codes, structures, basis):
 
 def training_overrides(variant: str) -> dict:
     """Return the inputs of a training: the variant `lr` has the long-range channel, `sr` does not."""
-    training = {'max_epochs': EPOCHS, 'device': 'cpu'}
+    training = {'max_steps': TRAINING_STEPS, 'device': 'cpu'}
     return {'train': {'parameters': {'model': {'variant': variant}, 'training': training}}}
 
 
@@ -186,7 +186,7 @@ def run(codes, structures, progress):
         pipeline,
         short_range,
         reference,
-        fraction=lambda: min(part_of_training(process, EPOCHS) for process in (pipeline, short_range)),
+        fraction=lambda: min(part_of_training(process, TRAINING_STEPS) for process in (pipeline, short_range)),
     )
     progress.say('both networks are trained; prediction without long range, and plane-wave bands of the wave')
 

@@ -16,23 +16,12 @@ import ase.io
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.electronic.bands.kpoints import band_path
-from aiida_hamlr.electronic.bands.occupations import solve_mesh
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.orbitals.generation import generate_basis
-from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reference.density import potential_from_density
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
-from aiida_hamlr.io.qe import read_charge_density, read_scf_xml
-from aiida_hamlr.plotting.bands import plot_bands
+import aiida_hamlr as hamlr
 
 KPOINTS = (4, 4, 4)
 
 
-def run_pw(atoms: Atoms, pseudo: Pseudopotential, folder: Path) -> Path:
+def run_pw(atoms: Atoms, pseudo: hamlr.Pseudopotential, folder: Path) -> Path:
     """Run pw.x and return the folder with its density and eigenvalues."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'Si.upf').write_text(pseudo.text)
@@ -48,26 +37,28 @@ def run_pw(atoms: Atoms, pseudo: Pseudopotential, folder: Path) -> Path:
     return folder / 'out/pw.save'
 
 
-def main(folder: Path) -> Hamiltonian | None:
+def main(folder: Path) -> hamlr.Hamiltonian | None:
     """Run the example; Hamiltonian file and figure are written to `folder`."""
     if shutil.which('pw.x') is None:
         print('skipped: pw.x is not on the PATH; install Quantum ESPRESSO')
         return None
-    pseudos = {'Si': make_pseudopotential('Si')}  # from published GTH parameters
-    save = run_pw(bulk('Si', a=5.43), pseudos['Si'], folder / 'silicon')
-    run = read_scf_xml(save / 'data-file-schema.xml')
-    density = read_charge_density(save / 'charge-density.dat', run.fft_grid, run.atoms)
+    pseudo = hamlr.make_pseudopotential('Si')  # from published GTH parameters
+    save = run_pw(bulk('Si', a=5.43), pseudo, folder / 'silicon')
 
-    basis = Basis({'Si': generate_basis(pseudos['Si'], 'dzp', 8.0)})  # cutoff radius in bohr
-    potential = potential_from_density(run.atoms, density, pseudos, run.ecutrho)
-    hamiltonian = reconstruct(run.atoms, potential, basis, pseudos, run.ecutrho, KPOINTS, run=run, density=density)
+    # The keywords are the keys of reconstruct.yaml.
+    hamiltonian = hamlr.reconstruct(
+        structure=save / 'data-file-schema.xml',
+        density=save / 'charge-density.dat',
+        pseudos={'Si': folder / 'silicon/Si.upf'},
+        basis={'size': 'dzp', 'recipe': 'plain', 'cutoff_radius': 8.0},  # bohr
+        kpoints=KPOINTS,
+    )
     hamiltonian.write(folder / 'silicon.h5')
 
     check = hamiltonian.attributes.verification
     print(f'{hamiltonian.pattern.n_entries} matrix elements of {len(hamiltonian.pattern)} pairs of atoms')
     print(f'occupied bands differ from those of pw.x by {check["band_mae_occupied_meV"]:.1f} meV on average')
-    bands = Bands.on_path(hamiltonian, band_path(run.atoms), solve_mesh(hamiltonian, KPOINTS))
-    plot_bands([bands], folder / 'silicon_bands.png', window=(-13.0, 6.0))
+    hamlr.plot_bands([hamlr.band_structure(hamiltonian)], folder / 'silicon_bands.png', window=(-13.0, 6.0))
     print(f'Hamiltonian and bands are in {folder}')
     return hamiltonian
 

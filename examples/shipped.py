@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+import aiida_hamlr as hamlr
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
-from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.orbitals.generation import generate_basis
-from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 
@@ -25,8 +23,8 @@ def write_references(folder: Path, names: str = '') -> dict[str, list[Path]]:
     dict of str to list of path
         The files for training (cells of 8 and 16 atoms), validation and test (a polarisation wave of 24 atoms).
     """
-    pseudos = {element: make_pseudopotential(element) for element in ('Al', 'As')}
-    basis = Basis({element: generate_basis(pseudo, 'dzp', 7.0) for element, pseudo in pseudos.items()})
+    pseudos = {element: hamlr.make_pseudopotential(element) for element in ('Al', 'As')}
+    basis = hamlr.Basis({element: hamlr.generate_basis(pseudo, 'dzp', 7.0) for element, pseudo in pseudos.items()})
     tables = TwoCentreTables(basis, pseudos)
     files: dict[str, list[Path]] = {}
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,45 +13,43 @@ from pathlib import Path
 
 from shipped import write_references
 
-from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.training.fit import train
+import aiida_hamlr as hamlr
 from aiida_hamlr.plotting.training import plot_training, read_metrics
 
-#: Eight structures for training, one per step: 320 steps.
-EPOCHS = 40
+#: Steps of the training, one structure each.
+STEPS = 320
 
 
-def train_on_shipped_data(folder: Path, variant: str = 'lr', epochs: int = EPOCHS) -> tuple[Path, dict]:
+def train_on_shipped_data(folder: Path, variant: str = 'lr', steps: int = STEPS) -> tuple[Path, dict]:
     """Train one variant of the network.
 
     Returns
     -------
     path, dict
-        The folder of the model, and its errors on the test structure, meV.
+        The folder of the model, and the summary of the training with errors on the test structure, meV.
     """
     files = write_references(folder / 'references')
-    # The keys of `model` and `training` are those of train.yaml.
-    config = {
-        'data': files,
-        'model': {'variant': variant},
-        'training': {'max_epochs': epochs, 'seed': 0, 'device': 'cpu'},
-    }
     shutil.rmtree(folder / variant, ignore_errors=True)  # or it would resume from the checkpoint of an earlier run
-    train(config, folder / variant)
-    model = folder / variant / 'model'
-    return model, evaluate(model, files['test'])
+    # The keywords are the keys of train.yaml.
+    summary = hamlr.train(
+        data={part: [str(path) for path in paths] for part, paths in files.items()},
+        model={'variant': variant},
+        training={'max_steps': steps, 'seed': 0, 'device': 'cpu'},
+        output=folder / variant,
+    )
+    return folder / variant / 'model', summary
 
 
-def main(folder: Path, epochs: int = EPOCHS) -> dict:
+def main(folder: Path, steps: int = STEPS) -> dict:
     """Run the example; figure and model are written to `folder`."""
-    _, errors = train_on_shipped_data(folder, epochs=epochs)
+    _, summary = train_on_shipped_data(folder, steps=steps)
     plot_training({'with long range': read_metrics(folder / 'lr/metrics.csv')}, folder / 'training.png')
     print('Mean absolute errors on the 24-atom wave')
-    print(f'  Hamiltonian, all elements   {errors["mae_meV"]:8.2f} meV')
-    print(f'  Hamiltonian, on-site blocks {errors["mae_onsite_meV"]:8.2f} meV')
-    print(f'  occupied bands              {errors["band_mae_occupied_meV"]:8.2f} meV')
+    print(f'  Hamiltonian, all elements   {summary["test_mae_meV"]:8.2f} meV')
+    print(f'  Hamiltonian, on-site blocks {summary["test_mae_onsite_meV"]:8.2f} meV')
+    print(f'  occupied bands              {summary["test_band_mae_occupied_meV"]:8.2f} meV')
     print(f'Model and learning curve are in {folder}')
-    return errors
+    return summary
 
 
 if __name__ == '__main__':

@@ -55,28 +55,28 @@ def test_reconstruct_crystal_without_quantum_espresso(load, tmp_path, monkeypatc
 def test_train_model(load, tmp_path, capsys):
     """A short training learns; a second call does not resume from the first one's checkpoint."""
     main = load('train_model').main
-    first = main(tmp_path, epochs=8)
+    first = main(tmp_path, steps=64)
     assert is_picture(tmp_path / 'training.png')
-    assert f'{first["mae_meV"]:8.2f} meV' in capsys.readouterr().out
-    second = main(tmp_path, epochs=1)
-    assert first['mae_meV'] < 0.8 * second['mae_meV']
+    assert f'{first["test_mae_meV"]:8.2f} meV' in capsys.readouterr().out
+    second = main(tmp_path, steps=8)
+    assert first['test_mae_meV'] < 0.8 * second['test_mae_meV']
 
 
 @pytest.mark.slow
 def test_long_range_on_off(load, folder, capsys):
     """The potential of the wave's charges reaches beyond the cutoff of a short-range network."""
-    errors = load('long_range_on_off').main(folder, epochs=16)
+    errors = load('long_range_on_off').main(folder, steps=128)
     on, off = errors['with long range'], errors['short range only']
-    for key in ('mae_meV', 'mae_onsite_meV', 'gap_error_meV'):
+    for key in ('test_mae_meV', 'test_mae_onsite_meV', 'test_gap_error_meV'):
         assert on[key] < 0.5 * off[key], key
     assert is_picture(folder / 'long_range.png')
-    assert f'{off["gap_error_meV"]:18.2f}' in capsys.readouterr().out
+    assert f'{off["test_gap_error_meV"]:18.2f}' in capsys.readouterr().out
 
 
 @pytest.mark.slow
 def test_predict_and_plot(load, folder):
     """The gap of AlAs is that of the LDA, 1.4 eV within the basis; the levels follow the wave."""
-    results = load('predict_and_plot').main(folder, epochs=16)
+    results = load('predict_and_plot').main(folder, steps=128)
     assert 1.2 < results['gap_eV'] < 1.8
     assert 0.4 < results['level_range_eV'] < 1.2
     assert is_picture(folder / 'predicted_bands.png')

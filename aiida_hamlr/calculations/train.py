@@ -32,6 +32,20 @@ class _Parameters(Config):
     training: TrainingConfig = TrainingConfig()
 
 
+def nest_parameters(parameters: dict, warn: bool = True) -> dict:
+    """Return parameters with the flat keys of earlier versions moved to their sections.
+
+    :param parameters: sections `model` and `training`, as in the input `parameters`.
+    :param warn: whether to warn of flat keys.
+    :raises ValueError: if a key is given in both places.
+    """
+    kinds = {'model': ModelConfig, 'training': TrainingConfig}
+    return {
+        name: kinds[name].nest(section, warn) if name in kinds and isinstance(section, dict) else section
+        for name, section in parameters.items()
+    }
+
+
 def validate_parameters(value, _) -> str | None:
     """Return what is wrong with the parameters, or nothing."""
     if value is None:

@@ -13,6 +13,7 @@ def format_extxyz(atoms: Atoms) -> str:
     Parameters
     ----------
     atoms : ase.Atoms
+        Positions in Å.
     """
     symbols, labels = atoms.get_chemical_symbols(), species_labels(atoms)
     labelled = labels != symbols

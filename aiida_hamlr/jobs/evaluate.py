@@ -33,6 +33,7 @@ def run_evaluate(
     data : sequence of paths
         Reference Hamiltonian files.
     json_file : path, optional
+        Where the numbers are written too.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
 
@@ -42,6 +43,8 @@ def run_evaluate(
         If a file is missing or does not fit the model.
     """
     summary = JobSummary('evaluate')
+    if json_file is not None and json_file.exists() and any(json_file.samefile(path) for path in data):
+        raise ValueError(f'{json_file}: is both input and output; give another name for --json')
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')

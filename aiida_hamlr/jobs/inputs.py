@@ -6,21 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from aiida_hamlr.electronic.matrices.neighbours import close_atoms
+from aiida_hamlr.electronic.geometry import check_structure
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import check_label, normalise_label, set_species_labels, species_labels
 from aiida_hamlr.io.bases import read_basis
-
-#: Atoms closer than this are a mistake in the file, Å.
-_SHORTEST_DISTANCE = 0.4
-
-#: Occupancies closer to 1 than this are full.
-_FULL_OCCUPANCY = 1e-3
 
 #: Characters within which the structure of an input of pw.x ends.
 _LARGEST_PW_INPUT = 5_000_000
@@ -96,32 +89,6 @@ def read_structure(path: Path) -> Atoms:
         raise ValueError(f'{path}: holds {len(frames)} structures, one is needed')
     check_structure(frames[0], str(path))
     return frames[0]
-
-
-def check_structure(atoms: Atoms, name: str):
-    """Raise ``ValueError`` unless the structure has a cell, finite positions, atoms apart, and full sites."""
-    if len(atoms) == 0:
-        raise ValueError(f'{name}: the structure has no atoms')
-    _check_occupancies(atoms, name)
-    if atoms.cell.rank < 3:
-        raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
-        raise ValueError(f'{name}: cell or positions are not finite')
-    first, second, *_ = close_atoms(atoms, _SHORTEST_DISTANCE)
-    if len(first):
-        raise ValueError(
-            f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
-        )
-
-
-def _check_occupancies(atoms: Atoms, name: str):
-    """Refuse the disordered structures of databases; ASE keeps one species per site and notes the rest."""
-    for site in (atoms.info.get('occupancy') or {}).values():
-        if len(site) > 1 or any(abs(float(share) - 1.0) > _FULL_OCCUPANCY for share in site.values()):
-            mixed = ', '.join(f'{species} {float(share):g}' for species, share in site.items())
-            raise ValueError(
-                f'{name}: the structure is disordered, a site is occupied by {mixed}; give an ordered supercell'
-            )
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
+from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.electronic.species import element_of_label, set_species_labels, species_labels
 from aiida_hamlr.io.qe import (
@@ -30,9 +30,10 @@ from aiida_hamlr.io.qe import (
 from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = (
@@ -80,6 +81,20 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    check_outputs(
+        [config.output, description_path(config.output)],
+        [
+            config_file,
+            config.structure,
+            config.potential,
+            config.density,
+            config.phonon,
+            config.plane_wave_bands,
+            *config.pseudos.values(),
+            *config.basis.files.values(),
+        ],
+    )
+    remove_earlier([config.output, description_path(config.output), summary_path(config.output)])
     hamiltonian = _reconstruct(config, str(config_file))
     file = write_described(hamiltonian, config.output)
     attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
@@ -106,10 +121,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     return hamiltonian
 
 
-def reconstruct_files(**settings) -> Hamiltonian:
+def reconstruct(**settings) -> Hamiltonian:
     """Hamiltonian of a finished run of Quantum ESPRESSO from its files; nothing is written.
-
-    In Python it is ``aiida_hamlr.reconstruct``.
 
     Parameters
     ----------
@@ -159,19 +172,15 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     basis = basis_of_config(config.basis, pseudos, source)
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
-    hamiltonian = reconstruct(
-        atoms,
-        potential,
-        basis,
-        pseudos,
-        ecutrho,
-        config.kpoints,
-        run=run,
+    options = reconstruction.ReconstructionOptions(
         density=density,
+        device=device,
         truncate=config.quality_assurance,
         source=str(config.potential or config.density),
-        device=device,
         memory_limit=config.memory_limit,
+    )
+    hamiltonian = reconstruction.reconstruct(
+        atoms, potential, basis, pseudos, ecutrho, config.kpoints, run=run, options=options
     )
     if response is not None:
         _add_response(hamiltonian, response)
@@ -188,6 +197,7 @@ def species_of_run(atoms: Atoms, run: QeRun | None, pseudos: Collection[str]) ->
     Parameters
     ----------
     atoms : ase.Atoms
+        Of which only the species count.
     run : QeRun or None
         Of the same structure.
     pseudos : collection of str

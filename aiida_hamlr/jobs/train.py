@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import glob
 import time
+import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from aiida_hamlr.jobs.config import load_config, validate
+from aiida_hamlr.jobs.config import expanded, load_config, validate
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
-from aiida_hamlr.model.training.fit import train
+from aiida_hamlr.model.training import fit
 from aiida_hamlr.model.training.processes import Processes
 
 
@@ -22,8 +24,8 @@ def run_train(config_file: Path) -> dict:
     Parameters
     ----------
     config_file : path
-        See `TrainConfig`. The output folder gets ``model/``, ``metrics.csv``, ``checkpoints/`` and ``summary.json``; a
-        checkpoint found there is gone on from.
+        See `TrainConfig`. The output folder gets ``model/``, ``metrics.csv``, ``checkpoints/`` and ``summary.json``. If
+        it holds a checkpoint, training resumes from it.
 
     Returns
     -------
@@ -39,13 +41,15 @@ def run_train(config_file: Path) -> dict:
     NumericalError
         If the training diverged.
     """
-    return _train(load_config(config_file, TrainConfig), config_file.parent, str(config_file))
+    with _warnings_in_log():
+        config = load_config(config_file, TrainConfig)
+    return _train(config, config_file.parent, str(config_file))
 
 
-def train_files(**settings) -> dict:
+def train(**settings) -> dict:
     """Train a network on Hamiltonian files.
 
-    In Python it is ``aiida_hamlr.train``; ``load_model`` loads the result from the folder ``output``.
+    `aiida_hamlr.load_model` loads the result from the folder ``output``.
 
     Parameters
     ----------
@@ -70,9 +74,20 @@ def train_files(**settings) -> dict:
     return _train(validate(TrainConfig, settings, 'train'), Path(), 'train')
 
 
+@contextmanager
+def _warnings_in_log():
+    """Write warnings into the log instead, once for all processes."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        yield
+    for warning in caught if Processes.of_environment().is_first else ():
+        log(f'warning: {warning.message}')
+
+
 def _train(config: TrainConfig, folder: Path, source: str) -> dict:
     """Train as a configuration says, whose relative names of data are below ``folder``."""
     started = time.monotonic()
+    is_first = Processes.of_environment().is_first
     summary = JobSummary('train')
     data = {
         name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
@@ -81,10 +96,9 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
     training = config.training
     beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
     training = training.model_copy(update=beside)
-    is_first = Processes.of_environment().is_first
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
-    summary |= train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    summary |= fit.train({'data': data, 'model': config.model, 'training': training}, config.output, started)
     if not is_first:
         return summary
     if data['test']:
@@ -106,7 +120,7 @@ def find_files(patterns: Sequence[str], folder: Path, source: str) -> list[Path]
     """
     found = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(str(Path(pattern).expanduser()), root_dir=folder, recursive=True))
+        matches = sorted(glob.glob(str(expanded(pattern)), root_dir=folder, recursive=True))
         if not matches:
             raise ValueError(f'{source}: no file matches {pattern!r}')
         found |= {folder / match: None for match in matches}

@@ -77,6 +77,7 @@ def band_errors(
     Parameters
     ----------
     predicted, reference : Hamiltonian
+        Hamiltonians of one structure in one basis.
     kpoints : (nk, 3) array
         Fractional.
     overlap_threshold : float
@@ -128,7 +129,7 @@ def response_errors(predictor: Predictor, predicted: Hamiltonian, reference: Ham
     """
     model, labels = predictor.model, reference.labels
     result = {}
-    if model.config.response and labels.keys() & {'dielectric_tensor', 'born_charges'}:
+    if model.config.has_response and labels.keys() & {'dielectric_tensor', 'born_charges'}:
         tensor, charges = predictor.field_response(reference)
         result |= {'dielectric_tensor': tensor.tolist(), 'born_charges_e': charges.tolist()}
         if 'dielectric_tensor' in labels:
@@ -153,6 +154,7 @@ def evaluate(
     Parameters
     ----------
     predictor : Predictor or path of a model folder
+        The model that is evaluated.
     paths : sequence of paths
         Hamiltonian files with H, H0 and S.
     bands : bool

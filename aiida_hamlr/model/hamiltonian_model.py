@@ -57,15 +57,15 @@ class HamiltonianModel(nn.Module):
             arguments = {
                 'n_species': len(self.slots.species),
                 'n_invariants': self.network.n_invariants,
-                'multipole_order': config.multipole_order,
-                'width': config.kernel_width,
-                'environment': config.environment_charges,
-                'accuracy': config.long_range_accuracy,
-                'bonds': config.neutrality == 'bonds',
-                'n_vectors': self.network.n_vectors if config.permanent_dipoles else 0,
+                'multipole_order': config.long_range.multipole_order,
+                'width': config.long_range.kernel_width,
+                'environment': config.long_range.environment_charges,
+                'accuracy': config.long_range.accuracy,
+                'bonds': config.long_range.neutrality == 'bonds',
+                'n_vectors': self.network.n_vectors if config.long_range.permanent_dipoles else 0,
             }
-            if config.response:
-                self.long_range = ResponseChannel(**arguments, output_width=config.output_width)
+            if config.has_response:
+                self.long_range = ResponseChannel(**arguments, output_width=config.long_range.output_width)
             else:
                 self.long_range = LongRangeChannel(**arguments)
 
@@ -81,15 +81,15 @@ class HamiltonianModel(nn.Module):
 
     @property
     def builder(self) -> GraphBuilder:
-        """What makes graphs for this model."""
+        """Builder of graphs for this model."""
         return GraphBuilder(
             self.slots.species,
             self.network.widths.max_degree,
-            self.config.message_cutoff,
+            self.config.short_range.message_cutoff,
             self.pair_cutoff,
             self.dtype,
-            self.config.attention_cutoff if self.config.has_attention else None,
-            self.config.has_long_range and self.config.neutrality == 'bonds',
+            self.config.attention.cutoff if self.config.has_attention else None,
+            self.config.has_long_range and self.config.long_range.neutrality == 'bonds',
         )
 
     def normalise_pairs(self, graph):
@@ -104,7 +104,7 @@ class HamiltonianModel(nn.Module):
         graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
-        """Short-range part of a graph, and what the network gives, features of the atoms included.
+        """Short-range part of a graph, and the output of the network with the features of the atoms.
 
         The graph holds the field at the atoms if the model has ``field_features``.
         """
@@ -121,9 +121,9 @@ class HamiltonianModel(nn.Module):
         Parameters
         ----------
         graph : mapping of str to tensor
-            Of one structure or of a batch, by the names of :mod:`keys`; with what the channel stores, if there is one.
+            Of one structure or of a batch, by the names of :mod:`keys`; after the channel's ``store``, if there is one.
         """
-        if self.config.field_features:
+        if self.config.long_range.field_features:
             sources = self.long_range.sources_of_elements(graph)
             graph = copy.copy(graph)
             graph[keys.FIELD] = self.long_range.potentials(sources, graph)[1]

@@ -78,7 +78,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If the structure has a species that the model never saw.
+            If the structure has a species that was not in the training data.
         """
         self.check_species(atoms)
         ecutrho = self.description.get('ecutrho_Ry')
@@ -94,7 +94,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If an element is unknown, or the basis is not that of the model.
+            If an element is unknown, or a basis differs from the model's.
         NumericalError
             If the network gives values that are not finite.
         """
@@ -130,7 +130,7 @@ class Predictor:
         ValueError
             If the model has no response.
         """
-        if not self.model.config.response:
+        if not self.model.config.has_response:
             raise ValueError(
                 f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
             )
@@ -175,7 +175,7 @@ class Predictor:
             )
 
     def check_basis(self, basis: Basis):
-        """Raise ``ValueError`` if a basis is not that of the model."""
+        """Raise ``ValueError`` if a basis differs from the model's."""
         for element, species in basis.items():
             if element not in self.basis:
                 continue
@@ -192,7 +192,7 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     Parameters
     ----------
     path : path
-        Folder with ``model.json``; that of a training, with ``model/`` in it, will do.
+        Folder with ``model.json``, or the output folder of a training, which has it in ``model/``.
     device : str
         'cpu', 'cuda' or 'auto'.
 

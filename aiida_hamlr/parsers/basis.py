@@ -12,13 +12,14 @@ class BasisParser(HamlrParser):
     """Make a basis node of the files."""
 
     def parse_outputs(self, folder, summary, exit_code):
-        """Attach the orbitals of all elements."""
+        """Attach the orbitals of all species."""
         paths = {label: folder / BasisData.filename(label) for label in sorted(self.node.inputs.pseudos)}
         for path in paths.values():
             if not path.is_file():
                 return self.missing(path.name, exit_code)
         try:
-            self.out('basis', BasisData.from_files(paths))
+            basis = BasisData.from_files(paths)
         except ValueError as error:
             return self.unreadable(error)
+        self.out('basis', basis)
         return None

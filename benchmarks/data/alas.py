@@ -32,7 +32,7 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
 from aiida_hamlr.io.qe import check_same_structure, check_supported, read_charge_density, read_scf_xml
 
 #: Number of cells by what they are for.
@@ -133,8 +133,9 @@ class References:
             check_supported(run)
             density = read_charge_density(save / 'charge-density.dat', run.fft_grid, run.atoms)
         potential = potential_from_density(run.atoms, density, self.pseudos, run.ecutrho)
+        options = ReconstructionOptions(tables=self.tables)
         reconstruct(
-            run.atoms, potential, self.basis, self.pseudos, run.ecutrho, kpoints, run=run, tables=self.tables
+            run.atoms, potential, self.basis, self.pseudos, run.ecutrho, kpoints, run=run, options=options
         ).write(path)
         return pw_seconds, time.process_time() - start
 

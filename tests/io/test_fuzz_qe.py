@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
 from aiida_hamlr.electronic.reference.verification import IMPLAUSIBLE_ERROR
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.io.qe import (
@@ -129,9 +129,8 @@ def rebuild(rattled_alas_run, run, upf_pseudos, plain_basis):
     tables = TwoCentreTables(basis, {element: upf_pseudos[element] for element in basis})
 
     def make(potential):
-        return reconstruct(
-            run.atoms, potential, basis, upf_pseudos, run.ecutrho, (1, 1, 1), run=run, tables=tables, source='v.filplot'
-        )
+        options = ReconstructionOptions(tables=tables, source='v.filplot')
+        return reconstruct(run.atoms, potential, basis, upf_pseudos, run.ecutrho, (1, 1, 1), run=run, options=options)
 
     return make
 

@@ -67,11 +67,11 @@ def make_random_model(make_model):
 
 
 @pytest.fixture(scope='module')
-def references(tmp_path_factory, make_hamiltonian, rattled):
+def references(tmp_path_factory, make_reference, rattled):
     made = []
     for seed, repetitions in enumerate([(1, 1, 1), (2, 1, 1), (1, 1, 1)]):
         path = tmp_path_factory.mktemp('references') / f'{seed}.h5'
-        make_hamiltonian(rattled(seed, 0.2).repeat(repetitions), SHELLS).write(path)
+        make_reference(rattled(seed, 0.2).repeat(repetitions), SHELLS).write(path)
         made.append(Reference.read(path))
     return made
 

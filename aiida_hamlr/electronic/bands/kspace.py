@@ -113,7 +113,7 @@ def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors, threshold=0.0):
 
 
 def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
-    """The same in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
+    """Solve in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
     weights, basis = linalg.eigh(overlap)
     kept = weights > threshold
     basis = basis[:, kept] / np.sqrt(weights[kept])

@@ -16,6 +16,7 @@ def onsite_levels(hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> np.n
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With the matrix.
     matrix : str
         'hamiltonian' or 'h0'; with spin the mean of both.
 

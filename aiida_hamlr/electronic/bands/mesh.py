@@ -1,4 +1,4 @@
-"""Bands on a mesh, filled, and the density matrix; the mesh and the bands that are taken if none are asked for."""
+"""Bands on a mesh, their filling and the density matrix, and the default meshes and numbers of bands."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def solve_mesh(
     hamiltonian : Hamiltonian
         Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
     mesh : three int
+        Divisions along the reciprocal vectors.
     smearing : float
         eV.
     matrix : str
@@ -129,6 +130,7 @@ def sample(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
     mesh : three int or MeshSolution, optional
         Another mesh, or a solution, which is returned as it is.
     overlap_threshold : float, optional

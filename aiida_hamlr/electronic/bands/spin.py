@@ -1,4 +1,4 @@
-"""What collinear spin adds: the magnetization and the magnetic moments of the atoms."""
+"""Magnetization and magnetic moments of the atoms with collinear spin."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ def neutral_atom_form_factor(pseudo: Pseudopotential, q: np.ndarray) -> np.ndarr
     Parameters
     ----------
     pseudo : Pseudopotential
+        Local potential and density of the atom.
     q : array
         bohr^-1.
     """
@@ -121,6 +122,7 @@ def neutral_atom_potential(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     pseudos : mapping of str to Pseudopotential
         One of every element, all of one functional.
     grid : three int
@@ -182,7 +184,9 @@ def gauge_shift(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
     Parameters
     ----------
     atoms : ase.Atoms
+        The cell and its elements.
     pseudos : mapping of str to Pseudopotential
+        One of every element.
     """
     moments = sum(pseudos[label].r2_moment for label in species_labels(atoms))
     return -4 * np.pi / 3 * moments / (atoms.get_volume() / BOHR**3) * RYDBERG

@@ -21,7 +21,8 @@ from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.pseudo.atom import radial_mesh, solve_self_consistently
 from aiida_hamlr.electronic.pseudo.configuration import LETTERS
 from aiida_hamlr.electronic.pseudo.pseudopotential import Projector, Pseudopotential, PseudoWavefunction
-from aiida_hamlr.electronic.pseudo.upf import UpfContent, format_upf
+from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
 TABLE = Path(__file__).with_name('gth_parameters.yaml')
 
@@ -108,6 +109,7 @@ def gth_parameters(element: str, charge: float | None = None) -> GthParameters:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     charge : float, optional
         Number of valence electrons where there is a choice (Zn 12 or 2, Ga 13 or 3, Cd 12 or 2); the default is the one
         with d electrons. For hydrogen any positive charge up to 2: potential and electrons are scaled, which makes the

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import erf, spherical_jn
 
 from aiida_hamlr.electronic.pseudo.checks import check_local_potential, density_note
-from aiida_hamlr.electronic.pseudo.upf import Projector, PseudoWavefunction, UpfContent, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 
 __all__ = ['Projector', 'PseudoWavefunction', 'Pseudopotential']
 
@@ -86,6 +87,7 @@ class Pseudopotential:
         Parameters
         ----------
         text : str
+            The whole file.
         name : str
             What errors call the file.
 

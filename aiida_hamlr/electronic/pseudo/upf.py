@@ -1,14 +1,14 @@
-"""The UPF format of Quantum ESPRESSO's pseudopotentials: versions 1 and 2 are read, version 2 is written."""
+"""Reading UPF files, Quantum ESPRESSO's format of pseudopotentials, versions 1 and 2."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.fortran import parse_numbers
+from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 from aiida_hamlr.electronic.units import RYDBERG
 
 #: Quantum ESPRESSO's names of the functionals that this package knows (upper case, single spaces).
@@ -27,14 +27,6 @@ FUNCTIONALS = {
     'PBESOL': 'pbesol',
 }
 
-#: What is written into the header of a file for each functional.
-FUNCTIONAL_NAMES = {
-    'lda_pz': 'SLA PZ NOGX NOGC',
-    'lda_pw': 'SLA PW NOGX NOGC',
-    'pbe': 'SLA PW PBX PBC',
-    'pbesol': 'SLA PW PSX PSC',
-}
-
 UNSUPPORTED_TYPES = {
     'US': 'an ultrasoft',
     'USPP': 'an ultrasoft',
@@ -47,71 +39,13 @@ _ATTRIBUTE = re.compile(r"""(\w+)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 _ATTRIBUTES = r"""((?:\s+\w+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*"""
 
 
-@dataclass(frozen=True)
-class Projector:
-    """A projector of the separable nonlocal potential.
-
-    Parameters
-    ----------
-    angular_momentum : int
-    values : (n,) array
-        ``r beta(r)`` on the mesh of the file, zero beyond the end of the projector, bohr^-1/2.
-    cutoff_index : int
-        Number of mesh points that the file gives the projector.
-    """
-
-    angular_momentum: int
-    values: np.ndarray
-    cutoff_index: int
-
-
-@dataclass(frozen=True)
-class PseudoWavefunction:
-    """A radial orbital of the free pseudo-atom.
-
-    Parameters
-    ----------
-    label : str
-        As in '3S'.
-    angular_momentum : int
-    occupation : float
-        Electrons in the shell; zero or negative for a shell that is only there for projections.
-    values : (n,) array
-        ``r R(r)`` on the mesh of the file, bohr^-1/2.
-    energy : float or None
-        Level in eV; None where the file does not say.
-    """
-
-    label: str
-    angular_momentum: int
-    occupation: float
-    values: np.ndarray
-    energy: float | None = None
-
-
-@dataclass(frozen=True)
-class UpfContent:
-    """What a UPF file says; the units are those of `aiida_hamlr.electronic.pseudo.pseudopotential.Pseudopotential`."""
-
-    element: str
-    z_valence: float
-    functional: str
-    r: np.ndarray
-    rab: np.ndarray
-    v_local: np.ndarray
-    rho_atom: np.ndarray
-    core_density: np.ndarray | None = None
-    projectors: tuple[Projector, ...] = ()
-    dij: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    wavefunctions: tuple[PseudoWavefunction, ...] = ()
-
-
 def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     """Read the text of a UPF file, version 1 or 2.
 
     Parameters
     ----------
     text : str
+        The whole file.
     name : str
         What errors call the file.
 
@@ -178,7 +112,7 @@ class _Reader:
         raise ValueError(f'{self.name}: {message}')
 
     def section(self, tag: str, text: str | None = None) -> tuple[dict, str] | None:
-        """Attributes and body of a section, None where there is none."""
+        """Attributes and body of a section; None if the file does not have it."""
         text = self.text if text is None else text
         opening = re.search(f'<{re.escape(tag)}{_ATTRIBUTES}(/?)>', text)
         if opening is None:
@@ -391,60 +325,3 @@ class _Version1(_Reader):
             yield PseudoWavefunction(
                 label, self.integer(l, 'l in PP_PSWFC'), self.number(occupation, 'occupation in PP_PSWFC'), values
             )
-
-
-def format_upf(content: UpfContent, info: str, generated: str) -> str:
-    """The text of a UPF v2 file of a scalar-relativistic norm-conserving pseudopotential.
-
-    Parameters
-    ----------
-    content : UpfContent
-    info : str
-        Free text for PP_INFO: where the numbers come from.
-    generated : str
-        What made the file, for the header.
-    """
-    n, n_beta = len(content.r), len(content.projectors)
-    flag = 'F' if content.core_density is None else 'T'
-    energies = [w.energy for w in content.wavefunctions]
-    l_max = max((p.angular_momentum for p in content.projectors), default=-1)
-    parts = [
-        '<UPF version="2.0.1">',
-        f'<PP_INFO>\n{info.strip()}\n</PP_INFO>',
-        f'<PP_HEADER\n generated="{generated}"\n author="" date="" comment=""\n element="{content.element}"\n'
-        ' pseudo_type="NC"\n relativistic="scalar"\n is_ultrasoft="F"\n is_paw="F"\n is_coulomb="F"\n has_so="F"\n'
-        f' has_wfc="F"\n has_gipaw="F"\n core_correction="{flag}"\n'
-        f' functional="{FUNCTIONAL_NAMES[content.functional]}"\n z_valence="{content.z_valence:.8f}"\n'
-        f' total_psenergy="0.0"\n wfc_cutoff="0.0"\n rho_cutoff="0.0"\n l_max="{l_max}"\n l_local="-1"\n'
-        f' mesh_size="{n}"\n number_of_wfc="{len(content.wavefunctions)}"\n number_of_proj="{n_beta}"/>',
-        '<PP_MESH>',
-        _section('PP_R', content.r),
-        _section('PP_RAB', content.rab),
-        '</PP_MESH>',
-    ]
-    if content.core_density is not None:
-        parts.append(_section('PP_NLCC', content.core_density))
-    parts += [_section('PP_LOCAL', content.v_local), '<PP_NONLOCAL>']
-    for i, beta in enumerate(content.projectors, 1):
-        radius = content.r[beta.cutoff_index - 1]
-        attributes = (
-            f' index="{i}" angular_momentum="{beta.angular_momentum}" cutoff_radius_index="{beta.cutoff_index}"'
-            f' cutoff_radius="{radius:.6f}"'
-        )
-        parts.append(_section(f'PP_BETA.{i}', beta.values, attributes))
-    if n_beta:
-        parts.append(_section('PP_DIJ', content.dij.ravel()))
-    parts += ['</PP_NONLOCAL>', '<PP_PSWFC>']
-    for i, (chi, energy) in enumerate(zip(content.wavefunctions, energies, strict=True), 1):
-        attributes = (
-            f' index="{i}" label="{chi.label}" l="{chi.angular_momentum}" occupation="{chi.occupation:.8f}"'
-            f' pseudo_energy="{(energy or 0.0) / RYDBERG:.8f}"'
-        )
-        parts.append(_section(f'PP_CHI.{i}', chi.values, attributes))
-    parts += ['</PP_PSWFC>', _section('PP_RHOATOM', content.rho_atom), '</UPF>']
-    return '\n'.join(parts) + '\n'
-
-
-def _section(tag: str, values: np.ndarray, attributes: str = '') -> str:
-    rows = '\n'.join(' '.join(f'{value:.12e}' for value in values[i : i + 4]) for i in range(0, len(values), 4))
-    return f'<{tag} type="real" size="{len(values)}" columns="4"{attributes}>\n{rows}\n</{tag}>'

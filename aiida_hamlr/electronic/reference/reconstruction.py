@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -38,42 +39,12 @@ IMPLAUSIBLE_DIFFERENCE = 100.0
 ARRAYS = 8
 
 
-def reconstruct(
-    atoms: Atoms,
-    potential: np.ndarray,
-    basis: Basis,
-    pseudos: Mapping[str, Pseudopotential],
-    ecutrho: float,
-    kpoints: tuple[int, int, int] | None = None,
-    *,
-    run: PlaneWaveRun | None = None,
-    density: np.ndarray | None = None,
-    tables: TwoCentreTables | None = None,
-    device: str = 'cpu',
-    truncate: bool | None = None,
-    source: str | None = None,
-    memory_limit: float | None = None,
-) -> Hamiltonian:
-    """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
-
-    ``H = T + V_nl + V_loc`` with two-centre integrals for the first two and the grid sum for the last. H and H0 are
-    in the neutral-atom gauge; H0 is computed on the grid of the potential, so that the grid errors of H - H0 cancel.
+@dataclass(frozen=True)
+class ReconstructionOptions:
+    """Optional input of a reconstruction, and how it is computed.
 
     Parameters
     ----------
-    atoms : ase.Atoms
-    potential : (n1, n2, n3) or (2, n1, n2, n3) array
-        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
-        with collinear spin those of spin up and spin down.
-    basis : Basis
-    pseudos : mapping of str to Pseudopotential
-        Those of the run.
-    ecutrho : float
-        Cutoff of the run's density, Ry.
-    kpoints : three int, optional
-        Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
-    run : QeRun, optional
-        The run, to check the input against it and to verify the result; see `verify`.
     density : (n1, n2, n3) array, optional
         Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
         `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
@@ -84,9 +55,54 @@ def reconstruct(
     truncate : bool, optional
         Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
     source : str, optional
-        What errors call the file that the potential comes from.
+        Name of the file of the potential, for errors.
     memory_limit : float, optional
         GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
+    """
+
+    density: np.ndarray | None = None
+    tables: TwoCentreTables | None = None
+    device: str = 'cpu'
+    truncate: bool | None = None
+    source: str | None = None
+    memory_limit: float | None = None
+
+
+def reconstruct(
+    atoms: Atoms,
+    potential: np.ndarray,
+    basis: Basis,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    kpoints: tuple[int, int, int] | None = None,
+    *,
+    run: PlaneWaveRun | None = None,
+    options: ReconstructionOptions | None = None,
+) -> Hamiltonian:
+    """Hamiltonian, overlap, H0 and density matrix from the total local potential of a plane-wave run.
+
+    ``H = T + V_nl + V_loc`` with two-centre integrals for the first two and the grid sum for the last. H and H0 are
+    in the neutral-atom gauge; H0 is computed on the grid of the potential, so that the grid errors of H - H0 cancel.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The structure of the run.
+    potential : (n1, n2, n3) or (2, n1, n2, n3) array
+        Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
+        with collinear spin those of spin up and spin down.
+    basis : Basis
+        Orbitals of every element.
+    pseudos : mapping of str to Pseudopotential
+        Those of the run.
+    ecutrho : float
+        Cutoff of the run's density, Ry.
+    kpoints : three int, optional
+        Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
+    run : QeRun, optional
+        The run, to check the input against it and to verify the result; see `verify`.
+    options : ReconstructionOptions, optional
+        Density, checks, device and memory; see there.
 
     Returns
     -------
@@ -102,6 +118,8 @@ def reconstruct(
     NumericalError
         If the overlap is not positive definite.
     """
+    options = options or ReconstructionOptions()
+    density, source, memory_limit = options.density, options.source, options.memory_limit
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
     species = species_labels(atoms)
     basis = basis.restricted(species)
@@ -119,7 +137,7 @@ def reconstruct(
     pattern = overlap_pattern(atoms, basis)
     n_arrays = ARRAYS + 2 * (len(spins) - 1)
     check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
-    tables = tables or TwoCentreTables(basis, pseudos, memory_limit)
+    tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
     overlap, fixed = structure_matrices(atoms, tables, pattern)
     electrostatics = PERIODIC if run is None else run.electrostatics
     shift = electrostatics.gauge_shift(atoms, pseudos)
@@ -127,7 +145,7 @@ def reconstruct(
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
     potentials = np.stack([*spins, neutral])
-    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, device, memory_limit)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit)
     local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
@@ -167,7 +185,7 @@ def reconstruct(
     n_occupied = solution.filling.n_occupied
     gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
     attributes.gap = gap.gap if gap else None
-    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=truncate)
+    verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     check_plausible(verification, source)
     attributes.verification = verification
     return hamiltonian

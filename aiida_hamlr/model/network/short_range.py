@@ -27,7 +27,8 @@ from aiida_hamlr.model.network.layers import (
 
 N_SPECIES_EMBEDDING = 16
 
-#: Field that an atom's features see as one, V/Å: that of a frozen phonon of some 0.03 Å in a polar crystal.
+#: Unit of the field in the features, V/Å: the field of a frozen phonon of some 0.03 Å in a polar crystal. Stored
+#: weights belong to it.
 FIELD_UNIT = 0.05
 
 #: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
@@ -36,7 +37,7 @@ PAIR_BLOCK = 512
 
 @dataclass
 class NetworkOutput:
-    """What the network gives for a graph, in the scale of the normalised targets.
+    """Output of the network for a graph, in the scale of the normalised targets.
 
     ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
     ``vectors`` (N, 3, c') of the atoms.
@@ -73,6 +74,7 @@ class MessageLayer(nn.Module):
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
     def forward(self, features, graph, wigner, radial, weight) -> Features:
+        """Features of the atoms after one round of messages; ``weight`` (E,) is the envelope of the edges."""
         receiver, sender = graph[keys.EDGE_INDEX]
         weight = weight * self.scale
         if self.is_first:
@@ -103,7 +105,7 @@ def _sum_over_neighbours(message: Features, receiver: torch.Tensor, like: Featur
 
 
 class OnsiteHead(nn.Module):
-    """Components of the on-site blocks, with weights of their own for every element."""
+    """Components of the on-site blocks, with separate weights for every element."""
 
     def __init__(self, widths: Widths, slots: ShellSlots):
         super().__init__()
@@ -129,6 +131,7 @@ class OnsiteHead(nn.Module):
         self.register_buffer('position', torch.tensor(position), persistent=False)
 
     def forward(self, features: Features, species: torch.Tensor) -> torch.Tensor:
+        """(N, n_onsite) components, from the features and elements (N,) of the atoms."""
         features = features + self.atoms(features)
         n_atoms = len(species)
         atom = torch.arange(n_atoms, device=species.device)
@@ -162,37 +165,38 @@ class ShortRangeNetwork(nn.Module):
     def __init__(self, slots: ShellSlots, config, pair_cutoff: float, n_neighbours: float):
         super().__init__()
         n_species, top = len(slots.species), max(2, 2 * slots.max_degree)
-        unnatural = config.unnatural_channels if slots.max_degree > 0 else 1
-        self.widths = Widths(top, config.scalar_channels, config.natural_channels, unnatural)
-        self.n_species, self.n_bessel = n_species, config.radial_basis
-        self.message_cutoff, self.pair_cutoff = config.message_cutoff, pair_cutoff
-        n_radial = config.radial_basis + N_SPECIES_EMBEDDING
+        short, attention = config.short_range, config.attention
+        unnatural = short.unnatural_channels if slots.max_degree > 0 else 1
+        self.widths = Widths(top, short.scalar_channels, short.natural_channels, unnatural)
+        self.n_species, self.n_bessel = n_species, short.radial_basis
+        self.message_cutoff, self.pair_cutoff = short.message_cutoff, pair_cutoff
+        n_radial = short.radial_basis + N_SPECIES_EMBEDDING
         self.wigner = DenseWigner(top)
-        self.embedding = nn.Embedding(n_species, config.scalar_channels)
+        self.embedding = nn.Embedding(n_species, short.scalar_channels)
         self.edge_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
         self.pair_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
         self.layers = nn.ModuleList(
-            MessageLayer(self.widths, config.hidden_channels, n_radial, config.radial_hidden, n_neighbours, n == 0)
-            for n in range(config.layers)
+            MessageLayer(self.widths, short.hidden_channels, n_radial, short.radial_hidden, n_neighbours, n == 0)
+            for n in range(short.layers)
         )
         self.field_weights = None
-        if config.field_features:
+        if config.long_range.field_features:
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.norm = DegreeNorm(self.widths)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
         self.pairs = EdgeNetwork(
             self.widths.times(2).frame,
-            hidden_widths(config.pair_channels, top),
+            hidden_widths(short.pair_channels, top),
             outputs,
             n_radial,
-            config.radial_hidden,
+            short.radial_hidden,
         )
-        # After every layer, so that the next one joins what comes from afar with the directions of the bonds.
+        # After every layer, so that the next one combines it with the directions of the bonds.
         self.wave_cutoff, self.n_wave_basis = config.attention_cutoff, config.attention_basis
         self.attention = nn.ModuleList(
-            ReciprocalAttention(self.widths, config.attention_heads, config.attention_channels, config.attention_basis)
-            for _ in range(config.layers if config.has_attention else 0)
+            ReciprocalAttention(self.widths, attention.heads, attention.channels, attention.basis)
+            for _ in range(short.layers if config.has_attention else 0)
         )
 
     @property
@@ -206,6 +210,7 @@ class ShortRangeNetwork(nn.Module):
         return self.widths.natural
 
     def forward(self, graph) -> NetworkOutput:
+        """Outputs for a graph, without gradient on a CPU in blocks of pairs."""
         features = self.atoms(graph)
         n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
         in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()

@@ -13,7 +13,9 @@ import torch
 
 from aiida_hamlr.electronic.bands.kspace import BlochSum
 from aiida_hamlr.errors import NumericalError
+from aiida_hamlr.model.config import LossConfig
 from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.training.references import Reference
 
 
 @dataclass
@@ -50,13 +52,10 @@ class BandReference:
     ----------
     frames : BlockFrames
         Of the structure, with the selection whose pairs the components are.
-    h0, delta, overlap : (M,) arrays
-        H0 and H - H0, eV, and S in flat storage.
-    n_electrons : float
-    below, above : int
-        Bands in the window: so many of the highest occupied and of the lowest empty ones.
-    name : str
-        What errors call the structure.
+    reference : Reference
+        Its H0 and H - H0, eV, its overlap, and its number of electrons.
+    loss : LossConfig
+        Gives the numbers of occupied and of empty bands that count.
 
     Raises
     ------
@@ -64,19 +63,24 @@ class BandReference:
         If the number of electrons is unknown or odd: there is no gap to put the window around.
     """
 
-    def __init__(self, frames: BlockFrames, h0, delta, overlap, n_electrons, below: int, above: int, name: str):
+    def __init__(self, frames: BlockFrames, reference: Reference, loss: LossConfig):
+        name, n_electrons = reference.path, reference.attributes.n_electrons
         if n_electrons is None or abs(n_electrons / 2 - round(n_electrons / 2)) > 1e-6:
-            raise ValueError(f'{name}: has {n_electrons} electrons; training.band_weight needs a known, even number')
+            raise ValueError(
+                f'{name}: has {n_electrons} electrons; training.loss.band_weight needs a known, even number'
+            )
         sums = BlochSum(frames.pattern)
         occupied = round(n_electrons / 2)
-        self.window = slice(max(0, occupied - below), min(occupied + above, sums.n_orbitals))
+        self.window = slice(max(0, occupied - loss.bands_below), min(occupied + loss.bands_above, sums.n_orbitals))
         self.name, self.n_orbitals = name, sums.n_orbitals
         self.n_pairs = len(frames.selection.blocks)
         self.images = torch.as_tensor(sums.images, dtype=torch.float64)
         self.image_of_entry = torch.as_tensor(sums.image_of_entry)
         self.element_of_entry = torch.as_tensor(sums.element_of_entry)
         self.transpose = torch.as_tensor(frames.pattern.transpose_indices)
-        self.h0, self.delta, self.overlap = (torch.as_tensor(x, dtype=torch.float64) for x in (h0, delta, overlap))
+        self.h0, self.delta, self.overlap = (
+            torch.as_tensor(x, dtype=torch.float64) for x in (reference.h0, reference.delta, reference.overlap)
+        )
         self.pairs = [
             _Group(*(torch.as_tensor(x) for x in (members, columns, tensors, *rotations, entries)))
             for members, columns, tensors, rotations, entries in frames.pair_groups()

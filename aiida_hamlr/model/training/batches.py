@@ -13,6 +13,7 @@ from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.hamiltonian_model import Components
 from aiida_hamlr.model.training.band_loss import BandErrors, BandReference
 from aiida_hamlr.model.training.examples import Example
+from aiida_hamlr.model.training.processes import Processes
 
 
 @dataclass
@@ -101,11 +102,13 @@ class BatchSampler(Sampler):
     edges : sequence of int
         Edges and pairs of every structure.
     seed : int
+        Decides, with the epoch, on the order.
     batch_size : int
         Structures in a batch.
     max_edges : int, optional
         Largest sum of ``edges`` in a batch of several structures; ``batch_size`` is not used then.
-    rank, n_processes : int
+    processes : Processes, optional
+        The processes that train together, and which of them this is.
     n_parts : int
         Parts of an epoch; the trainer takes each for an epoch of its own.
     """
@@ -116,13 +119,12 @@ class BatchSampler(Sampler):
         seed: int,
         batch_size: int = 1,
         max_edges: int | None = None,
-        rank: int = 0,
-        n_processes: int = 1,
+        processes: Processes | None = None,
         n_parts: int = 1,
     ):
         self.edges, self.seed, self.epoch, self.part, self.n_parts = list(edges), seed, 0, 0, n_parts
         self.batch_size, self.max_edges = batch_size, max_edges
-        self.rank, self.n_processes = rank, n_processes
+        self.processes = processes or Processes()
 
     def set_epoch(self, part: int):
         """Called by the trainer before every part of an epoch, with the number of parts before it."""
@@ -144,9 +146,9 @@ class BatchSampler(Sampler):
             else:
                 result.append([index])
                 filled = self.edges[index]
-        missing = -len(result) % self.n_processes
+        missing = -len(result) % self.processes.size
         result += [result[n % len(result)] for n in range(missing)]
-        return result[self.rank :: self.n_processes]
+        return result[self.processes.rank :: self.processes.size]
 
     def __len__(self):
         """Number of batches of this part and process; with ``max_edges`` it differs between epochs."""

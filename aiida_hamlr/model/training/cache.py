@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import atomic_path, content_digest
@@ -19,6 +19,7 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.graph import Graph
 from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.training.examples import Example, make_example
+from aiida_hamlr.model.training.processes import Processes
 from aiida_hamlr.model.training.references import Reference
 
 #: Raised when what a graph holds changes.
@@ -50,7 +51,7 @@ def cache_key(model, path: str | Path) -> str:
         'pair_cutoff': model.pair_cutoff,
         'long_range': model.long_range is not None,
         'precision': str(model.dtype),
-        'config': {name: value for name, value in model.config.model_dump().items() if name not in WITHOUT_EFFECT},
+        'config': {name: value for name, value in model.config.flat().items() if name not in WITHOUT_EFFECT},
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(Path(path).read_bytes())
@@ -70,16 +71,19 @@ class CachedExamples(Sequence):
     paths : sequence of path
         Hamiltonian files.
     tables : TwoCentreTables
-    rank, n_processes : int
+        Of the bases of the files.
+    processes : Processes, optional
         Every process begins at another file, and finds those made that others began with.
     """
 
-    def __init__(self, folder: str | Path, model, paths, tables: TwoCentreTables, rank: int = 0, n_processes: int = 1):
+    def __init__(self, folder: str | Path, model, paths, tables: TwoCentreTables, processes: Processes | None = None):
+        processes = processes or Processes()
         self.model, self.paths = model, [str(path) for path in paths]
         self._files = [Path(folder) / f'{cache_key(model, path)}.safetensors' for path in self.paths]
         #: Edges and pairs of every structure.
         self.edges = [0] * len(self.paths)
-        for index in np.roll(np.arange(len(self.paths)), -(rank * len(self.paths) // n_processes)):
+        first = processes.rank * len(self.paths) // processes.size
+        for index in np.roll(np.arange(len(self.paths)), -first):
             try:
                 example = read_example(self._files[index], self.paths[index])
             except ValueError:
@@ -112,7 +116,7 @@ def write_example(path: Path, example: Example):
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {'n_half': str(selection.n_half), 'sha256': _digest(tensors)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def read_example(path: Path, name: str) -> Example:

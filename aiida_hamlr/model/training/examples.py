@@ -10,7 +10,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.config import LossConfig
 from aiida_hamlr.model.graph import Graph
 from aiida_hamlr.model.graph_builder import PairSelection
 from aiida_hamlr.model.irreps.frames import BlockFrames
@@ -38,7 +38,7 @@ class Example:
 def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, overlap, tables: TwoCentreTables):
     """Store in a graph what the long-range channel needs to give components."""
     model.long_range.store(graph)
-    if model.config.multipole_order:
+    if model.config.long_range.multipole_order:
         dipole = StructureIntegrals(atoms, frames.pattern, overlap, tables).flat_dipole()
         for name, parts in (
             (keys.PAIR_DIPOLE, frames.pair_components(*dipole)),
@@ -47,12 +47,10 @@ def add_long_range(model, graph, atoms: Atoms, frames: BlockFrames, overlap, tab
             graph[name] = torch.as_tensor(np.stack(parts, axis=1), dtype=model.dtype)
 
 
-def make_example(
-    model, reference: Reference, tables: TwoCentreTables, settings: TrainingConfig | None = None
-) -> Example:
-    """Graph and targets of one file; two-body parts and scales are not yet on it.
+def make_example(model, reference: Reference, tables: TwoCentreTables, loss: LossConfig | None = None) -> Example:
+    """Return graph and targets of one file; two-body parts and scales are not yet on it.
 
-    With settings that ask for them, what the errors of bands need is added.
+    With a loss that has terms at k points, the example also holds the matrices of the structure.
     """
     tensors, selection = model.builder.build(reference.atoms, reference.pattern)
     graph = Graph(**tensors)
@@ -81,15 +79,7 @@ def make_example(
         add_long_range(model, graph, reference.atoms, frames, overlap, tables)
         add_labels(graph, reference.labels)
     bands = None
-    if settings is not None and settings.needs_bands and frames.pattern.n_orbitals.sum() <= settings.band_max_orbitals:
-        bands = BandReference(
-            frames,
-            reference.h0,
-            reference.delta,
-            reference.overlap,
-            reference.attributes.n_electrons,
-            settings.bands_below,
-            settings.bands_above,
-            reference.path,
-        )
+    n_orbitals = int(frames.pattern.n_orbitals.sum())
+    if loss is not None and loss.needs_bands and n_orbitals <= loss.band_max_orbitals:
+        bands = BandReference(frames, reference, loss)
     return Example(graph, selection, reference.path, bands)

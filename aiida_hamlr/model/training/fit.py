@@ -88,10 +88,10 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     examples = {}
     for name in ('train', 'validation'):
         if settings.cache:
-            examples[name] = CachedExamples(settings.cache, model, files[name], tables, processes.rank, processes.size)
+            examples[name] = CachedExamples(settings.cache, model, files[name], tables, processes)
         else:
-            bands = settings if name == 'train' else None
-            examples[name] = [make_example(model, kept[path], tables, bands) for path in files[name]]
+            loss = settings.loss if name == 'train' else None
+            examples[name] = [make_example(model, kept[path], tables, loss) for path in files[name]]
     kept.clear()
     prepare(model, representative(examples['train']), FirstSources.of(model, settings, surveys['train']))
     if not settings.cache:

@@ -97,6 +97,7 @@ def fit_charges(
     graphs : sequence of Graph
         With on-site targets, and what the channel stores.
     n_species : int
+        Number of elements.
     cutoff : float
         Reach of what is local, Å.
     multiplicity : (n_onsite,) array

@@ -15,6 +15,7 @@ import lightning
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.training.checkpoints import BEST, LAST
 from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.processes import Processes, largest, summed
@@ -28,9 +29,6 @@ WALLTIME_MARGIN = 10.0
 
 #: A new epoch begins only if this many of the longest so far would fit.
 EPOCHS_TO_FIT = 1.5
-
-#: Files in checkpoints/: of the last epoch, and of the one with the best validation.
-LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 #: Validations in the whole training, unless the user says how often.
 N_VALIDATIONS = 20
@@ -86,6 +84,7 @@ class TrainingLoop(lightning.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer, module):
+        """Take up the metrics of an earlier run, and show the progress."""
         # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -95,9 +94,11 @@ class TrainingLoop(lightning.Callback):
             self._progress = Progress(module.progress)
 
     def on_train_epoch_start(self, trainer, module):
+        """Start the clock of the epoch."""
         self._epoch_started = time.monotonic()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        """Show the progress; stop inside an epoch if the walltime is reached."""
         if self._progress is not None:
             self._progress.advance(module.progress)
         if self._remaining(module) <= 0.0:
@@ -109,6 +110,7 @@ class TrainingLoop(lightning.Callback):
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 
     def on_train_epoch_end(self, trainer, module):
+        """Validate if it is due, record the metrics, and write checkpoint and model."""
         part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
         epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step
@@ -119,7 +121,7 @@ class TrainingLoop(lightning.Callback):
             'learning_rate': trainer.optimizers[0].param_groups[0]['lr'],
             'train_mae_meV': _mean(module.history, module.device),
         }
-        if self.settings.needs_bands:
+        if self.settings.loss.needs_bands:
             row['train_band_mae_meV'] = _mean(module.band_history, module.device)
         is_last = part >= self.settings.max_parts or trainer.should_stop
         if self.validation and (is_last or self._validation_is_due(part, module)):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.config import LossConfig
 from aiida_hamlr.model.hamiltonian_model import Components
 from aiida_hamlr.model.irreps.shells import ShellSlots
 
@@ -89,6 +90,12 @@ class ComponentErrors(nn.Module):
         weights = torch.as_tensor(multiplicity, dtype=torch.get_default_dtype())
         self.register_buffer('multiplicity', weights, persistent=False)
 
+    @classmethod
+    def of(cls, slots: ShellSlots, config: LossConfig) -> ComponentErrors:
+        """Return the errors of a model's components, with the penalty and the weights of the settings."""
+        weights = irrep_weights(slots, config.irrep_weights) if config.irrep_weights else ()
+        return cls(slots.onsite.multiplicity, config.penalty, config.huber_delta, *weights)
+
     def penalty(self, error: torch.Tensor) -> torch.Tensor:
         """Penalty of every error (meV)."""
         if self.loss == 'mse':
@@ -101,6 +108,7 @@ class ComponentErrors(nn.Module):
         return error.abs()
 
     def forward(self, predicted: Components, graph) -> Errors:
+        """Return the errors of the predicted components of all structures of a graph, after the fitted constants."""
         onsite = 1e3 * (predicted.onsite - graph[keys.ONSITE_TARGET])
         pairs = 1e3 * (predicted.pairs - graph[keys.PAIR_TARGET])
         onsite_overlap, pair_overlap = graph[keys.ONSITE_OVERLAP], graph[keys.PAIR_OVERLAP]

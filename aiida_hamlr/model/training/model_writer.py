@@ -40,8 +40,9 @@ class ModelWriter:
             'gauge': self.common.gauge,
             'ecutrho_Ry': self.common.ecutrho,
             'data_hash': self.common.content_hash,
+            'distances': self.common.distances,
             'split': self.files,
-            'training': settings.model_dump(),
+            'training': settings.flat(),
             'metrics': summary,
         }
         metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()

@@ -13,8 +13,9 @@ from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.training.batches import Batch, BatchSampler
-from aiida_hamlr.model.training.labels import label_loss
-from aiida_hamlr.model.training.losses import ComponentErrors, irrep_weights
+from aiida_hamlr.model.training.identity import canonical_identity
+from aiida_hamlr.model.training.loss_terms import Prediction, make_terms
+from aiida_hamlr.model.training.losses import ComponentErrors
 from aiida_hamlr.model.training.processes import Processes, largest, summed
 
 #: Entry of a checkpoint that is ours.
@@ -60,9 +61,8 @@ class TrainingModule(lightning.LightningModule):
         self.model, self.settings, self.identity = model, config, identity
         self.sampler, self.processes = sampler, processes or Processes()
         self.average = copy.deepcopy(model).requires_grad_(False).eval()
-        weights = irrep_weights(model.slots, config.irrep_weights) if config.irrep_weights else ()
-        multiplicity = model.slots.onsite.multiplicity
-        self.errors = ComponentErrors(multiplicity, config.loss, config.huber_delta, *weights).to(model.dtype)
+        self.errors = ComponentErrors.of(model.slots, config.loss).to(model.dtype)
+        self.terms = make_terms(config, model.config)
         self.elapsed, self._started = 0.0, None
         #: Mean absolute errors in this epoch, meV: of the elements by structure, of the bands near the gap by batch.
         self.history: list[float] = []
@@ -94,16 +94,16 @@ class TrainingModule(lightning.LightningModule):
 
     def learning_rate_factor(self) -> float:
         """Linear warm-up, then a cosine to the final fraction at the end of the budget, or the steps of plateaus."""
-        final = self.settings.final_learning_rate
-        warm = min(1.0, (self.global_step + 1) / max(self.settings.warmup_steps, 1))
-        if self.settings.schedule == 'plateau':
-            return warm * max(final, self.settings.plateau_factor**self.reductions)
+        final = self.settings.schedule.final_learning_rate
+        warm = min(1.0, (self.global_step + 1) / max(self.settings.schedule.warmup_steps, 1))
+        if self.settings.schedule.kind == 'plateau':
+            return warm * max(final, self.settings.schedule.plateau_factor**self.reductions)
         return warm * (final + (1 - final) * 0.5 * (1 + math.cos(math.pi * self.progress)))
 
     @property
     def is_finished(self) -> bool:
         """Whether the steps, the time or the patience are used up."""
-        patience = self.settings.early_stopping_patience
+        patience = self.settings.schedule.early_stopping_patience
         return (patience is not None and self.since_best >= patience) or self._budget_is_used
 
     @property
@@ -119,43 +119,45 @@ class TrainingModule(lightning.LightningModule):
     # -- Lightning
 
     def configure_optimizers(self):
+        """AdamW over all parameters."""
         return torch.optim.AdamW(
             self.model.parameters(),
-            lr=self.settings.learning_rate,
+            lr=self.settings.schedule.learning_rate,
             betas=(0.9, 0.99),
-            weight_decay=self.settings.weight_decay,
+            weight_decay=self.settings.optimizer.weight_decay,
             fused=True,
         )
 
     def on_fit_start(self):
+        """Start the clock of the training."""
         self._started = time.monotonic()
 
     def on_train_start(self):
+        """Take up step and clock of the checkpoint."""
         self._averaged_step = self.global_step
         self._read_clock()
         # What was finished stays as it was when it is started again.
         self.trainer.should_stop = self.is_finished
 
     def on_train_epoch_start(self):
+        """Begin a new part of the training."""
         self._epoch_part = 0.0
         # Lightning asks for it once in a training.
         self._n_batches = self.trainer.fit_loop.max_batches = len(self.sampler)
 
     def on_train_batch_start(self, batch, batch_idx):
+        """Set the learning rate of the step."""
         self._read_clock()
         factor = self.learning_rate_factor()
         for group in self.optimizers().param_groups:
-            group['lr'] = self.settings.learning_rate * factor
+            group['lr'] = self.settings.schedule.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx):
+        """Loss of a batch, meV; its error of H is recorded for the metrics."""
         components = self.model(batch.graph)
         errors = self.errors(components, batch.graph)
-        loss = errors.loss(self.settings.onsite_weight)
-        if self.settings.needs_bands:
-            loss = loss + self._band_loss(batch, components, 1e-3 * errors.shift)
-        if self.settings.labels or self.settings.response_labels:
-            arguments = (components.sources, batch.graph, self.settings)
-            loss = loss + label_loss(self.model.long_range, *arguments)
+        prediction = Prediction(components, errors, self.model.long_range, batch)
+        loss = sum(term.weight * term(prediction) for term in self.terms)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise NumericalError(
@@ -163,22 +165,16 @@ class TrainingModule(lightning.LightningModule):
             )
         total = (errors.pairs + errors.onsite + errors.neglected).detach()
         self.history += (total / errors.n_all).tolist()
+        if self.settings.loss.needs_bands and prediction.band_errors:
+            self.band_history.append(float(torch.stack([one.bands for one in prediction.band_errors]).detach().mean()))
         self._epoch_part = (batch_idx + 1) / self._n_batches
         return loss
 
-    def _band_loss(self, batch: Batch, components, shift):
-        found = batch.band_errors(components, shift)
-        if not found:
-            return 0.0
-        bands = torch.stack([one.bands for one in found]).mean()
-        orthonormal = torch.stack([one.orthonormal for one in found]).mean()
-        self.band_history.append(float(bands.detach()))
-        return self.settings.band_weight * bands + self.settings.overlap_weight * orthonormal
-
     def on_train_batch_end(self, outputs, batch, batch_idx):
+        """Update the exponential average of the parameters after a step of the optimiser."""
         if self.global_step > self._averaged_step:
             self._averaged_step = self.global_step
-            decay = min(self.settings.ema_decay, (1 + self.global_step) / (10 + self.global_step))
+            decay = min(self.settings.optimizer.ema_decay, (1 + self.global_step) / (10 + self.global_step))
             with torch.no_grad():
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
         self._read_clock()
@@ -186,11 +182,13 @@ class TrainingModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
+        """Move a batch to the device."""
         return batch.to(device)
 
     # -- checkpoints
 
     def on_save_checkpoint(self, checkpoint):
+        """Add what an exact continuation needs."""
         checkpoint[CHECKPOINT_KEY] = {
             'identity': self.identity,
             'seconds': self.seconds,
@@ -198,11 +196,13 @@ class TrainingModule(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint):
+        """Restore it; refuse a checkpoint of another training."""
         stored = checkpoint.get(CHECKPOINT_KEY)
         if stored is None:
             raise ValueError('the checkpoint is not one of hamlr train')
-        for key in self.identity | stored['identity']:
-            if stored['identity'].get(key) != self.identity.get(key):
+        theirs = canonical_identity(stored['identity'])
+        for key in self.identity | theirs:
+            if theirs.get(key) != self.identity.get(key):
                 raise ValueError(
                     f'the checkpoint belongs to another training: its {key} differs; '
                     'use another output folder, or remove checkpoints/'
@@ -246,6 +246,6 @@ class TrainingModule(lightning.LightningModule):
             return
         self.since_best += 1
         self.since_reduction += 1
-        if self.settings.schedule == 'plateau' and self.since_reduction >= self.settings.plateau_patience:
+        if self.settings.schedule.kind == 'plateau' and self.since_reduction >= self.settings.schedule.plateau_patience:
             self.reductions += 1
             self.since_reduction = 0

@@ -36,23 +36,25 @@ def new_model(
     unseen = sorted(set(common.basis) - {element for survey in surveys for element in species_labels(survey.atoms)})
     if unseen:
         raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
-    cutoff = config.pair_cutoff
+    cutoff = config.short_range.pair_cutoff
     if cutoff is None:
         lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
         cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
-    counts = [len(message_edges(survey.atoms, config.message_cutoff)[1]) / len(survey.atoms) for survey in surveys]
+    reach = config.short_range.message_cutoff
+    counts = [len(message_edges(survey.atoms, reach)[1]) / len(survey.atoms) for survey in surveys]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
 
 
 def enable_response(model, settings: TrainingConfig, references: Sequence[Survey]) -> dict:
-    """Let the elements respond whose polarisability the data tell; entries of the summary that say which."""
-    if not model.config.response:
+    """Let the elements respond whose polarisability the data tell; return entries of the summary that say which."""
+    if not model.config.has_response:
         return {}
-    distance = np.mean([_nearest_distance(reference.atoms, model.config.message_cutoff) for reference in references])
-    if model.config.kernel_width < LEAST_WIDTH * distance:
+    reach, width = model.config.short_range.message_cutoff, model.config.long_range.kernel_width
+    distance = np.mean([_nearest_distance(reference.atoms, reach) for reference in references])
+    if width < LEAST_WIDTH * distance:
         warnings.warn(
-            f'kernel_width {model.config.kernel_width:g} Å is small for nearest neighbours at {distance:.2f} Å and '
+            f'kernel_width {width:g} Å is small for nearest neighbours at {distance:.2f} Å and '
             f'bounds the dielectric constant; take {LEAST_WIDTH * distance:.1f} Å or more',
             stacklevel=3,
         )
@@ -61,10 +63,10 @@ def enable_response(model, settings: TrainingConfig, references: Sequence[Survey
         for group in (references, with_dielectric_tensor(settings, references))
     )
     found = identify_response(every, labelled)
-    if settings.born_weight and not found.elements:
+    if settings.labels.born_weight and not found.elements:
         raise ValueError(
-            'training.born_weight: no training file tells polarisabilities from charges, and unscreened charges would '
-            'have to be the Born charges; set dielectric_weight, too, or model.response: false'
+            'training.labels.born_weight: no training file tells polarisabilities from charges, and unscreened charges '
+            'would have to be the Born charges; set dielectric_weight, too, or model.long_range.response: false'
         )
     if not found.elements:
         warnings.warn(

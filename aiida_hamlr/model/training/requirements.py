@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
+from aiida_hamlr.model.training.loss_terms import chosen_terms
 from aiida_hamlr.model.training.references import Survey
 
 
@@ -24,8 +25,8 @@ def check_split(files: Mapping[str, Sequence[str]]):
 def check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str]]):
     """Raise ``ValueError`` if settings that act on the validation error lack files to validate on."""
     needs = {
-        'schedule: plateau': settings.schedule == 'plateau',
-        'early_stopping_patience': settings.early_stopping_patience,
+        'schedule.kind: plateau': settings.schedule.kind == 'plateau',
+        'schedule.early_stopping_patience': settings.schedule.early_stopping_patience,
     }
     for what, is_set in needs.items():
         if is_set and not files['validation']:
@@ -33,37 +34,12 @@ def check_validation(settings: TrainingConfig, files: Mapping[str, Sequence[str]
 
 
 def check_channel(settings: TrainingConfig, config: ModelConfig):
-    """Raise ``ValueError`` if the loss has labels of sources that the model lacks."""
-    if settings.charge_weight and not config.has_long_range:
-        raise ValueError(f'training.charge_weight: variant {config.variant} has no charges; set model.variant: lr')
-    if settings.dipole_weight and not config.response:
-        raise ValueError('training.dipole_weight needs model.response: true; fixed charges have no dipoles')
-    if settings.born_weight and not config.has_long_range:
-        raise ValueError(f'training.born_weight: variant {config.variant} has no charges; set model.variant: lr')
-    if settings.dielectric_weight and not config.response:
-        raise ValueError('training.dielectric_weight needs model.response: true; fixed charges do not respond')
+    """Raise ``ValueError`` if a term of the loss compares something that the model does not have."""
+    for term in chosen_terms(settings):
+        term.check_model(config)
 
 
 def check_labels(settings: TrainingConfig, config: ModelConfig, surveys: Sequence[Survey]):
-    """Raise ``ValueError`` if training files lack labels that the loss needs."""
-    for name in settings.labels:
-        for survey in surveys:
-            if name not in survey.labels:
-                raise ValueError(
-                    f'{survey.path}: has no {name}, which the loss needs; give the density of the run to '
-                    '`hamlr reconstruct`, or set charge_weight and dipole_weight to 0'
-                )
-    for name in settings.response_labels:
-        # Charges that do not respond are compared with screened ones.
-        needed = {name} if config.response else {'born_charges', 'dielectric_tensor'}
-        if not any(needed <= set(survey.labels) for survey in surveys):
-            raise ValueError(
-                f'data.train: no file has {" and ".join(sorted(needed))}, which the loss needs; give the output of '
-                'ph.x to `hamlr reconstruct` (key phonon), or set dielectric_weight and born_weight to 0'
-            )
-        for survey in surveys:
-            if name in survey.labels and not needed <= set(survey.labels):
-                raise ValueError(
-                    f'{survey.path}: has born_charges but no dielectric_tensor, and charges without response are '
-                    'compared with Z*/eps; give the output of ph.x with epsil=.true., or set born_weight to 0'
-                )
+    """Raise ``ValueError`` if training files lack labels that a term of the loss needs."""
+    for term in chosen_terms(settings):
+        term.check_files(config, surveys)

@@ -40,14 +40,14 @@ class FirstSources:
     @classmethod
     def of(cls, model, settings: TrainingConfig, surveys: Sequence[Survey]) -> FirstSources:
         """That of the training files."""
-        width, polarisability = model.config.kernel_width, None
+        width, polarisability = model.config.long_range.kernel_width, None
         labelled = [(one.atoms, one.labels['dielectric_tensor']) for one in with_dielectric_tensor(settings, surveys)]
         if labelled:
             polarisability = polarisability_of_labels(labelled, width)
-        if not settings.born_weight or (model.config.response and polarisability is None):
+        if not settings.labels.born_weight or (model.config.has_response and polarisability is None):
             return cls(polarisability, {})
         known = [one for one in surveys if 'born_charges' in one.labels]
-        if model.config.response:
+        if model.config.has_response:
             expected = [np.trace(one.labels['born_charges'], axis1=1, axis2=2) / 3 for one in known]
         else:
             expected = [screened_charges(*_tensors(one.labels)).numpy() for one in known]
@@ -96,6 +96,7 @@ def charges_of_labels(
     Parameters
     ----------
     structures : sequence of Atoms
+        Structures of the files that have labels.
     expected : sequence of (N,) arrays
         Means over the directions, e.
     polarisability : float
@@ -138,10 +139,10 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.long_range,
             [example.graph for example in examples],
             len(model.slots.species),
-            model.config.message_cutoff,
+            model.config.short_range.message_cutoff,
             model.slots.onsite.multiplicity,
         )
-        if model.config.response:
+        if model.config.has_response:
             if known is None or known.polarisability is None:
                 charges, polarisabilities = fit_response(*arguments)
             else:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import warnings
-from pathlib import Path
 
 import lightning
 import torch
@@ -16,11 +14,12 @@ from torch.utils.data import DataLoader
 from aiida_hamlr.electronic.resources import Device, choose_device
 from aiida_hamlr.errors import NoGPU, WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
-from aiida_hamlr.model.files import describe
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.training.cache import CachedExamples, n_edges
-from aiida_hamlr.model.training.loop import LAST, TrainingLoop
+from aiida_hamlr.model.training.checkpoints import find_checkpoint
+from aiida_hamlr.model.training.identity import training_identity
+from aiida_hamlr.model.training.loop import TrainingLoop
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.module import TrainingModule
 from aiida_hamlr.model.training.processes import Processes
@@ -29,6 +28,7 @@ from aiida_hamlr.model.training.processes import Processes
 def fit(
     model, settings: TrainingConfig, common, examples, keep: ModelWriter, started: float, accelerator: str
 ) -> TrainingModule:
+    """Train the model on the examples, from the last checkpoint if there is one."""
     output = keep.output
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
@@ -37,8 +37,7 @@ def fit(
         settings.seed,
         batch_size,
         settings.max_edges_per_batch,
-        processes.rank,
-        processes.size,
+        processes,
         settings.checkpoints_per_epoch,
     )
     if settings.checkpoints_per_epoch > len(sampler.batches(0)):
@@ -46,21 +45,9 @@ def fit(
             f'training.checkpoints_per_epoch: {settings.checkpoints_per_epoch} parts of an epoch that has only '
             f'{len(sampler.batches(0))} batches; give fewer'
         )
-    dataset = ExampleDataset(train_set, settings.seed, settings.band_kpoints)
+    dataset = ExampleDataset(train_set, settings.seed, settings.loss.band_kpoints)
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
-    identity = {
-        'data': common.content_hash,
-        'model': json.dumps(describe(model), sort_keys=True),
-        'seed': settings.seed,
-        # One batch of a step, or several of them, are the same training.
-        'batch_size': batch_size * settings.accumulate,
-    }
-    # Only where they are not as they always were: older checkpoints do not know them.
-    usual = TrainingConfig()
-    if settings.max_edges_per_batch is not None:
-        identity['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
-    if settings.checkpoints_per_epoch != usual.checkpoints_per_epoch:
-        identity['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
+    identity = training_identity(model, settings, common.content_hash, batch_size)
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
     with warnings.catch_warnings():
@@ -74,7 +61,7 @@ def fit(
             plugins=[LightningEnvironment()] if processes.size == 1 else None,
             accumulate_grad_batches=settings.accumulate,
             max_epochs=-1 if settings.max_steps is not None else settings.max_parts,
-            gradient_clip_val=settings.clip,
+            gradient_clip_val=settings.optimizer.clip,
             callbacks=[loop],
             logger=False,
             enable_checkpointing=False,
@@ -84,9 +71,12 @@ def fit(
             num_sanity_val_steps=0,
             default_root_dir=output,
         )
-        checkpoint = _checkpoint_to_resume(settings, output)
+        checkpoint = find_checkpoint(settings.resume, output)
         try:
             trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as error:
+            # How Lightning ends after an interrupt from the keyboard.
+            raise KeyboardInterrupt from error
         finally:
             loop.close()
     if loop.out_of_time:
@@ -139,13 +129,3 @@ def _silence_lightning():
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning')
     warnings.filterwarnings('ignore', message='.*does not have many workers.*')
-
-
-def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None:
-    if settings.resume is not None:
-        path = Path(settings.resume)
-        if not path.exists():
-            raise ValueError(f'training.resume: {path}: no such file')
-        return path
-    path = output / 'checkpoints' / LAST
-    return path if path.exists() else None

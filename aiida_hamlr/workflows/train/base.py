@@ -6,8 +6,8 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, if_, process_handler, while_
 
-from aiida_hamlr.calculations.train import CHECKPOINTS, TrainCalculation
-from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.calculations.train import CHECKPOINTS, TrainCalculation, nest_parameters
+from aiida_hamlr.model.config import ScheduleConfig, TrainingConfig
 from aiida_hamlr.monitors.training import DIVERGED, FLAT
 from aiida_hamlr.workflows.fetch import FetchStepsMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
@@ -100,7 +100,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         :raises ValueError: if an override or an option is unknown, or ``gpus`` is not positive.
         """
         (code,) = load_codes(code)
-        inputs = cls.get_protocol_inputs(protocol, overrides)
+        inputs = cls.get_protocol_inputs(protocol, _nest_overrides(overrides))
         train, parameters = inputs['train'], inputs['train']['parameters']
         job_options = recursive_options(train, options, code, cls.set_default_resources, mpi=False)
         n_tasks = count_tasks((options or {}).get('resources', {}))
@@ -240,9 +240,10 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         self.ctx.divergences += 1
         if self.ctx.divergences > self._MAX_DIVERGENCES:
             return self._give_up(f'the training diverged {self.ctx.divergences} times; {node.exit_message}')
-        training = self.ctx.inputs.parameters.setdefault('training', {})
-        rate = training.get('learning_rate', TrainingConfig().learning_rate) * self._LEARNING_RATE_FACTOR
-        training['learning_rate'] = rate
+        self.ctx.inputs.parameters = nest_parameters(self.ctx.inputs.parameters, warn=False)
+        schedule = self.ctx.inputs.parameters.setdefault('training', {}).setdefault('schedule', {})
+        rate = schedule.get('learning_rate', ScheduleConfig().learning_rate) * self._LEARNING_RATE_FACTOR
+        schedule['learning_rate'] = rate
         self._resume(node, f'learning rate {rate:.2g}', checkpoint='best')
         return ProcessHandlerReport(True)
 
@@ -293,3 +294,11 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         except OSError:
             return False
         return CHECKPOINTS[checkpoint] in names
+
+
+def _nest_overrides(overrides: dict | None) -> dict | None:
+    """Return overrides whose parameters have the sections of the protocol."""
+    parameters = (overrides or {}).get('train', {}).get('parameters')
+    if not isinstance(parameters, dict):
+        return overrides
+    return overrides | {'train': overrides['train'] | {'parameters': nest_parameters(parameters)}}

@@ -1,13 +1,11 @@
-"""Grid integrals: limits that are known exactly, symmetry, and Quantum ESPRESSO's grid dimensions."""
+"""Grid integrals: limits that are known exactly, and symmetry."""
 
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
-from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals import grid
-from aiida_hamlr.electronic.integrals.fft_grid import fft_grid, symmetry_factors
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
@@ -74,19 +72,6 @@ def test_bad_potential_is_refused(basis):
         local_matrix(atoms, basis, pattern, np.zeros((4, 4)))
     with pytest.raises(ValueError, match='finite'):
         local_matrix(atoms, basis, pattern, np.full((4, 4, 4), np.nan))
-
-
-def test_grid_dimensions_are_those_of_pw_x():
-    """As printed by pw.x 6.7 for these cells."""
-    assert fft_grid(bulk('AlAs', 'zincblende', a=5.66).cell[:], 120.0) == (27, 27, 27)
-    assert fft_grid(bulk('AlAs', 'zincblende', a=5.66, cubic=True).cell[:], 120.0) == (40, 40, 40)
-    assert fft_grid(bulk('GaN', 'zincblende', a=4.5).cell[:], 320.0) == (36, 36, 36)
-    silicon = bulk('Si', 'diamond', a=5.43)
-    assert symmetry_factors(silicon) == (4, 4, 4)
-    assert fft_grid(silicon.cell[:], 120.0, symmetry_factors(silicon)) == (32, 32, 32)
-    assert symmetry_factors(bulk('Si', 'diamond', a=5.43, cubic=True)) == (1, 1, 1)
-    with pytest.raises(ValueError, match='must be positive'):
-        fft_grid(silicon.cell[:], 0.0)
 
 
 def test_blocks_of_any_size_and_any_memory_limit_give_the_same(basis, monkeypatch):

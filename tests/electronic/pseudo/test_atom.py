@@ -10,7 +10,8 @@ from scipy.special import erf
 
 from aiida_hamlr.electronic.pseudo.atom import PseudoAtom, SoftConfinement, solve_self_consistently
 from aiida_hamlr.electronic.pseudo.pseudopotential import Projector, Pseudopotential
-from aiida_hamlr.electronic.pseudo.upf import PseudoWavefunction, UpfContent, format_upf
+from aiida_hamlr.electronic.pseudo.upf_content import PseudoWavefunction, UpfContent
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 from aiida_hamlr.electronic.pseudo.xc import xc_potential_radial
 from aiida_hamlr.electronic.units import RYDBERG
 

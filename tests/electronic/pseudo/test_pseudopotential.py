@@ -9,7 +9,8 @@ import pytest
 from scipy.special import erf, spherical_jn
 
 from aiida_hamlr.electronic.pseudo.pseudopotential import Projector, Pseudopotential, PseudoWavefunction
-from aiida_hamlr.electronic.pseudo.upf import UpfContent, format_upf
+from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
 ESPRESSO = Path('/usr/share/espresso/pseudo')
 EXAMPLES = Path('/usr/share/doc/quantum-espresso/examples')

@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
 from aiida_hamlr.electronic.reference.vacuum import find_vacuum, vacuum_level
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 from aiida_hamlr.io.qe import read_charge_density
@@ -70,7 +70,8 @@ def test_levels_from_the_vacuum_do_not_depend_on_its_thickness(tmp_path):
         run = finished.read()
         density = read_charge_density(finished.charge_density, run.fft_grid, run.atoms)
         potential = potential_from_density(run.atoms, density, pseudos, run.ecutrho)
-        made = reconstruct(run.atoms, potential, basis, pseudos, run.ecutrho, (2, 2, 1), run=run, density=density)
+        options = ReconstructionOptions(density=density)
+        made = reconstruct(run.atoms, potential, basis, pseudos, run.ecutrho, (2, 2, 1), run=run, options=options)
         level = made.attributes.vacuum_level
         own.append(run.eigenvalues[0, 0])
         from_vacuum.append(own[-1] + made.attributes.gauge_shift - level)

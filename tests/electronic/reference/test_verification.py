@@ -8,7 +8,7 @@ from ase.build import bulk
 from qe_fixtures import run_pw
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
 from aiida_hamlr.electronic.reference.verification import check_plausible, verify
 from aiida_hamlr.io.qe import read_potential
 
@@ -121,9 +121,10 @@ def test_bands_of_another_potential_are_refused(alas_run, upf_pseudos, plain_bas
         (-3.0 * bump, 'below that of the run'),
         (2.5, 'away from'),
     ):
+        options = ReconstructionOptions(source='v.filplot')
         with pytest.raises(ValueError, match=message) as caught:
             reconstruct(
-                run.atoms, potential + change, basis, upf_pseudos, run.ecutrho, (1, 1, 1), run=run, source='v.filplot'
+                run.atoms, potential + change, basis, upf_pseudos, run.ecutrho, (1, 1, 1), run=run, options=options
             )
         assert str(caught.value).startswith('v.filplot: ')
     check_plausible({'band_shift_meV': 500.0, 'band_mae_occupied_meV': 200.0})

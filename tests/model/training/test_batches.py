@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.model.training.batches import BatchSampler
+from aiida_hamlr.model.training.processes import Processes
 
 EDGES = np.random.default_rng(0).integers(20, 200, 30).tolist()
 
@@ -46,14 +47,14 @@ def test_batches_hold_no_more_edges_than_allowed():
 
 
 def test_processes_share_an_epoch():
-    shares = [BatchSampler([1] * 9, 0, 1, None, rank, 2).batches(0) for rank in range(2)]
+    shares = [BatchSampler([1] * 9, 0, 1, None, Processes(rank, 2)).batches(0) for rank in range(2)]
     assert len(shares[0]) == len(shares[1]) == 5
     assert set(flat(shares[0] + shares[1])) == set(range(9))
 
 
 def test_two_processes_see_what_one_sees_with_batches_of_twice_the_size():
     whole = BatchSampler([1] * 12, 0, 6).batches(2)
-    halves = [BatchSampler([1] * 12, 0, 3, None, rank, 2).batches(2) for rank in range(2)]
+    halves = [BatchSampler([1] * 12, 0, 3, None, Processes(rank, 2)).batches(2) for rank in range(2)]
     assert [one + other for one, other in zip(*halves, strict=True)] == whole
 
 

@@ -8,6 +8,7 @@ from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.training.cache import CachedExamples, cache_key, n_edges, read_example
 from aiida_hamlr.model.training.examples import make_example
+from aiida_hamlr.model.training.processes import Processes
 from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
@@ -18,7 +19,7 @@ def make_cached(tmp_path, training_files, make_basis):
     tables = TwoCentreTables(make_basis(SHELLS))
 
     def make(model):
-        return CachedExamples(tmp_path / 'cache', model, training_files[:2], tables, rank=1, n_processes=2)
+        return CachedExamples(tmp_path / 'cache', model, training_files[:2], tables, Processes(1, 2))
 
     return make
 
@@ -69,4 +70,4 @@ def test_the_key_follows_the_geometry_alone(make_model, training_files):
 
 def test_bands_are_not_in_the_cache():
     with pytest.raises(ValidationError, match='have no bands'):
-        TrainingConfig(cache='here', band_weight=1.0)
+        TrainingConfig(cache='here', loss={'band_weight': 1.0})

@@ -12,9 +12,11 @@ from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
+from aiida_hamlr.model.training.batches import Batch
 from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.fit import train
-from aiida_hamlr.model.training.labels import label_loss
+from aiida_hamlr.model.training.loss_terms import Prediction, make_terms
+from aiida_hamlr.model.training.losses import ComponentErrors
 from aiida_hamlr.model.training.references import Reference
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
@@ -45,8 +47,12 @@ def labelled_files(training_files):
 
 def loss_of(model, graphs, **weights):
     graph = join_graphs(graphs)
-    sources = model(graph).sources
-    return label_loss(model.long_range, sources, graph, TrainingConfig(**weights)), sources
+    components, settings = model(graph), TrainingConfig(labels=weights)
+    errors = ComponentErrors.of(model.slots, settings.loss).to(model.dtype)(components, graph)
+    prediction = Prediction(components, errors, model.long_range, Batch(graph, [], []))
+    # Without the first, the elements.
+    terms = make_terms(settings, model.config)[1:]
+    return sum(term.weight * term(prediction) for term in terms), components.sources
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def test_labels_from_the_cache(labelled_files, tmp_path, response):
     ('model', 'key', 'words'),
     [
         ({'variant': 'sr'}, 'born_weight', 'variant sr has no charges'),
-        ({}, 'dielectric_weight', r'dielectric_weight needs model\.response: true'),
+        ({}, 'dielectric_weight', r'dielectric_weight needs model\.long_range\.response: true'),
         ({'response': True}, 'dielectric_weight', r'data\.train: no file has dielectric_tensor, .*key phonon'),
         ({}, 'born_weight', r'data\.train: no file has born_charges and dielectric_tensor'),
     ],

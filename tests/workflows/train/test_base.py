@@ -19,7 +19,7 @@ def process(hamlr_code, make_hamiltonian_node, instantiate):
         hamlr_code,
         dataset,
         protocol='fast',
-        overrides={'train': {'parameters': {'training': {'batch_size': 4, 'learning_rate': 0.01}}}},
+        overrides={'train': {'parameters': {'training': {'batch_size': 4, 'schedule': {'learning_rate': 0.01}}}}},
         options={'max_wallclock_seconds': 100, 'custom_scheduler_commands': '#SBATCH --gres=gpu:1'},
         seed=3,
     )
@@ -64,8 +64,8 @@ def training(process):
 def test_builder(process):
     """The protocol's network, the user's values on top, and a monitor."""
     parameters = process.inputs.train.parameters.get_dict()
-    assert parameters['model']['layers'] == 1
-    assert parameters['training'] == {'max_epochs': 100, 'batch_size': 4, 'learning_rate': 0.01}
+    assert parameters['model']['short_range']['layers'] == 1
+    assert parameters['training'] == {'max_epochs': 100, 'batch_size': 4, 'schedule': {'learning_rate': 0.01}}
     assert process.inputs.train.seed.value == 3
     assert 'gpu' in process.inputs.train.metadata.options.custom_scheduler_commands
     assert process.inputs.train.monitors.training['entry_point'] == 'hamlr.training'
@@ -77,7 +77,7 @@ def test_builder(process):
         ({'trian': {}}, "unknown key 'trian' in overrides; did you mean 'train'"),
         ({'train': {'metadata': {'options': {'queue': 'x'}}}}, "'queue' in overrides.train.metadata.options"),
         ({'train': {'parameters': {'training': {'max_epoch': 3}}}}, "did you mean 'max_epochs'"),
-        ({'train': {'parameters': {'model': {'layer': 3}}}}, "did you mean 'layers'"),
+        ({'train': {'parameters': {'model': {'layer': 3}}}}, "did you mean 'short_range.layers'"),
     ],
 )
 def test_unknown_override(hamlr_code, overrides, words):
@@ -133,7 +133,7 @@ def test_divergence(process, fail):
     for power in range(2, 4):
         assert fail('ERROR_NUMERICAL', 'last', 'best').status == 0
         assert resumes(process, 'best')
-        assert training(process)['learning_rate'] == pytest.approx(0.01 * 0.3**power)
+        assert training(process)['schedule']['learning_rate'] == pytest.approx(0.01 * 0.3**power)
     exit_code = fail('ERROR_NUMERICAL')
     assert exit_code.status == 310
     assert 'diverged 4 times' in exit_code.message
@@ -144,7 +144,7 @@ def test_divergence_seen_by_the_monitor(process, fail):
     message = 'diverged: the last 3 validation errors are more than 10 times'
     assert fail('STOPPED_BY_MONITOR', 'last', 'best', message=message).status == 0
     assert resumes(process, 'best')
-    assert training(process)['learning_rate'] == pytest.approx(0.003)
+    assert training(process)['schedule']['learning_rate'] == pytest.approx(0.003)
     assert fail('ERROR_OUT_OF_WALLTIME', 'last', 'best', epoch=4).status == 0
     assert resumes(process, 'last')
 
