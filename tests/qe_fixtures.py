@@ -15,7 +15,8 @@ from ase.build import bulk
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.pseudo.upf import format_upf, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.io.qe import QeRun, read_scf_xml
 

@@ -1,8 +1,8 @@
 """Species: atoms with one pseudopotential and one set of orbitals.
 
 An element may have several species, as the capping hydrogens of 1.25 and 0.75 electrons on the two faces of a slab. A
-species has a label as in pw.x: the chemical symbol, alone or with digits, letters, ``_`` or ``-`` behind it (``H``,
-``H1``, ``Fe_up``). Pseudopotentials, orbitals, H0 and models go by it.
+species has a label as in pw.x: the chemical symbol, alone or with a number, a letter, or what begins with ``_`` or
+``-`` behind it (``H``, ``H1``, ``Fe_up``). Pseudopotentials, orbitals, H0 and models go by it.
 
 The labels of a structure are the array ``species_labels`` of its ``ase.Atoms``, which slicing, sorting and repetition
 keep, and extended XYZ files too. Without the array, or where it is empty, an atom's label is its symbol.
@@ -29,7 +29,8 @@ ISOTOPES = {'D': 'H', 'T': 'H'}
 #: What ASE fills in for atoms of a structure without labels that is joined to one with labels.
 _FILLERS = ('', '0')
 
-_LABEL = re.compile(rf'[A-Za-z][A-Za-z0-9_+-]{{0,{LONGEST_LABEL - 1}}}')
+#: What may stand behind the symbol: one letter, or characters of which the first is no letter.
+_SUFFIX = re.compile(r'[A-Za-z]?|[0-9_+-][A-Za-z0-9_+-]*')
 
 
 def element_of_label(label: str) -> str:
@@ -55,17 +56,18 @@ def normalise_label(label: str) -> str:
     Raises
     ------
     ValueError
-        If it starts with no chemical symbol, is longer than 16 characters, or has other characters than letters,
-        digits, ``_``, ``+`` and ``-``, for files are named after it.
+        If it is no chemical symbol, alone or with one letter, or digits, or what begins with ``_``, ``+`` or ``-``
+        behind it; or is longer than 16 characters. Files are named after labels.
     """
     label = label.strip()
-    if not _LABEL.fullmatch(label):
-        raise ValueError(
-            f'species label {label[:40]!r}: write a chemical symbol and behind it digits, letters, _, + or -, '
-            f'{LONGEST_LABEL} characters at most'
-        )
     element = element_of_label(label)
-    return element + label[len(element) :]
+    suffix = label[len(element) :]
+    if len(label) > LONGEST_LABEL or not _SUFFIX.fullmatch(suffix):
+        raise ValueError(
+            f'{label[:40]!r} is not a chemical element or a label of its species, such as {element}1 or {element}_a; '
+            f'a label has {LONGEST_LABEL} characters at most'
+        )
+    return element + suffix
 
 
 def check_label(label: str, element: str, what: str):

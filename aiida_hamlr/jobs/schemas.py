@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,10 +38,9 @@ def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | Non
 SpeciesLabel = Annotated[str, AfterValidator(_label)]
 
 
-def _is_label(key, fields: tuple[str, ...]) -> bool:
-    """Whether a key is a species label, and not one of the other keys misspelt, as ``Size`` is."""
+def _is_label(key) -> bool:
     try:
-        return normalise_label(key) == key and not difflib.get_close_matches(key.lower(), fields, n=1, cutoff=0.75)
+        return normalise_label(key) == key
     except (AttributeError, ValueError):
         return False
 
@@ -78,7 +76,7 @@ class BasisConfig(Config):
     def _sort_species(cls, content):
         if not isinstance(content, dict):
             return content
-        species = {key: value for key, value in content.items() if _is_label(key, tuple(cls.model_fields))}
+        species = {key: value for key, value in content.items() if _is_label(key)}
         rest = {key: value for key, value in content.items() if key not in species}
         if set(rest) & {'files', 'recipes'}:
             raise ValueError('give files and recipes under the chemical symbols themselves')
