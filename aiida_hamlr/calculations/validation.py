@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
+from aiida_hamlr.data.structures import find_kind_problem
+from aiida_hamlr.electronic.species import check_label
 from aiida_hamlr.io.qe.keywords import SWITCHED, find_keyword_problem, known_keywords
 from aiida_hamlr.jobs.config import describe_unknown_key
 
@@ -26,12 +28,14 @@ _PROBLEMS: dict[str, str | None] = {}
 
 def validate_pseudos(value, _) -> str | None:
     """Return which pseudopotential cannot be used and why, or nothing."""
-    for element, pseudo in (value or {}).items():
+    for label, pseudo in (value or {}).items():
         problem = find_pseudo_problem(pseudo)
         if problem is not None:
             return problem
-        if pseudo.element != element:
-            return f'the pseudopotential given for {element} is one of {pseudo.element} ({pseudo.filename})'
+        try:
+            check_label(label, pseudo.element, 'the pseudopotential')
+        except ValueError as error:
+            return f'{error} ({pseudo.filename})'
     return None
 
 
@@ -62,7 +66,7 @@ def find_structure_problem(structure) -> str | None:
             'the structure has Hubbard parameters (`HubbardStructureData`); Hubbard corrections are not '
             'supported, give a `StructureData`'
         )
-    return None
+    return find_kind_problem(structure)
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:

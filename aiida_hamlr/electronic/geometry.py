@@ -12,11 +12,11 @@ SHORTEST_DISTANCE, SHORTEST_VECTOR = 0.4, 0.8
 #: A cell vector whose part across the other two is a smaller fraction of its length makes a needle of the cell.
 FLATTEST = 0.02
 
-#: Occupancies closer to 1 than this are full.
-_FULL_OCCUPANCY = 1e-3
-
 #: Most volume of an atom, Å^3, and most cells between an atom and the cell: beyond them, units are wrong.
 LARGEST_VOLUME, FARTHEST = 1e6, 100.0
+
+#: Occupancies closer to 1 than this are full.
+FULL_OCCUPANCY = 1e-3
 
 #: Vacuum below which images interact where a structure is not periodic, Å.
 LEAST_VACUUM = 8.0
@@ -85,7 +85,7 @@ def check_structure(atoms: Atoms, name: str):
 def _check_occupancies(atoms: Atoms, name: str):
     """Refuse the disordered structures of databases; ASE keeps one species per site and notes the rest."""
     for site in (atoms.info.get('occupancy') or {}).values():
-        if len(site) > 1 or any(abs(float(share) - 1.0) > _FULL_OCCUPANCY for share in site.values()):
+        if len(site) > 1 or any(abs(float(share) - 1.0) > FULL_OCCUPANCY for share in site.values()):
             mixed = ', '.join(f'{species} {float(share):g}' for species, share in site.items())
             raise ValueError(
                 f'{name}: the structure is disordered, a site is occupied by {mixed}; give an ordered supercell'

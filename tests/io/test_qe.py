@@ -15,7 +15,6 @@ from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.qe import (
     check_same_structure,
     check_supported,
-    element_of_label,
     read_charge_density,
     read_density,
     read_filplot,
@@ -344,13 +343,3 @@ def test_truncated_spin_density_is_refused(antiferromagnet_run, tmp_path):
     path.write_bytes(antiferromagnet_run.charge_density.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r'charge-density\.dat: '):
         read_charge_density(path, antiferromagnet_run.read().fft_grid)
-
-
-@pytest.mark.parametrize(('label', 'element'), [('As', 'As'), ('Fe1', 'Fe'), ('H_cap', 'H'), ('o-2', 'O'), ('C1', 'C')])
-def test_species_labels(label, element):
-    assert element_of_label(label) == element
-
-
-def test_labels_without_an_element_are_refused():
-    with pytest.raises(ValueError, match='does not start with a chemical symbol'):
-        element_of_label('9z')

@@ -100,4 +100,4 @@ def test_two_pseudopotentials_of_one_element(reconstruct, tmp_path, upf_pseudos)
     first = marked.index('<pseudo_file>H.upf', output)
     finished.xml.write_text(marked[:first] + marked[first:].replace('H.upf', 'H.1.25.upf', 1))
     error, _ = reconstruct(finished, {'H': tmp_path / 'H.upf'})
-    assert 'species H1 and H2 of H have different pseudopotentials (H.1.25.upf, H.upf)' in error
+    assert 'species H1 and H2 had different pseudopotentials (H.1.25.upf, H.upf); give one for each' in error

@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.integrals.neutral_atom import (
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.xc import spin_xc_potential_grid, xc_potential_grid
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Largest disagreement of the integral of a density and the number of electrons, per electron.
@@ -38,7 +39,7 @@ POTENTIAL_TOLERANCE = 5e-3
 
 def check_electrons(atoms: Atoms, density: np.ndarray, pseudos: Mapping[str, Pseudopotential]):
     """Raise ``ValueError`` unless a density (bohr^-3) holds the electrons that the pseudopotentials leave."""
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in atoms.get_chemical_symbols())
+    n_electrons = sum(pseudos[label].z_valence for label in species_labels(atoms))
     found = float(np.mean(density) * atoms.get_volume() / BOHR**3)
     if not abs(found - n_electrons) <= ELECTRON_TOLERANCE * n_electrons:
         raise ValueError(f'the density holds {found:.4f} electrons, the pseudopotentials leave {n_electrons:g}')
@@ -140,8 +141,8 @@ def potential_from_density(
         If a pseudopotential is missing, their functionals differ, or the density does not integrate to the number of
         electrons that they leave.
     """
-    symbols = np.array(atoms.get_chemical_symbols())
-    functional = common_functional(symbols, pseudos)
+    labels = np.array(species_labels(atoms))
+    functional = common_functional(labels, pseudos)
     spins = np.reshape(density, (-1, *np.shape(density)[-3:]))
     vectors = ReciprocalGrid(atoms.cell[:], spins.shape[1:], ecutrho)
     check_electrons(atoms, spins.sum(axis=0), pseudos)
@@ -149,9 +150,9 @@ def potential_from_density(
     total = sum(components)
     # The long-ranged parts of V_loc and V_H cancel in neutral atoms; what the density has beyond those is smooth.
     potential, core, deformation = np.zeros_like(total), np.zeros_like(total), total.copy()
-    for element in sorted(set(symbols)):
+    for element in sorted(set(labels)):
         pseudo = pseudos[element]
-        phases = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
+        phases = vectors.structure_factor(atoms.positions[labels == element] / BOHR) / vectors.volume
         potential += phases * vectors.form_factor(lambda q, pseudo=pseudo: neutral_atom_form_factor(pseudo, q))
         deformation -= phases * vectors.form_factor(pseudo.density_form_factor)
         core += phases * vectors.form_factor(pseudo.core_form_factor)

@@ -23,6 +23,7 @@ from aiida_hamlr.electronic.integrals.neutral_atom import ReciprocalGrid
 from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift as periodic_gauge_shift
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Largest cosine of angles that should be right.
@@ -73,7 +74,7 @@ class DipoleCorrection:
         others = tuple(other for other in range(3) if other != self.axis)
         n = np.shape(density)[self.axis]
         electrons = float(np.mean(density.mean(axis=others) * self.saw_tooth(np.arange(n) / n)))
-        charges = np.array([pseudos[symbol].z_valence for symbol in atoms.get_chemical_symbols()])
+        charges = np.array([pseudos[label].z_valence for label in species_labels(atoms)])
         heights = atoms.get_scaled_positions(wrap=False)[:, self.axis]
         ions = float(charges @ self.saw_tooth(heights)) / (atoms.get_volume() / BOHR**3)
         return -2 * 4 * np.pi * (ions - electrons) * distance**2 * RYDBERG
@@ -141,7 +142,7 @@ class Electrostatics:
         """
         if not self.slab_cutoff:
             return 0.0
-        charge = sum(pseudos[symbol].z_valence for symbol in atoms.get_chemical_symbols())
+        charge = sum(pseudos[label].z_valence for label in species_labels(atoms))
         return -2 * np.pi * charge / (atoms.get_volume() / BOHR**3) * RYDBERG
 
     def gauge_shift(self, atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
@@ -172,9 +173,9 @@ class Electrostatics:
         if not self.slab_cutoff:
             return 0.0
         charge = np.fft.rfftn(density)[vectors.inside] / np.size(density)
-        symbols = np.array(atoms.get_chemical_symbols())
-        for element in sorted(set(symbols)):
-            ions = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
+        labels = np.array(species_labels(atoms))
+        for element in sorted(set(labels)):
+            ions = vectors.structure_factor(atoms.positions[labels == element] / BOHR) / vectors.volume
             charge -= pseudos[element].z_valence * ions * np.exp(-(vectors.lengths**2) / 4)
         finite = vectors.lengths > 1e-8
         factor = 8 * np.pi * (self.coulomb_factor(vectors) - 1.0)

@@ -10,6 +10,7 @@ from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.cutoff import kinetic_energy_beyond
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import species_labels
 
 #: Limits, meV: mean error of the occupied bands, change of a level by the cutoff, violation of the variational theorem.
 OCCUPIED_ERROR, CUTOFF_ERROR, VIOLATION = 100.0, 50.0, 20.0
@@ -79,8 +80,8 @@ def find_warnings(
         found.append('the k-points of the run were listed: whether they are dense enough is not known')
     else:
         found += _coarse_mesh(hamiltonian.atoms.cell[:], attributes.scf_kpoints)
-    for element in sorted(set(hamiltonian.symbols)):
-        found += pseudos[element].notes
+    for label in sorted(set(species_labels(hamiltonian.atoms))):
+        found += pseudos[label].notes
     return found
 
 

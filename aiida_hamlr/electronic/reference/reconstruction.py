@@ -30,6 +30,7 @@ from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
 from aiida_hamlr.electronic.resources import check_memory
+from aiida_hamlr.electronic.species import species_labels
 
 __all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
 
@@ -125,10 +126,10 @@ def reconstruct(
     options = options or ReconstructionOptions()
     density, source, memory_limit = options.density, options.source, options.memory_limit
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
-    symbols = atoms.get_chemical_symbols()
-    basis = basis.restricted(symbols)
-    functional = common_functional(symbols, pseudos)
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    species = species_labels(atoms)
+    basis = basis.restricted(species)
+    functional = common_functional(species, pseudos)
+    n_electrons = sum(pseudos[label].z_valence for label in species)
     grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     levels = options.levels
     if run is not None and levels is None:
@@ -221,10 +222,10 @@ def check_run(
         If grid, electrons, spin or functional are not those of the run, if its electrostatics do not fit the structure,
         or if its levels are not met, or the potential does not vanish in the vacuum.
     """
-    symbols = atoms.get_chemical_symbols()
+    species = species_labels(atoms)
     spins = np.reshape(potential, (-1, *np.shape(potential)[-3:]))
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
-    _check_against_run(run, spins.shape[1:], len(spins), n_electrons, common_functional(symbols, pseudos), source)
+    n_electrons = sum(pseudos[label].z_valence for label in species)
+    _check_against_run(run, spins.shape[1:], len(spins), n_electrons, common_functional(species, pseudos), source)
     run.electrostatics.check_cell(atoms)
     check_falling_part(atoms, pseudos, run.electrostatics, source)
     levels = compare_levels(atoms, potential, pseudos, run)

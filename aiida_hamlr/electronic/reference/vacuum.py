@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift, neutral_a
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: A plane whose mean density of neutral atoms is below it belongs to the vacuum, bohr^-3.
@@ -46,7 +47,7 @@ class PlaneWavesAlong:
 
     def __init__(self, atoms: Atoms, axis: int, ecutrho: float):
         self.axis = axis
-        self.symbols = np.array(atoms.get_chemical_symbols())
+        self.labels = np.array(species_labels(atoms))
         self.volume = atoms.get_volume() / BOHR**3
         step = np.linalg.norm(reciprocal(atoms.cell[:])[axis]) * BOHR
         #: Distance of the lattice planes, bohr.
@@ -58,8 +59,8 @@ class PlaneWavesAlong:
     def superpose(self, form_factor) -> np.ndarray:
         """``sum_a f_a(m b) exp(-i m b.tau_a) / Omega`` of the function that every element has."""
         result = np.zeros(len(self.orders), dtype=complex)
-        for element in sorted(set(self.symbols)):
-            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.symbols == element])
+        for element in sorted(set(self.labels)):
+            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.labels == element])
             result += phases.sum(axis=1) * form_factor(element, self.lengths)
         return result / self.volume
 
@@ -89,7 +90,7 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     found = None
     for axis in range(3):
         waves = PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF)
-        electrons = sum(pseudos[symbol].z_valence for symbol in waves.symbols)
+        electrons = sum(pseudos[label].z_valence for label in waves.labels)
         density = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
         n = int(np.ceil(waves.thickness / PLANE_SPACING))
         empty = waves.values(electrons / waves.volume, density, np.arange(n) / n) < DENSITY_THRESHOLD
@@ -155,7 +156,7 @@ def vacuum_levels(
     neutral = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
     potential = waves.superpose(lambda element, q: neutral_atom_form_factor(pseudos[element], q))
     potential += 8 * np.pi * (profile - neutral) / waves.lengths**2
-    average = sum(float(neutral_atom_form_factor(pseudos[symbol], np.zeros(1))[0]) for symbol in waves.symbols)
+    average = sum(float(neutral_atom_form_factor(pseudos[label], np.zeros(1))[0]) for label in waves.labels)
     average = average / waves.volume * RYDBERG
     if electrostatics.slab_cutoff:
         ions = waves.superpose(lambda element, q: pseudos[element].z_valence * np.exp(-(q**2) / 4))

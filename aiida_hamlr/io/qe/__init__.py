@@ -11,7 +11,7 @@ from aiida_hamlr.io.qe.keywords import find_keyword_problem
 from aiida_hamlr.io.qe.phonon import FieldResponse, read_field_response
 from aiida_hamlr.io.qe.pseudo_files import check_saved_pseudos, find_other_names
 from aiida_hamlr.io.qe.run import QeRun, check_supported, read_scf_xml
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label, is_pw_input, read_pw_input
+from aiida_hamlr.io.qe.structure import check_same_structure, is_pw_input, read_pw_input
 
 __all__ = [
     'FieldResponse',
@@ -20,7 +20,6 @@ __all__ = [
     'check_same_structure',
     'check_saved_pseudos',
     'check_supported',
-    'element_of_label',
     'find_keyword_problem',
     'find_other_names',
     'is_pw_input',

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.io.qe.run import QeRun
-from aiida_hamlr.io.qe.structure import element_of_label
 
 
 def find_other_names(run: QeRun, files: Mapping[str, Path]) -> str | None:
@@ -25,11 +25,11 @@ def find_other_names(run: QeRun, files: Mapping[str, Path]) -> str | None:
     run : QeRun
         The run.
     files : mapping of str to path
-        UPF file of every element.
+        UPF file of every species, or of its element.
     """
     others = []
     for label, name in run.pseudo_files.items():
-        given = files.get(element_of_label(label))
+        given = files.get(label, files.get(element_of_label(label)))
         if given is not None and name and Path(given).name != name:
             others.append(f'{label} {name} (given: {Path(given).name})')
     return 'other pseudopotentials than those of the run, which read ' + ', '.join(others) if others else None
@@ -43,7 +43,7 @@ def check_saved_pseudos(run: QeRun, pseudos: Mapping[str, Pseudopotential], fold
     run : QeRun
         The run.
     pseudos : mapping of str to Pseudopotential
-        By element.
+        By species, or by element.
     folders : list of path
         Where the copies may lie; others and missing files are passed over.
 
@@ -59,7 +59,7 @@ def check_saved_pseudos(run: QeRun, pseudos: Mapping[str, Pseudopotential], fold
     """
     same = []
     for label, name in run.pseudo_files.items():
-        pseudo = pseudos.get(element_of_label(label))
+        pseudo = pseudos.get(label, pseudos.get(element_of_label(label)))
         # Whatever the XML file says, no other folder is looked into.
         copies = [folder / Path(name).name for folder in folders if name and (folder / Path(name).name).is_file()]
         if pseudo is None or not copies:

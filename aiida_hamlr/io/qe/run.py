@@ -10,9 +10,10 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
+from aiida_hamlr.electronic.species import labelled_atoms, normalise_label
 from aiida_hamlr.electronic.units import BOHR, HARTREE
 from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, electrostatics_of, find_keyword_problem, keywords_of_xml
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+from aiida_hamlr.io.qe.structure import check_same_structure
 
 #: Types of runs of pw.x.
 CALCULATIONS = ('scf', 'nscf', 'bands', 'relax', 'vc-relax', 'md', 'vc-md')
@@ -49,7 +50,7 @@ class QeRun:
     calculation : str
         'scf', 'nscf', 'bands', 'relax', ...
     atoms : ase.Atoms
-        Å, periodic in three directions.
+        Å, periodic in three directions; species have their labels, see `aiida_hamlr.electronic.species`.
     n_electrons, total_charge : float
     n_spin : int
         2 for collinear spin.
@@ -73,10 +74,8 @@ class QeRun:
         eV.
     version : str
         Of Quantum ESPRESSO.
-    species : tuple of str
-        Name of the species of every atom, such as 'Fe1'.
     pseudo_files : dict
-        Name of the pseudopotential file of every species.
+        Name of the pseudopotential file of every species, by label.
     positions_converged : bool or None
         Whether a relaxation ended by convergence; None of runs that move no atom.
     scf_accuracy : float or None
@@ -112,7 +111,6 @@ class QeRun:
     occupations: np.ndarray
     fermi_level: float | None
     version: str
-    species: tuple[str, ...] = ()
     pseudo_files: dict[str, str] = field(default_factory=dict)
     positions_converged: bool | None = None
     scf_accuracy: float | None = None
@@ -213,8 +211,17 @@ def _parse_structure(structure) -> Atoms:
     positions = np.array([_floats(site) for site in sites]).reshape(-1, 3)
     if len(sites) != int(structure.get('nat')) or cell.shape != (3, 3):
         raise ValueError('the atomic structure is incomplete')
-    symbols = [element_of_label(site.get('name')) for site in sites]
-    return Atoms(symbols, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+    labels = [site.get('name') for site in sites]
+    return labelled_atoms(labels, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+
+
+def _pseudo_files(output) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for species in output.findall('atomic_species/species'):
+        label, file = normalise_label(species.get('name')), _text(species, 'pseudo_file')
+        if files.setdefault(label, file) != file:
+            raise ValueError(f'two species {label} have different pseudopotentials: {files[label]} and {file}')
+    return files
 
 
 def _check_consistency(root, output, atoms: Atoms, calculation: str):
@@ -299,10 +306,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         occupations=occupations,
         fermi_level=float(fermi) * HARTREE if fermi else None,
         version='' if creator is None else creator.get('VERSION', ''),
-        species=tuple(site.get('name') for site in structure.findall('atomic_positions/atom')),
-        pseudo_files={
-            species.get('name'): _text(species, 'pseudo_file') for species in output.findall('atomic_species/species')
-        },
+        pseudo_files=_pseudo_files(output),
         scf_accuracy=2 * float(accuracy) if accuracy else None,
         positions_converged=None
         if calculation not in RELAXATIONS
@@ -322,8 +326,7 @@ def check_supported(run: QeRun):
         If the run is no scf run, or did not converge; if it is noncollinear, charged, ultrasoft, PAW, or uses a
         functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations are not
         those of its electrons; if its atoms moved after the last scf cycle; if a keyword is set that is not supported,
-        see `find_keyword_problem`; if species of one element have different pseudopotentials. The message names the
-        file.
+        see `find_keyword_problem`. The message names the file.
     """
     if run.calculation in MOVED_AFTER_SCF:
         raise ValueError(f'{run.source}: {MOVED_AFTER_SCF[run.calculation]}')
@@ -348,22 +351,8 @@ def check_supported(run: QeRun):
     for reason, applies in reasons.items():
         if applies:
             raise ValueError(f'{run.source}: {reason}')
-    _check_one_pseudopotential_per_element(run)
     electrons = 2 / run.n_spin * float((run.weights[:, None] * run.occupations).sum())
     if not abs(electrons - run.n_electrons) < OCCUPATION_TOLERANCE:
         raise ValueError(
             f'{run.source}: damaged: its occupations hold {electrons:.6g} electrons instead of {run.n_electrons:.6g}'
         )
-
-
-def _check_one_pseudopotential_per_element(run: QeRun):
-    files: dict[str, dict[str, str]] = {}
-    for label, file in run.pseudo_files.items():
-        files.setdefault(element_of_label(label), {})[label] = file
-    for element, named in files.items():
-        if len(set(named.values())) > 1:
-            labels, names = ' and '.join(named), ', '.join(named.values())
-            raise ValueError(
-                f'{run.source}: species {labels} of {element} have different pseudopotentials ({names}); species '
-                'of one element must share one pseudopotential'
-            )

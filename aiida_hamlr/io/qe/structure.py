@@ -1,4 +1,4 @@
-"""Structures as Quantum ESPRESSO describes them: species labels, inputs of pw.x, and whether two structures are one."""
+"""Structures as Quantum ESPRESSO describes them: inputs of pw.x, and whether two structures are one."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import re
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 from qe_tools.exceptions import InputValidationError, ParsingError
 from qe_tools.parsers import PwInputFile
 
+from aiida_hamlr.electronic.species import labelled_atoms
+
 #: Largest disagreement of two descriptions of one structure, Å; headers hold nine digits.
 STRUCTURE_TOLERANCE = 1e-4
-
-#: Symbols of isotopes that stand for an element.
-ISOTOPES = {'D': 'H', 'T': 'H'}
 
 _PW_INPUT = re.compile(r'^\s*&system\b.*^\s*atomic_positions\b', re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
@@ -56,27 +54,10 @@ def read_pw_input(text: str) -> Atoms:
         NotImplementedError,
     ) as error:
         raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
-    symbols = [element_of_label(name) for name in structure['atom_names']]
-    if announced != len(symbols):
-        raise ValueError(f'nat is {announced}, but {len(symbols)} atomic positions are given')
-    return Atoms(symbols, positions=structure['positions'], cell=structure['cell'], pbc=True)
-
-
-def element_of_label(label: str) -> str:
-    """Chemical symbol of a Quantum ESPRESSO species label such as 'As', 'Fe1', 'H_cap' or 'o-2'.
-
-    Raises
-    ------
-    ValueError
-        If it starts with no chemical symbol.
-    """
-    letters = re.match(r'[A-Za-z]{1,2}', label.strip())
-    for length in (2, 1):
-        symbol = letters.group(0)[:length].capitalize() if letters else ''
-        symbol = ISOTOPES.get(symbol, symbol) if length == 1 else symbol
-        if len(symbol) == length and symbol in atomic_numbers and symbol != 'X':
-            return symbol
-    raise ValueError(f'{label!r} does not start with a chemical symbol')
+    labels = structure['atom_names']
+    if announced != len(labels):
+        raise ValueError(f'nat is {announced}, but {len(labels)} atomic positions are given')
+    return labelled_atoms(labels, positions=structure['positions'], cell=structure['cell'], pbc=True)
 
 
 def check_same_structure(expected: Atoms, found: Atoms, tolerance: float = STRUCTURE_TOLERANCE):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from qe_fixtures import run_executable
 
-from aiida_hamlr.io.qe import check_same_structure, element_of_label, is_pw_input, read_pw_input, read_scf_xml
+from aiida_hamlr.electronic.species import element_of_label, species_labels
+from aiida_hamlr.io.qe import check_same_structure, is_pw_input, read_pw_input, read_scf_xml
 
 ALAT_WITH_COMMENT = """&CONTROL
  calculation = 'scf'
@@ -83,4 +84,5 @@ def test_the_structure_is_the_one_that_pw_x_reads(upf_pseudos, tmp_path, name, p
     atoms = read_pw_input(text)
     check_same_structure(run.atoms, atoms, 1e-5)
     assert np.array_equal(atoms.numbers, [14, 14])
-    assert run.species == ('Si1', 'Si2') and run.pseudo_files == {'Si1': 'Si.upf', 'Si2': 'Si.upf'}
+    assert species_labels(run.atoms) == species_labels(atoms) == ['Si1', 'Si2']
+    assert run.pseudo_files == {'Si1': 'Si.upf', 'Si2': 'Si.upf'}
