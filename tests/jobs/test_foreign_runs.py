@@ -85,8 +85,10 @@ def test_two_pseudopotentials_of_one_element(reconstruct, tmp_path):
     pseudos = {'H': debian_pseudo('H.pz-vbc.UPF')}
     cell = [[3.9, 0, 0], [-1.95, 3.9 * np.sqrt(0.75), 0], [0, 0, 9.0]]
     atoms = Atoms('H2', scaled_positions=[[0, 0, 0.4], [0, 0, 0.5]], cell=cell, pbc=True)
-    finished = run_pw(tmp_path, atoms, pseudos, 10, (1, 1, 1), 4, labels=['H1', 'H2'])
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    finished = run_pw(folder, atoms, pseudos, 10, (1, 1, 1), 4, labels=['H1', 'H2'])
     before, after = finished.xml.read_text().split('<output>')
     finished.xml.write_text(f'{before}<output>{after.replace("H.upf", "H.1.25.upf", 1)}')
-    error, _ = reconstruct(finished, {'H': tmp_path / 'H.upf'})
+    error, _ = reconstruct(finished, {'H': folder / 'H.upf'})
     assert 'species H1 and H2 had different pseudopotentials (H.1.25.upf, H.upf); give one for each' in error
