@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ase.build import bulk
 
 # The first import of AiiDA makes a configuration folder, in the user's home unless told otherwise.
 _FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_')
@@ -273,24 +273,26 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
 
 
 @pytest.fixture
-def model_folder(tmp_path, make_hamiltonian, zincblende):
-    """Write a folder with the shape of a model's."""
-    basis = make_hamiltonian(zincblende()).basis
-    description = {
-        'format': 'hamlr-model',
-        'version': 1,
-        'species': ['Al', 'As'],
-        'architecture': {'config': {'variant': 'lr', 'layers': 2}},
-        'basis_hash': {element: species.content_hash for element, species in basis.items()},
-        'functional': 'lda_pz',
-        'n_parameters': 7,
-        'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}},
-        'created_by': 'aiida-hamlr 0',
-    }
-    folder = tmp_path / 'model'
-    folder.mkdir()
-    (folder / 'model.json').write_text(json.dumps(description))
-    (folder / 'model.safetensors').write_bytes(b'\0' * 8)
+def model_folder(tmp_path, small_model):
+    """Return the folder of a small model, to be changed at will."""
+    return Path(shutil.copytree(small_model, tmp_path / 'model'))
+
+
+@pytest.fixture(scope='session')
+def small_model(tmp_path_factory, make_hamiltonian):
+    """Write the folder of a small model of random weights for Al and As."""
+    from aiida_hamlr.model.config import ModelConfig
+    from aiida_hamlr.model.files import write_model
+    from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+    basis = make_hamiltonian(bulk('AlAs', 'zincblende', a=5.66)).basis
+    channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
+    config = ModelConfig(variant='lr', layers=2, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
+    shells = {element: list(species.angular_momenta) for element, species in basis.items()}
+    model = HamiltonianModel(shells, config, 4.0, 10.0)
+    metadata = {'functional': 'lda_pz', 'metrics': {'mae_meV': 3.5, 'species_charges': {'Al': 0.2}}}
+    folder = tmp_path_factory.mktemp('small') / 'model'
+    write_model(folder, model, model.state_dict(), basis, {}, metadata)
     return folder
 
 
@@ -317,7 +319,9 @@ def make_process_node(localhost):
     from aiida.common.links import LinkType
     from aiida.plugins.entry_point import format_entry_point_string
 
-    def make(entry_point: str, files: dict[str, str], inputs: dict | None = None, exit_status: int | None = None):
+    def make(
+        entry_point: str, files: dict[str, str | bytes], inputs: dict | None = None, exit_status: int | None = None
+    ):
         node = orm.CalcJobNode(
             computer=localhost, process_type=format_entry_point_string('aiida.calculations', entry_point)
         )
@@ -332,7 +336,9 @@ def make_process_node(localhost):
         node.store()
         retrieved = orm.FolderData()
         for name, content in files.items():
-            retrieved.base.repository.put_object_from_bytes(content.encode(), name)
+            retrieved.base.repository.put_object_from_bytes(
+                content if isinstance(content, bytes) else content.encode(), name
+            )
         retrieved.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label='retrieved')
         retrieved.store()
         return node

@@ -55,12 +55,8 @@ LEVELS = {
     ),
 }
 
-#: Tests of no single module, by what they are about.
+#: Tests of no single module, by what they are about; files at the top are about the whole package.
 END_TO_END = {
-    'test_documentation': 'the documentation',
-    'test_examples': 'the examples',
-    'test_layering': 'the package',
-    'test_processes': 'rules that all calculations and work chains keep',
     'calculations/test_caching': 'what all calculations share',
     'calculations/test_refused_by_the_executable': 'calculations, parsers and the executable',
     'cli/test_plugins': 'entry points',
@@ -169,7 +165,6 @@ def test_rooms_import_downwards_only(layer):
 def test_files_form_no_circle():
     """Imports for type checking and inside of functions count too."""
     graph = {name: IMPORTS[name] & set(MODULES) - {name} for name in MODULES}
-    graph[f'{ROOT.name}.model.training.labels'].discard(f'{ROOT.name}.model.training.data')  # A circle still to undo.
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -182,6 +177,8 @@ def test_tests_mirror_the_package():
     assert set(END_TO_END) <= names
     for name in names - set(END_TO_END):
         folder, _, stem = name.rpartition('/')
+        if not folder:
+            continue
         module = ROOT / folder / stem.removeprefix('test_')
         assert module.with_suffix('.py').is_file() or (module / '__init__.py').is_file(), (
             f'tests/{name}.py: there is no {module.relative_to(ROOT.parent)}'

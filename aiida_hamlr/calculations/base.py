@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import yaml
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
@@ -13,6 +15,7 @@ from aiida_hamlr.calculations.storage import find_storage_problem
 
 __all__ = (
     'HamlrCalculation',
+    'ReadsAnyOutput',
     'define_withmpi',
     'find_copies_problem',
     'find_job_resource',
@@ -94,7 +97,25 @@ def is_valid_remote_cache(node: orm.CalcJobNode) -> bool:
     return folder is None or not folder.node.is_cleaned
 
 
-class HamlrCalculation(CalcJob):
+class ReadsAnyOutput:
+    """Part of calculation jobs: what the scheduler printed may hold bytes that are not UTF-8.
+
+    AiiDA reads it strictly, and a job with such bytes would be left excepted.
+    """
+
+    def parse_scheduler_output(self, retrieved: orm.FolderData):
+        """Parse the output of the scheduler, with marks for bytes that are not UTF-8."""
+
+        def get_object_content(filename: str, mode: str = 'r') -> str:
+            return retrieved.base.repository.get_object_content(filename, mode='rb').decode(errors='replace')
+
+        readable = SimpleNamespace(
+            base=SimpleNamespace(repository=SimpleNamespace(get_object_content=get_object_content))
+        )
+        return super().parse_scheduler_output(readable)
+
+
+class HamlrCalculation(ReadsAnyOutput, CalcJob):
     """Base class of the jobs that run one command of the `hamlr` executable."""
 
     #: The command, as on the command line.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiida.common.datastructures import CalcInfo
 from aiida_quantumespresso.calculations.base import CalcJob
 
+from aiida_hamlr.calculations.base import ReadsAnyOutput
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 
 __all__ = ('FetchCalculation',)
@@ -34,7 +35,7 @@ def validate_inputs(inputs, _) -> str | None:
     return None
 
 
-class FetchCalculation(CalcJob):
+class FetchCalculation(ReadsAnyOutput, CalcJob):
     """Copy Hamiltonians that are stored on a computer into the repository; nothing runs on the computer."""
 
     @classmethod

@@ -8,6 +8,7 @@ from aiida_quantumespresso.calculations.pp import PpCalculation
 from aiida_quantumespresso.utils.convert import convert_input_to_namelist_entry
 
 from aiida_hamlr.calculations.base import (
+    ReadsAnyOutput,
     define_withmpi,
     find_remote_folder_problem,
     find_withmpi_problem,
@@ -17,7 +18,7 @@ from aiida_hamlr.calculations.base import (
 __all__ = ('PotentialCalculation',)
 
 
-class PotentialCalculation(PpCalculation):
+class PotentialCalculation(ReadsAnyOutput, PpCalculation):
     """Run pp.x for the total local potential (`plot_num` 1) and leave its file on the computer.
 
     Only the files that pp.x reads are linked from the folder of pw.x: the description of the run, the charge density

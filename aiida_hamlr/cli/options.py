@@ -171,17 +171,14 @@ def combine(*options):
 
 def load_overrides(path: Path | None) -> dict:
     """Return the content of a file of overrides."""
-    import yaml
+    from aiida_hamlr.jobs.yaml_files import read_yaml
 
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise click.BadParameter(f'{path}: not valid YAML: {error}') from error
-    if not isinstance(content, dict):
-        raise click.BadParameter(f'{path}: not a mapping')
-    return content
+        return read_yaml(path)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def load_structures(arguments) -> dict:

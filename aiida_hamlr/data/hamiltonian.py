@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -17,11 +18,15 @@ from aiida_hamlr.data.connections import CONNECTION_ERRORS
 from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.matrices.description import describe, description_path, read_description, structure_of
 from aiida_hamlr.electronic.matrices.hamiltonian import MATRICES, Hamiltonian
+from aiida_hamlr.electronic.reading import read_text, shortened
 
 __all__ = ('STORAGES', 'HamiltonianData')
 
 #: Where the file of a Hamiltonian can be: in the repository of AiiDA, or on the computer where it was computed.
 STORAGES = ('repository', 'remote')
+
+#: Largest description of a file that stays where it is, bytes: one atom takes about a hundred.
+LARGEST_DESCRIPTION = 1_000_000_000
 
 
 class HamiltonianData(Data):
@@ -105,6 +110,7 @@ class HamiltonianData(Data):
         """
         path = Path(path)
         hamiltonian = Hamiltonian.read(path)
+        _check_finite(describe(hamiltonian), path)
         node = cls(**kwargs)
         node.base.repository.put_object_from_file(str(path.absolute()), cls.FILENAME)
         node.base.attributes.set_many(
@@ -135,8 +141,12 @@ class HamiltonianData(Data):
         :param remote_path: absolute path of the Hamiltonian file.
         :raises ValueError: if the description is damaged or the path is not absolute.
         """
-        text = Path(description).read_text(encoding='utf-8')
+        text = read_text(description, LARGEST_DESCRIPTION)
         content = read_description(text, str(description))
+        unknown = sorted(set(content['attributes']) - set(cls.AttributesModel.model_fields))
+        if unknown:
+            raise ValueError(f'{description}: unknown attribute {shortened(unknown[0])!r}')
+        _check_finite(content['attributes'], description)
         remote_path = PurePosixPath(remote_path)
         if not remote_path.is_absolute():
             raise ValueError(f'{remote_path}: not an absolute path')
@@ -246,3 +256,10 @@ class HamiltonianData(Data):
         if self.is_remote and self.computer is None:
             raise ValidationError('a remote Hamiltonian needs the computer where its file is')
         return True
+
+
+def _check_finite(attributes: dict, path: str | Path):
+    """Raise ``ValueError`` if a number is one that a database cannot hold."""
+    for key, value in attributes.items():
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f'{path}: {key} is {value}')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +12,17 @@ from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.electronic.orbitals.basis import joint_hash
+from aiida_hamlr.model.folder import (
+    DESCRIPTION,
+    WEIGHTS,
+    basis_name,
+    check_folder,
+    parse_description,
+    pseudo_names,
+    read_description,
+)
 
 __all__ = ('ModelData',)
-
-WEIGHTS = 'model.safetensors'
-DESCRIPTION = 'model.json'
 
 
 class ModelData(Data):
@@ -40,15 +45,18 @@ class ModelData(Data):
     def from_folder(cls, path: str | Path, **kwargs) -> ModelData:
         """Return a new node with a model folder.
 
-        :raises ValueError: if the folder is not a model folder.
+        :raises ValueError: if the folder is not a model folder, or a file in it is damaged.
         """
         path = Path(path).absolute()
         for name in (WEIGHTS, DESCRIPTION):
             if not (path / name).is_file():
                 raise ValueError(f'{path}: not a model folder, because it has no {name}')
-        description = _read_description((path / DESCRIPTION).read_text(), str(path / DESCRIPTION))
+        description = _check(path)
         node = cls(**kwargs)
-        node.base.repository.put_object_from_tree(str(path))
+        # What else is in the folder is not part of the model.
+        names = [*map(basis_name, description['species']), *pseudo_names(description, path).values()]
+        for name in (WEIGHTS, DESCRIPTION, *names):
+            node.base.repository.put_object_from_file(str(path / name), name)
         node.base.attributes.set_many(
             {**cls._describe(description), 'size': (path / WEIGHTS).stat().st_size},
         )
@@ -62,7 +70,7 @@ class ModelData(Data):
 
     def get_description(self) -> dict:
         """Return the content of the model's description file."""
-        return _read_description(self.base.repository.get_object_content(DESCRIPTION), DESCRIPTION)
+        return parse_description(self.base.repository.get_object_content(DESCRIPTION), DESCRIPTION)
 
     @property
     def species(self) -> list[str]:
@@ -93,7 +101,8 @@ class ModelData(Data):
             if name not in names:
                 raise ValidationError(f'the model folder has no {name}')
         try:
-            found = self._describe(self.get_description())
+            with self.as_folder() as folder:
+                found = self._describe(check_folder(folder))
         except ValueError as error:
             raise ValidationError(str(error)) from error
         for key in ('species', 'basis_hash', 'functional'):
@@ -102,14 +111,14 @@ class ModelData(Data):
         return True
 
 
-def _read_description(text: str, name: str) -> dict:
-    try:
-        description = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{name}: not JSON: {error}') from error
-    if not isinstance(description, dict):
-        raise ValueError(f'{name}: not a description of a model')
-    return description
+def _check(folder: Path) -> dict:
+    """Check a model folder; return its description."""
+    if read_description(folder)['version'] > 1:
+        return check_folder(folder)
+    # Without sums of the files only loading tells. Imported here for it brings torch.
+    from aiida_hamlr.model.files import read_model
+
+    return read_model(folder)[1]
 
 
 def _scalars(metrics: dict) -> dict:

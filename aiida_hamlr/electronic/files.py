@@ -1,9 +1,10 @@
-"""Opening, checking and writing the project's HDF5 files."""
+"""Opening, checking and writing the project's files, HDF5 above all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+
+from aiida_hamlr.electronic.hdf5_content import check_content
+from aiida_hamlr.electronic.reading import check_regular
 
 #: What stands between the HDF5 content of a file and the sha256 of its bytes.
 _SUM_MARK = b'\nhamlr-sha256 '
@@ -24,20 +28,50 @@ _MAX_COMPRESSION = 1032
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary name beside ``path`` that replaces it when the block ends well, and is removed otherwise."""
+    """Yield a temporary name beside ``path`` that replaces it when the block ends well, and is removed otherwise.
+
+    The content is on the disk before it gets its name, and the name before this returns.
+
+    Raises
+    ------
+    ValueError
+        If there is something at ``path`` that is no regular file, as a device or a folder.
+    """
     path = Path(path)
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(f'{path}: is no regular file and is not replaced; give another name for the output')
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
+        temporary.chmod(0o666 & ~umask())
+        synchronise(temporary)
         temporary.replace(path)
+        synchronise(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def umask() -> int:
+    """Permissions that new files and folders do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def synchronise(path: Path):
+    """Wait until a file or the names in a folder are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        # Some file systems cannot do it for folders.
+        if not path.is_dir():
+            raise
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -45,15 +79,60 @@ def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5
     """Write an HDF5 file with its format and version; nothing is left at ``path`` when the block fails.
 
     Behind the HDF5 content, where its readers do not look, the sha256 of all bytes is appended.
+
+    Raises
+    ------
+    OSError
+        If there is no room for the file.
     """
-    with atomic_path(path) as temporary:
-        with h5py.File(temporary, 'w') as handle:
-            handle.attrs['format'] = file_format
-            handle.attrs['version'] = version
-            yield handle
-        with open(temporary, 'r+b') as stream:
-            found = _sum_of_bytes(stream, os.path.getsize(temporary))
-            stream.write(_SUM_MARK + found)
+    with atomic_path(path) as temporary, temporary.open('w+b', buffering=0) as stream:
+        output = _Output(stream)
+        try:
+            with h5py.File(output, 'w') as handle:
+                handle.attrs['format'] = file_format
+                handle.attrs['version'] = version
+                yield handle
+        finally:
+            if output.error is not None:
+                raise OSError(output.error.errno, output.error.strerror, str(path)) from output.error
+        found = _sum_of_bytes(stream, os.path.getsize(temporary))
+        _write_all(stream, _SUM_MARK + found)
+
+
+class _Output:
+    """The stream that HDF5 writes to. After a failed write the library may crash the process: it never sees one."""
+
+    def __init__(self, stream):
+        self._stream = stream
+        #: What the first write that failed has raised.
+        self.error: OSError | None = None
+        self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
+
+    def write(self, data) -> int:
+        return self._attempt(_write_all, self._stream, data) or len(data)
+
+    def truncate(self, size: int) -> int:
+        return self._attempt(self._stream.truncate, size) or size
+
+    def flush(self):
+        pass
+
+    def _attempt(self, function, *arguments):
+        if self.error is not None:
+            return None
+        try:
+            return function(*arguments)
+        except OSError as error:
+            self.error = error
+            return None
+
+
+def _write_all(stream, data) -> int:
+    """Write all bytes to an unbuffered stream, which may take them in parts."""
+    rest = memoryview(data).cast('B')
+    while rest:
+        rest = rest[stream.write(rest) :]
+    return len(data)
 
 
 def _sum_of_bytes(stream, length: int) -> bytes:
@@ -71,6 +150,7 @@ def _sum_of_bytes(stream, length: int) -> bytes:
 
 def file_sha256(path: str | Path) -> str:
     """sha256 of a whole file, in hexadecimal digits."""
+    check_regular(path)
     with open(path, 'rb') as stream:
         return _sum_of_bytes(stream, os.path.getsize(path)).decode()
 
@@ -98,21 +178,23 @@ def open_hdf5(source) -> Iterator[h5py.File]:
     Raises
     ------
     ValueError
-        If there is no such file, or it is not HDF5, or it is truncated, or its bytes have changed.
+        If there is no such file, or it is not HDF5, or it is truncated, or its bytes have changed, or it takes data
+        from other files.
     """
     name = getattr(source, 'name', source)
     try:
         if isinstance(source, (str, os.PathLike)):
+            check_regular(source)
             with open(source, 'rb') as stream:
                 _check_sum_of_bytes(stream, name)
         else:
             _check_sum_of_bytes(source, name)
         handle = h5py.File(source, 'r')
-    except FileNotFoundError as error:
-        raise ValueError(f'{name}: no such file') from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f'{name}: not an HDF5 file, or truncated') from error
     with handle:
+        with damage_as_value_error(name):
+            check_content(handle)
         yield handle
 
 
@@ -162,10 +244,15 @@ def content_digest(content: Mapping[str, str | np.ndarray]) -> str:
 def check_digest(item: h5py.Group | h5py.Dataset, content: Mapping[str, str | np.ndarray]):
     """Raise ``ValueError`` unless the content has the digest that was recorded with it.
 
-    Files of version 1 have no digests and are not checked.
+    Files of version 1 have no digests; one that says it is of version 1 and has them is refused.
     """
     recorded = item.attrs.get('sha256')
-    if recorded is None and item.file.attrs['version'] == 1:
+    if item.file.attrs['version'] == 1:
+        if recorded is not None:
+            raise ValueError(
+                f'{item.file.filename}: says that it is of version 1, but {item.name} has a sha256, which came later; '
+                'the file is damaged'
+            )
         return
     if not isinstance(recorded, str) or recorded != content_digest(content):
         raise ValueError(f'{item.file.filename}: {item.name} does not have its recorded sha256; the file is damaged')

@@ -27,7 +27,7 @@ def choose_device(name: Device) -> str:
     Raises
     ------
     NoGPU
-        If a GPU is asked for and there is none.
+        If a GPU is asked for and torch finds none.
     ValueError
         If the name is another.
     """

@@ -78,7 +78,7 @@ class Wave(_Recipe):
     polarization: tuple[float, float, float] | None = None
 
     def make(self, atoms: Atoms, seed: int) -> list[Atoms]:
-        """Return a structure for every amplitude; the seed is of no consequence."""
+        """Return a structure for every amplitude; the seed has no effect."""
         repeat = [1, 1, 1]
         repeat[self.axis] = self.cells
         column = atoms.repeat(repeat)
@@ -105,11 +105,11 @@ class Slab(_Recipe):
     layers: list[PositiveInt] = Field(min_length=1)
     #: Å between the slab and its image; a structure for every number of layers and every vacuum.
     vacua: list[PositiveFloat] = Field(default=[12.0], min_length=1)
-    #: So many atomic planes are taken from the bottom and put on top, which changes the termination.
+    #: Number of atomic planes moved from the bottom to the top, which changes the termination.
     shift: Annotated[int, Field(ge=0)] = 0
 
     def make(self, atoms: Atoms, seed: int) -> list[Atoms]:
-        """Return a structure for every number of layers and every vacuum; the seed is of no consequence."""
+        """Return a structure for every number of layers and every vacuum; the seed has no effect."""
         structures = []
         for layers in self.layers:
             period = surface(atoms, self.miller, layers, periodic=True)
@@ -135,7 +135,7 @@ class Superlattice(_Recipe):
     largest_mismatch: ClassVar[float] = 0.1
 
     def make(self, first: Atoms, second: Atoms, seed: int) -> list[Atoms]:
-        """Return a structure for every pair of numbers; the seed is of no consequence."""
+        """Return a structure for every pair of numbers; the seed has no effect."""
         plane = (first.cell[:2] + second.cell[:2]) / 2
         mismatch = np.abs(first.cell[:2] - second.cell[:2]).max() / np.linalg.norm(plane, axis=1).max()
         if mismatch > self.largest_mismatch:
@@ -175,6 +175,11 @@ def make_structures(sources: Sequence[Atoms], recipe: dict, seed: int = 0) -> li
     seed : int
         Of the random displacements and strains.
 
+    Returns
+    -------
+    list of ase.Atoms
+        As many as the recipe says, the same for the same seed.
+
     Raises
     ------
     ValueError
@@ -184,7 +189,7 @@ def make_structures(sources: Sequence[Atoms], recipe: dict, seed: int = 0) -> li
 
 
 def parse_recipe(recipe: dict, n_sources: int) -> _Recipe:
-    """The checked recipe for structures that are made of so many others; see `make_structures`."""
+    """The checked recipe for structures made of ``n_sources`` others; see `make_structures`."""
     try:
         parsed = RECIPES.validate_python(recipe)
     except ValidationError as error:
@@ -197,7 +202,7 @@ def parse_recipe(recipe: dict, n_sources: int) -> _Recipe:
 
 
 def _shift_planes(atoms: Atoms, n_planes: int, tolerance: float = 0.1) -> Atoms:
-    """Move so many of the lowest atomic planes up by one period."""
+    """Move the lowest ``n_planes`` atomic planes up by one period."""
     shifted = atoms.copy()
     for _ in range(n_planes):
         heights = shifted.get_scaled_positions(wrap=False)[:, 2] * np.linalg.norm(shifted.cell[2])

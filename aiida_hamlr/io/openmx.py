@@ -21,6 +21,7 @@ def read_pao(path: str | Path, selection: str | None = None) -> SpeciesBasis:
     Parameters
     ----------
     path : path
+        The file.
     selection : str, optional
         How many of each angular momentum, in OpenMX's notation: 's2p2d1'.
 

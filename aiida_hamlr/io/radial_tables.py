@@ -75,6 +75,7 @@ def tabulated_basis(
     Parameters
     ----------
     element : str
+        Chemical symbol.
     tables : sequence of RadialTable
         In the order in which the shells shall stand.
     path : path

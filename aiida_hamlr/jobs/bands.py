@@ -9,8 +9,9 @@ from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, find_band_path
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, recorded_threshold, solve_mesh
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     Parameters
     ----------
     hamiltonian_file, output : path
+        File to read, and ``bands.h5`` to write.
     options : BandOptions
+        Which bands.
     plot : path, optional
         PNG file.
 
@@ -62,12 +65,14 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
         path = 'auto'
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
+    check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
+    remove_earlier([output, summary_path(output)])
     solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:

@@ -13,9 +13,10 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import read_basis_files, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 
 def make_bases(
@@ -47,6 +48,7 @@ def make_bases(
         If a pseudopotential is not supported, two are of one element, or a recipe or crystal does not fit.
     """
     summary = JobSummary('basis')
+    check_outputs([output, plot], [*upfs, *crystals, *config.files.values()])
     pseudos = {}
     for upf in upfs:
         pseudo = Pseudopotential.read(upf)
@@ -59,6 +61,7 @@ def make_bases(
     if crystals and config.recipe == 'plain':
         raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
     sizes = {element: config.of_element(element).size for element in pseudos}
+    remove_earlier([output, summary_path(output)] if len(upfs) == 1 else [output / 'summary.json'])
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe
     summary |= _gain(next(iter(basis.values())).metadata)
@@ -90,7 +93,9 @@ def basis_of_config(
     Parameters
     ----------
     config : BasisConfig
+        Files and recipes.
     pseudos : mapping of str to Pseudopotential
+        By element.
     source : str
         What errors call the configuration.
     structures : list of ase.Atoms, optional
@@ -132,6 +137,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     selection : str, optional
         Which orbitals of a .pao file, as in 's2p2d1'.
     output : path
+        Basis file to write.
 
     Raises
     ------
@@ -139,6 +145,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
         If the file is damaged or of another format.
     """
     summary = JobSummary('basis')
+    check_outputs([output], [path])
     basis = read_basis(path, selection)
     _write(basis, output, summary, size=selection, imported_from=str(path))
     return basis

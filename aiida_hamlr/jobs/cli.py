@@ -19,7 +19,7 @@ _FILE = click.Path(path_type=Path)
 _OVERLAP_THRESHOLD = click.option(
     '--overlap-threshold',
     type=click.FloatRange(0, 0.1, max_open=True),
-    help='Eigenvectors of the overlap with lower eigenvalues have no part in states.',
+    help='Discard overlap eigenvectors with eigenvalues at or below this, for nearly dependent orbitals.',
 )
 
 
@@ -183,7 +183,7 @@ def h0(structure, basis_folder, pseudos, ecutrho, output):
 )
 @click.pass_context
 def train(context, config, processes, machines):
-    """Train the network as CONFIG says; goes on from a checkpoint in the output folder."""
+    """Train the network as CONFIG says. If the output folder holds a checkpoint, training resumes from it."""
     from aiida_hamlr.jobs.processes import die_with_parent, run_processes
 
     if processes * machines == 1:
@@ -216,7 +216,7 @@ def predict(config):
 @click.option('-o', '--output', type=_FILE, required=True, help='Bands file, as in bands.h5.')
 @click.option('--plot', type=_FILE, help='Draw the bands into this PNG file.')
 @click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
-@click.option('--n-bands', type=click.IntRange(1), help='Only so many of the lowest bands.')
+@click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
 @_OVERLAP_THRESHOLD
 def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold):
@@ -236,6 +236,16 @@ def evaluate(model, data, json_file, overlap_threshold):
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
     run_evaluate(model, data, json_file, overlap_threshold or 0.0)
+
+
+@main.command()
+@click.argument('file', type=_FILE)
+@click.option('-o', '--output', type=_FILE, required=True, help='The new file, or a new folder for a model.')
+def upgrade(file, output):
+    """Write FILE, of an earlier version, in the newest: a Hamiltonian, basis, bands or properties file or a model."""
+    from aiida_hamlr.jobs.upgrade import upgrade as run_upgrade
+
+    run_upgrade(file, output)
 
 
 @main.command()

@@ -7,8 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
+
+from aiida_hamlr.electronic.reading import check_regular, shortened
+from aiida_hamlr.jobs.yaml_files import read_yaml
+
+#: Longest message, in characters.
+_LONGEST_MESSAGE = 600
 
 Model = TypeVar('Model', bound=BaseModel)
 
@@ -16,19 +21,33 @@ Model = TypeVar('Model', bound=BaseModel)
 class Config(BaseModel):
     """Base of all configurations: unknown keys are errors."""
 
-    model_config = ConfigDict(extra='forbid', frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra='forbid', frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 
 
 def beside_config(path: Path, info: ValidationInfo) -> Path:
     """A path relative to the folder in the validation context, that of the configuration file."""
     folder = (info.context or {}).get('folder', Path())
-    return folder / path.expanduser()
+    return folder / expanded(path)
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with ``~`` and ``~user`` replaced.
+
+    Raises
+    ------
+    ValueError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f'{path}: no such home folder') from error
 
 
 def existing(path: Path) -> Path:
-    """Raise ``ValueError`` unless the path is there."""
-    if not path.exists():
-        raise ValueError(f'{path}: no such file')
+    """Raise ``ValueError`` unless the path is a regular file or a folder."""
+    if not path.is_dir():
+        check_regular(path)
     return path
 
 
@@ -55,18 +74,7 @@ def load_config(path: str | Path, model: type[Model]) -> Model:
         If the file cannot be read, is not YAML or does not fit the model; one line that names file and key.
     """
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ValueError(f'{path}: {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: not a text file') from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, 'problem_mark', None)
-        where = f'{path}, line {mark.line + 1}' if mark else str(path)
-        raise ValueError(f'{where}: not valid YAML: {getattr(error, "problem", None) or error}') from error
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected "key: value" lines')
+    content = read_yaml(path)
     return validate(model, content, str(path), path.parent)
 
 
@@ -78,6 +86,7 @@ def validate(model: type[Model], content: dict, source: str, folder: Path = Path
     model : type
         Subclass of `Config`.
     content : dict
+        What the YAML file says.
     source : str
         What errors call the configuration.
     folder : path
@@ -94,7 +103,7 @@ def validate(model: type[Model], content: dict, source: str, folder: Path = Path
         # A misspelt key is also a missing one: the unknown name says more.
         first, *others = sorted(error.errors(), key=lambda entry: entry['type'] != 'extra_forbidden')
         more = f' (and {len(others)} more)' if others else ''
-        raise ValueError(f'{source}: {describe(first, model)}{more}') from error
+        raise ValueError(f'{source}: {shortened(describe(first, model), _LONGEST_MESSAGE)}{more}') from error
 
 
 def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
@@ -109,7 +118,7 @@ def describe(error: dict[str, Any], model: type[BaseModel]) -> str:
         return f'key {str(key)!r}{where} is missing'
     if error['type'] == 'value_error':
         return f'{".".join(map(str, location))}: {error["ctx"]["error"]}'
-    return f'{".".join(map(str, location))}: {error["msg"].lower()}, found {error["input"]!r}'
+    return f'{".".join(map(str, location))}: {error["msg"].lower()}, found {shortened(repr(error["input"]))}'
 
 
 def describe_unknown_key(key, where: str, known: Iterable[str], nested: Mapping[str, str] | None = None) -> str:
@@ -121,7 +130,7 @@ def describe_unknown_key(key, where: str, known: Iterable[str], nested: Mapping[
     close = difflib.get_close_matches(str(key), [*known, *nested], n=1, cutoff=0.5)
     hint = f'did you mean {nested.get(close[0], close[0])!r}? ' if close else ''
     place = f' in {where}' if where else ''
-    return f'unknown key {str(key)!r}{place}; {hint}known keys: {", ".join(known)}'
+    return f'unknown key {shortened(key)!r}{place}; {hint}known keys: {", ".join(known)}'
 
 
 def _is_union_tag(part) -> bool:

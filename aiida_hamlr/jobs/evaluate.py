@@ -43,6 +43,8 @@ def run_evaluate(
         If a file is missing or does not fit the model.
     """
     summary = JobSummary('evaluate')
+    if json_file is not None and json_file.exists() and any(json_file.samefile(path) for path in data):
+        raise ValueError(f'{json_file}: is both input and output; give another name for --json')
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')

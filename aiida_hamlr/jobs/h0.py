@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from aiida_hamlr.electronic.geometry import describe_periodicity
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 
 def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: float, output: Path) -> Hamiltonian:
@@ -23,6 +25,7 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     ecutrho : float
         Cutoff of the grid, Ry.
     output : path
+        Hamiltonian file to write.
 
     Raises
     ------
@@ -32,14 +35,20 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     summary = JobSummary('h0')
     if ecutrho <= 0:
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
+    check_outputs([output], [structure, basis_folder, pseudo_folder])
     atoms = read_structure(structure)
     elements = set(atoms.get_chemical_symbols())
     basis = read_basis_folder(basis_folder, elements)
     pseudos = read_pseudo_folder(pseudo_folder, elements)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    remove_earlier([output, summary_path(output)])
     hamiltonian = compute_h0(atoms, basis, pseudos, ecutrho)
     hamiltonian.write(output)
+    warnings = describe_periodicity(atoms)
+    for text in warnings:
+        log(f'warning: {text}')
     summary |= {
+        'warnings': warnings,
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),
         'n_orbitals': hamiltonian.n_orbitals,

@@ -19,6 +19,7 @@ from aiida_hamlr.electronic.orbitals.basis import FORMAT as BASIS
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.bands import edges_in_words
+from aiida_hamlr.model.folder import DESCRIPTION, check_folder
 
 
 def describe_file(path: Path) -> list[str]:
@@ -143,12 +144,9 @@ def _describe_pseudopotential(path: Path) -> list[str]:
 
 
 def _describe_model(path: Path) -> list[str]:
-    if not (path / 'model.json').is_file():
-        raise ValueError(f'{path}: not a model folder, it has no model.json')
-    # Brings torch, which the other kinds of files do not need.
-    from aiida_hamlr.model.files import read_description
-
-    description = read_description(path)
+    if not (path / DESCRIPTION).is_file():
+        raise ValueError(f'{path}: not a model folder, it has no {DESCRIPTION}')
+    description = check_folder(path)
     lines = [f'model of {", ".join(description.get("species", []))}']
     return lines + [f'{key}: {_short(value)}' for key, value in description.items() if key != 'species']
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.matrices.neighbours import close_atoms
+from aiida_hamlr.electronic.geometry import check_structure
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-
-#: Atoms closer than this are a mistake in the file, Å.
-_SHORTEST_DISTANCE = 0.4
 
 
 def read_frames(path: Path) -> list[Atoms]:
@@ -56,21 +52,6 @@ def read_structure(path: Path) -> Atoms:
         raise ValueError(f'{path}: holds {len(frames)} structures, one is needed')
     check_structure(frames[0], str(path))
     return frames[0]
-
-
-def check_structure(atoms: Atoms, name: str):
-    """Raise ``ValueError`` unless the structure has a cell, finite positions and atoms that are apart."""
-    if len(atoms) == 0:
-        raise ValueError(f'{name}: the structure has no atoms')
-    if atoms.cell.rank < 3:
-        raise ValueError(f'{name}: the structure has no three-dimensional cell; add vacuum to what is not periodic')
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
-        raise ValueError(f'{name}: cell or positions are not finite')
-    first, second, *_ = close_atoms(atoms, _SHORTEST_DISTANCE)
-    if len(first):
-        raise ValueError(
-            f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {_SHORTEST_DISTANCE} Å'
-        )
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:
@@ -118,7 +99,7 @@ def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
 def read_pseudo_folder(folder: Path, elements: Iterable[str]) -> dict[str, Pseudopotential]:
     """Pseudopotentials of the elements from a folder of UPF files; the element is read from the file.
 
-    Only files whose name begins with the element are looked at, so that others in the folder do not matter.
+    Only files whose name begins with the element count; others in the folder do not matter.
 
     Raises
     ------

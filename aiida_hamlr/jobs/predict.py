@@ -14,20 +14,26 @@ from aiida_hamlr.electronic.bands.density_of_states import density_of_states
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, default_n_bands, solve_mesh
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.distances import unusual_distances
+from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.inputs import check_structure, read_frames
+from aiida_hamlr.jobs.inputs import read_frames
+from aiida_hamlr.jobs.outputs import folder_names, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import PredictConfig
-from aiida_hamlr.jobs.status import one_line
+from aiida_hamlr.jobs.status import Status, one_line, status_of
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of.
 _FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
+
+#: What may be wrong with one structure of many, the others being predicted all the same.
+_OF_ONE_STRUCTURE = (Status.BAD_INPUT, Status.NUMERICAL, Status.OUT_OF_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ def run_predict(config_file: Path) -> dict:
         If an input is missing or does not fit, or every structure fails.
     NumericalError
         If every structure fails, all for numerical reasons.
+    MemoryError
+        If every structure fails, all for want of memory.
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
@@ -75,16 +83,18 @@ def run_predict(config_file: Path) -> dict:
             errors[job.name] = error
     if len(errors) == len(jobs):
         raise _all_failed(errors)
+    remove_earlier([config.output / 'summary.json'])
+    for job in jobs:
+        _remove_outputs(config.output / job.name)
     results = {}
     for job in track([job for job in jobs if job.name not in errors], 'structures'):
-        folder = config.output / job.name
-        existed = folder.exists()
         try:
-            results[job.name] = _predict_one(job, predictor, config, folder)
-        except (ValueError, NumericalError, MemoryError) as error:
+            results[job.name] = _predict_one(job, predictor, config, config.output / job.name)
+        except Exception as error:
+            _remove_outputs(config.output / job.name)
+            if status_of(error) not in _OF_ONE_STRUCTURE or isinstance(error, OSError):
+                raise
             errors[job.name] = error
-            if not existed:
-                _remove_outputs(folder)
     summary |= {
         'model': str(config.model),
         'outputs': list(config.outputs),
@@ -105,25 +115,23 @@ def run_predict(config_file: Path) -> dict:
 
 def _collect(config: PredictConfig) -> list[Job]:
     """All structures of all files, with names of their folders: stems if these are unique, else running numbers."""
-    jobs, names = [], []
+    jobs, stems = [], []
     for path in config.structures:
         frames = read_frames(path)
         width = len(str(len(frames) - 1))
         for index, atoms in enumerate(frames):
-            names.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
+            stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
             source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
             jobs.append((source, atoms))
-    if len(set(names)) < len(names):
-        width = len(str(len(jobs) - 1))
-        names = [f'{index:0{width}d}' for index in range(len(jobs))]
-    return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]
+    return [Job(name, *job) for name, job in zip(folder_names(stems), jobs, strict=True)]
 
 
 def _all_failed(errors: dict[str, Exception]) -> Exception:
     """The exception to raise when nothing could be predicted: that of the only structure, or the first of many."""
     name, first = next(iter(errors.items()))
-    kinds = {type(error) for error in errors.values()}
-    kind = NumericalError if kinds == {NumericalError} else MemoryError if kinds == {MemoryError} else ValueError
+    kinds = {status_of(error) for error in errors.values()}
+    kind = {Status.NUMERICAL: NumericalError, Status.OUT_OF_MEMORY: MemoryError}.get(min(kinds), ValueError)
+    kind = kind if len(kinds) == 1 else ValueError
     if len(errors) == 1:
         return kind(f'{name}: {one_line(first)}')
     return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')
@@ -149,6 +157,10 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
         'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(time.perf_counter() - started, 3),
     }
+    known = predictor.description.get('distances')
+    summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
+    for text in summary['warnings']:
+        log(f'warning: {job.name}: {text}')
     wanted = set(config.outputs)
     solution, bands = None, None
     if wanted & {'bands', 'dos', 'charges'}:

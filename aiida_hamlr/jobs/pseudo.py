@@ -16,6 +16,7 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
     Parameters
     ----------
     elements : sequence of str
+        Chemical symbols.
     folder : path
         Made if it is not there.
     charge : float, optional

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.matrices.description import VERIFICATION, write_described
+from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
@@ -26,9 +26,10 @@ from aiida_hamlr.io.qe import (
 from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import ReconstructConfig
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = (
@@ -74,6 +75,20 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    check_outputs(
+        [config.output, description_path(config.output)],
+        [
+            config_file,
+            config.structure,
+            config.potential,
+            config.density,
+            config.phonon,
+            config.plane_wave_bands,
+            *config.pseudos.values(),
+            *config.basis.files.values(),
+        ],
+    )
+    remove_earlier([config.output, description_path(config.output), summary_path(config.output)])
     hamiltonian = _reconstruct(config, str(config_file))
     file = write_described(hamiltonian, config.output)
     attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification

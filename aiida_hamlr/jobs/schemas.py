@@ -142,14 +142,14 @@ class PredictConfig(Config):
     kpoints: Mesh | None = None
     #: 'auto' or a file with the path of the bands
     path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
-    #: how many of the lowest bands; null: occupied and as many empty ones, at least eight
+    #: number of the lowest bands; null: occupied and as many empty ones, at least eight
     n_bands: PositiveInt | None = None
     #: distance of the points of the path, 1/Å
     spacing: PositiveFloat = 0.04
     #: standard deviation of the Gaussians of the density of states, eV
     broadening: PositiveFloat = 0.1
-    #: eigenvectors of the overlap with lower eigenvalues have no part in states: for nearly dependent orbitals, whose
-    #: combinations show every error of the model many times magnified; 0: all have
+    #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
+    #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

@@ -7,6 +7,12 @@ from enum import IntEnum
 
 from aiida_hamlr.errors import NoGPU, NumericalError, WalltimeReached
 
+#: Numbers of what the system says when there is no room: full disk, quota, limit of the size of a file.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+#: What torch says when memory is short, on the CPU and on GPUs.
+_NO_MEMORY = ("can't allocate memory", 'CUDA out of memory', 'CUBLAS_STATUS_ALLOC_FAILED', 'failed to allocate')
+
 
 class Status(IntEnum):
     """Exit statuses of the executable; parsers map them to exit codes."""
@@ -23,18 +29,20 @@ class Status(IntEnum):
 def status_of(error: BaseException) -> Status | None:
     """Exit status that belongs to an exception; None if it is a defect, which deserves its traceback."""
     message = str(error)
-    # torch's own class, compared by name: importing torch only to handle an error would take seconds.
-    out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == 'OutOfMemoryError'
-    # HDF5 has the number of the error only in its words.
-    disk_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # Classes of torch and numpy, compared by name: importing torch only to handle an error would take seconds.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    out_of_memory = isinstance(error, MemoryError) or 'OutOfMemoryError' in names
+    out_of_memory |= isinstance(error, RuntimeError) and any(words in message for words in _NO_MEMORY)
+    out_of_memory |= isinstance(error, OSError) and error.errno == errno.ENOMEM
+    # Some libraries have the number of the error only in their words.
+    disk_full = isinstance(error, OSError) and error.errno in _NO_ROOM
+    disk_full |= isinstance(error, OSError | RuntimeError) and 'No space left on device' in message
     kinds = {
-        Status.OUT_OF_MEMORY: (
-            out_of_memory or (isinstance(error, RuntimeError) and "can't allocate memory" in message)
-        ),
+        Status.OUT_OF_MEMORY: out_of_memory,
         Status.WALLTIME: isinstance(error, WalltimeReached),
-        Status.NUMERICAL: isinstance(error, NumericalError) or type(error).__name__ == 'LinAlgError',
+        Status.NUMERICAL: isinstance(error, NumericalError) or 'LinAlgError' in names,
         Status.NO_GPU: isinstance(error, NoGPU),
-        Status.DISK_FULL: disk_full or (isinstance(error, OSError) and 'No space left on device' in message),
+        Status.DISK_FULL: disk_full,
         Status.BAD_INPUT: isinstance(error, ValueError | OSError),
     }
     return next((status for status, applies in kinds.items() if applies), None)

@@ -35,11 +35,6 @@ class JobSummary(dict):
             temporary.write_text(json.dumps(self, indent=2, default=_plain) + '\n', encoding='utf-8')
 
 
-def summary_path(output: str | Path) -> Path:
-    """``summary.json`` beside an output file."""
-    return Path(output).resolve().parent / 'summary.json'
-
-
 def versions() -> dict[str, str]:
     """Versions of Python, this package and those that its numbers depend on."""
     found = {'python': '.'.join(map(str, sys.version_info[:3])), 'aiida-hamlr': __version__}

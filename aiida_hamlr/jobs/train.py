@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from aiida_hamlr.jobs.config import load_config, validate
+from aiida_hamlr.jobs.config import expanded, load_config, validate
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
@@ -120,7 +120,7 @@ def find_files(patterns: Sequence[str], folder: Path, source: str) -> list[Path]
     """
     found = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(str(Path(pattern).expanduser()), root_dir=folder, recursive=True))
+        matches = sorted(glob.glob(str(expanded(pattern)), root_dir=folder, recursive=True))
         if not matches:
             raise ValueError(f'{source}: no file matches {pattern!r}')
         found |= {folder / match: None for match in matches}

@@ -13,6 +13,10 @@ from aiida_hamlr.model.sections import Section, Sectioned
 #: Variants that this version has.
 VARIANTS = ('sr', 'ea', 'lr', 'lr+ea')
 
+#: Bounds far above what is useful, so that a mistyped or damaged number is refused before it takes the memory.
+#: Cutoffs in Å.
+LONGEST_CUTOFF, MOST_LAYERS, MOST_CHANNELS = 30.0, 32, 4096
+
 Weight = Annotated[float, Field(ge=0.0)]
 
 
@@ -20,25 +24,25 @@ class ShortRangeConfig(Section):
     """The short-range network."""
 
     #: Longest distance of atoms that exchange messages, Å.
-    message_cutoff: float = Field(5.0, gt=0.0)
+    message_cutoff: float = Field(5.0, gt=0.0, le=LONGEST_CUTOFF)
     #: Distance of two atoms, Å, beyond which H = H0 (+ long range); null: from the data.
-    pair_cutoff: float | None = Field(None, gt=0.0)
+    pair_cutoff: float | None = Field(None, gt=0.0, le=LONGEST_CUTOFF)
     #: Number of message-passing layers.
-    layers: int = Field(2, ge=1)
+    layers: int = Field(2, ge=1, le=MOST_LAYERS)
     #: Invariant features of an atom.
-    scalar_channels: int = Field(32, ge=1)
+    scalar_channels: int = Field(32, ge=1, le=MOST_CHANNELS)
     #: Features of an atom for each angular momentum l >= 1 whose parity is that of spherical harmonics, (-1)^l.
-    natural_channels: int = Field(24, ge=1)
+    natural_channels: int = Field(24, ge=1, le=MOST_CHANNELS)
     #: Features of an atom for each angular momentum l >= 1 with the opposite parity.
-    unnatural_channels: int = Field(8, ge=1)
+    unnatural_channels: int = Field(8, ge=1, le=MOST_CHANNELS)
     #: Hidden m = 0 channels of the messages; higher |m| have fewer.
-    hidden_channels: int = Field(128, ge=8)
+    hidden_channels: int = Field(128, ge=8, le=MOST_CHANNELS)
     #: Hidden m = 0 channels of the output for pairs; higher |m| have fewer.
-    pair_channels: int = Field(160, ge=8)
+    pair_channels: int = Field(160, ge=8, le=MOST_CHANNELS)
     #: Number of radial functions of a distance.
-    radial_basis: int = Field(8, ge=2)
+    radial_basis: int = Field(8, ge=2, le=MOST_CHANNELS)
     #: Hidden width of the network that turns radial functions into weights.
-    radial_hidden: int = Field(64, ge=4)
+    radial_hidden: int = Field(64, ge=4, le=MOST_CHANNELS)
 
 
 class LongRangeConfig(Section):
@@ -63,7 +67,7 @@ class LongRangeConfig(Section):
     #: With response: width of the kernel of the potentials that act on the orbitals, Å; at least kernel_width.
     output_width: float = Field(2.0, gt=0.1, le=10.0)
     #: Largest error of a particle mesh in large cells, V for charges of 1 e; null: direct sums for all cells.
-    accuracy: float | None = Field(1e-5, gt=0.0)
+    accuracy: float | None = Field(1e-5, ge=1e-12, le=1.0)
 
 
 class AttentionConfig(Section):
@@ -72,11 +76,11 @@ class AttentionConfig(Section):
     #: Largest wave number of the plane waves, 1/Å.
     cutoff: float = Field(2.0, gt=0.0, le=10.0)
     #: Number of heads.
-    heads: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1, le=MOST_CHANNELS)
     #: Channels of the queries, keys and values of one head.
-    channels: int = Field(8, ge=1)
+    channels: int = Field(8, ge=1, le=MOST_CHANNELS)
     #: Gaussians of the wave number in the filters.
-    basis: int = Field(8, ge=2)
+    basis: int = Field(8, ge=2, le=MOST_CHANNELS)
 
 
 class ModelConfig(Sectioned):

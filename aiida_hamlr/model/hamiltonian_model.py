@@ -81,7 +81,7 @@ class HamiltonianModel(nn.Module):
 
     @property
     def builder(self) -> GraphBuilder:
-        """What makes graphs for this model."""
+        """Builder of graphs for this model."""
         return GraphBuilder(
             self.slots.species,
             self.network.widths.max_degree,
@@ -104,7 +104,7 @@ class HamiltonianModel(nn.Module):
         graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
-        """Short-range part of a graph, and what the network gives, features of the atoms included.
+        """Short-range part of a graph, and the output of the network with the features of the atoms.
 
         The graph holds the field at the atoms if the model has ``field_features``.
         """
@@ -121,7 +121,7 @@ class HamiltonianModel(nn.Module):
         Parameters
         ----------
         graph : mapping of str to tensor
-            Of one structure or of a batch, by the names of :mod:`keys`; with what the channel stores, if there is one.
+            Of one structure or of a batch, by the names of :mod:`keys`; after the channel's ``store``, if there is one.
         """
         if self.config.long_range.field_features:
             sources = self.long_range.sources_of_elements(graph)

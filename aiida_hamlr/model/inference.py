@@ -33,9 +33,11 @@ class Predictor:
     Parameters
     ----------
     model : HamiltonianModel
+        Network and long-range channel with trained weights.
     description : dict
         Content of ``model.json``.
     basis : Basis
+        Orbitals of the elements that the model knows.
     pseudopotentials : mapping of str to str
         UPF texts of the elements; needed by :meth:`predict` only.
     device : str
@@ -77,7 +79,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If the structure has an element that the model never saw.
+            If the structure has an element that was not in the training data.
         """
         self.check_species(atoms)
         ecutrho = self.description.get('ecutrho_Ry')
@@ -93,7 +95,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If an element is unknown, or the basis is not that of the model.
+            If an element is unknown, or a basis differs from the model's.
         NumericalError
             If the network gives values that are not finite.
         """
@@ -174,7 +176,7 @@ class Predictor:
             )
 
     def check_basis(self, basis: Basis):
-        """Raise ``ValueError`` if a basis is not that of the model."""
+        """Raise ``ValueError`` if a basis differs from the model's."""
         for element, species in basis.items():
             if element not in self.basis:
                 continue
@@ -191,9 +193,14 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     Parameters
     ----------
     path : path
-        Folder with ``model.json``; that of a training, with ``model/`` in it, will do.
+        Folder with ``model.json``, or the output folder of a training, which has it in ``model/``.
     device : str
         'cpu', 'cuda' or 'auto'.
+
+    Returns
+    -------
+    Predictor
+        Ready to predict on the device.
 
     Raises
     ------

@@ -6,7 +6,7 @@ graphs, declare it here: graphs refuse names that are not declared, and batches 
 Axes that differ between structures have letters: ``N`` atoms, ``E`` message edges, ``P`` orbital pairs, ``K`` wave
 vectors, ``C`` directed bonds, ``M`` ordered pairs of all atoms (N^2), ``B`` structures (1 in the graph of one). Axes
 that only the model decides have words: ``wigner``, ``columns`` (components of a pair's block), ``onsite`` (components
-of an on-site block). Where no dtype is given, it is that of the network.
+of an on-site block). Tensors without a dtype have the network's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Key:
     unit : str
         Empty for pure numbers.
     dtype : torch.dtype or None
-        None: that of the network.
+        None: the network's.
     cat_dim : int
         Axis along which the structures of a batch are joined (``__cat_dim__`` of torch_geometric).
     counts_atoms : bool
@@ -78,7 +78,7 @@ def _declare(name: str, *shape: int | str, **more) -> str:
 _DOUBLE, _INDEX = {'dtype': torch.float64}, {'dtype': torch.int64}
 _ATOM_PAIRS = {'dtype': torch.int64, 'cat_dim': 1, 'counts_atoms': True}
 
-#: Structure of every atom: zeros in the graph of one structure. torch_geometric makes that of a batch.
+#: Structure of every atom: zeros in the graph of one structure. torch_geometric makes the one of a batch.
 BATCH = _declare('batch', 'N', **_INDEX)
 #: Number of atoms.
 N_ATOMS = _declare('n_atoms', 'B', **_INDEX)

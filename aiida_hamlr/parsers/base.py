@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from aiida import orm
+from aiida.common.exceptions import AiidaException
 from aiida.engine import ExitCode
+from aiida.orm import StructureData
 from aiida.parsers import Parser
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.matrices.description import description_path
-from aiida_hamlr.parsers.raw import SIGNALLED, find_exit_label, find_reason, parse_summary
+from aiida_hamlr.parsers.raw import (
+    SIGNALLED,
+    find_difference,
+    find_exit_label,
+    find_reason,
+    parse_status,
+    parse_summary,
+)
 
 __all__ = ('HamlrParser',)
 
@@ -28,7 +38,12 @@ class HamlrParser(Parser):
         exit_code = self._parse_status()
         if exit_code is None:
             exit_code = problem
-        parsed = self.parse_outputs(Path(retrieved_temporary_folder), summary or {}, exit_code)
+        try:
+            parsed = self.parse_outputs(Path(retrieved_temporary_folder), summary or {}, exit_code)
+        except (ValueError, TypeError, KeyError, OSError, MemoryError, AiidaException) as error:
+            # Whatever a job left behind, its parser ends with an exit code.
+            self.logger.exception('the outputs could not be read')
+            return exit_code or self.unreadable(error)
         return exit_code if parsed is None else parsed
 
     def parse_outputs(self, folder: Path, summary: dict, exit_code: ExitCode | None) -> ExitCode | None:
@@ -57,6 +72,29 @@ class HamlrParser(Parser):
         stash = self.node.outputs.remote_stash
         return HamiltonianData.from_remote(description, stash.computer, f'{stash.target_basepath}/{filename}')
 
+    @staticmethod
+    def check_hamiltonian(
+        node: HamiltonianData, origin: str, structure: StructureData | None, hashes: Mapping[str, str]
+    ):
+        """Check that a Hamiltonian is the one that the job was asked for.
+
+        :param origin: `reference` or `predicted`.
+        :param structure: the structure that the job had, if it is known.
+        :param hashes: sha256 of the orbitals that the job had, by element.
+        :raises ValueError: if it is another.
+        """
+        attributes = node.base.attributes
+        if attributes.get('origin') != origin:
+            raise ValueError(
+                f'{HamiltonianData.FILENAME}: of origin {attributes.get("origin")!r} instead of {origin!r}'
+            )
+        for element, found in attributes.get('basis_hashes').items():
+            if hashes.get(element) != found:
+                raise ValueError(f'{HamiltonianData.FILENAME}: orbitals of {element} are not those that the job had')
+        difference = None if structure is None else find_difference(node.get_structure().get_ase(), structure.get_ase())
+        if difference is not None:
+            raise ValueError(f'{HamiltonianData.FILENAME}: of another structure than the job had: {difference}')
+
     @property
     def is_not_stashed(self) -> bool:
         """Return whether a file that should have been stashed was not."""
@@ -77,15 +115,19 @@ class HamlrParser(Parser):
         """Return the last message of the executable."""
         return find_reason(self._read(self.node.get_option('scheduler_stderr')) or '')
 
-    def _read(self, filename: str) -> str | None:
-        try:
-            return self.retrieved.base.repository.get_object_content(filename)
-        except FileNotFoundError:
+    def _read(self, filename: str | None) -> str | None:
+        """Return the text of a retrieved file, with marks for bytes that are not UTF-8; or nothing."""
+        if filename is None:
             return None
+        try:
+            content = self.retrieved.base.repository.get_object_content(filename, mode='rb')
+        except (FileNotFoundError, IsADirectoryError):
+            return None
+        return content.decode(errors='replace')
 
     def _parse_status(self) -> ExitCode | None:
         text = self._read(HamlrCalculation._STATUS_FILENAME)
-        status = int(text) if text is not None and text.strip().isdigit() else None
+        status = parse_status(text)
         if status == 0:
             return None
         if self.node.is_imported and text is None:

@@ -13,12 +13,16 @@ class BasisParser(HamlrParser):
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the orbitals of all elements."""
-        paths = [folder / BasisData.filename(element) for element in sorted(self.node.inputs.pseudos)]
+        elements = sorted(self.node.inputs.pseudos)
+        paths = [folder / BasisData.filename(element) for element in elements]
         for path in paths:
             if not path.is_file():
                 return self.missing(path.name, exit_code)
         try:
-            self.out('basis', BasisData.from_files(paths))
+            basis = BasisData.from_files(paths)
+            if basis.elements != elements:
+                raise ValueError(f'orbitals of {", ".join(basis.elements)} in files of {", ".join(elements)}')
         except ValueError as error:
             return self.unreadable(error)
+        self.out('basis', basis)
         return None

@@ -14,7 +14,10 @@ class PotentialParser(BaseParser):
 
     def parse(self, **kwargs):
         """Parse the standard output of pp.x."""
-        stdout, parameters, logs = self.parse_stdout_from_retrieved(get_logging_container())
+        try:
+            stdout, parameters, logs = self.parse_stdout_from_retrieved(get_logging_container())
+        except UnicodeDecodeError:
+            return self.exit_codes.ERROR_OUTPUT_STDOUT_READ
         exit_code = self.check_base_errors(logs)
         if exit_code:
             return self.exit(exit_code, logs)

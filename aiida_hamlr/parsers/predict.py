@@ -38,11 +38,23 @@ class PredictParser(HamlrParser):
         subfolder = f'{PredictCalculation._OUTPUT_SUBFOLDER}/{label}'
         hamiltonian = self.make_hamiltonian(folder, f'{subfolder}/{HamiltonianData.FILENAME}')
         if hamiltonian is not None:
+            self._check(hamiltonian, label)
             self.out(f'hamiltonians.{label}', hamiltonian)
         bands = folder / subfolder / PredictCalculation._BANDS_FILENAME
         if bands.is_file():
             self.out(f'bands.{label}', _make_bands(Bands.read(bands)))
         return hamiltonian is not None or bands.is_file()
+
+    def _check(self, hamiltonian: HamiltonianData, label: str):
+        """Check that a Hamiltonian is of the structure with a label, in the orbitals of the model."""
+        inputs = self.node.inputs
+        if 'trajectory' in inputs:
+            index = structure_labels(inputs).index(label)
+            structure = inputs.trajectory.get_step_structure(index)
+        else:
+            structure = inputs.structures[label]
+        if 'model' in inputs:
+            self.check_hamiltonian(hamiltonian, 'predicted', structure, inputs.model.get_description()['basis_hash'])
 
 
 def _make_bands(bands: Bands) -> orm.BandsData:

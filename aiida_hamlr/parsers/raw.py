@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 import signal
 
 import numpy as np
+from ase import Atoms
 
-__all__ = ('EXIT_LABELS', 'SIGNALLED', 'find_exit_label', 'find_reason', 'parse_metrics', 'parse_summary')
+from aiida_hamlr.electronic.reading import parse_json
+
+__all__ = (
+    'EXIT_LABELS',
+    'SIGNALLED',
+    'find_difference',
+    'find_exit_label',
+    'find_reason',
+    'parse_metrics',
+    'parse_status',
+    'parse_summary',
+)
 
 #: Exit statuses above this are those of the shell for a process ended by a signal.
 SIGNALLED = 128
@@ -17,6 +29,9 @@ SIGNALLED = 128
 #: Text in the job's stderr if the kernel ended a process because of its memory, and if the disk is full.
 OUT_OF_MEMORY = ('oom_kill', 'oom-kill', 'exceeded memory limit')
 NO_SPACE = 'No space left on device'
+
+#: Largest difference in Å of positions and cell vectors of a structure that is the same.
+SAME_POSITION = 1e-3
 
 #: Exit statuses of `hamlr` and the labels of the corresponding exit codes.
 EXIT_LABELS = {
@@ -45,6 +60,25 @@ def find_exit_label(status: int | None, stderr: str) -> str | None:
     return EXIT_LABELS.get(status)
 
 
+def parse_status(text: str | None) -> int | None:
+    """Return the exit status that the shell wrote, or nothing if it wrote none."""
+    found = re.fullmatch(r'\s*([0-9]{1,3})\s*', text or '')
+    return int(found[1]) if found else None
+
+
+def find_difference(found: Atoms, expected: Atoms) -> str | None:
+    """Return in what two structures differ, or nothing; positions may differ by lattice vectors."""
+    if found.get_chemical_symbols() != expected.get_chemical_symbols():
+        return f'{found.get_chemical_formula()} instead of {expected.get_chemical_formula()}, or in another order'
+    if np.abs(found.cell[:] - expected.cell[:]).max() > SAME_POSITION:
+        return 'its cell is another'
+    fractions = np.linalg.solve(expected.cell[:].T, (found.positions - expected.positions).T).T
+    shifts = np.linalg.norm((fractions - np.round(fractions)) @ expected.cell[:], axis=1)
+    if shifts.max() > SAME_POSITION:
+        return f'atom {shifts.argmax()} (counted from 0) is {shifts.max():.3g} Å away'
+    return None
+
+
 def find_reason(stderr: str, length: int = 400) -> str:
     """Return the line of stderr that says why the executable ended: the last line not written by the shell or MPI."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
@@ -62,10 +96,7 @@ def parse_summary(text: str) -> dict:
     ValueError
         If it is not a JSON object.
     """
-    try:
-        summary = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'not JSON: {error}') from error
+    summary = parse_json(text, 'summary.json')
     if not isinstance(summary, dict):
         raise ValueError('not a JSON object')
     return _finite(summary)
@@ -77,9 +108,12 @@ def parse_metrics(text: str) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If a number cannot be read.
+        If it is not a table, or a number cannot be read.
     """
-    rows = list(csv.DictReader(io.StringIO(text)))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f'not a table: {error}') from error
     if not rows:
         raise ValueError('no rows')
     columns = [name for name in rows[0] if name]
@@ -87,11 +121,20 @@ def parse_metrics(text: str) -> dict[str, np.ndarray]:
 
 
 def _finite(value):
-    """Replace NaN and infinity, which a database cannot store, by null."""
+    """Replace what a database cannot store: NaN and infinity by null, odd characters by a mark."""
     if isinstance(value, dict):
-        return {str(key): _finite(entry) for key, entry in value.items()}
+        return {_storable(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return float(value) if abs(value) < 1e300 else None
     if isinstance(value, list):
         return [_finite(entry) for entry in value]
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def _storable(text: str) -> str:
+    """Replace null characters and halves of characters."""
+    return text.replace('\0', '\ufffd').encode(errors='replace').decode()

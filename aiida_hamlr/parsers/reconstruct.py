@@ -17,9 +17,20 @@ class ReconstructParser(HamlrParser):
             return exit_code or self.exit_codes.ERROR_NOT_STASHED
         try:
             hamiltonian = self.make_hamiltonian(folder, HamiltonianData.FILENAME)
+            if hamiltonian is not None:
+                self._check(hamiltonian)
         except ValueError as error:
             return self.unreadable(error)
         if hamiltonian is None:
             return self.missing(HamiltonianData.FILENAME, exit_code)
         self.out('hamiltonian', hamiltonian)
         return None
+
+    def _check(self, hamiltonian: HamiltonianData):
+        """Check that the Hamiltonian is that of the run, in the orbitals that the job had."""
+        inputs = self.node.inputs
+        run = inputs.parent_folder.creator if 'parent_folder' in inputs else None
+        structure = run.inputs.structure if run is not None and 'structure' in run.inputs else None
+        if 'basis' in inputs:
+            hashes = {element: basis.content_hash for element, basis in inputs.basis.get_basis().items()}
+            self.check_hamiltonian(hamiltonian, 'reference', structure, hashes)

@@ -40,4 +40,4 @@ class TrainParser(HamlrParser):
 
 def _array_name(name: str) -> str:
     """Return a name that an array node accepts: letters, digits and underscores."""
-    return ''.join(character if character.isalnum() else '_' for character in name)
+    return ''.join(character if character.isascii() and character.isalnum() else '_' for character in name)

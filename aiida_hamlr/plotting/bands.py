@@ -48,6 +48,12 @@ def plot_bands(
     window : (float, float)
         Energies shown, eV from the valence band maximum (of a metal: from the Fermi level).
     title : str, optional
+        Above the axes.
+
+    Returns
+    -------
+    path
+        The file that was written.
 
     Raises
     ------

@@ -40,6 +40,7 @@ def plot_levels(
     symbols : sequence of str, optional
         Element of every atom; without it all atoms share one panel.
     axis_label, title : str
+        Of the horizontal axis.
     """
     if not 1 <= len(levels) <= len(_STYLES):
         raise ValueError(f'{len(levels)} sets of levels: between 1 and {len(_STYLES)} can be drawn together')

@@ -51,6 +51,7 @@ class ProvenanceGraph:
         Parameters
         ----------
         node : aiida.orm.Data
+            Its ancestors are drawn.
         """
         from aiida.common.links import LinkType
 
@@ -61,7 +62,7 @@ class ProvenanceGraph:
         pending: list = []
 
         def visit(current, effect: tuple = ()) -> tuple:
-            """Sort a node into its box and return the box's key; its causes are looked at later."""
+            """Sort a node into its box and return the box's key; its causes follow later."""
             if current.pk not in keys:
                 key, box = _sort(current, effect)
                 keys[current.pk] = key

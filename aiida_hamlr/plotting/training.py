@@ -33,6 +33,7 @@ def plot_training(
     output : path
         PNG file.
     title : str, optional
+        Above the axes.
 
     Raises
     ------

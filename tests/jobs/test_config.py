@@ -110,7 +110,7 @@ def test_bad_configurations_are_refused_in_one_line(write, model, text, expected
 
 
 def test_unreadable_files(tmp_path):
-    assert 'No such file' in message(tmp_path / 'none.yaml', TrainConfig)
+    assert 'no such file' in message(tmp_path / 'none.yaml', TrainConfig)
     binary = tmp_path / 'binary.yaml'
     binary.write_bytes(b'\xff\xfe\x00')
     assert 'not a text file' in message(binary, TrainConfig)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.jobs import progress
-from aiida_hamlr.jobs.summary import JobSummary, summary_path
+from aiida_hamlr.jobs.outputs import summary_path
+from aiida_hamlr.jobs.summary import JobSummary
 
 
 def test_log_lines_come_at_intervals(monkeypatch, capsys):

@@ -140,7 +140,7 @@ def predict_short_range():
 
 
 @pytest.fixture(scope='session')
-def make_hamiltonian(make_basis):
+def make_reference(make_basis):
     """A file's content whose H - H0 = S (w_i + w_j) / 2 depends on the atoms' surroundings, eV."""
     made = {}
 
@@ -188,11 +188,11 @@ def rattled():
 
 
 @pytest.fixture
-def training_files(tmp_path, make_hamiltonian, rattled):
+def training_files(tmp_path, make_reference, rattled):
     """Six files of rattled AlAs."""
     paths = []
     for seed in range(6):
         path = tmp_path / 'data' / f'{seed}.h5'
-        make_hamiltonian(rattled(seed, 0.2), strength=2.0).write(path)
+        make_reference(rattled(seed, 0.2), strength=2.0).write(path)
         paths.append(path)
     return paths

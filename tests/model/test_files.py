@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.model.files import VERSION, read_description
+from aiida_hamlr.model.folder import VERSION, read_description
 from aiida_hamlr.model.inference import load_model
 
 FOLDERS = sorted((Path(__file__).parent / 'fixtures').glob('format_*'))

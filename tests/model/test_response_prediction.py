@@ -33,8 +33,8 @@ def correction(predictor, reference):
     return predictor.correction(reference.atoms, reference.pattern, reference.overlap)[0]
 
 
-def test_sources_are_stored(make_predictor, make_hamiltonian, rattled):
-    reference = make_hamiltonian(rattled(0))
+def test_sources_are_stored(make_predictor, make_reference, rattled):
+    reference = make_reference(rattled(0))
     attributes = make_predictor().predict_from(reference).attributes
     assert sum(attributes.long_range_charges) == pytest.approx(0.0, abs=1e-12)
     assert len(attributes.long_range_polarisabilities) == 2
@@ -43,10 +43,10 @@ def test_sources_are_stored(make_predictor, make_hamiltonian, rattled):
     assert without_response.long_range_polarisabilities is None
 
 
-def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonian, rattled):
+def test_polarisabilities_change_the_hamiltonian(make_predictor, make_reference, rattled):
     atoms = rattled(0).repeat((3, 1, 1))
     atoms.rattle(0.3, seed=1)
-    reference, predictor = make_hamiltonian(atoms), make_predictor()
+    reference, predictor = make_reference(atoms), make_predictor()
     expected = correction(predictor, reference)
     assert reference.pattern.asymmetry(expected) < 1e-14
     predictor.model.long_range.identified.zero_()
@@ -55,14 +55,14 @@ def test_polarisabilities_change_the_hamiltonian(make_predictor, make_hamiltonia
 
 
 @pytest.mark.parametrize(('response', 'dipoles'), [(True, False), (False, True), (True, True)])
-def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattled, response, dipoles):
+def test_supercell_translation_and_order(make_predictor, make_reference, rattled, response, dipoles):
     atoms, predictor = rattled(0), make_predictor(response, permanent_dipoles=dipoles)
     double = make_supercell(atoms, np.diag([2, 1, 1]))
     double.positions += [0.2, 0.5, -0.4]
     double = double[[2, 0, 3, 1]]
     levels = []
     for one in (atoms, double):
-        reference = make_hamiltonian(one)
+        reference = make_reference(one)
         matrix = correction(predictor, reference)
         blocks = [reference.pattern.block(matrix, int(p)) for p in reference.pattern.onsite]
         levels.append([np.sort(np.linalg.eigvalsh(block)) for block in blocks])
@@ -72,8 +72,8 @@ def test_supercell_translation_and_order(make_predictor, make_hamiltonian, rattl
 
 
 @pytest.mark.parametrize('config', [{}, {'response': False, 'permanent_dipoles': True}, {'field_features': True}])
-def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltonian, rattled, config):
-    reference, predictor = make_hamiltonian(rattled(0)), make_predictor(**config)
+def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_reference, rattled, config):
+    reference, predictor = make_reference(rattled(0)), make_predictor(**config)
     write_model(tmp_path, predictor.model, predictor.model.state_dict(), predictor.basis, {}, {})
     assert np.array_equal(correction(load_model(tmp_path), reference), correction(predictor, reference))
 
@@ -82,11 +82,11 @@ def test_stored_model_predicts_the_same(tmp_path, make_predictor, make_hamiltoni
     ('response', 'more'), [(False, None), (True, None), (False, 'permanent_dipoles'), (False, 'field_features')]
 )
 def test_large_cells_on_a_mesh_agree_with_direct_sums(
-    make_predictor, make_hamiltonian, rattled, monkeypatch, response, more
+    make_predictor, make_reference, rattled, monkeypatch, response, more
 ):
     """To the accuracy that the model asks for."""
     config = {'response': response} | ({more: True} if more else {})
-    reference = make_hamiltonian(rattled(0).repeat((2, 1, 1)))
+    reference = make_reference(rattled(0).repeat((2, 1, 1)))
     expected = correction(make_predictor(**config), reference)
     monkeypatch.setattr('aiida_hamlr.model.long_range.particle_mesh.DIRECT_SIZE', 0)
     found = correction(make_predictor(**config), reference)
@@ -95,9 +95,9 @@ def test_large_cells_on_a_mesh_agree_with_direct_sums(
 
 
 @pytest.mark.parametrize('response', [False, True])
-def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_hamiltonian, rattled, response):
+def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_reference, rattled, response):
     predictor = make_predictor(response, field_features=True)
-    model, graphs, references = predictor.model, [], [make_hamiltonian(rattled(seed)) for seed in range(2)]
+    model, graphs, references = predictor.model, [], [make_reference(rattled(seed)) for seed in range(2)]
     tables = TwoCentreTables(predictor.basis)
     for n, reference in enumerate(references):
         reference.write(tmp_path / f'{n}.h5')
@@ -114,11 +114,11 @@ def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_
 
 
 @pytest.mark.parametrize('response', [False, True])
-def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonian, rattled, response):
+def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_reference, rattled, response):
     predictor = make_predictor(response, permanent_dipoles=True)
     atoms = rattled(0)
-    expected = predictor.predict_from(make_hamiltonian(atoms))
-    without = make_predictor(response).predict_from(make_hamiltonian(atoms))
+    expected = predictor.predict_from(make_reference(atoms))
+    without = make_predictor(response).predict_from(make_reference(atoms))
     dipoles = np.array(expected.attributes.long_range_permanent_dipoles)
     assert np.abs(dipoles).max() > 0.1
     assert np.abs(expected.hamiltonian - without.hamiltonian).max() > 1e-3
@@ -126,7 +126,7 @@ def test_permanent_dipoles_turn_with_the_crystal(make_predictor, make_hamiltonia
     turned = atoms.copy()
     turned.set_cell(atoms.cell[:] @ rotation.T)
     turned.positions = atoms.positions @ rotation.T
-    found = predictor.predict_from(make_hamiltonian(turned))
+    found = predictor.predict_from(make_reference(turned))
     assert np.allclose(found.attributes.long_range_permanent_dipoles, dipoles @ rotation.T, atol=1e-6)
     for one, other in zip(found.pattern.onsite, expected.pattern.onsite, strict=True):
         blocks = (h.pattern.block(h.hamiltonian, int(p)) for h, p in ((found, one), (expected, other)))

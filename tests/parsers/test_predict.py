@@ -1,6 +1,7 @@
 """Tests of the parser of predictions."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from aiida import orm
@@ -13,6 +14,7 @@ CODES = CalculationFactory('hamlr.predict').exit_codes
 
 
 def _write_prediction(folder, hamiltonian):
+    hamiltonian.attributes = replace(hamiltonian.attributes, origin='predicted')
     hamiltonian.write(folder / 'hamiltonian.h5')
     kpoints = np.array([[0.0, 0, 0], [0.25, 0, 0], [0.5, 0, 0]])
     Bands(kpoints, np.arange(12.0).reshape(1, 3, 4), ('GAMMA', '', 'X')).write(folder / 'bands.h5')

@@ -1,9 +1,15 @@
 """Tests of the parser of reconstructions; it stands for what all parsers of the executable share."""
 
 import json
+import logging
+import re
+from dataclasses import replace
 
 import pytest
+from aiida.common.links import LinkType
 from aiida.plugins import CalculationFactory
+
+from aiida_hamlr.calculations.base import ReadsAnyOutput
 
 CODES = CalculationFactory('hamlr.reconstruct').exit_codes
 STATUS, STDERR = 'hamlr.status', '_scheduler-stderr.txt'
@@ -100,3 +106,96 @@ def test_no_temporary_folder(parse):
     """The parser needs the temporary folder, and says so."""
     _, node = parse('hamlr.reconstruct', {STATUS: '0'}, folder=None)
     assert node.exit_status == CODES.ERROR_NO_RETRIEVED_TEMPORARY_FOLDER.status
+
+
+HOSTILE = {
+    'status of other digits': ({STATUS: '²'}, 'ERROR_KILLED'),
+    'status with many digits': ({STATUS: '9' * 5000}, 'ERROR_KILLED'),
+    'status and more': ({STATUS: '0 0'}, 'ERROR_KILLED'),
+    'status not UTF-8': ({STATUS: b'\xff0'}, 'ERROR_KILLED'),
+    'stderr not UTF-8': ({STATUS: '2', STDERR: b'hamlr: \xff\xfe bad'}, 'ERROR_BAD_INPUT'),
+    'summary not UTF-8': ({STATUS: '0', 'summary.json': b'{"a": "\xff"}'}, 'ERROR_OUTPUT_FILE_MISSING'),
+    'summary deep': ({STATUS: '0', 'summary.json': '[' * 100000}, 'ERROR_OUTPUT_SUMMARY'),
+    'summary deep, but complete': (
+        {STATUS: '0', 'summary.json': '{"a":' * 99 + '1' + '}' * 99},
+        'ERROR_OUTPUT_SUMMARY',
+    ),
+    'summary with endless digits': ({STATUS: '0', 'summary.json': '{"a": ' + '9' * 5000 + '}'}, 'ERROR_OUTPUT_SUMMARY'),
+    'summary with odd text': ({STATUS: '0', 'summary.json': r'{"a": "\u0000\ud800", "b": 1e999}'}, None),
+}
+
+
+@pytest.mark.parametrize('name', HOSTILE)
+def test_whatever_was_retrieved_has_an_exit_code(parse, make_hamiltonian, zincblende, tmp_path, name):
+    """No content of the small files leaves a process excepted."""
+    files, label = HOSTILE[name]
+    if label is None:
+        make_hamiltonian(zincblende()).write(tmp_path / 'hamiltonian.h5')
+    results, node = parse('hamlr.reconstruct', files)
+    assert node.exit_status == (0 if label is None else CODES[label].status), node.exit_message
+    for output in results.values():
+        output.store()
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            lambda hamiltonian: {'attributes': replace(hamiltonian.attributes, origin='predicted')},
+            "'predicted' instead",
+        ),
+        (lambda hamiltonian: {'atoms': moved(hamiltonian.atoms, 0.1)}, 'another structure .* atom 1 .* 0.1 Å away'),
+        (lambda hamiltonian: {'attributes': replace(hamiltonian.attributes, gap=float('nan'))}, 'gap is nan'),
+    ],
+)
+def test_hamiltonians_of_another_job_are_refused(
+    parse, make_hamiltonian, zincblende, tmp_path, basis_node, change, message
+):
+    """A file that the job cannot have made makes no node."""
+    from aiida import orm
+
+    hamiltonian = make_hamiltonian(zincblende())
+    run = orm.CalcJobNode(
+        computer=orm.load_computer('localhost'), process_type='aiida.calculations:core.arithmetic.add'
+    )
+    structure = orm.StructureData(ase=zincblende()).store()
+    run.base.links.add_incoming(structure, link_type=LinkType.INPUT_CALC, link_label='structure')
+    run.store()
+    folder = orm.RemoteData(remote_path='/remote', computer=run.computer)
+    folder.base.links.add_incoming(run, link_type=LinkType.CREATE, link_label='remote_folder')
+    inputs = {'basis': basis_node, 'parent_folder': folder.store()}
+    hamiltonian.write(tmp_path / 'hamiltonian.h5')
+    _, node = parse('hamlr.reconstruct', {STATUS: '0', 'summary.json': SUMMARY}, inputs=inputs)
+    assert node.is_finished_ok, node.exit_message
+    replace(hamiltonian, **change(hamiltonian)).write(tmp_path / 'hamiltonian.h5')
+    results, node = parse('hamlr.reconstruct', {STATUS: '0', 'summary.json': SUMMARY}, inputs=inputs)
+    assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
+    assert re.search(message, node.exit_message), node.exit_message
+    assert 'hamiltonian' not in results
+
+
+def moved(atoms, length):
+    """Return a structure whose second atom is elsewhere."""
+    atoms = atoms.copy()
+    atoms.positions[1, 2] += length
+    return atoms
+
+
+@pytest.mark.parametrize('scheduler', ['core.slurm', 'core.direct'])
+def test_scheduler_output_that_is_not_text(parse, make_process_node, scheduler):
+    """AiiDA itself raises on such bytes; the jobs of this package read them with marks."""
+    from types import SimpleNamespace
+
+    from aiida.plugins import SchedulerFactory
+
+    node = make_process_node('hamlr.reconstruct', {STATUS: '0', STDERR: b'\xff\xfe', '_scheduler-stdout.txt': b'\xff'})
+    retrieved = node.outputs.retrieved
+    options = {'scheduler_stderr': STDERR, 'scheduler_stdout': '_scheduler-stdout.txt'}
+    computer = SimpleNamespace(get_scheduler=SchedulerFactory(scheduler))
+    job = SimpleNamespace(computer=computer, get_option=options.get, get_detailed_job_info=lambda: None)
+    process = CalculationFactory('hamlr.reconstruct').__new__(CalculationFactory('hamlr.reconstruct'))
+    process._node = job
+    process._logger = logging.getLogger('test')
+    with pytest.raises(UnicodeDecodeError):
+        super(ReadsAnyOutput, process).parse_scheduler_output(retrieved)
+    assert process.parse_scheduler_output(retrieved) is None

@@ -1,5 +1,7 @@
 """Tests of the parser of trainings."""
 
+import json
+
 import numpy as np
 from aiida.plugins import CalculationFactory
 
@@ -13,7 +15,9 @@ def test_train(parse, model_folder):
     results, node = parse('hamlr.train', files)
     assert node.is_finished_ok, node.exit_message
     attributes = results['model'].base.attributes.all
-    assert (attributes['species'], attributes['variant'], attributes['n_parameters']) == (['Al', 'As'], 'lr', 7)
+    described = json.loads((model_folder / 'model.json').read_text())
+    expected = (['Al', 'As'], 'lr', described['n_parameters'])
+    assert (attributes['species'], attributes['variant'], attributes['n_parameters']) == expected
     assert attributes['metrics'] == {'mae_meV': 3.5}
     np.testing.assert_array_equal(results['learning_curve'].get_array('train_loss'), [2.0, 1.0])
     results['model'].store()

@@ -136,6 +136,38 @@ def test_failed_dataset(builder, instantiate, make_finished, make_hamiltonian_no
     assert 'train_a' in process.outputs['references']
 
 
+@pytest.mark.timeout(300)
+def test_known_references(
+    pw_code, localhost, pseudo_family, basis_node, zincblende, make_hamiltonian_node, monkeypatch
+):
+    """References that are there already are those of the outputs, and a training that fails leaves the dataset."""
+    nodes = iter([make_hamiltonian_node(seed=70 + index) for index in range(4)])
+    monkeypatch.setattr('aiida_hamlr.workflows.references.find_reference', lambda _: next(nodes))
+    failing = orm.InstalledCode(computer=localhost, filepath_executable='/bin/false', label='failing').store()
+    builder = PipelineWorkChain.get_builder_from_protocol(
+        pw_code,
+        failing,
+        {
+            'train': {'a': rattled(zincblende, 1), 'b': rattled(zincblende, 2)},
+            'validation': {'a': rattled(zincblende, 3)},
+            'predict': {'c': rattled(zincblende, 4)},
+        },
+        protocol='fast',
+        overrides={'reference': {'scf': {'pseudo_family': pseudo_family}}},
+        options=OPTIONS,
+        basis=basis_node,
+    )
+    result, node = run_get_node(builder)
+    assert node.exit_status == PipelineWorkChain.exit_codes.ERROR_SUB_PROCESS_FAILED_TRAIN.status, node.exit_message
+    assert [called.process_label for called in node.called] == ['DatasetWorkChain', 'TrainBaseWorkChain']
+    assert set(result['references']) == {'train_a', 'train_b', 'validation_a', 'predict_c'}
+    references = {label: reference.uuid for label, reference in result['references'].items()}
+    assert result['dataset'].get_uuids('train') == [references['train_a'], references['train_b']]
+    assert result['dataset'].get_uuids('validation') == [references['validation_a']]
+    assert references['predict_c'] not in str(result['dataset'].base.attributes.all)
+    assert node.called[1].called[0].inputs.dataset.uuid == result['dataset'].uuid
+
+
 def run_documentation(name, names):
     """Run the Python of a documentation page, one block after the other."""
     for block in re.findall(r'```python\n(.*?)```', (DOCS / name).read_text(), re.DOTALL):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import yaml
 from aiida.orm import RemoteData
+
+from aiida_hamlr.electronic.reading import read_text
+from aiida_hamlr.jobs.yaml_files import LARGEST, parse_yaml
 
 __all__ = ('OutsideFolder', 'open_folder')
 
@@ -49,13 +51,7 @@ class OutsideFolder:
 
         :raises ValueError: if the file does not exist, or its content is not a mapping.
         """
-        try:
-            config = yaml.safe_load(self.fetch(filename).read_text(encoding='utf-8'))
-        except yaml.YAMLError as error:
-            raise ValueError(f'{self.path / filename}: not valid YAML: {error}') from error
-        if not isinstance(config, dict):
-            raise ValueError(f'{self.path / filename}: not a mapping')
-        return config
+        return parse_yaml(read_text(self.fetch(filename), LARGEST), str(self.path / filename))
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class TrainCalculationImporter(CalcJobImporter):
 def _check_dataset(dataset: DatasetData, model_folder: Path):
     """Check that a model was trained on a dataset."""
     # Imported here because they load torch.
-    from aiida_hamlr.model.files import read_description
+    from aiida_hamlr.model.folder import read_description
     from aiida_hamlr.model.training.data_identity import hash_of_data
     from aiida_hamlr.model.training.references import Reference
 

@@ -14,11 +14,19 @@ from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_ba
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
 from aiida_hamlr.electronic.bands.occupations import band_gap
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
+from aiida_hamlr.electronic.files import (
+    atomic_hdf5,
+    check_digest,
+    check_format,
+    content_digest,
+    damage_as_value_error,
+    open_hdf5,
+    read_array,
+)
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -75,6 +83,7 @@ class Bands:
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
     attributes : BandAttributes
+        Fermi level and band edges, eV.
     """
 
     kpoints: np.ndarray
@@ -101,11 +110,14 @@ class Bands:
         Parameters
         ----------
         hamiltonian : Hamiltonian
+            With the overlap and the matrix of ``mesh``.
         path : BandPath
+            Where to compute the bands.
         mesh : MeshSolution
             Fermi level and band edges take it into account; it says which matrix is diagonalised, with which overlap
             threshold.
         n_bands : int, optional
+            Default: all.
         """
         bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
         bands.labels, bands.distances = path.labels, path.distances
@@ -134,6 +146,17 @@ class Bands:
             for name in ('distances', 'weights'):
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
+            handle.attrs['sha256'] = content_digest(self._content)
+
+    @property
+    def _content(self) -> dict[str, str | np.ndarray]:
+        """What is stored, for its digest."""
+        arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', 'distances', 'weights')}
+        return {
+            'attributes': json.dumps(self.attributes.to_dict()),
+            'labels': json.dumps(list(self.labels)),
+            **{name: np.asarray(values, dtype=np.float64) for name, values in arrays.items() if values is not None},
+        }
 
     @classmethod
     def read(cls, source) -> Bands:
@@ -149,9 +172,13 @@ class Bands:
             with damage_as_value_error(getattr(source, 'name', source)):
                 kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
                 optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
-                labels = tuple(label.decode() for label in handle['labels'][:])
+                labels = tuple(label.decode() for label in read_array(handle, 'labels'))
                 attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
-                return cls(kpoints, energies, labels, attributes=attributes, **optional)
+                bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
+                check_digest(handle, bands._content)
+                if not all(np.isfinite(values).all() for values in (kpoints, energies, *optional.values())):
+                    raise ValueError('k-points or eigenvalues are not finite')
+                return bands
 
 
 def band_structure(
@@ -167,6 +194,7 @@ def band_structure(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
     path : str, path or BandPath
         'auto': the standard path of the crystal, see `band_path`; or the name of a path file, see `read_band_path`.
     mesh : three int or MeshSolution, optional
@@ -177,6 +205,11 @@ def band_structure(
         Largest distance of neighbouring points of the path, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one. Without effect if ``mesh`` is a solution.
+
+    Returns
+    -------
+    Bands
+        Energies in eV, with Fermi level and edges among the attributes.
 
     Raises
     ------

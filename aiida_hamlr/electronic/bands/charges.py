@@ -17,6 +17,7 @@ def mulliken_populations(hamiltonian: Hamiltonian, density: np.ndarray | None = 
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With the overlap.
     density : (M,) or (2, M) array, optional
         Default: the stored density matrix.
     """

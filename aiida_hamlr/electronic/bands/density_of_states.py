@@ -50,6 +50,7 @@ def density_of_states(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
     mesh : three int or MeshSolution, optional
         Default: as in `sample`.
     broadening : float

@@ -124,8 +124,14 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     Parameters
     ----------
     atoms : ase.Atoms
+        A crystal, in any of its cells.
     spacing : float
         1/Å.
+
+    Returns
+    -------
+    BandPath
+        Points with labels; distances in 1/Å.
 
     Raises
     ------
@@ -179,6 +185,7 @@ def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPA
     Parameters
     ----------
     path : path
+        Name of the text file.
     cell : (3, 3) array
         Å.
     spacing : float

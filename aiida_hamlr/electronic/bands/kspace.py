@@ -113,7 +113,7 @@ def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors, threshold=0.0):
 
 
 def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
-    """The same in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
+    """Solve in the space of the eigenvectors of S above a threshold (canonical orthogonalisation of Löwdin)."""
     weights, basis = linalg.eigh(overlap)
     kept = weights > threshold
     basis = basis[:, kept] / np.sqrt(weights[kept])
@@ -196,6 +196,19 @@ def eigenvectors(
     overlap_threshold: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Band energies and states, as in `eigenvalues`.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Hamiltonian and overlap in the orbital basis.
+    kpoints : (nk, 3) array
+        Fractional coordinates.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        Number of the lowest bands; default: all.
+    overlap_threshold : float
+        See `eigenvalues`.
 
     Returns
     -------

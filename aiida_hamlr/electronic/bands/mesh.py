@@ -1,4 +1,4 @@
-"""Bands on a mesh, filled, and the density matrix; the mesh and the bands that are taken if none are asked for."""
+"""Bands on a mesh, their filling and the density matrix, and the default meshes and numbers of bands."""
 
 from __future__ import annotations
 
@@ -84,6 +84,7 @@ def solve_mesh(
     hamiltonian : Hamiltonian
         Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
     mesh : three int
+        Divisions along the reciprocal vectors.
     smearing : float
         eV.
     matrix : str
@@ -92,6 +93,11 @@ def solve_mesh(
         How many bands to compute at least; default: those that may be occupied.
     overlap_threshold : float
         See `eigenvalues`.
+
+    Returns
+    -------
+    MeshSolution
+        Energies (eV), occupations and density matrix.
     """
     n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)
@@ -129,6 +135,7 @@ def sample(
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
     mesh : three int or MeshSolution, optional
         Another mesh, or a solution, which is returned as it is.
     overlap_threshold : float, optional

@@ -165,6 +165,7 @@ def band_gap(
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV, ascending.
     n_electrons : float
+        Electrons per cell.
     n_occupied : tuple of int, optional
         Filled bands per spin; default: half of the electrons in each.
     magnetization : float, optional

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.files import atomic_hdf5, check_format, damage_as_value_error, open_hdf5, read_array
+from aiida_hamlr.electronic.files import (
+    atomic_hdf5,
+    check_digest,
+    check_format,
+    content_digest,
+    damage_as_value_error,
+    open_hdf5,
+    read_array,
+)
 
 FORMAT = 'hamlr-properties'
-VERSION = 1
+VERSION = 2
 
 _ARRAYS = ('dos_energies', 'dos', 'charges', 'levels', 'potential')
 
@@ -51,6 +60,14 @@ class Properties:
             for name in _ARRAYS:
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
+            handle.attrs['sha256'] = content_digest(self._content)
+
+    @property
+    def _content(self) -> dict[str, str | np.ndarray]:
+        """What is stored, for its digest."""
+        arrays = {name: getattr(self, name) for name in ('positions', *_ARRAYS)}
+        found = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items() if values is not None}
+        return {'symbols': json.dumps(list(self.symbols)), **found}
 
     @classmethod
     def read(cls, source) -> Properties:
@@ -65,5 +82,18 @@ class Properties:
             check_format(handle, FORMAT, VERSION)
             with damage_as_value_error(getattr(source, 'name', source)):
                 arrays = {key: read_array(handle, key) for key in _ARRAYS if key in handle}
-                symbols = [symbol.decode() for symbol in handle['symbols'][:]]
-                return cls(symbols, read_array(handle, 'positions'), **arrays)
+                symbols = [symbol.decode() for symbol in read_array(handle, 'symbols')]
+                properties = cls(symbols, read_array(handle, 'positions'), **arrays)
+                check_digest(handle, properties._content)
+                properties._check()
+                return properties
+
+    def _check(self):
+        """Raise ``ValueError`` unless all arrays are of the same atoms and energies, and finite."""
+        n_atoms = len(self.symbols)
+        shapes = {'positions': (n_atoms, 3)} | dict.fromkeys(('charges', 'levels', 'potential'), (n_atoms,))
+        shapes |= dict.fromkeys(('dos_energies', 'dos'), np.shape(self.dos_energies))
+        for name, shape in shapes.items():
+            values = getattr(self, name)
+            if values is not None and (np.shape(values) != shape or not np.isfinite(values).all()):
+                raise ValueError(f'{name} of shape {np.shape(values)} instead of {shape}, or not finite')

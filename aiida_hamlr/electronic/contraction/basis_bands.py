@@ -53,6 +53,7 @@ def bands_of_basis(
     atoms : ase.Atoms
         Crystal of a few atoms.
     pseudos : mapping of str to Pseudopotential
+        One of every element.
     basis : Basis
         Its metadata say how it was made; of contracted orbitals the plain ones of the same size are shown too.
     ecutwfc : float, optional

@@ -59,6 +59,7 @@ def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
     Parameters
     ----------
     elements : sequence of str
+        Chemical symbols.
     """
     elements = sorted(set(elements))
     pairs = [(a, b) for a, b in combinations(elements, 2) if _are_cation_and_anion(a, b)]

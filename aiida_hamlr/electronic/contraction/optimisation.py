@@ -97,6 +97,7 @@ def suggested_cutoff(pseudo: Pseudopotential) -> float:
     Parameters
     ----------
     pseudo : Pseudopotential
+        Its local potential and projectors decide.
     """
     energies = np.arange(10.0, 200.0, 2.0)
     q = np.sqrt(np.arange(0.0, 400.0, 0.5))
@@ -242,6 +243,7 @@ def contract_bases(
     Parameters
     ----------
     pseudos : mapping of str to Pseudopotential
+        One of every element.
     size : str or mapping of str to str
         As for `generate_basis`, which also says how many shells of every angular momentum there are.
     cutoff_radius : mapping of str to float, optional
@@ -251,7 +253,9 @@ def contract_bases(
     ecutwfc : float, optional
         Plane-wave cutoff, Ry; default: the largest `suggested_cutoff`.
     confinement : SoftConfinement, optional
+        Potential that ends the primitive orbitals.
     max_iterations : int
+        Largest number of steps of the optimisation.
     report : callable, optional
         Gets a line on how far it is.
 
@@ -259,7 +263,7 @@ def contract_bases(
     -------
     Basis
         The metadata hold the crystals and the mean band errors of the plain and the contracted basis on them, as
-        ``band_error_occupied_meV``, ``band_error_occupied_plain_meV`` and the same of the conduction bands.
+        ``band_error_occupied_meV``, ``band_error_occupied_plain_meV`` and both for the conduction bands.
 
     Raises
     ------

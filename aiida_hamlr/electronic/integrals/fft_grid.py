@@ -47,13 +47,14 @@ def fft_grid(cell: np.ndarray, ecutrho: float, factors: tuple[int, int, int] = (
 
 
 def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
-    """What the grid dimensions must be multiples of, so that fractional translations map the grid onto itself.
+    """Numbers that must divide the grid dimensions, so that fractional translations map the grid onto itself.
 
     As in Quantum ESPRESSO, translations by 1/2, 1/3, 1/4 and 1/6 count; in a cell that is not primitive none does.
 
     Parameters
     ----------
     atoms : ase.Atoms
+        Cell and atoms, whose fractional translations are found.
     """
     import spglib
 

@@ -40,7 +40,7 @@ FAR_AWAY = 1e6
 
 
 def _layouts(basis: Basis, symbols) -> dict[str, tuple[int, int]]:
-    """Of every element, which evaluator it belongs to and its number in there: equal shells share one."""
+    """Evaluator of every element, and its index within it; elements with equal shells share one."""
     kinds, members, result = {}, Counter(), {}
     for element in sorted(set(symbols)):
         kind = kinds.setdefault((basis[element].angular_momenta, basis[element].step), len(kinds))
@@ -64,7 +64,9 @@ def local_matrix(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     basis : Basis
+        Orbitals of every element.
     pattern : BlockPattern
         As `overlap_pattern` makes it.
     potential : (n1, n2, n3) or (n, n1, n2, n3) array

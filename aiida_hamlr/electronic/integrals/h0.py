@@ -25,7 +25,7 @@ ARRAYS = 6
 
 
 def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
-    """What needs no potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
+    """Parts of H without a local potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
     overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
     return overlap, kinetic + tables.nonlocal_part(atoms, pattern)
 
@@ -45,8 +45,11 @@ def compute_h0(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     basis : Basis
+        Orbitals of every element.
     pseudos : mapping of str to Pseudopotential
+        One of every element, all of one functional.
     ecutrho : float
         Cutoff that sets the grid, Ry; that of the runs whose H is to be compared.
     tables : TwoCentreTables, optional

@@ -19,7 +19,9 @@ def solid_harmonics(l_max: int, x, y, z) -> list[list]:
     Parameters
     ----------
     l_max : int
+        Highest degree.
     x, y, z : arrays of one shape
+        Cartesian components, in any unit.
 
     Returns
     -------
@@ -63,6 +65,7 @@ def real_harmonics(l: int, vectors: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     l : int
+        Degree.
     vectors : (..., 3) array
         Need not be normalised. For the zero vector all functions with l > 0 are zero.
 

@@ -34,6 +34,7 @@ def neutral_atom_form_factor(pseudo: Pseudopotential, q: np.ndarray) -> np.ndarr
     Parameters
     ----------
     pseudo : Pseudopotential
+        Local potential and density of the atom.
     q : array
         bohr^-1.
     """
@@ -120,6 +121,7 @@ def neutral_atom_potential(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     pseudos : mapping of str to Pseudopotential
         One of every element, all of one functional.
     grid : three int
@@ -181,7 +183,9 @@ def gauge_shift(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
     Parameters
     ----------
     atoms : ase.Atoms
+        The cell and its elements.
     pseudos : mapping of str to Pseudopotential
+        One of every element.
     """
     moments = sum(pseudos[symbol].r2_moment for symbol in atoms.get_chemical_symbols())
     return -4 * np.pi / 3 * moments / (atoms.get_volume() / BOHR**3) * RYDBERG

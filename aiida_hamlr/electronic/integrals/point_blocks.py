@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
-#: Boxes whose neighbours are looked for at once.
+#: Boxes whose neighbours are searched at once.
 SEARCHED_AT_ONCE = 2000
 
 #: Pairs of an atom and a box that are checked point by point at once.
@@ -100,6 +100,7 @@ class PointBlocks:
         radii : (atoms,) array
             Of their orbitals, bohr.
         kinds : (atoms,) int array
+            Kind of every atom or image, 0, 1, ...
         size : int
             Points of all atoms of a batch, about.
         """

@@ -84,6 +84,7 @@ class BlockAccumulator:
         Parameters
         ----------
         atoms, images : (n,), (n, 3) int arrays
+            Atom of every place that is filled, and the cell vectors of its image.
         groups, slots : (n,) int arrays
             Group and place of every atom.
         shape : two int

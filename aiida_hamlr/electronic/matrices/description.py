@@ -1,4 +1,4 @@
-"""What a Hamiltonian file holds in a small JSON file beside it, so that the large one can stay where it is."""
+"""A small JSON file that describes a Hamiltonian file, so that the large one can stay where it is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr import __version__
-from aiida_hamlr.electronic.files import atomic_path, file_sha256
+from aiida_hamlr.electronic.files import atomic_path, content_digest, file_sha256
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reading import parse_json
 
 FORMAT = 'hamlr-description'
-VERSION = 1
+
+#: From version 2 on, with a sha256 of the description itself.
+VERSION = 2
 
 #: What a description says of the verification of a reconstructed Hamiltonian.
 VERIFICATION = (
@@ -36,7 +39,7 @@ def description_path(path: str | Path) -> Path:
 
 
 def describe(hamiltonian: Hamiltonian) -> dict:
-    """The numbers and names by which one would look for a Hamiltonian; energies in eV.
+    """Numbers and names to search for a Hamiltonian by; energies in eV.
 
     Parameters
     ----------
@@ -97,6 +100,7 @@ def write_described(hamiltonian: Hamiltonian, path: str | Path) -> dict:
             'pbc': hamiltonian.atoms.pbc.tolist(),
         },
     }
+    content['digest'] = _digest(content)
     with atomic_path(description_path(path)) as temporary:
         temporary.write_text(json.dumps(content) + '\n', encoding='utf-8')
     return {'size_bytes': content['size'], 'sha256': content['sha256']}
@@ -110,13 +114,10 @@ def read_description(text: str, name: str) -> dict:
     ValueError
         If it is damaged, foreign or newer than this program; ``name`` is that of the file.
     """
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f'{name}: not JSON: {error}') from error
+    content = parse_json(text, name)
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         raise ValueError(f'{name}: not the description of a Hamiltonian file')
-    if not isinstance(content.get('version'), int) or content['version'] > VERSION:
+    if type(content.get('version')) is not int or not 1 <= content['version'] <= VERSION:
         raise ValueError(
             f'{name}: version {content.get("version")!r} is not known, the newest that this program reads is '
             f'{VERSION}; update aiida-hamlr'
@@ -127,8 +128,18 @@ def read_description(text: str, name: str) -> dict:
     sha256 = content['sha256']
     if not isinstance(sha256, str) or len(sha256) != 64 or sha256.strip('0123456789abcdef'):
         raise ValueError(f'{name}: {sha256!r} is no sha256')
+    if type(content['size']) is not int or content['size'] < 1 or not isinstance(content['attributes'], dict):
+        raise ValueError(f'{name}: size or attributes are not those of a Hamiltonian file')
     structure_of(content, name)
+    if content['version'] > 1 and content.get('digest') != _digest(content):
+        raise ValueError(f'{name}: does not have its recorded digest; the file is damaged')
     return content
+
+
+def _digest(content: dict) -> str:
+    """sha256 of a description, its own left out; the same before writing and after reading."""
+    rest = {key: value for key, value in content.items() if key != 'digest'}
+    return content_digest({'description': json.dumps(json.loads(json.dumps(rest)), sort_keys=True)})
 
 
 def structure_of(content: dict, name: str) -> Atoms:

@@ -1,4 +1,4 @@
-"""A Hamiltonian in an orbital basis with all that belongs to it, and its file, ``hamiltonian.h5``."""
+"""A Hamiltonian in an orbital basis, its overlap, labels and attributes, and its file, ``hamiltonian.h5``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSION = 4
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
 
-#: What the file may tell besides, and its shape; None stands for the number of atoms.
+#: Labels that the file may hold, and their shapes; None stands for the number of atoms.
 LABELS = {
     'hirshfeld_charges': (None,),
     'hirshfeld_dipoles': (None, 3),
@@ -41,7 +41,10 @@ LABELS = {
 #: Real spherical harmonics as e3nn defines them: a shell l is the irrep l of parity (-1)^l; p is (x, y, z).
 ORBITAL_ORDER = 'e3nn'
 
-#: Those that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
+#: What matrices of version 1, which have no sha256, must keep: M = M^T to this (eV), S_mumu = 1 to this.
+SAME_WITHOUT_DIGEST, NORMALISED = 1e-6, 1e-2
+
+#: Matrices that have a leading axis of length 2, spin up and spin down, in a spin-polarised Hamiltonian.
 SPIN_MATRICES = ('hamiltonian', 'density_matrix')
 
 
@@ -183,7 +186,7 @@ class Hamiltonian:
 
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
-        """What is stored apart from matrices and labels, for its digest; these and bases have their own."""
+        """Stored content apart from matrices, labels and bases, which have separate digests."""
         # Before version 3 there were no labels, and nothing of them in the digest.
         labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
         return labels | {
@@ -274,7 +277,21 @@ def _read_matrix(handle, name: str, pattern: BlockPattern, n_spin: int | None) -
     if not np.isfinite(entries).all():
         raise ValueError(f'{name} has entries that are not finite')
     check_digest(dataset, {name: entries})
+    if handle.attrs['version'] == 1:
+        _check_without_digest(name, entries, pattern)
     return entries
+
+
+def _check_without_digest(name: str, entries: np.ndarray, pattern: BlockPattern):
+    """Raise ``ValueError`` unless a matrix is symmetric and, if it is the overlap, its orbitals are normalised."""
+    asymmetry = pattern.asymmetry(entries)
+    if asymmetry > SAME_WITHOUT_DIGEST:
+        raise ValueError(f'{name} differs from its transpose by {asymmetry:.3g}; the file is damaged')
+    if name == 'overlap':
+        for pair in pattern.onsite:
+            norms = np.diagonal(pattern.block(entries, pair))
+            if np.abs(norms - 1.0).max(initial=0.0) > NORMALISED:
+                raise ValueError('overlap has orbitals that are not normalised; the file is damaged')
 
 
 def _check_label(name: str, shape: tuple[int, ...], n_atoms: int):

@@ -15,7 +15,7 @@ from aiida_hamlr.electronic.units import BOHR
 
 @cache
 def _neighbour_list():
-    """vesin's class. It loads torch if it can, to take tensors too; ours are arrays, and torch takes seconds."""
+    """Vesin's class. It loads torch if it can, to take tensors too; ours are arrays, and torch takes seconds."""
     hidden = 'torch' not in sys.modules
     if hidden:
         sys.modules['torch'] = None
@@ -33,6 +33,7 @@ def close_atoms(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, ...]:
     Parameters
     ----------
     atoms : ase.Atoms
+        Positions and cell in Å; ``pbc`` is ignored.
     cutoff : float
         Å.
 

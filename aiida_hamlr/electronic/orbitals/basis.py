@@ -25,6 +25,9 @@ from aiida_hamlr.electronic.files import (
 FORMAT = 'hamlr-basis'
 VERSION = 2
 
+#: Bounds far above what is useful, so that a damaged file is refused before it takes the memory. Radii in bohr.
+LARGEST_ANGULAR_MOMENTUM, MOST_SHELLS, LARGEST_RADIUS = 5, 64, 60.0
+
 
 @dataclass(frozen=True)
 class Shell:
@@ -57,9 +60,11 @@ class SpeciesBasis:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     step : float
         Step of the uniform radial mesh ``r = step * arange(n)``, bohr; all shells share it.
     shells : tuple of Shell
+        Radial functions with their angular momenta.
     metadata : dict
         What made the basis (size, confinement, functional, code); plain JSON values, not part of the identity.
     """
@@ -74,9 +79,24 @@ class SpeciesBasis:
             raise ValueError(f'basis: {self.element!r} is not a chemical element')
         if not self.shells:
             raise ValueError(f'basis of {self.element} has no shells')
+        if len(self.shells) > MOST_SHELLS:
+            raise ValueError(
+                f'basis of {self.element} has {len(self.shells)} shells; at most {MOST_SHELLS} are possible'
+            )
         object.__setattr__(self, 'shells', tuple(self.shells))
         if len({len(shell.radial) for shell in self.shells}) > 1:
             raise ValueError(f'basis of {self.element}: its radial tables differ in length')
+        for shell in self.shells:
+            if not 0 <= shell.angular_momentum <= LARGEST_ANGULAR_MOMENTUM:
+                raise ValueError(
+                    f'basis of {self.element}: a shell of angular momentum {shell.angular_momentum}; only 0 to '
+                    f'{LARGEST_ANGULAR_MOMENTUM} are possible'
+                )
+            if not 0.0 < shell.cutoff_radius <= LARGEST_RADIUS:
+                raise ValueError(
+                    f'basis of {self.element}: a shell that ends at {shell.cutoff_radius:g} bohr; it must end before '
+                    f'{LARGEST_RADIUS:g} bohr'
+                )
 
     @property
     def angular_momenta(self) -> tuple[int, ...]:
@@ -189,7 +209,13 @@ class SpeciesBasis:
 
 
 class Basis(Mapping[str, SpeciesBasis]):
-    """The orbitals of several elements, by chemical symbol."""
+    """The orbitals of several elements, by chemical symbol.
+
+    Parameters
+    ----------
+    species : mapping of str to SpeciesBasis
+        Orbitals of each element; lengths in bohr.
+    """
 
     def __init__(self, species: Mapping[str, SpeciesBasis]):
         self._species = dict(sorted(species.items()))

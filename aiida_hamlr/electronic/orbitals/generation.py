@@ -55,6 +55,7 @@ def generate_basis(
     Parameters
     ----------
     pseudo : Pseudopotential
+        Of the element.
     size : str
         One of ``SIZES``: 'sz', 'szp', 'dzp', 'dzdp', 'tzp' or 'tzdp'.
     cutoff_radius : float, optional

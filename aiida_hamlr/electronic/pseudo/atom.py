@@ -114,6 +114,7 @@ class PseudoAtom:
         Parameters
         ----------
         l : int
+            Angular momentum.
         cutoff_radius : float
             Radius of the sphere, bohr; a multiple of 0.01.
         n : int

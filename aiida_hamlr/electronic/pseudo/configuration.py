@@ -68,6 +68,7 @@ def valence_shells(element: str, n_valence: float) -> list[OccupiedShell]:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     n_valence : float
         Electrons outside the core.
 

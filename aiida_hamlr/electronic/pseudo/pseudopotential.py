@@ -31,8 +31,9 @@ class Pseudopotential:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     z_valence : float
-        Charge of the ion; may be fractional.
+        Charge of the ion, |e|; may be fractional.
     functional : str
         'lda_pz', 'lda_pw', 'pbe' or 'pbesol'.
     r, rab : (n,) arrays
@@ -40,13 +41,15 @@ class Pseudopotential:
     v_local : (n,) array
         Local potential, Ry.
     rho_atom : (n,) array
-        ``4 pi r^2 rho(r)`` of the free pseudo-atom.
+        ``4 pi r^2 rho(r)`` of the free pseudo-atom, electrons per bohr.
     core_density : (n,) array or None
         Density of the nonlinear core correction, bohr^-3.
     projectors : tuple of Projector
+        Nonlocal part.
     dij : (n_projectors, n_projectors) array
         ``V_nl = sum_pq |beta_p> D_pq <beta_q|``, Ry.
     wavefunctions : tuple of PseudoWavefunction
+        Of the free pseudo-atom.
     text : str
         The whole UPF file.
     """
@@ -86,6 +89,7 @@ class Pseudopotential:
         Parameters
         ----------
         text : str
+            The whole file.
         name : str
             What errors call the file.
 

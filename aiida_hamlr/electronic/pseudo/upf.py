@@ -45,6 +45,7 @@ def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     Parameters
     ----------
     text : str
+        The whole file.
     name : str
         What errors call the file.
 
@@ -111,7 +112,7 @@ class _Reader:
         raise ValueError(f'{self.name}: {message}')
 
     def section(self, tag: str, text: str | None = None) -> tuple[dict, str] | None:
-        """Attributes and body of a section, None where there is none."""
+        """Attributes and body of a section; None if the file does not have it."""
         text = self.text if text is None else text
         opening = re.search(f'<{re.escape(tag)}{_ATTRIBUTES}(/?)>', text)
         if opening is None:

@@ -251,7 +251,7 @@ def _spin_gradient_correction(functional, densities, gradients):
 
 
 def _evaluate(code: str, variables: np.ndarray, spin: int = 0) -> np.ndarray:
-    """libxc's energy per electron and its derivatives, Hartree."""
+    """Libxc's energy per electron and its derivatives, Hartree."""
     from pyscf.dft import libxc
 
     return libxc.eval_xc1(code, variables, spin=spin, deriv=1)

@@ -51,6 +51,7 @@ def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float):
     Parameters
     ----------
     atoms : ase.Atoms
+        Their cell counts.
     density : (n1, n2, n3) array
         Valence electrons on the FFT grid, bohr^-3, both spins together.
     expected : float

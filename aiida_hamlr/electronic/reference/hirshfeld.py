@@ -50,6 +50,7 @@ def hirshfeld_moments(
     Parameters
     ----------
     atoms : ase.Atoms
+        Taken as periodic in all three directions.
     density : (n1, n2, n3) array
         Valence electrons on the FFT grid, bohr^-3, both spins together.
     pseudos : mapping of str to Pseudopotential

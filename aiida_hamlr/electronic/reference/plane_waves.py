@@ -180,7 +180,9 @@ class PlaneWaveHamiltonian:
         Parameters
         ----------
         kpoint : (3,) array
+            Fractional.
         n_bands : int
+            Number of the lowest ones.
         start : (n, m) array, optional
             Plane-wave coefficients of approximate states, at least ``n_bands``, from which the iterations start.
         residual : float

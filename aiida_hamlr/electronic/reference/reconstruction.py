@@ -39,7 +39,7 @@ ARRAYS = 8
 
 @dataclass(frozen=True)
 class ReconstructionOptions:
-    """What a reconstruction can be given besides, and how it is done.
+    """Optional input of a reconstruction, and how it is computed.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ReconstructionOptions:
     truncate : bool, optional
         Whether to check with the basis truncated at the cutoff of the run; default: if it is cheap. See `verify`.
     source : str, optional
-        What errors call the file that the potential comes from.
+        Name of the file of the potential, for errors.
     memory_limit : float, optional
         GB, for matrices and integrals; not for the diagonalisation of the mesh of k-points.
     """
@@ -85,10 +85,12 @@ def reconstruct(
     Parameters
     ----------
     atoms : ase.Atoms
+        The structure of the run.
     potential : (n1, n2, n3) or (2, n1, n2, n3) array
         Total local Kohn-Sham potential ``V_loc + V_H + V_xc`` on the FFT grid, eV, in the gauge of Quantum ESPRESSO;
         with collinear spin those of spin up and spin down.
     basis : Basis
+        Orbitals of every element.
     pseudos : mapping of str to Pseudopotential
         Those of the run.
     ecutrho : float
@@ -98,6 +100,7 @@ def reconstruct(
     run : QeRun, optional
         The run, to check the input against it and to verify the result; see `verify`.
     options : ReconstructionOptions, optional
+        Density, checks, device and memory; see there.
 
     Returns
     -------

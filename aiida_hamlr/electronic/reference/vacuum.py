@@ -21,10 +21,10 @@ DENSITY_THRESHOLD = 1e-5
 #: A vacuum is thicker than this, Å.
 SMALLEST_THICKNESS = 4.0
 
-#: Distance of the planes at which the density is looked at, bohr.
+#: Distance of the planes on which the density is computed, bohr.
 PLANE_SPACING = 0.1
 
-#: Cutoff of the plane-averaged densities that are only looked at for a vacuum, Ry.
+#: Cutoff of the plane-averaged densities in the search for a vacuum, Ry.
 SEARCH_CUTOFF = 100.0
 
 
@@ -71,7 +71,9 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     pseudos : mapping of str to Pseudopotential
+        One of every element, for the densities of the free atoms.
 
     Returns
     -------
@@ -116,9 +118,11 @@ def vacuum_level(
     Parameters
     ----------
     atoms : ase.Atoms
+        Slab, layer or crystal.
     density : (n1, n2, n3) array
         Valence electrons of the run on the FFT grid, bohr^-3.
     pseudos : mapping of str to Pseudopotential
+        Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
 

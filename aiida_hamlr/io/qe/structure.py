@@ -34,6 +34,7 @@ def check_same_structure(expected: Atoms, found: Atoms, tolerance: float = STRUC
     Parameters
     ----------
     expected, found : ase.Atoms
+        The structures that are compared.
     tolerance : float
         Å.
 

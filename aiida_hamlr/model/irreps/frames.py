@@ -11,6 +11,9 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.irreps.wigner import bond_frame_wigner
 
+#: Pairs of atoms in a group: few enough for the cache, so that memory does not grow with the cell.
+PAIRS_AT_ONCE = 2_000
+
 
 class BlockFrames:
     """The change of basis for one structure.
@@ -41,16 +44,28 @@ class BlockFrames:
         return self.pattern.chunk_boundaries[blocks, None] + np.arange(shape[0] * shape[1])
 
     def pair_groups(self) -> Iterator[tuple]:
-        """For every ordered pair of elements: its selected pairs (n,), their columns of the components (c,), what block
-        (a, b) each of these stands for in the bond frame, the rotations (n, a, a) and (n, b, b) from there to the
-        crystal, and the places (n, a * b) in the flat storage.
+        """Selected pairs, each group of one ordered pair of elements and of a bounded number of pairs.
+
+        Yields
+        ------
+        members : (n,) int array
+            Places in the selection.
+        columns : (c,) int array
+            Columns of the components that these elements have.
+        tensors : (c, a, b) array
+            Block in the bond frame that each of these columns stands for.
+        rotations : pair of (n, a, a) and (n, b, b) arrays
+            From the bond frame to the crystal.
+        entries : (n, a * b) int array
+            Places in the flat storage.
         """
         blocks = self.selection.blocks
         first, second = self.symbols[self.pattern.first[blocks]], self.symbols[self.pattern.second[blocks]]
         for one in self.slots.species:
             for other in self.slots.species:
-                members = np.flatnonzero((first == one) & (second == other))
-                if len(members):
+                every = np.flatnonzero((first == one) & (second == other))
+                for start in range(0, len(every), PAIRS_AT_ONCE):
+                    members = every[start : start + PAIRS_AT_ONCE]
                     columns, tensors = self.slots.pairs.transform(one, other)
                     wigner = bond_frame_wigner(self.vectors[blocks[members]], self.slots.max_degree)
                     rotations = (self._orbital_rotation(one, wigner), self._orbital_rotation(other, wigner))

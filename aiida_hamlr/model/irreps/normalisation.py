@@ -1,4 +1,4 @@
-"""Scales of the targets, and what the distance of two atoms alone says about their block."""
+"""Scales of the targets, and the part of a block that depends on the distance of its two atoms alone."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ def pair_cutoff_from_data(lengths: np.ndarray, mean_abs: np.ndarray, width: floa
         Lengths of all off-site pairs of the data, Å.
     mean_abs : (P,) array
         Mean absolute element of their blocks, eV.
+    width : float
+        Of the shells, Å.
     """
     shell = (lengths / width).astype(int)
     counts = np.bincount(shell)
@@ -55,7 +57,7 @@ class Normalisation(nn.Module):
 
     Pair components are ``switch(d) * (two_body(d) + scale(d) * output)`` and on-site ones ``mean + scale * output``.
     The two-body part is a radial fit, per ordered pair of elements, of the components that a function of the distance
-    may have; scales are root mean squares of what it leaves, per pair of elements, distance and irreducible channel.
+    may have; scales are root mean squares of the rest, per pair of elements, distance and irreducible channel.
     """
 
     def __init__(self, slots: ShellSlots, pair_cutoff: float):
@@ -72,6 +74,8 @@ class Normalisation(nn.Module):
 
         Parameters
         ----------
+        slots : ShellSlots
+            Those with which the tables were made.
         kinds : (P,) int array
             ``n_species * i + j`` of the elements of every pair, both orientations of pairs of one element.
         lengths : (P,) array
@@ -79,6 +83,7 @@ class Normalisation(nn.Module):
         pair_targets : (P, n_columns) array
             eV.
         species : (N,) int array
+            Index of every atom's element.
         onsite_targets : (N, n_onsite) array
             eV.
         """

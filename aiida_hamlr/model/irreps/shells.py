@@ -14,6 +14,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
+from aiida_hamlr.electronic.orbitals.basis import LARGEST_ANGULAR_MOMENTUM
 from aiida_hamlr.model.irreps.clebsch_gordan import coupling
 
 
@@ -37,10 +38,20 @@ class ShellSlots:
     ----------
     shells : mapping of str to sequence of int
         Angular momentum of every shell of every element, in the order of the basis.
+
+    Raises
+    ------
+    ValueError
+        If an element has no shells, or one beyond `LARGEST_ANGULAR_MOMENTUM`.
     """
 
     def __init__(self, shells: Mapping[str, Sequence[int]]):
         self.shells = {element: tuple(int(l) for l in momenta) for element, momenta in shells.items()}
+        for element, momenta in self.shells.items():
+            if not momenta or min(momenta) < 0 or max(momenta) > LARGEST_ANGULAR_MOMENTUM:
+                raise ValueError(
+                    f'{element}: angular momenta {momenta}; only 0 to {LARGEST_ANGULAR_MOMENTUM} can be coupled'
+                )
         self.species = tuple(self.shells)
         self.max_degree = max(max(momenta) for momenta in self.shells.values())
         counts = [max(momenta.count(l) for momenta in self.shells.values()) for l in range(self.max_degree + 1)]

@@ -42,6 +42,7 @@ def bond_frame_wigner(vectors: np.ndarray, max_degree: int) -> list[np.ndarray]:
     vectors : (E, 3) array
         Non-zero vectors in any unit.
     max_degree : int
+        Highest l.
 
     Returns
     -------

@@ -23,10 +23,8 @@ from ase import Atoms
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
 from aiida_hamlr.model.irreps.normalisation import switch
-
-#: Pairs of atoms whose blocks are made at once: few enough for the cache, so that memory does not grow with the cell.
-PAIRS_AT_ONCE = 2_000
 
 
 @dataclass
@@ -55,14 +53,16 @@ def long_range_blocks(
     """Blocks of the long-range Hamiltonian, eV, in the precision of the overlap.
 
     All is linear in the blocks of the overlap and of r - tau_i: these may be given by their matrix elements, by
-    components in the bond frame, or by any other linear representation, which is that of the result then.
+    components in the bond frame, or in any other linear representation; the result has the same.
 
     Parameters
     ----------
     action : Action
+        At the atoms of the structures.
     index : (2, P) int tensor
         Atoms i and j of the pairs; twice the same for on-site blocks.
     overlap : (P, c) tensor
+        Blocks of the overlap.
     dipole : (P, 3, c) tensor, optional
         Blocks of r - tau_i, Å; needed where the action has a force.
     vectors : (P, 3) tensor, optional
@@ -185,6 +185,7 @@ def long_range_entries(action: Action, integrals: StructureIntegrals, pair_cutof
     action : Action
         On the CPU.
     integrals : StructureIntegrals
+        Of the structure.
     pair_cutoff : float
         Where the switch is zero, Å.
     """

@@ -17,7 +17,7 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.normalisation import switch
 
 #: Distances, in sums of covalent radii (Cordero et al., Dalton Trans. 2832 (2008)), up to which a bond counts fully and
-#: beyond which there is none.
+#: from which on it does not count.
 FULL, NONE = 1.15, 1.35
 
 
@@ -29,7 +29,7 @@ def longest_bond(numbers: np.ndarray) -> float:
 def bond_weights(numbers: np.ndarray, index: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Directed bonds and the weights w of charges that pass along them.
 
-    In crystals of two elements the charge of an atom is half the difference of what both would have.
+    In crystals of two elements the charge of an atom is half the difference of the two raw charges.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def bond_weights(numbers: np.ndarray, index: np.ndarray, lengths: np.ndarray) ->
 
 
 def passed_along_bonds(values: torch.Tensor, graph) -> torch.Tensor:
-    """(N,) charges of zero sum in every part of a structure, from what the atoms (N,) would have."""
+    """(N,) charges of zero sum in every part of a structure, from the raw charges (N,) of the atoms."""
     receiver, sender = graph[keys.BOND_INDEX]
     passed = graph[keys.BOND_WEIGHT] * (values[receiver] - values[sender])
     return torch.zeros_like(values).index_add(0, receiver, passed)

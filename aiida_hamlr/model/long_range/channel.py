@@ -1,4 +1,4 @@
-"""The long-range channel: learned charges, what they do to the orbitals, and atoms that respond to them.
+"""The long-range channel: learned charges and dipoles, their action on the orbitals, and atoms that respond.
 
 Units: e, Å, V, eV.
 """
@@ -25,7 +25,7 @@ OUTER = (keys.OUTER_POTENTIAL, keys.OUTER_FIELD, keys.OUTER_DIPOLE)
 
 @dataclass
 class Sources:
-    """What the atoms contribute to the long range, float64.
+    """Charges and dipoles of the atoms, float64.
 
     ``charge`` (N,), e, neutral in every structure; ``factor`` (N,) of the field's action on the orbitals;
     ``polarisability`` (N,), Å^3, where charges polarise the atoms, and ``dipole`` (N, 3), e Å, the permanent ones.
@@ -40,7 +40,7 @@ class Sources:
         return Sources(**{name: function(value) for name, value in vars(self).items() if value is not None})
 
     def of(self, atoms) -> Sources:
-        """Those of some atoms."""
+        """Sources of some atoms."""
         return self._each(lambda value: value[atoms])
 
     def to_numpy(self) -> Sources:
@@ -49,27 +49,29 @@ class Sources:
 
 
 class LongRangeChannel(nn.Module):
-    """Learned neutral charges, their potentials and fields, and the blocks that follow.
+    """Learned neutral charges, and their potentials and fields at the atoms.
 
-    Order 0 is ``-S (V_i + V_j) / 2``; order 1 adds ``(g_i E_i.<r - tau_i> + g_j E_j.<r - tau_j>) / 2``: the electron of
-    charge -1 in the field. Charges and the factors g (1 at the start) are a constant per element plus a function of the
-    atom's invariants that starts at zero.
+    The Hamiltonian that follows is made in :mod:`blocks`. Charges and the factors of the field (1 at the start) are a
+    constant per element plus a function of the atom's invariants that starts at zero.
 
     Parameters
     ----------
     n_species, n_invariants : int
+        Numbers of elements and of invariants of an atom.
     multipole_order : int
-        0 or 1.
+        0: potentials act on the orbitals; 1: fields, too.
     width : float
         Width s of the kernel, Å.
     environment : bool
-        Whether there are such functions; otherwise the constants are all.
+        Whether charges and factors depend on the surroundings; otherwise they are the constants of the elements.
     accuracy : float or None
         Of the mesh that large structures get, V for charges of 1 e; None: no structure gets one.
     bonds : bool
-        Whether charges pass along the bonds of the graphs; otherwise what they add up to is taken from all atoms alike.
+        Whether charges pass along the bonds of the graphs; otherwise the net charge is subtracted equally from all
+        atoms.
     n_vectors : int
-        Polar vectors of an atom, of which permanent dipoles are made, zero at the start; 0: there are none.
+        Number of polar vectors of an atom, from which its permanent dipole is made (zero at the start); 0: no permanent
+        dipoles.
     """
 
     #: Functions of an atom's surroundings: charge and factor.
@@ -103,7 +105,7 @@ class LongRangeChannel(nn.Module):
         graph,
         vectors: torch.Tensor | None = None,
     ) -> Sources:
-        """What the network makes of the atoms, from their invariants (N, c) and polar vectors (N, 3, c')."""
+        """Sources from the network's invariants (N, c) and polar vectors (N, 3, c') of the atoms."""
         if self.environment is None:
             environment = self._no_environment(graph)
         else:
@@ -115,7 +117,7 @@ class LongRangeChannel(nn.Module):
         return sources
 
     def sources_of_elements(self, graph) -> Sources:
-        """What the atoms would be if all had the constants of their element."""
+        """Sources if all atoms had the constants of their element."""
         return self._sources(self._no_environment(graph), graph)
 
     def _no_environment(self, graph) -> torch.Tensor:
@@ -128,7 +130,7 @@ class LongRangeChannel(nn.Module):
         return Sources(self.neutral(charge, graph), factor)
 
     def neutral(self, charge: torch.Tensor, graph) -> torch.Tensor:
-        """(N,) charges that are neutral in every structure, from what the atoms (N,) would have by themselves."""
+        """(N,) charges that are neutral in every structure, from the raw charges (N,) of the atoms."""
         if self.bonds:
             return passed_along_bonds(charge, graph)
         batch, counts = graph[keys.BATCH], graph[keys.N_ATOMS]
@@ -163,16 +165,17 @@ class LongRangeChannel(nn.Module):
 
 
 class ResponseChannel(LongRangeChannel):
-    """Learned charges that polarise the atoms, whose potentials and fields act with a width of their own.
+    """Learned charges that polarise the atoms; their potentials and fields act on the orbitals with a second width.
 
     Polarisabilities are ``UNIT (r + f)^2`` with a constant r per element, small at the start, and a function f of the
-    atom's invariants that starts at zero. Elements whose polarisability the training data cannot tell keep zero.
+    atom's invariants that starts at zero. Elements whose polarisability the training data do not determine keep zero.
 
     Parameters
     ----------
     n_species, n_invariants : int
+        Numbers of elements and of invariants of an atom.
     multipole_order : int
-        0 or 1.
+        0: potentials act on the orbitals; 1: fields, too.
     width, output_width : float
         Widths of the kernel in the self-consistent solution and of the potentials that act on the orbitals, Å.
     **more
@@ -208,7 +211,7 @@ class ResponseChannel(LongRangeChannel):
         return (self.identified * self.UNIT * self.species_root.square()).detach()
 
     def start_from(self, polarisabilities):
-        """Set the polarisabilities (Å^3), one or (n_species,), from which training goes on; all stay above zero."""
+        """Set the polarisabilities (Å^3), one or (n_species,), with which training starts; all stay above zero."""
         roots = (torch.as_tensor(polarisabilities) / self.UNIT).sqrt().clamp_min(self.START)
         with torch.no_grad():
             self.species_root.copy_(roots.expand_as(self.species_root))

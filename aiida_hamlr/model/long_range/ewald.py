@@ -21,7 +21,7 @@ BLOCK = 4_000_000
 
 
 def half_space_vectors(cell: torch.Tensor, width: float) -> torch.Tensor:
-    """(n, 3) one of every pair k, -k of reciprocal lattice vectors that count for the kernel, 1/Å.
+    """(n, 3) one of every pair k, -k of reciprocal lattice vectors at which the kernel is not negligible, 1/Å.
 
     Parameters
     ----------

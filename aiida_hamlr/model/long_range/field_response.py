@@ -1,7 +1,7 @@
 """Response of a crystal of polarisable charges to a macroscopic field: dielectric tensor and Born charges.
 
-The operators of :mod:`long_range` leave out k = 0, so that what they give is at zero macroscopic field; a field E is
-added to theirs. With the dipoles w_a that a unit field along a induces, of (1 + a T) w_a = a e_a, a = alpha / e2,
+The operators of :mod:`long_range` leave out k = 0, so that their fields are those at zero macroscopic field, to which a
+field E is added. With the dipoles w_a that a unit field along a induces, of (1 + a T) w_a = a e_a, a = alpha / e2,
 
     eps_ab = delta_ab + 4 pi e2 / Omega sum_i w_a,ib.
 
@@ -90,7 +90,7 @@ def field_response(
 def screened_charges(dielectric_tensor: torch.Tensor, born_charges: torch.Tensor) -> torch.Tensor:
     """(N,) a third of the trace of the inverse dielectric tensor (3, 3) times the Born charges (N, 3, 3), e.
 
-    In a cubic crystal this is Z*/eps, what a charge has to be that does not polarise its surroundings.
+    In a cubic crystal this is Z*/eps, the charge that acts alike without polarising its surroundings.
     """
     screened = torch.linalg.solve(dielectric_tensor, born_charges)
     return screened.diagonal(dim1=1, dim2=2).sum(1) / 3

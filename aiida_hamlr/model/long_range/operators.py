@@ -119,6 +119,7 @@ def graph_operator(graph, names: Sequence[str], width: float, accuracy: float | 
     Parameters
     ----------
     graph : mapping of str to tensor
+        Of one structure or of a batch.
     names : sequence of str
         Keys of the matrices, as of :func:`store_matrices`.
     width, accuracy

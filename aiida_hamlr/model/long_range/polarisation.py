@@ -111,8 +111,8 @@ def solve_dipoles(
 ) -> tuple[torch.Tensor, int]:
     """Self-consistent dipoles of all atoms, and the number of products with the matrix.
 
-    Differentiable (once) with respect to charges, polarisabilities, permanent dipoles, external field, and what the
-    operator depends on; also where polarisabilities are zero.
+    Differentiable (once) with respect to charges, polarisabilities, permanent dipoles, external field, and the
+    arguments of the operator; also where polarisabilities are zero.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def solve_dipoles(
     permanent : (N, 3) tensor, optional
         Dipoles without a field, e Å.
     external_field : (3,) tensor, optional
-        Macroscopic field, V/Å; the operator, which leaves k = 0 out, has none of its own.
+        Macroscopic field, V/Å; the operator, which leaves k = 0 out, has none.
     tolerance : float
         Of the residual, relative.
 

@@ -95,7 +95,7 @@ class Waves:
 
 
 class ReciprocalAttention(nn.Module):
-    """Adds what an atom attends to in the whole crystal to its scalars and its vectors, through gates that start at 0.
+    """Adds a sum over all atoms of the crystal to the scalars and vectors of an atom, through gates that start at 0.
 
     Queries, keys and values are linear in the normalised invariants; the results go to the scalars and to the natural
     l = 1 rows. With the gates at 0 the network is the one without attention.
@@ -123,6 +123,7 @@ class ReciprocalAttention(nn.Module):
         self.strength = nn.Parameter(torch.zeros(widths.scalars + widths.natural))
 
     def forward(self, features: Features, waves: Waves) -> Features:
+        """Features of the atoms after attention."""
         invariants = self.norm(torch.cat([features.scalars, features.natural[:, 0]], dim=1))
         scalars, vectors = self.attend(invariants, waves)
         gates = self.strength * (2.0 * torch.sigmoid(self.gates(invariants)))

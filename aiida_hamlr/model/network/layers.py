@@ -134,6 +134,7 @@ class FrameLinear(nn.Module):
         )
 
     def forward(self, pieces: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Pieces of the features, one tensor per |m| as in the text of the module, with new channels."""
         return [
             piece.new_zeros(*piece.shape[:-1], width) if linear is None else linear(piece)
             for linear, piece, width in zip(self.maps, pieces, self.outputs, strict=True)
@@ -169,6 +170,7 @@ class EdgeNetwork(nn.Module):
         self.second = FrameLinear(hidden, outputs)
 
     def forward(self, pieces: list[torch.Tensor], radial: torch.Tensor) -> list[torch.Tensor]:
+        """Pieces of the edges, from theirs and from the radial functions (E, n_radial)."""
         *scales, shift = self.radial(radial).split([*self.inputs, self.hidden[0]], dim=1)
         pieces = self.first([_scale(piece, scale) for piece, scale in zip(pieces, scales, strict=True)])
         scalars, gates = pieces[0].split([self.hidden[0], sum(self.hidden[1:])], dim=1)
@@ -189,11 +191,12 @@ class DegreeLinear(nn.Module):
         super().__init__()
         first = degrees[0] if degrees else 0
         self.register_buffer('row', torch.tensor(degrees, dtype=torch.long) - first, persistent=False)
-        n_degrees = int(self.row.max()) + 1 if degrees else 0
+        n_degrees = max(degrees) - first + 1 if degrees else 0
         bound = n_in**-0.5
         self.weight = nn.Parameter(torch.empty(n_degrees, n_in, n_out).uniform_(-bound, bound))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, rows, n_out) from (N, rows, n_in)."""
         return torch.bmm(x.transpose(0, 1), self.weight.index_select(0, self.row)).transpose(0, 1)
 
 
@@ -208,12 +211,13 @@ class DegreeNorm(nn.Module):
             ('unnatural', widths.unnatural_degrees, widths.unnatural),
         ):
             row = torch.tensor(degrees) - min(degrees)
-            member = functional.one_hot(row).to(torch.get_default_dtype())
+            member = functional.one_hot(row, max(degrees) - min(degrees) + 1).to(torch.get_default_dtype())
             self.register_buffer(f'{name}_row', row, persistent=False)
             self.register_buffer(f'{name}_mean', (member / member.sum(0)) @ member.T, persistent=False)
             setattr(self, f'{name}_gain', nn.Parameter(torch.ones(member.shape[1], channels)))
 
     def forward(self, features: Features) -> Features:
+        """Normalised features of the atoms."""
         scalars = features.scalars
         scalars = scalars * self.scalar_gain * torch.rsqrt(scalars.square().mean(1, keepdim=True) + 1e-3)
         parts = []
@@ -246,6 +250,7 @@ class AtomNetwork(nn.Module):
             setattr(self, f'{name}_second', DegreeLinear(degrees, channels, channels))
 
     def forward(self, features: Features) -> Features:
+        """New features of the atoms."""
         n_atoms = len(features.scalars)
         invariant = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
         scalars, gates = self.first(invariant).split([self.hidden[0], sum(self.hidden[1:])], dim=1)
@@ -271,6 +276,7 @@ class AtomLinear(nn.Module):
         self.unnatural = DegreeLinear(widths.unnatural_degrees, widths.unnatural, widths.unnatural)
 
     def forward(self, features: Features) -> Features:
+        """New features of the atoms."""
         return Features(
             self.scalars(features.scalars), self.natural(features.natural), self.unnatural(features.unnatural)
         )

@@ -27,7 +27,8 @@ from aiida_hamlr.model.network.layers import (
 
 N_SPECIES_EMBEDDING = 16
 
-#: Field that an atom's features see as one, V/Å: that of a frozen phonon of some 0.03 Å in a polar crystal.
+#: Unit of the field in the features, V/Å: the field of a frozen phonon of some 0.03 Å in a polar crystal. Stored
+#: weights belong to it.
 FIELD_UNIT = 0.05
 
 #: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
@@ -36,7 +37,7 @@ PAIR_BLOCK = 512
 
 @dataclass
 class NetworkOutput:
-    """What the network gives for a graph, in the scale of the normalised targets.
+    """Output of the network for a graph, in the scale of the normalised targets.
 
     ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
     ``vectors`` (N, 3, c') of the atoms.
@@ -73,6 +74,7 @@ class MessageLayer(nn.Module):
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
     def forward(self, features, graph, wigner, radial, weight) -> Features:
+        """Features of the atoms after one round of messages; ``weight`` (E,) is the envelope of the edges."""
         receiver, sender = graph[keys.EDGE_INDEX]
         weight = weight * self.scale
         if self.is_first:
@@ -103,7 +105,7 @@ def _sum_over_neighbours(message: Features, receiver: torch.Tensor, like: Featur
 
 
 class OnsiteHead(nn.Module):
-    """Components of the on-site blocks, with weights of their own for every element."""
+    """Components of the on-site blocks, with separate weights for every element."""
 
     def __init__(self, widths: Widths, slots: ShellSlots):
         super().__init__()
@@ -129,6 +131,7 @@ class OnsiteHead(nn.Module):
         self.register_buffer('position', torch.tensor(position), persistent=False)
 
     def forward(self, features: Features, species: torch.Tensor) -> torch.Tensor:
+        """(N, n_onsite) components, from the features and elements (N,) of the atoms."""
         features = features + self.atoms(features)
         n_atoms = len(species)
         atom = torch.arange(n_atoms, device=species.device)
@@ -189,7 +192,7 @@ class ShortRangeNetwork(nn.Module):
             n_radial,
             short.radial_hidden,
         )
-        # After every layer, so that the next one joins what comes from afar with the directions of the bonds.
+        # After every layer, so that the next one combines it with the directions of the bonds.
         self.wave_cutoff, self.n_wave_basis = attention.cutoff, attention.basis
         self.attention = nn.ModuleList(
             ReciprocalAttention(self.widths, attention.heads, attention.channels, attention.basis)
@@ -207,6 +210,7 @@ class ShortRangeNetwork(nn.Module):
         return self.widths.natural
 
     def forward(self, graph) -> NetworkOutput:
+        """Outputs for a graph, without gradient on a CPU in blocks of pairs."""
         features = self.atoms(graph)
         n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
         in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()

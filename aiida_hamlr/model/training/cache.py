@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import atomic_path, content_digest
@@ -116,7 +116,7 @@ def write_example(path: Path, example: Example):
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {'n_half': str(selection.n_half), 'sha256': _digest(tensors)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def read_example(path: Path, name: str) -> Example:

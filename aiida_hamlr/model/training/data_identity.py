@@ -6,8 +6,9 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from aiida_hamlr.electronic.distances import summarise_distances
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.model.training.references import Reference, Survey
 
@@ -26,6 +27,8 @@ class DataIdentity:
     ecutrho: float | None
     content_hash: str
     warnings: tuple[str, ...] = ()
+    #: Of `summarise_distances`.
+    distances: dict = field(default_factory=dict)
 
     @property
     def shells(self) -> dict[str, list[int]]:
@@ -80,6 +83,7 @@ def identify(references: Sequence[Reference | Survey]) -> DataIdentity:
         first.attributes.ecutrho,
         hash_of_data(hashes),
         found,
+        summarise_distances(reference.atoms for reference in references),
     )
 
 

@@ -20,6 +20,7 @@ import lightning
 from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.errors import WalltimeReached
 from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.training.checkpoints import BEST, LAST
 from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.processes import Processes, largest, summed
@@ -33,9 +34,6 @@ WALLTIME_MARGIN = 10.0
 
 #: A new epoch begins only if this many of the longest so far would fit.
 EPOCHS_TO_FIT = 1.5
-
-#: Files in checkpoints/: of the last epoch, and of the one with the best validation.
-LAST, BEST = 'last.ckpt', 'best.ckpt'
 
 #: Validations in the whole training, unless the user says how often.
 N_VALIDATIONS = 20

@@ -40,6 +40,7 @@ class ModelWriter:
             'gauge': self.common.gauge,
             'ecutrho_Ry': self.common.ecutrho,
             'data_hash': self.common.content_hash,
+            'distances': self.common.distances,
             'split': self.files,
             'training': settings.flat(),
             'metrics': summary,

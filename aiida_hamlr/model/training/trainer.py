@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from pathlib import Path
 
 import lightning
 import torch
@@ -18,8 +17,9 @@ from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.training.cache import CachedExamples, n_edges
+from aiida_hamlr.model.training.checkpoints import find_checkpoint
 from aiida_hamlr.model.training.identity import training_identity
-from aiida_hamlr.model.training.loop import LAST, TrainingLoop
+from aiida_hamlr.model.training.loop import TrainingLoop
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.module import TrainingModule
 from aiida_hamlr.model.training.processes import Processes
@@ -99,9 +99,12 @@ def fit(
             num_sanity_val_steps=0,
             default_root_dir=output,
         )
-        checkpoint = _checkpoint_to_resume(settings, output)
+        checkpoint = find_checkpoint(settings.resume, output)
         try:
             trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit as error:
+            # How Lightning ends after an interrupt from the keyboard.
+            raise KeyboardInterrupt from error
         finally:
             loop.close()
     if loop.out_of_time:
@@ -154,13 +157,3 @@ def _silence_lightning():
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning')
     warnings.filterwarnings('ignore', message='.*does not have many workers.*')
-
-
-def _checkpoint_to_resume(settings: TrainingConfig, output: Path) -> Path | None:
-    if settings.resume is not None:
-        path = Path(settings.resume)
-        if not path.exists():
-            raise ValueError(f'training.resume: {path}: no such file')
-        return path
-    path = output / 'checkpoints' / LAST
-    return path if path.exists() else None

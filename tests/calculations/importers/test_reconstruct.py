@@ -92,7 +92,7 @@ def test_refused(outside, make_remote, al_as_pseudos):
             parse(folder)
         (outside / 'reconstruct.yaml').write_text(kept)
     (outside / 'reconstruct.yaml').write_text(json.dumps(['a']))
-    with pytest.raises(ValueError, match='not a mapping'):
+    with pytest.raises(ValueError, match='expected .key: value. lines'):
         parse(folder)
     with pytest.raises(ValueError, match='wrong.yaml on localhost: no such file'):
         parse(folder, config_filename='wrong.yaml')

@@ -47,7 +47,11 @@ def test_describes_the_file(written):
     ('change', 'words'),
     [
         ({'format': 'hamlr-basis'}, 'not the description'),
-        ({'version': 2}, 'version 2 is not known'),
+        ({'version': 3}, 'version 3 is not known'),
+        ({'version': True}, 'version True is not known'),
+        ({'attributes': {'gap': 1.0}}, 'recorded digest'),
+        ({'digest': None}, 'recorded digest'),
+        ({'size': -1}, 'size or attributes'),
         ({'sha256': 'xyz'}, 'no sha256'),
         ({'structure': {'cell': [[1, 0, 0]]}}, 'damaged structure'),
         ({'size': None}, 'size'),

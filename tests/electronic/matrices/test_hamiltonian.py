@@ -177,6 +177,9 @@ def test_header_that_lies_about_its_size_is_refused_before_allocation(tmp_path, 
 
 def test_files_of_version_1_have_no_digests_and_are_read(tmp_path, hamiltonian):
     path = tmp_path / 'old.h5'
+    overlap = hamiltonian.overlap
+    for pair in hamiltonian.pattern.onsite:
+        np.fill_diagonal(hamiltonian.pattern.block(overlap, pair), 1.0)
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         for item in (handle, *handle['basis'].values(), *(handle[name]['entries'] for name in hamiltonian.matrices)):
@@ -188,6 +191,21 @@ def test_files_of_version_1_have_no_digests_and_are_read(tmp_path, hamiltonian):
         handle.attrs['version'] = 1
     assert set(Hamiltonian.read(path).matrices) == set(hamiltonian.matrices)
     assert set(Hamiltonian.read(path, ['overlap']).matrices) == {'overlap'}
+    for name, message in (('hamiltonian', 'differs from its transpose'), ('overlap', 'not normalised')):
+        with h5py.File(path, 'r+') as handle:
+            position = hamiltonian.pattern.chunk_boundaries[hamiltonian.pattern.onsite[0]] + (name == 'hamiltonian')
+            handle[name]['entries'][..., position] += 0.5
+        with pytest.raises(ValueError, match=message):
+            Hamiltonian.read(path, [name])
+
+
+def test_version_1_with_sums_is_refused(tmp_path, hamiltonian):
+    path = tmp_path / 'flipped.h5'
+    hamiltonian.write(path)
+    with h5py.File(path, 'r+') as handle:
+        handle.attrs['version'] = 1
+    with pytest.raises(ValueError, match='version 1, but .* has a sha256, which came later'):
+        Hamiltonian.read(path)
 
 
 def test_changed_content_is_refused(tmp_path, hamiltonian):

@@ -176,9 +176,9 @@ def test_dipole_blocks_of_both_orientations_belong_together(make_case, skew):
 
 
 @pytest.mark.parametrize('order', [0, 1])
-def test_components_are_those_of_the_blocks(tmp_path, make_hamiltonian, make_model, skew, order):
+def test_components_are_those_of_the_blocks(tmp_path, make_reference, make_model, skew, order):
     """Components of all pairs that the network predicts, put together, and nothing beyond these."""
-    hamiltonian = make_hamiltonian(skew, SHELLS)
+    hamiltonian = make_reference(skew, SHELLS)
     hamiltonian.write(tmp_path / 'one.h5')
     reference = Reference.read(tmp_path / 'one.h5')
     model = make_model(SHELLS, variant='lr', multipole_order=order, pair_cutoff=4.3)

@@ -6,12 +6,12 @@ from aiida_hamlr.model.training.references import Reference
 
 
 @pytest.fixture
-def reference(tmp_path, make_hamiltonian, rattled):
+def reference(tmp_path, make_reference, rattled):
     """Return a function that writes a Hamiltonian of rattled AlAs and reads it to be learned from."""
 
     def make(seed=0, **arguments):
         path = tmp_path / f'{seed}-{len(list(tmp_path.iterdir()))}.h5'
-        make_hamiltonian(rattled(seed), **arguments).write(path)
+        make_reference(rattled(seed), **arguments).write(path)
         return Reference.read(path)
 
     return make

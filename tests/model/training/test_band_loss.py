@@ -19,12 +19,12 @@ KPOINTS = np.array([[0.0, 0.0, 0.0], [0.17, -0.31, 0.44]])
 
 
 @pytest.fixture
-def make_case(tmp_path, make_hamiltonian, make_model):
+def make_case(tmp_path, make_reference, make_model):
     """A reference with its example; all of its blocks are within the pair cutoff."""
 
     def make(atoms, **settings):
         path = tmp_path / 'one.h5'
-        make_hamiltonian(atoms).write(path)
+        make_reference(atoms).write(path)
         reference = Reference.read(path)
         model = make_model(SHELLS, pair_cutoff=20.0)
         loss = LossConfig(**{'band_weight': 1.0, 'bands_below': 2, 'bands_above': 3, **settings})
@@ -99,8 +99,8 @@ def test_large_structures_have_no_part(make_case, rattled):
     assert example.bands is None
 
 
-def test_an_unknown_gap_is_refused(tmp_path, make_hamiltonian, make_model, rattled):
-    make_hamiltonian(rattled(0), n_electrons=7.0).write(tmp_path / 'odd.h5')
+def test_an_unknown_gap_is_refused(tmp_path, make_reference, make_model, rattled):
+    make_reference(rattled(0), n_electrons=7.0).write(tmp_path / 'odd.h5')
     reference = Reference.read(tmp_path / 'odd.h5')
     with pytest.raises(ValueError, match=r'odd\.h5: has 7\.0 electrons; .* even number'):
         make_example(make_model(SHELLS), reference, TwoCentreTables(reference.basis), LossConfig(band_weight=1.0))

@@ -31,9 +31,9 @@ def test_different_k_densities_are_told_with_numbers(reference):
     assert len(record) == 1
 
 
-def test_equal_k_densities_of_different_cells_are_not(tmp_path, recwarn, make_hamiltonian, rattled):
-    cubic = make_hamiltonian(bulk('AlAs', 'zincblende', a=5.6, cubic=True), SHELLS, scf_kpoints=[2, 2, 2])
-    double = make_hamiltonian(
+def test_equal_k_densities_of_different_cells_are_not(tmp_path, recwarn, make_reference, rattled):
+    cubic = make_reference(bulk('AlAs', 'zincblende', a=5.6, cubic=True), SHELLS, scf_kpoints=[2, 2, 2])
+    double = make_reference(
         bulk('AlAs', 'zincblende', a=5.6, cubic=True).repeat((2, 1, 1)), SHELLS, scf_kpoints=[1, 2, 2]
     )
     paths = [written(h, tmp_path / f'{n}.h5') for n, h in enumerate((cubic, double))]

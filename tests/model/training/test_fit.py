@@ -74,13 +74,13 @@ def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, var
     assert evaluate(predictor, training_files[5:], bands=False)['mae_meV'] < 0.5 * untrained
 
 
-def test_learns_the_charge_from_potentials_alone(tmp_path, make_hamiltonian, rattled, make_model):
+def test_learns_the_charge_from_potentials_alone(tmp_path, make_reference, rattled, make_model):
     """H - H0 of known charges: order 0 finds them again."""
     files = []
     for seed in range(4):
         atoms = rattled(seed, 0.0).repeat((2, 1, 1))
         atoms.rattle(0.25, seed=seed)
-        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        hamiltonian = make_reference(atoms, strength=0.0)
         teacher = make_model({'Al': [0, 1], 'As': [0, 1, 1]}, variant='lr', multipole_order=0)
         with torch.no_grad():
             for parameter in teacher.parameters():
@@ -113,11 +113,11 @@ def slab(vacuum, seed):
     return atoms
 
 
-def write_files(folder, structures, make_hamiltonian, teacher):
+def write_files(folder, structures, make_reference, teacher):
     """Hamiltonian files whose H - H0 is the teacher's."""
     files = []
     for n, atoms in enumerate(structures):
-        hamiltonian = make_hamiltonian(atoms, strength=0.0)
+        hamiltonian = make_reference(atoms, strength=0.0)
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
         delta, _ = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
@@ -140,9 +140,9 @@ def responding_teacher(make_model):
     return teacher
 
 
-def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian, responding_teacher):
+def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_reference, responding_teacher):
     structures = [slab(vacuum, seed) for seed in range(2) for vacuum in (8.0, 16.0)]
-    files = write_files(tmp_path, structures, make_hamiltonian, responding_teacher)
+    files = write_files(tmp_path, structures, make_reference, responding_teacher)
     settings = config(files, {'variant': 'lr', 'response': True, 'multipole_order': 0}, max_epochs=2, batch_size=2)
     settings['data'] = {'train': files}
     summary = train(settings, tmp_path / 'run')
@@ -157,11 +157,11 @@ def test_slabs_in_two_vacua_teach_the_polarisability(tmp_path, make_hamiltonian,
     assert again.species_polarisability.tolist() == pytest.approx(list(summary['species_polarisabilities'].values()))
 
 
-def test_labels_draw_charges_and_dipoles(tmp_path, make_hamiltonian, rattled):
+def test_labels_draw_charges_and_dipoles(tmp_path, make_reference, rattled):
     """Bulk crystals tell nothing of the charges; the labels of the files do."""
     files = [tmp_path / f'{seed}.h5' for seed in range(4)]
     for seed, path in enumerate(files):
-        hamiltonian = make_hamiltonian(rattled(seed))
+        hamiltonian = make_reference(rattled(seed))
         charges = np.where(hamiltonian.atoms.symbols == 'Al', 0.06, -0.06)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': np.zeros((2, 3))}
         hamiltonian.write(path)
@@ -449,19 +449,19 @@ def test_a_file_in_two_splits_is_refused(training_files, tmp_path):
         train(settings, tmp_path / 'run')
 
 
-def test_warnings_about_the_data_are_printed_and_kept(training_files, tmp_path, make_hamiltonian, rattled, capsys):
-    make_hamiltonian(rattled(0, 0.2), strength=2.0, scf_kpoints=[1, 1, 1]).write(training_files[0])
+def test_warnings_about_the_data_are_printed_and_kept(training_files, tmp_path, make_reference, rattled, capsys):
+    make_reference(rattled(0, 0.2), strength=2.0, scf_kpoints=[1, 1, 1]).write(training_files[0])
     with pytest.warns(UserWarning, match='k spacing'):
         summary = train(config(training_files, max_epochs=1), tmp_path / 'run')
     (text,) = summary['warnings']
     assert '0.3' in text and '0.1' in text and f'warning: {text}' in capsys.readouterr().out
 
 
-def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_hamiltonian, rattled):
+def test_an_element_without_training_data_is_refused(training_files, tmp_path, make_reference, rattled):
     atoms = rattled(9)
     atoms.symbols[0] = 'Ga'
     path = tmp_path / 'gallium.h5'
-    make_hamiltonian(atoms, {'Ga': [0, 1], 'As': [0, 1, 1]}).write(path)
+    make_reference(atoms, {'Ga': [0, 1], 'As': [0, 1, 1]}).write(path)
     settings = config(training_files)
     settings['data']['validation'] = [path]
     with pytest.raises(ValueError, match='Ga: in data.validation or data.test, but in no file of data.train'):

@@ -27,10 +27,10 @@ def test_penalties(loss, expected):
     assert ComponentErrors([1.0], loss, huber_delta=2.0).penalty(ERRORS).tolist() == pytest.approx(expected)
 
 
-def test_components_of_one_angular_momentum_count_alone(tmp_path, make_hamiltonian, make_model, rattled):
+def test_components_of_one_angular_momentum_count_alone(tmp_path, make_reference, make_model, rattled):
     """The penalties of L = 0, 1 and 2 add up to the whole, each with its weight."""
     shells = {'Al': [0, 1], 'As': [0, 1, 1]}
-    make_hamiltonian(rattled(0), shells).write(tmp_path / 'one.h5')
+    make_reference(rattled(0), shells).write(tmp_path / 'one.h5')
     reference, model = Reference.read(tmp_path / 'one.h5'), make_model(shells)
     example = make_example(model, reference, TwoCentreTables(reference.basis))
     graph = example.graph.with_pairs(torch.arange(example.selection.n_half))

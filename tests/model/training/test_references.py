@@ -14,41 +14,41 @@ def written(hamiltonian, path):
     return path
 
 
-def test_hamiltonian_equal_to_h0_is_refused(tmp_path, make_hamiltonian, rattled):
-    path = written(make_hamiltonian(rattled(0), strength=0.0), tmp_path / 'same.h5')
+def test_hamiltonian_equal_to_h0_is_refused(tmp_path, make_reference, rattled):
+    path = written(make_reference(rattled(0), strength=0.0), tmp_path / 'same.h5')
     with pytest.raises(ValueError, match=r'same\.h5: H equals H0'):
         Reference.read(path)
 
 
-def test_hamiltonian_equal_to_h0_but_for_a_constant_is_refused(tmp_path, make_hamiltonian, rattled):
-    hamiltonian = make_hamiltonian(rattled(0), strength=0.0)
+def test_hamiltonian_equal_to_h0_but_for_a_constant_is_refused(tmp_path, make_reference, rattled):
+    hamiltonian = make_reference(rattled(0), strength=0.0)
     hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + 0.5 * hamiltonian.overlap
     with pytest.raises(ValueError, match=r'shifted\.h5: H equals H0 \+0\.5 eV'):
         Reference.read(written(hamiltonian, tmp_path / 'shifted.h5'))
 
 
-def test_missing_matrices_are_named(tmp_path, make_hamiltonian, rattled):
-    hamiltonian = make_hamiltonian(rattled(0))
+def test_missing_matrices_are_named(tmp_path, make_reference, rattled):
+    hamiltonian = make_reference(rattled(0))
     del hamiltonian.matrices['h0']
     with pytest.raises(ValueError, match=r'no_h0\.h5: holds no h0'):
         Reference.read(written(hamiltonian, tmp_path / 'no_h0.h5'))
 
 
-def test_spin_is_refused(tmp_path, make_hamiltonian, rattled):
-    hamiltonian = make_hamiltonian(rattled(0))
+def test_spin_is_refused(tmp_path, make_reference, rattled):
+    hamiltonian = make_reference(rattled(0))
     hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
     hamiltonian.attributes.n_spin = 2
     with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\), which the network does not learn'):
         Reference.read(written(hamiltonian, tmp_path / 'spin.h5'))
 
 
-def test_the_number_of_spins_is_believed(tmp_path, make_hamiltonian, rattled):
+def test_the_number_of_spins_is_believed(tmp_path, make_reference, rattled):
     with pytest.raises(ValueError, match=r'one_of_two\.h5: .*n_spin = 2'):
-        Reference.read(written(make_hamiltonian(rattled(0), n_spin=2), tmp_path / 'one_of_two.h5'))
+        Reference.read(written(make_reference(rattled(0), n_spin=2), tmp_path / 'one_of_two.h5'))
 
 
-def test_not_a_number_is_refused(tmp_path, make_hamiltonian, rattled):
-    hamiltonian = make_hamiltonian(rattled(0))
+def test_not_a_number_is_refused(tmp_path, make_reference, rattled):
+    hamiltonian = make_reference(rattled(0))
     hamiltonian.matrices['hamiltonian'][3] = np.nan
     with pytest.raises(ValueError, match='not finite'):
         Reference.read(written(hamiltonian, tmp_path / 'nan.h5'))

@@ -1,0 +1,72 @@
+"""Where commands write: never over their input, and nothing of an earlier run that could pass for a new result."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+#: Written beside the output of every command.
+SUMMARY = 'summary.json'
+
+#: Names that are safe as those of folders: no separators, nothing hidden, nothing that leads out of a folder.
+_SAFE_NAME = re.compile(r'\w[\w.+=@ -]{0,199}')
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]):
+    """Look whether a command may write.
+
+    Parameters
+    ----------
+    outputs, inputs : paths
+        Files or folders; those that are None do not count.
+
+    Raises
+    ------
+    ValueError
+        If an output is an input, or lies in an input that is a folder, or is the summary, or two are the same.
+    """
+    written, read = [path for path in outputs if path], [path for path in inputs if path]
+    for path in written:
+        if path.name == SUMMARY:
+            raise ValueError(f'{path}: {SUMMARY} is the name of the summary; give another name for the output')
+        for other in read:
+            if _same(path, other):
+                raise ValueError(f'{path}: is both input and output; give another name for the output')
+    for index, path in enumerate(written):
+        if any(_same(path, other) for other in written[:index]):
+            raise ValueError(f'{path}: given for two outputs')
+    for path in read:
+        if any(_same(path, summary_path(output)) for output in written):
+            raise ValueError(f'{path}: would be replaced by the summary; write the output into another folder')
+
+
+def summary_path(output: str | Path) -> Path:
+    """``summary.json`` beside an output file."""
+    return Path(output).resolve().parent / SUMMARY
+
+
+def remove_earlier(paths: Iterable[str | Path]):
+    """Remove files of an earlier run, before a run begins that may end without them."""
+    for path in map(Path, paths):
+        if path.is_file():
+            path.unlink()
+
+
+def folder_names(stems: Sequence[str]) -> list[str]:
+    """Names of folders for several results: the stems if these are unique and safe, else running numbers."""
+    plain = [stem.casefold() for stem in stems]
+    safe = all(_SAFE_NAME.fullmatch(stem) and stem == stem.strip(' .') for stem in plain)
+    if safe and len(set(plain)) == len(plain) and SUMMARY not in plain:
+        return list(stems)
+    width = len(str(len(stems) - 1))
+    return [f'{index:0{width}d}' for index in range(len(stems))]
+
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two paths name the same file, also through links."""
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return Path(path).resolve() == Path(other).resolve()
