@@ -36,7 +36,6 @@ def write_references(folder: Path, names: str = '') -> dict[str, list[Path]]:
                 data[f'{name}/density'].astype(float),
             )
             potential = potential_from_density(atoms, density, pseudos, ecutrho)
-            options = ReconstructionOptions(tables=tables)
             hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, kpoints, options=options)
             path = folder / f'{name}.h5'
             hamiltonian.write(path)
