@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from scipy.optimize import brentq
 
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
@@ -30,7 +31,7 @@ LARGEST_POLARISABILITY = 1000.0
 class FirstSources:
     """Values that a training starts with, as far as labels tell them.
 
-    ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some elements, e.
+    ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some species, e.
     """
 
     polarisability: float | None
@@ -90,7 +91,7 @@ def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width
 def charges_of_labels(
     structures: Sequence[Atoms], expected: Sequence[np.ndarray], polarisability: float, width: float
 ) -> dict[str, float]:
-    """Return the charges of the elements, e, that give the Born charges nearest to the expected ones.
+    """Return the charges of the species, e, that give the Born charges nearest to the expected ones.
 
     Parameters
     ----------
@@ -103,17 +104,18 @@ def charges_of_labels(
     width : float
         Width s of the kernel, Å.
     """
-    elements = sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()})
+    species = [np.array(species_labels(atoms)) for atoms in structures]
+    labels = sorted({str(label) for of_atoms in species for label in of_atoms})
     columns = []
-    for element in elements:
-        units = [np.asarray(atoms.symbols == element, dtype=float) for atoms in structures]
+    for label in labels:
+        units = [np.asarray(of_atoms == label, dtype=float) for of_atoms in species]
         found = [
             _mean_response(atoms, unit - unit.mean(), polarisability, width)[1]
             for atoms, unit in zip(structures, units, strict=True)
         ]
         columns.append(np.concatenate(found))
     charges = np.linalg.lstsq(np.stack(columns, axis=1), np.concatenate(expected), rcond=None)[0]
-    return dict(zip(elements, (charges - charges.mean()).tolist(), strict=True))
+    return dict(zip(labels, (charges - charges.mean()).tolist(), strict=True))
 
 
 def representative(examples: Sequence[Example]) -> list[Example]:
@@ -149,8 +151,8 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)
-        for element, charge in known.charges.items() if known is not None else ():
-            charges[model.slots.species.index(element)] = charge
+        for label, charge in known.charges.items() if known is not None else ():
+            charges[model.slots.species.index(label)] = charge
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)
