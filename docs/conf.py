@@ -52,3 +52,12 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+
+
+def setup(app):
+    """Let `|e|` in docstrings stand for the elementary charge: Sphinx would look for a substitution of that name."""
+    app.connect('autodoc-process-docstring', _escape_charges)
+
+
+def _escape_charges(app, what, name, obj, options, lines):
+    lines[:] = [line.replace('|e|', '\\|e\\|') for line in lines]

@@ -10,7 +10,7 @@ from ase import Atoms
 import aiida_hamlr as hamlr
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.reference.density import potential_from_density
-from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
 
 DENSITIES = Path(__file__).parent / 'data/densities.npz'
 
@@ -25,7 +25,7 @@ def write_references(folder: Path, names: str = '') -> dict[str, list[Path]]:
     """
     pseudos = {element: hamlr.make_pseudopotential(element) for element in ('Al', 'As')}
     basis = hamlr.Basis({element: hamlr.generate_basis(pseudo, 'dzp', 7.0) for element, pseudo in pseudos.items()})
-    tables = TwoCentreTables(basis, pseudos)
+    options = ReconstructionOptions(tables=TwoCentreTables(basis, pseudos))
     files: dict[str, list[Path]] = {}
     folder.mkdir(parents=True, exist_ok=True)
     with np.load(DENSITIES, allow_pickle=False) as data:
@@ -36,7 +36,7 @@ def write_references(folder: Path, names: str = '') -> dict[str, list[Path]]:
                 data[f'{name}/density'].astype(float),
             )
             potential = potential_from_density(atoms, density, pseudos, ecutrho)
-            hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, kpoints, tables=tables)
+            hamiltonian = reconstruct(atoms, potential, basis, pseudos, ecutrho, kpoints, options=options)
             path = folder / f'{name}.h5'
             hamiltonian.write(path)
             files.setdefault(name.split('_')[0], []).append(path)

@@ -175,6 +175,11 @@ def make_structures(sources: Sequence[Atoms], recipe: dict, seed: int = 0) -> li
     seed : int
         Of the random displacements and strains.
 
+    Returns
+    -------
+    list of ase.Atoms
+        As many as the recipe says, the same for the same seed.
+
     Raises
     ------
     ValueError

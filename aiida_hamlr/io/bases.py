@@ -20,6 +20,11 @@ def read_basis(path: str | Path, selection: str | None = None) -> SpeciesBasis:
     selection : str, optional
         Which orbitals of a ``.pao`` file, as in 's2p2d1'.
 
+    Returns
+    -------
+    SpeciesBasis
+        Its orbitals are normalised.
+
     Raises
     ------
     ValueError

@@ -50,6 +50,11 @@ def plot_bands(
     title : str, optional
         Above the axes.
 
+    Returns
+    -------
+    path
+        The file that was written.
+
     Raises
     ------
     ValueError

@@ -83,6 +83,7 @@ class Bands:
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
     attributes : BandAttributes
+        Fermi level and band edges, eV.
     """
 
     kpoints: np.ndarray
@@ -204,6 +205,11 @@ def band_structure(
         Largest distance of neighbouring points of the path, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one. Without effect if ``mesh`` is a solution.
+
+    Returns
+    -------
+    Bands
+        Energies in eV, with Fermi level and edges among the attributes.
 
     Raises
     ------

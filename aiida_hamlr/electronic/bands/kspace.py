@@ -197,6 +197,19 @@ def eigenvectors(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Band energies and states, as in `eigenvalues`.
 
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Hamiltonian and overlap in the orbital basis.
+    kpoints : (nk, 3) array
+        Fractional coordinates.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    n_bands : int, optional
+        Number of the lowest bands; default: all.
+    overlap_threshold : float
+        See `eigenvalues`.
+
     Returns
     -------
     energies : (nk, nb) or (n_spin, nk, nb) array

@@ -35,5 +35,16 @@ def onsite_levels(hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> np.n
 
 
 def potential_profile(hamiltonian: Hamiltonian) -> np.ndarray:
-    """(N,) mean of ``(H - H0)_mumu`` of every atom, eV: how far the potential differs from that of neutral atoms."""
+    """Mean of ``(H - H0)_mumu`` of every atom: how far the potential differs from the potential of neutral atoms.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With H0 and the overlap.
+
+    Returns
+    -------
+    (N,) array
+        eV.
+    """
     return onsite_levels(hamiltonian) - onsite_levels(hamiltonian, 'h0')

@@ -93,6 +93,11 @@ def solve_mesh(
         How many bands to compute at least; default: those that may be occupied.
     overlap_threshold : float
         See `eigenvalues`.
+
+    Returns
+    -------
+    MeshSolution
+        Energies (eV), occupations and density matrix.
     """
     n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)

@@ -10,7 +10,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 
 def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
-    """(N,) Mulliken moments of the atoms, ``sum_{mu in i} ((P_up - P_down) S)_mumu``, Bohr magnetons.
+    """Mulliken moments of the atoms, ``sum_{mu in i} ((P_up - P_down) S)_mumu``.
 
     Their sum is the magnetization of the cell.
 
@@ -18,6 +18,11 @@ def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
     ----------
     hamiltonian : Hamiltonian
         With spin, the overlap and the density matrix.
+
+    Returns
+    -------
+    (N,) array
+        Moments of the atoms, Bohr magnetons.
     """
     up, down = hamiltonian.density_matrix
     return mulliken_populations(hamiltonian, up) - mulliken_populations(hamiltonian, down)

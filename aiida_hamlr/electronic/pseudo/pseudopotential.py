@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf, spherical_jn
 
+from aiida_hamlr.electronic.pseudo.checks import check_local_potential, density_note
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
 from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 
@@ -31,8 +32,9 @@ class Pseudopotential:
     Parameters
     ----------
     element : str
+        Chemical symbol.
     z_valence : float
-        Charge of the ion; may be fractional.
+        Charge of the ion, |e|; may be fractional.
     functional : str
         'lda_pz', 'lda_pw', 'pbe' or 'pbesol'.
     r, rab : (n,) arrays
@@ -40,13 +42,15 @@ class Pseudopotential:
     v_local : (n,) array
         Local potential, Ry.
     rho_atom : (n,) array
-        ``4 pi r^2 rho(r)`` of the free pseudo-atom.
+        ``4 pi r^2 rho(r)`` of the free pseudo-atom, electrons per bohr.
     core_density : (n,) array or None
         Density of the nonlinear core correction, bohr^-3.
     projectors : tuple of Projector
+        Nonlocal part.
     dij : (n_projectors, n_projectors) array
         ``V_nl = sum_pq |beta_p> D_pq <beta_q|``, Ry.
     wavefunctions : tuple of PseudoWavefunction
+        Of the free pseudo-atom.
     text : str
         The whole UPF file.
     """
@@ -94,9 +98,11 @@ class Pseudopotential:
         ------
         ValueError
             If the text is no UPF file, truncated or inconsistent; if the pseudopotential is ultrasoft, PAW, semilocal,
-            a bare Coulomb potential or fully relativistic; if its functional or element is not known.
+            a bare Coulomb potential or fully relativistic; if its functional or element is not known; if its local
+            potential does not end as that of an ion.
         """
         content = parse_upf(text, name)
+        check_local_potential(content, name)
         pseudo = cls(**{f.name: getattr(content, f.name) for f in fields(UpfContent)}, text=text)
         if not pseudo._valence_charge > 0:
             raise ValueError(f'{name}: PP_RHOATOM holds no electrons')
@@ -126,6 +132,12 @@ class Pseudopotential:
     def _valence_charge(self) -> float:
         weights = self._weights(len(self.r))
         return float(weights @ self.rho_atom[: len(weights)])
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the file though it can be used, a line each."""
+        note = density_note(self.z_valence, self._valence_charge, f'pseudopotential of {self.element}')
+        return [] if note is None else [note]
 
     @property
     def density_scale(self) -> float:
