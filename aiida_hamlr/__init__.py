@@ -40,7 +40,9 @@ _HOMES = {
     'potential_profile': 'electronic.bands.levels',
     'read_basis': 'io.bases',
     'reconstruct': 'jobs.reconstruct',
+    'set_species_labels': 'electronic.species',
     'solve_mesh': 'electronic.bands.mesh',
+    'species_labels': 'electronic.species',
     'train': 'jobs.train',
 }
 

@@ -20,6 +20,8 @@ from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis as SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis as generate_basis
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential as make_pseudopotential
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential as Pseudopotential
+from aiida_hamlr.electronic.species import set_species_labels as set_species_labels
+from aiida_hamlr.electronic.species import species_labels as species_labels
 from aiida_hamlr.electronic.structures import make_structures as make_structures
 from aiida_hamlr.io.bases import read_basis as read_basis
 from aiida_hamlr.jobs.reconstruct import reconstruct as reconstruct

@@ -6,8 +6,8 @@ class NumericalError(ArithmeticError):
 
 
 class NoGPU(ValueError):
-    """A GPU is asked for and there is none, or there are fewer than processes."""
+    """A GPU is requested, but torch finds none, or fewer than processes."""
 
 
 class WalltimeReached(Exception):
-    """The allotted time is over; the state needed to go on has been written."""
+    """The allotted time is over; a checkpoint from which the calculation can resume is written, if one was due."""

@@ -4,7 +4,7 @@ import gzip
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,10 @@ from ase.build import bulk
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.io.qe import QeRun, element_of_label, read_scf_xml
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
+from aiida_hamlr.electronic.species import element_of_label
+from aiida_hamlr.io.qe import QeRun, read_scf_xml
 
 DEBIAN_PSEUDOS = Path('/usr/share/espresso/pseudo')
 DEBIAN_GAN = Path('/usr/share/doc/quantum-espresso/examples/EPW/gan/pp')
@@ -76,6 +79,19 @@ def pw_input(
         ' '.join(str(k) for k in kpoints) + ' 0 0 0',
     ]
     return '\n'.join(lines) + '\n'
+
+
+def scaled_hydrogen(charge: float) -> str:
+    """UPF text of a hydrogen whose charge is scaled."""
+    content = parse_upf((DEBIAN_PSEUDOS / 'H.pz-vbc.UPF').read_text())
+    scaled = replace(
+        content,
+        z_valence=charge,
+        v_local=charge * content.v_local,
+        rho_atom=charge * content.rho_atom,
+        wavefunctions=tuple(replace(w, occupation=charge) for w in content.wavefunctions),
+    )
+    return format_upf(scaled, f'hydrogen of charge {charge}', 'test')
 
 
 def run_executable(executable: str, text: str, folder: Path) -> str:

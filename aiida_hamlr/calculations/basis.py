@@ -10,6 +10,8 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.structures import get_atoms
+from aiida_hamlr.io.extxyz import format_extxyz
 from aiida_hamlr.jobs.schemas import Recipe, Size
 
 __all__ = ('BasisCalculation',)
@@ -86,7 +88,8 @@ class BasisCalculation(HamlrCalculation):
         command = [self._COMMAND]
         copies = []
         for element, pseudo in sorted(self.inputs.pseudos.items()):
-            command += ['--upf', f'{element}.upf']
+            name = f'{element}.upf'
+            command += ['--upf', name if element == pseudo.element else f'{element}={name}']
             copies.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
         for key, option in (('size', '--size'), ('cutoff_radius', '--cutoff-radius')):
             value = parameters.get(key)
@@ -97,7 +100,7 @@ class BasisCalculation(HamlrCalculation):
         for index, (_, structure) in enumerate(sorted(self.inputs.get('structures', {}).items())):
             name = f'structure_{index}.extxyz'
             with folder.open(name, 'w') as stream:
-                structure.get_ase().write(stream, format='extxyz')
+                stream.write(format_extxyz(get_atoms(structure)))
             command += ['--structure', name]
         # For a single element the executable takes a file name; the file goes into the same folder as for several.
         single = len(copies) == 1

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-
-import ase.io
 from aiida import orm
 from pydantic import ValidationError, create_model
 
@@ -12,6 +9,8 @@ from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
+from aiida_hamlr.data.structures import get_atoms, get_frame
+from aiida_hamlr.io.extxyz import format_extxyz
 from aiida_hamlr.jobs.config import Config, describe
 from aiida_hamlr.jobs.schemas import PredictConfig
 
@@ -111,13 +110,13 @@ class PredictCalculation(HamlrCalculation):
             return None
         known = set(inputs['model'].species)
         if 'trajectory' in inputs:
-            symbols = {'the trajectory': set(inputs['trajectory'].symbols)}
+            species = {'the trajectory': set(inputs['trajectory'].symbols)}
         else:
-            symbols = {label: set(node.get_symbols_set()) for label, node in inputs['structures'].items()}
-        for label, elements in symbols.items():
-            if elements - known:
+            species = {label: set(node.get_kind_names()) for label, node in inputs['structures'].items()}
+        for label, found in species.items():
+            if found - known:
                 return (
-                    f'{label} contains {", ".join(sorted(elements - known))}, which are not in the training data; '
+                    f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
                     'the model knows '
                     f'{", ".join(sorted(known))}'
                 )
@@ -127,17 +126,15 @@ class PredictCalculation(HamlrCalculation):
         """Write the configuration and the structures; the model folder is copied from its node."""
         parameters = self.inputs.parameters.get_dict()
         labels = structure_labels(self.inputs)
-        paths = [f'structures/{label}.json' for label in labels]
+        paths = [f'structures/{label}.extxyz' for label in labels]
         for index, (label, path) in enumerate(zip(labels, paths, strict=True)):
             if 'trajectory' in self.inputs:
-                atoms = self.inputs.trajectory.get_step_structure(index).get_ase()
+                structure = get_frame(self.inputs.trajectory, index)
             else:
-                atoms = self.inputs.structures[label].get_ase()
-            buffer = io.StringIO()
-            ase.io.write(buffer, _plain(atoms), format='json')  # to the last digit
+                structure = self.inputs.structures[label]
             folder.get_subfolder('structures', create=True)
             with folder.open(path, 'w') as stream:
-                stream.write(buffer.getvalue())
+                stream.write(format_extxyz(get_atoms(structure)))
         self.write_config(
             folder,
             {
@@ -157,8 +154,3 @@ class PredictCalculation(HamlrCalculation):
             (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None) for name in (hamiltonian, self._BANDS_FILENAME)
         ]
         return calc_info
-
-
-def _plain(atoms):
-    """Return the structure without kind names, tags and masses."""
-    return ase.Atoms(atoms.get_chemical_symbols(), positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)

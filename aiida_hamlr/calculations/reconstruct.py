@@ -66,13 +66,13 @@ class ReconstructCalculation(HamlrCalculation):
             help='Remote folder of a finished `PotentialCalculation`; if not given, the potential is computed from the '
             'charge density of the run.',
         )
-        spec.input('basis', valid_type=BasisData, help='Orbitals of all elements of the structure.')
+        spec.input('basis', valid_type=BasisData, help='Orbitals of all species of the structure.')
         spec.input_namespace(
             'pseudos',
             valid_type=UpfData,
             dynamic=True,
             validator=validate_pseudos,
-            help='Pseudopotentials of the run by chemical symbol.',
+            help='Pseudopotentials of the run by chemical symbol, or by the names of kinds that are species.',
         )
         spec.input(
             'kpoints',
@@ -101,14 +101,14 @@ class ReconstructCalculation(HamlrCalculation):
         """Return why the inputs do not fit together, or nothing."""
         problem = super().validate_inputs(inputs, _)
         if problem is None and 'basis' in inputs:
-            missing = sorted(set(inputs.get('pseudos', {})) - set(inputs['basis'].elements))
+            missing = sorted(set(inputs.get('pseudos', {})) - set(inputs['basis'].species))
             if missing:
                 return f'`basis` (node {inputs["basis"].pk}) has no orbitals of {", ".join(missing)}'
         return problem
 
     def prepare_for_submission(self, folder):
         """Write the configuration and list the links to the files of pw.x, and of pp.x if it ran."""
-        elements = sorted(self.inputs.pseudos)
+        labels = sorted(self.inputs.pseudos)
         basis, parent = self.inputs.basis, self.inputs.parent_folder
         save = f'{parent.get_remote_path()}/{PpCalculation._OUTPUT_SUBFOLDER}{PpCalculation._PREFIX}.save'
         links = [(parent.computer.uuid, f'{save}/data-file-schema.xml', self._RUN_FILENAME)]
@@ -129,18 +129,18 @@ class ReconstructCalculation(HamlrCalculation):
                 'structure': self._RUN_FILENAME,
                 **source,
                 **({'phonon': self._PHONON_FILENAME} if 'phonon' in self.inputs else {}),
-                'pseudos': {element: f'{element}.upf' for element in elements},
-                'basis': {element: basis.filename(element) for element in elements},
+                'pseudos': {label: f'{label}.upf' for label in labels},
+                'basis': {label: basis.filename(label) for label in labels},
                 'kpoints': [int(n) for n in mesh],
                 'plane_wave_bands': self._RUN_FILENAME,
                 'output': HamiltonianData.FILENAME,
             },
         )
         calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
-        for element in elements:
-            pseudo = self.inputs.pseudos[element]
-            calc_info.local_copy_list.append((pseudo.uuid, pseudo.filename, f'{element}.upf'))
-            calc_info.local_copy_list.append((basis.uuid, basis.filename(element), basis.filename(element)))
+        for label in labels:
+            pseudo = self.inputs.pseudos[label]
+            calc_info.local_copy_list.append((pseudo.uuid, pseudo.filename, f'{label}.upf'))
+            calc_info.local_copy_list.append((basis.uuid, basis.filename(label), basis.filename(label)))
         if 'phonon' in self.inputs:
             phonon = self.inputs.phonon
             calc_info.local_copy_list.append((phonon.uuid, phonon_filename(phonon), self._PHONON_FILENAME))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Mapping
-from functools import cache
-from importlib import resources
 
-from aiida_quantumespresso.calculations import helpers
-
+from aiida_hamlr.data.structures import find_kind_problem
+from aiida_hamlr.electronic.species import check_label
+from aiida_hamlr.io.qe.keywords import SWITCHED, find_keyword_problem, known_keywords
 from aiida_hamlr.jobs.config import describe_unknown_key
 
 __all__ = (
@@ -30,12 +28,14 @@ _PROBLEMS: dict[str, str | None] = {}
 
 def validate_pseudos(value, _) -> str | None:
     """Return which pseudopotential cannot be used and why, or nothing."""
-    for element, pseudo in (value or {}).items():
+    for label, pseudo in (value or {}).items():
         problem = find_pseudo_problem(pseudo)
         if problem is not None:
             return problem
-        if pseudo.element != element:
-            return f'the pseudopotential given for {element} is one of {pseudo.element} ({pseudo.filename})'
+        try:
+            check_label(label, pseudo.element, 'the pseudopotential')
+        except ValueError as error:
+            return f'{error} ({pseudo.filename})'
     return None
 
 
@@ -55,28 +55,29 @@ def find_pseudo_problem(pseudo) -> str | None:
 
 
 def find_structure_problem(structure) -> str | None:
-    """Return why no Hamiltonian can be computed for a structure, or nothing."""
-    if structure is not None and (structure.is_alloy or structure.has_vacancies):
-        return 'the structure has sites with mixed or partial occupation; give each site one species'
-    return None
-
-
-@cache
-def _pw_keywords() -> frozenset[str]:
-    """Keywords of pw.x, from the description of an older version in aiida-quantumespresso."""
-    newest = sorted(path.name for path in resources.files(helpers).iterdir() if path.name.startswith('INPUT_PW'))[-1]
-    text = resources.files(helpers).joinpath(newest).read_text(encoding='utf-8')
-    return frozenset(name.lower() for name in re.findall(r'<(?:var|dimension|multidimension)\s+name="(\w+)"', text))
+    """Return why a structure has no Hamiltonian, or nothing."""
+    if structure is None:
+        return None
+    if structure.is_alloy or structure.has_vacancies:
+        return 'the structure has sites with mixed or partial occupation; give an ordered supercell'
+    # `HubbardStructureData` makes pw.x add the correction whatever the parameters say.
+    if getattr(getattr(structure, 'hubbard', None), 'parameters', None):
+        return (
+            'the structure has Hubbard parameters (`HubbardStructureData`); Hubbard corrections are not '
+            'supported, give a `StructureData`'
+        )
+    return find_kind_problem(structure)
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:
-    """Return which keyword of pw.x is probably misspelt, or nothing."""
+    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    known = known_keywords()
     for name, content in parameters.items():
         if name.upper() not in NAMELISTS:
             return describe_unknown_key(name, 'parameters', NAMELISTS)
         for key in content:
-            close = difflib.get_close_matches(key.lower(), _pw_keywords(), n=1, cutoff=LIKENESS)
-            if close and key.lower() not in _pw_keywords():
+            close = difflib.get_close_matches(key.lower(), known, n=1, cutoff=LIKENESS)
+            if close and key.lower() not in known:
                 return f'unknown key {key!r} in {name}; did you mean {close[0]!r}?'
     return None
 
@@ -92,46 +93,41 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
     if misspelt is not None:
         return misspelt
     # aiida-quantumespresso takes names in any case.
-    namelists = {
-        name.upper(): {key.lower(): value for key, value in content.items()} for name, content in parameters.items()
+    keywords = {
+        key.lower(): value
+        for name, content in parameters.items()
+        if name.upper() not in SWITCHED
+        for key, value in content.items()
     }
-    control, system = namelists.get('CONTROL', {}), namelists.get('SYSTEM', {})
-    calculation, charge = control.get('calculation', 'scf'), system.get('tot_charge', 0)
+    calculation, n_spin = keywords.get('calculation', 'scf'), keywords.get('nspin', 1)
     reasons = {
         f'`CONTROL.calculation` is {calculation!r}; a reference needs the potential of an `scf` run': (
             calculation != 'scf'
         ),
-        '`SYSTEM.nspin` is neither 1 nor 2 (collinear spin)': system.get('nspin', 1) not in (1, 2),
         'magnetizations in `SYSTEM` need `nspin` 2': (
-            system.get('nspin', 1) == 1 and ('starting_magnetization' in system or 'tot_magnetization' in system)
+            n_spin == 1 and ('starting_magnetization' in keywords or 'tot_magnetization' in keywords)
         ),
         'with fixed occupations `SYSTEM.nspin` 2 needs `tot_magnetization`; or set `occupations` to smearing': (
-            system.get('nspin', 1) == 2
-            and system.get('occupations') == 'fixed'
-            and system.get('tot_magnetization') is None
+            n_spin == 2 and keywords.get('occupations') == 'fixed' and keywords.get('tot_magnetization') is None
         ),
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
-            with_pp and system.get('nspin', 1) == 2
+            with_pp and n_spin == 2
         ),
-        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': (
-            to_learn and system.get('nspin', 1) == 2
-        ),
-        'noncollinear and spin-orbit runs are not supported yet': (
-            system.get('noncolin', False) or system.get('lspinorb', False)
-        ),
-        f'charged cells (`SYSTEM.tot_charge` {charge}) are not supported': charge != 0,
-        '`SYSTEM.input_dft` is not supported: the functional must be that of the pseudopotentials': (
-            'input_dft' in system
-        ),
-        'Hubbard corrections (`SYSTEM.lda_plus_u`) are not supported': system.get('lda_plus_u', False),
-        'isolated cells (`SYSTEM.assume_isolated`) are not supported: make the structure periodic in all directions': (
-            system.get('assume_isolated', 'none') != 'none'
-        ),
-        'electric fields (`CONTROL.tefield`, `CONTROL.lelfield`) are not supported': (
-            control.get('tefield', False) or control.get('lelfield', False)
-        ),
+        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
+        '`hubbard_file`: Hubbard corrections are not supported; leave it out': 'hubbard_file' in pw,
+        '`settings`: Environ adds a potential that is not rebuilt here; leave it out': _uses_environ(pw),
     }
-    return next((reason for reason, applies in reasons.items() if applies), None)
+    problem = next((reason for reason, applies in reasons.items() if applies), None)
+    if problem is None:
+        problem = find_keyword_problem(keywords)
+        problem = None if problem is None else f'`pw.parameters`: {problem}'
+    return problem
+
+
+def _uses_environ(pw) -> bool:
+    settings = pw['settings'].get_dict() if 'settings' in pw else {}
+    settings = {key.upper(): value for key, value in settings.items()}
+    return 'ENVIRON' in settings or any('environ' in str(word).lower() for word in settings.get('CMDLINE', ()))
 
 
 def find_computer_problem(codes: dict) -> str | None:

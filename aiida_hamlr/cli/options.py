@@ -186,6 +186,7 @@ def load_structures(arguments) -> dict:
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
+    from aiida_hamlr.data.structures import structure_from_atoms
     from aiida_hamlr.jobs.inputs import check_structure, read_frames
 
     structures = []
@@ -194,7 +195,7 @@ def load_structures(arguments) -> dict:
             if Path(argument).is_file():
                 for atoms in read_frames(Path(argument)):
                     check_structure(atoms, argument)
-                    structures.append(orm.StructureData(ase=atoms))
+                    structures.append(structure_from_atoms(atoms))
                 continue
             try:
                 node = orm.load_node(argument)

@@ -14,6 +14,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 from aiida_hamlr.electronic.files import check_format, open_hdf5
 from aiida_hamlr.electronic.orbitals.basis import FORMAT, VERSION, Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import check_label
 from aiida_hamlr.io.bases import read_basis
 
 __all__ = ('BasisData',)
@@ -33,12 +34,16 @@ class BasisData(Data):
         elements: list[str] = OrmMetadataField(
             default_factory=list, description='Chemical symbols, in alphabetical order'
         )
-        sizes: dict = OrmMetadataField(default_factory=dict, description="Size of each element's basis, as in `dzp`")
+        species: list[str] = OrmMetadataField(
+            default_factory=list,
+            description='Labels of the species: chemical symbols, and such as H1 where an element has several',
+        )
+        sizes: dict = OrmMetadataField(default_factory=dict, description="Size of each species' basis, as in `dzp`")
         cutoffs: dict = OrmMetadataField(
-            default_factory=dict, description="Largest cutoff radius of each element's orbitals in bohr"
+            default_factory=dict, description="Largest cutoff radius of each species' orbitals in bohr"
         )
         n_orbitals: dict = OrmMetadataField(
-            default_factory=dict, description='Number of orbitals of an atom of each element'
+            default_factory=dict, description='Number of orbitals of an atom of each species'
         )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the pseudopotentials')
         recipe: str = OrmMetadataField('', description='Origin of the orbitals: contracted, plain or imported')
@@ -57,38 +62,44 @@ class BasisData(Data):
         content_hash: str = OrmMetadataField('', description='Sha256 of the radial functions of all elements')
 
     @staticmethod
-    def filename(element: str) -> str:
-        """Return the name of the file of an element in the repository of the node."""
-        return f'{element}.basis.h5'
+    def filename(label: str) -> str:
+        """Return the name of the file of a species in the repository of the node."""
+        return f'{label}.basis.h5'
 
     @classmethod
     def from_files(
-        cls, paths: Iterable[str | Path], selections: Mapping[str, str] | None = None, **kwargs
+        cls,
+        paths: Iterable[str | Path] | Mapping[str, str | Path],
+        selections: Mapping[str, str] | None = None,
+        **kwargs,
     ) -> BasisData:
-        """Return a new node with the given basis files, one of each element.
+        """Return a new node with the given basis files, one of each element, or of each species.
 
         Orbitals of SIESTA (``.ion.xml``), ABACUS (``.orb``) and OpenMX (``.pao``) are converted to basis files, whose
         metadata record the original format and file name.
 
-        :param paths: the files.
+        :param paths: the files, or the files by label of the species.
         :param selections: orbitals to take from a ``.pao`` file, by file name, as in ``{'Al_CA19.pao': 's2p2d1'}``.
-        :raises ValueError: if a file has no orbitals, or two files are of the same element.
+        :raises ValueError: if a file has no orbitals, two are of one species, or a label is one of another element.
         """
         species: dict[str, tuple[SpeciesBasis, Path]] = {}
-        for path in map(Path, paths):
+        for label, path in paths.items() if isinstance(paths, Mapping) else ((None, path) for path in paths):
+            path = Path(path)
             basis = read_basis(path, (selections or {}).get(path.name))
-            if basis.element in species:
-                raise ValueError(f'{path}: a basis of {basis.element} was already given by {species[basis.element][1]}')
-            species[basis.element] = (basis, path)
+            label = label or basis.element
+            if label in species:
+                raise ValueError(f'{path}: a basis of {label} was already given by {species[label][1]}')
+            check_label(label, basis.element, f'{path}: basis')
+            species[label] = (basis, path)
         node = cls(**kwargs)
         with tempfile.TemporaryDirectory() as folder:
-            for element, (basis, path) in species.items():
-                name, source = cls.filename(element), path
+            for label, (basis, path) in species.items():
+                name, source = cls.filename(label), path
                 if path.suffix != '.h5':
                     source = Path(folder) / name
                     basis.write(source)
                 node.base.repository.put_object_from_file(str(source.absolute()), name)
-        node._set_attributes(Basis({element: basis for element, (basis, _) in species.items()}))
+        node._set_attributes(Basis({label: basis for label, (basis, _) in species.items()}))
         return node
 
     @classmethod
@@ -100,14 +111,14 @@ class BasisData(Data):
     def from_basis(cls, basis: Basis, **kwargs) -> BasisData:
         """Return a new node with a basis that is in memory."""
         with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / cls.filename(element) for element in basis]
-            for path, species in zip(paths, basis.values(), strict=True):
-                species.write(path)
+            paths = {label: Path(folder) / cls.filename(label) for label in basis}
+            for label, path in paths.items():
+                basis[label].write(path)
             return cls.from_files(paths, **kwargs)
 
     def get_basis(self) -> Basis:
         """Return the orbitals."""
-        return Basis({element: self._read(element) for element in self.base.attributes.get('elements')})
+        return Basis({label: self._read(label) for label in self.species})
 
     @property
     def elements(self) -> list[str]:
@@ -115,39 +126,42 @@ class BasisData(Data):
         return self.base.attributes.get('elements')
 
     @property
+    def species(self) -> list[str]:
+        """Return the labels of the species."""
+        # Nodes without this attribute are older than species.
+        return self.base.attributes.get('species', self.elements)
+
+    @property
     def content_hash(self) -> str:
         """Return the hash that Hamiltonians and models record."""
         return self.base.attributes.get('content_hash')
 
     def get_pseudos(self) -> dict[str, UpfData]:
-        """Return the pseudopotentials of the calculation that generated the orbitals, by element; empty if imported."""
+        """Return the pseudopotentials of the calculation that generated the orbitals, by species; empty if imported."""
         return {} if self.creator is None else dict(self.creator.inputs.pseudos)
 
     def plot(self, path: str | Path, pseudos: Mapping[str, UpfData] | None = None) -> Path:
         """Draw the bands of a simple crystal in plane waves and in the orbitals; as slow as generating them.
 
         :param path: PNG file.
-        :param pseudos: pseudopotentials by element; by default those of the calculation that generated the orbitals.
-        :raises ValueError: if an element has no pseudopotential.
+        :param pseudos: pseudopotentials by species; by default those of the calculation that generated the orbitals.
+        :raises ValueError: if a species has no pseudopotential.
         """
         from aiida_hamlr.electronic.contraction.basis_bands import bands_of_basis, crystal_of_basis
         from aiida_hamlr.plotting.basis import plot_basis
 
         basis = self.get_basis()
         given = pseudos or self.get_pseudos()
-        missing = [element for element in basis if element not in given]
+        missing = [label for label in basis if label not in given]
         if missing:
             raise ValueError(
                 f'no pseudopotential of {", ".join(missing)}: no calculation made the orbitals, give pseudopotentials'
             )
-        read = {
-            element: Pseudopotential.from_text(given[element].get_content(), given[element].filename)
-            for element in basis
-        }
+        read = {label: Pseudopotential.from_text(given[label].get_content(), given[label].filename) for label in basis}
         return plot_basis(bands_of_basis(crystal_of_basis(basis), read, basis), path)
 
-    def _read(self, element: str) -> SpeciesBasis:
-        with self.base.repository.open(self.filename(element), 'rb') as stream, open_hdf5(stream) as handle:
+    def _read(self, label: str) -> SpeciesBasis:
+        with self.base.repository.open(self.filename(label), 'rb') as stream, open_hdf5(stream) as handle:
             check_format(handle, FORMAT, VERSION)
             return SpeciesBasis.read_group(handle['basis'])
 
@@ -157,10 +171,11 @@ class BasisData(Data):
             raise ValueError(f'the elements have bases of different functionals: {", ".join(sorted(functionals))}')
         self.base.attributes.set_many(
             {
-                'elements': list(basis),
-                'sizes': {element: species.metadata.get('size', '') for element, species in basis.items()},
-                'cutoffs': {element: species.cutoff_radius for element, species in basis.items()},
-                'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
+                'elements': sorted({species.element for species in basis.values()}),
+                'species': list(basis),
+                'sizes': {label: species.metadata.get('size', '') for label, species in basis.items()},
+                'cutoffs': {label: species.cutoff_radius for label, species in basis.items()},
+                'n_orbitals': {label: species.n_orbitals for label, species in basis.items()},
                 'functional': functionals.pop() if functionals else '',
                 'recipe': ', '.join(sorted({species.metadata.get('recipe', '') for species in basis.values()})),
                 **{key: _mean(species.metadata.get(key) for species in basis.values()) for key in BAND_ERRORS},
@@ -170,11 +185,10 @@ class BasisData(Data):
 
     def _validate(self):
         super()._validate()
-        elements = self.base.attributes.get('elements', [])
-        if not elements:
+        if not self.base.attributes.get('elements', []):
             raise ValidationError('the basis has no elements')
         missing = [
-            name for name in map(self.filename, elements) if name not in self.base.repository.list_object_names()
+            name for name in map(self.filename, self.species) if name not in self.base.repository.list_object_names()
         ]
         if missing:
             raise ValidationError(f'the basis files {", ".join(missing)} are missing')

@@ -43,8 +43,12 @@ class DatasetData(Data):
             default_factory=dict, description='For each structure without Hamiltonian, by label, the reason'
         )
         elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols of all structures')
+        species: list[str] = OrmMetadataField(
+            default_factory=list,
+            description='Labels of the species: chemical symbols, and such as H1 where an element has several',
+        )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
-        basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals of all elements')
+        basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals of all species')
         fingerprint: str = OrmMetadataField('', description='Sha256 of the files and of the split')
 
     # The same files in the same split are the same dataset, even if other nodes have them.
@@ -80,15 +84,15 @@ class DatasetData(Data):
                 f'the Hamiltonians have different functionals: {", ".join(functionals)}; use pseudopotentials of one '
                 'functional'
             )
-        # One node of each set of elements knows the basis of these elements.
+        # One node of each set of species knows the basis of these species.
         bases = {}
         for node in nodes:
-            key = tuple(node.base.attributes.get('elements'))
+            key = tuple(node.species)
             bases.setdefault(key, {}).setdefault(node.base.attributes.get('basis_hash'), node)
-        for elements, found in bases.items():
+        for species, found in bases.items():
             if len(found) > 1:
                 raise ValueError(
-                    f'the Hamiltonians of {"".join(elements)} are in different bases: nodes '
+                    f'the Hamiltonians of {", ".join(species)} are in different bases: nodes '
                     f'{", ".join(str(node.pk) for node in found.values())}; give one basis node to all references'
                 )
         fingerprint = hashlib.sha256()
@@ -102,7 +106,8 @@ class DatasetData(Data):
                 **{f'n_{name}': len(part) for name, part in parts.items()},
                 'seed': seed,
                 'failures': dict(failures or {}),
-                'elements': sorted({element for elements in bases for element in elements}),
+                'elements': sorted({element for node in nodes for element in node.base.attributes.get('elements')}),
+                'species': sorted({label for species in bases for label in species}),
                 'functional': functionals[0],
                 'basis_hash': _joint_basis_hash([next(iter(found.values())) for found in bases.values()]),
                 'fingerprint': fingerprint.hexdigest(),
@@ -151,14 +156,14 @@ class DatasetData(Data):
 def _joint_basis_hash(nodes: Sequence[HamiltonianData]) -> str:
     """Hash of the union of the bases of some Hamiltonians.
 
-    :raises ValueError: if two Hamiltonians have different orbitals of one element.
+    :raises ValueError: if two Hamiltonians have different orbitals of one species.
     """
     species = {}
     for node in nodes:
-        for element, content_hash in node.base.attributes.get('basis_hashes').items():
-            if species.setdefault(element, content_hash) != content_hash:
+        for label, content_hash in node.base.attributes.get('basis_hashes').items():
+            if species.setdefault(label, content_hash) != content_hash:
                 raise ValueError(
-                    f'the Hamiltonians have different orbitals of {element} (node {node.pk} is one of them); give one '
+                    f'the Hamiltonians have different orbitals of {label} (node {node.pk} is one of them); give one '
                     'basis node to all references'
                 )
     return joint_hash(species)

@@ -15,6 +15,7 @@ from aiida.orm import Computer, Data, StructureData
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.data.connections import CONNECTION_ERRORS
+from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.matrices.description import describe, description_path, read_description, structure_of
 from aiida_hamlr.electronic.matrices.hamiltonian import MATRICES, Hamiltonian
@@ -44,6 +45,10 @@ class HamiltonianData(Data):
 
         formula: str = OrmMetadataField('', description='Chemical formula in Hill order')
         elements: list[str] = OrmMetadataField(default_factory=list, description='Chemical symbols of the structure')
+        species: list[str] = OrmMetadataField(
+            default_factory=list,
+            description='Labels of the species: chemical symbols, and such as H1 where an element has several',
+        )
         n_atoms: int = OrmMetadataField(0, description='Number of atoms in the cell')
         n_orbitals: int = OrmMetadataField(0, description='Number of orbitals in the cell')
         n_pairs: int = OrmMetadataField(
@@ -92,9 +97,7 @@ class HamiltonianData(Data):
             description='Names of further data in the file, for example `hirshfeld_charges` or `born_charges`',
         )
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
-        basis_hashes: dict = OrmMetadataField(
-            default_factory=dict, description='Sha256 of the orbitals by chemical symbol'
-        )
+        basis_hashes: dict = OrmMetadataField(default_factory=dict, description='Sha256 of the orbitals by species')
         storage: str = OrmMetadataField('repository', description='Where the file is: repository or remote')
         remote_path: str | None = OrmMetadataField(
             None, description='Absolute path of a remote file, on the computer of the node'
@@ -164,6 +167,12 @@ class HamiltonianData(Data):
         return node
 
     @property
+    def species(self) -> list[str]:
+        """Return the labels of the species."""
+        # Nodes without this attribute are older than species.
+        return self.base.attributes.get('species', self.base.attributes.get('elements'))
+
+    @property
     def is_remote(self) -> bool:
         """Return whether the file is on the computer of the node instead of in the repository."""
         return self.base.attributes.get('storage', None) == 'remote'
@@ -180,8 +189,8 @@ class HamiltonianData(Data):
         """Return the structure as a new node that is not stored."""
         if self.is_remote:
             content = read_description(self.base.repository.get_object_content(self.DESCRIPTION), self.DESCRIPTION)
-            return StructureData(ase=structure_of(content, self.DESCRIPTION))
-        return StructureData(ase=self.open(matrices=()).atoms)
+            return structure_from_atoms(structure_of(content, self.DESCRIPTION))
+        return structure_from_atoms(self.open(matrices=()).atoms)
 
     def export(self, path: str | Path):
         """Copy the file from the repository, or from the computer where it is.

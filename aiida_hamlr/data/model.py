@@ -31,7 +31,9 @@ class ModelData(Data):
     class AttributesModel(Data.AttributesModel):
         """Attributes to query for."""
 
-        species: list[str] = OrmMetadataField(default_factory=list, description='Elements that the model knows')
+        species: list[str] = OrmMetadataField(
+            default_factory=list, description='Labels of the species that the model knows'
+        )
         variant: str = OrmMetadataField('', description='Channels of the network: sr, ea, lr or lr+ea')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional of the training data')
         basis_hash: str = OrmMetadataField('', description='Sha256 of the orbitals, as in the basis node')
@@ -74,7 +76,7 @@ class ModelData(Data):
 
     @property
     def species(self) -> list[str]:
-        """Return the chemical symbols that the model knows."""
+        """Return the labels of the species that the model knows; chemical symbols unless an element has several."""
         return self.base.attributes.get('species')
 
     @staticmethod

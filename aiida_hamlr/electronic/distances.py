@@ -46,7 +46,7 @@ def unusual_distances(atoms: Atoms, known: dict) -> list[str]:
     Parameters
     ----------
     atoms : ase.Atoms
-        Structure, positions in Å.
+        The structure.
     known : dict
         As of `summarise_distances` for the others.
     """

@@ -15,6 +15,9 @@ FLATTEST = 0.02
 #: Most volume of an atom, Å^3, and most cells between an atom and the cell: beyond them, units are wrong.
 LARGEST_VOLUME, FARTHEST = 1e6, 100.0
 
+#: Occupancies closer to 1 than this are full.
+FULL_OCCUPANCY = 1e-3
+
 #: Vacuum below which images interact where a structure is not periodic, Å.
 LEAST_VACUUM = 8.0
 
@@ -33,10 +36,11 @@ def check_structure(atoms: Atoms, name: str):
     ------
     ValueError
         If it has no atoms or no three-dimensional cell, numbers are not finite, the cell is degenerate, or atoms or
-        their periodic images overlap.
+        their periodic images overlap, or sites are shared by several elements.
     """
     if len(atoms) == 0:
         raise ValueError(f'{name}: the structure has no atoms')
+    _check_occupancies(atoms, name)
     cell = atoms.cell[:]
     if not (np.isfinite(atoms.positions).all() and np.isfinite(cell).all()):
         raise ValueError(f'{name}: cell or positions are not finite')
@@ -76,6 +80,16 @@ def check_structure(atoms: Atoms, name: str):
         raise ValueError(
             f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {SHORTEST_DISTANCE} Å'
         )
+
+
+def _check_occupancies(atoms: Atoms, name: str):
+    """Refuse the disordered structures of databases; ASE keeps one species per site and notes the rest."""
+    for site in (atoms.info.get('occupancy') or {}).values():
+        if len(site) > 1 or any(abs(float(share) - 1.0) > FULL_OCCUPANCY for share in site.values()):
+            mixed = ', '.join(f'{species} {float(share):g}' for species, share in site.items())
+            raise ValueError(
+                f'{name}: the structure is disordered, a site is occupied by {mixed}; give an ordered supercell'
+            )
 
 
 def describe_periodicity(atoms: Atoms) -> list[str]:

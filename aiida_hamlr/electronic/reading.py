@@ -32,7 +32,7 @@ def read_text(path: str | Path, largest: int) -> str:
     Parameters
     ----------
     path : path
-        File to read.
+        A regular file.
     largest : int
         Bytes beyond which it is not read.
 

@@ -33,6 +33,8 @@ def read_orb(path: str | Path) -> SpeciesBasis:
         tables = [_orbital(section, mesh, step, cutoff) for section in sections]
     except (ValueError, OverflowError) as error:
         raise ValueError(f'{path}: damaged or no .orb file of ABACUS: {error}') from error
+    # The generator of some versions names p orbitals of hydrogen too, none of them.
+    counts = {letter: count for letter, count in counts.items() if count or letter in 'SPDFG'[: l_max + 1]}
     if not 0 <= l_max <= 4 or list(counts) != list('SPDFG'[: l_max + 1]):
         raise ValueError(f'{path}: Lmax is {l_max}, but the numbers of orbitals are given for {" ".join(counts)}')
     expected = [f'{letter.lower()} {n + 1}' for letter, count in counts.items() for n in range(count)]

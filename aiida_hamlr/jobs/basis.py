@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
-from aiida_hamlr.jobs.inputs import read_basis_files, read_structure
+from aiida_hamlr.jobs.inputs import read_basis_files, read_pseudo_files, read_structure, split_label
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
@@ -20,7 +20,7 @@ from aiida_hamlr.jobs.summary import JobSummary
 
 
 def make_bases(
-    upfs: Sequence[Path],
+    upfs: Sequence[Path | str],
     output: Path,
     config: BasisConfig,
     crystals: Sequence[Path] = (),
@@ -30,10 +30,10 @@ def make_bases(
 
     Parameters
     ----------
-    upfs : list of path
-        Pseudopotentials of different elements.
+    upfs : list of path or str
+        Pseudopotentials of different elements, or with the labels of their species, as in ``H1=H.1.25.upf``.
     output : path
-        The file of a single element; of several, the folder that gets ``El.basis.h5`` of each.
+        The file of a single element; of several, the folder that gets ``El.basis.h5`` or ``LABEL.basis.h5`` of each.
     config : BasisConfig
         Recipe; size and cutoff radius of all elements or of single ones.
     crystals : list of path, optional
@@ -45,22 +45,27 @@ def make_bases(
     Raises
     ------
     ValueError
-        If a pseudopotential is not supported, two are of one element, or a recipe or crystal does not fit.
+        If a pseudopotential is not supported, two are of one species, or a recipe or crystal does not fit.
     """
     summary = JobSummary('basis')
     check_outputs([output, plot], [*upfs, *crystals, *config.files.values()])
     pseudos = {}
     for upf in upfs:
-        pseudo = Pseudopotential.read(upf)
-        if pseudo.element in pseudos:
-            raise ValueError(f'{upf}: a second pseudopotential of {pseudo.element}')
-        pseudos[pseudo.element] = pseudo
-    unknown = sorted({*config.recipes, *config.files} - set(pseudos))
+        label, path = split_label(upf)
+        pseudo = Pseudopotential.read(path) if label is None else read_pseudo_files({label: path})[label]
+        label = label or pseudo.element
+        if label in pseudos:
+            raise ValueError(
+                f'{path}: a second pseudopotential of {label}; give species of one element labels, as in '
+                f'--upf {pseudo.element}1={path.name}'
+            )
+        pseudos[label] = pseudo
+    unknown = sorted({*config.recipes, *config.files} - set(pseudos) - {p.element for p in pseudos.values()})
     if unknown:
         raise ValueError(f'there is no pseudopotential of {unknown[0]}, for which a basis is asked')
     if crystals and config.recipe == 'plain':
         raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
-    sizes = {element: config.of_element(element).size for element in pseudos}
+    sizes = {label: config.recipe_of(label).size for label in pseudos}
     remove_earlier([output, summary_path(output)] if len(upfs) == 1 else [output / 'summary.json'])
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe
@@ -68,16 +73,16 @@ def make_bases(
     if plot is not None:
         _plot(basis, pseudos, plot)
     if len(upfs) == 1:
-        species = next(iter(basis.values()))
-        _write(species, output, summary, size=sizes[species.element], functional=pseudos[species.element].functional)
+        ((label, species),) = basis.items()
+        _write(species, output, summary, size=sizes[label], functional=pseudos[label].functional)
         return basis
-    for element, species in basis.items():
-        species.write(output / f'{element}.basis.h5')
-        log(_describe(species, output / f'{element}.basis.h5'))
+    for label, species in basis.items():
+        species.write(output / f'{label}.basis.h5')
+        log(_describe(species, output / f'{label}.basis.h5', label))
     summary |= {
         'elements': list(basis),
         'sizes': sizes,
-        'n_orbitals': {element: species.n_orbitals for element, species in basis.items()},
+        'n_orbitals': {label: species.n_orbitals for label, species in basis.items()},
         'content_hash': basis.content_hash,
         'output': str(output),
     }
@@ -88,39 +93,40 @@ def make_bases(
 def basis_of_config(
     config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
 ) -> Basis:
-    """Orbitals of all elements of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+    """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
 
     Parameters
     ----------
     config : BasisConfig
         Files and recipes.
     pseudos : mapping of str to Pseudopotential
-        By element.
+        By species label.
     source : str
         What errors call the configuration.
     structures : list of ase.Atoms, optional
-        Crystals on which orbitals are contracted; default: simple ones of the elements.
+        Crystals on which orbitals are contracted; default: simple ones of the species.
 
     Raises
     ------
     ValueError
-        If an element has neither a file nor a recipe, or a file or a crystal does not fit.
+        If a species has neither a file nor a recipe, or a file or a crystal does not fit.
     """
-    recipes = {element: config.of_element(element) for element in pseudos if element not in config.files}
-    for element, recipe in recipes.items():
+    files = {label: config.file_of(label) for label in pseudos}
+    recipes = {label: config.recipe_of(label) for label, path in files.items() if path is None}
+    for label, recipe in recipes.items():
         if recipe.size is None:
-            raise ValueError(f'{source}: no basis for {element}; add its file, or a size, to the key basis')
-    basis = dict(read_basis_files({element: path for element, path in config.files.items() if element in pseudos}))
+            raise ValueError(f'{source}: no basis for {label}; add its file, or a size, to the key basis')
+    basis = dict(read_basis_files({label: path for label, path in files.items() if path is not None}))
     if config.recipe == 'plain' or not recipes:
-        for element, recipe in recipes.items():
-            log(f'generating the {recipe.size} basis of {element}')
-            basis[element] = generate_basis(pseudos[element], recipe.size, recipe.cutoff_radius)
+        for label, recipe in recipes.items():
+            log(f'generating the {recipe.size} basis of {label}')
+            basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
         return Basis(basis)
-    log('contracting ' + ', '.join(f'{element} {recipe.size}' for element, recipe in recipes.items()))
+    log('contracting ' + ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items()))
     contracted = contract_bases(
-        {element: pseudos[element] for element in recipes},
-        {element: recipe.size for element, recipe in recipes.items()},
-        {element: recipe.cutoff_radius for element, recipe in recipes.items() if recipe.cutoff_radius},
+        {label: pseudos[label] for label in recipes},
+        {label: recipe.size for label, recipe in recipes.items()},
+        {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
         structures,
         report=log,
     )
@@ -179,6 +185,6 @@ def _write(basis: SpeciesBasis, output: Path, summary: JobSummary, **origin):
     log(_describe(basis, output))
 
 
-def _describe(basis: SpeciesBasis, output: Path) -> str:
+def _describe(basis: SpeciesBasis, output: Path, label: str | None = None) -> str:
     shells = ', '.join(shell.label for shell in basis.shells)
-    return f'{basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}'
+    return f'{label or basis.element}: {basis.n_orbitals} orbitals ({shells}), written to {output}'

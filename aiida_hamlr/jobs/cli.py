@@ -94,7 +94,11 @@ def _recipes(**options) -> dict:
 
 @main.command()
 @click.option(
-    '--upf', 'upfs', type=_FILE, multiple=True, help='Norm-conserving pseudopotential to generate orbitals from.'
+    '--upf',
+    'upfs',
+    type=_FILE,
+    multiple=True,
+    help='Norm-conserving pseudopotential to generate orbitals from; H1=FILE for a species H1 of hydrogen.',
 )
 @click.option('--from', 'imported', type=_FILE, help='Orbitals of another code: .ion.xml, .orb or .pao.')
 @click.option(
@@ -159,8 +163,8 @@ def reconstruct(config):
 
 @main.command()
 @click.argument('structure', type=_FILE)
-@click.option('--basis', 'basis_folder', type=_FILE, required=True, help='Folder with El.basis.h5 of every element.')
-@click.option('--pseudos', type=_FILE, required=True, help='Folder with a UPF file of every element.')
+@click.option('--basis', 'basis_folder', type=_FILE, required=True, help='Folder with El.basis.h5 of every species.')
+@click.option('--pseudos', type=_FILE, required=True, help='Folder with a UPF file of every species.')
 @click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid for the potential, Ry.')
 @click.option('-o', '--output', type=_FILE, required=True, help='Hamiltonian file, as in h0.h5.')
 def h0(structure, basis_folder, pseudos, ecutrho, output):

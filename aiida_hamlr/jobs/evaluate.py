@@ -33,7 +33,7 @@ def run_evaluate(
     data : sequence of paths
         Reference Hamiltonian files.
     json_file : path, optional
-        Where the numbers are written too.
+        Gets the errors, with costs and versions.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from aiida_hamlr.electronic.geometry import describe_periodicity
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
@@ -21,7 +22,7 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     structure : path
         Anything that ASE reads.
     basis_folder, pseudo_folder : path
-        Folders with ``El.basis.h5`` and a UPF file of every element.
+        Folders with ``El.basis.h5`` and a UPF file of every species.
     ecutrho : float
         Cutoff of the grid, Ry.
     output : path
@@ -37,10 +38,10 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
     check_outputs([output], [structure, basis_folder, pseudo_folder])
     atoms = read_structure(structure)
-    elements = set(atoms.get_chemical_symbols())
-    basis = read_basis_folder(basis_folder, elements)
-    pseudos = read_pseudo_folder(pseudo_folder, elements)
-    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    species = species_labels(atoms)
+    basis = read_basis_folder(basis_folder, species)
+    pseudos = read_pseudo_folder(pseudo_folder, species)
+    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     remove_earlier([output, summary_path(output)])
     hamiltonian = compute_h0(atoms, basis, pseudos, ecutrho)
     hamiltonian.write(output)

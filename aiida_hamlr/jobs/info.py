@@ -64,11 +64,11 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         + ', two spins' * (h.n_spin == 2),
         'cell ' + '  '.join('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.atoms.cell) + ' Å',
     ]
-    lines += [f'orbitals of {species.element}: {_shells(species)}' for species in h.basis.values()]
+    lines += [f'orbitals of {label}: {_shells(species)}' for label, species in h.basis.items()]
     if h.pseudopotentials:
         lines.append(f'with the pseudopotentials of {", ".join(h.pseudopotentials)}')
     if 'hirshfeld_charges' in h.labels:
-        charges = _by_element(h.symbols, h.labels['hirshfeld_charges'])
+        charges = _by_species(h.species, h.labels['hirshfeld_charges'])
         largest = np.linalg.norm(h.labels['hirshfeld_dipoles'], axis=1).max()
         lines.append(f'Hirshfeld charges: {charges}; dipoles up to {largest:.4f} e Å')
     if 'dielectric_tensor' in h.labels:
@@ -76,15 +76,15 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         lines.append('dielectric tensor ' + '  '.join(rows))
     if 'born_charges' in h.labels:
         means = np.trace(h.labels['born_charges'], axis1=1, axis2=2) / 3
-        lines.append(f'Born charges: {_by_element(h.symbols, means)} of atoms and directions')
+        lines.append(f'Born charges: {_by_species(h.species, means)} of atoms and directions')
     lines += [f'{key}: {_short(value)}' for key, value in attributes.items() if key not in ('origin', 'verification')]
     return lines + [f'{key}: {_short(value)}' for key, value in (attributes.get('verification') or {}).items()]
 
 
-def _by_element(symbols: list[str], charges: np.ndarray) -> str:
-    """The mean charge of every element."""
-    means = {element: charges[np.array(symbols) == element].mean() for element in sorted(set(symbols))}
-    return ', '.join(f'{element} {mean:+.4f} e' for element, mean in means.items()) + ' on average'
+def _by_species(labels: list[str], charges: np.ndarray) -> str:
+    """The mean charge of every species."""
+    means = {label: charges[np.array(labels) == label].mean() for label in sorted(set(labels))}
+    return ', '.join(f'{label} {mean:+.4f} e' for label, mean in means.items()) + ' on average'
 
 
 def _describe_basis(path: Path) -> list[str]:
@@ -122,9 +122,9 @@ def _describe_properties(path: Path) -> list[str]:
         lo, hi = properties.dos_energies[[0, -1]]
         lines.append(f'density of states at {len(properties.dos)} energies from {lo:.2f} to {hi:.2f} eV')
     if properties.charges is not None:
-        for element in sorted(set(properties.symbols)):
-            chosen = properties.charges[np.array(properties.symbols) == element]
-            lines.append(f'Mulliken charge of {element}: {chosen.mean():+.4f} e on average')
+        for label in sorted(set(properties.symbols)):
+            chosen = properties.charges[np.array(properties.symbols) == label]
+            lines.append(f'Mulliken charge of {label}: {chosen.mean():+.4f} e on average')
     if properties.levels is not None:
         lines.append('on-site levels and their difference to neutral atoms, along z')
     return lines

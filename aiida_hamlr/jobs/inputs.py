@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ase import Atoms
+from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.geometry import check_structure
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import check_label, normalise_label, set_species_labels, species_labels
 from aiida_hamlr.io.bases import read_basis
+
+#: Characters within which the structure of an input of pw.x ends.
+_LARGEST_PW_INPUT = 5_000_000
 
 
 def read_frames(path: Path) -> list[Atoms]:
     """All structures of a file, in any format that ASE reads or as the XML file of pw.x; at least one.
 
+    Those of pw.x and of extended XYZ files with the column ``species_labels`` have species labels.
+
     Raises
     ------
     ValueError
-        If the file is missing or cannot be read.
+        If the file is missing or cannot be read, or a species label is not possible.
     """
     if not path.is_file():
         raise ValueError(f'{path}: no such file')
@@ -27,16 +35,45 @@ def read_frames(path: Path) -> list[Atoms]:
         from aiida_hamlr.io.qe import read_scf_xml
 
         return [read_scf_xml(path).atoms]
-    import ase.io
-
     try:
-        frames = ase.io.read(path, index=':')
+        frames = _read_frames(path)
     except Exception as error:
         reason = ' '.join(str(error).split()) or type(error).__name__
         raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
     if not frames:
         raise ValueError(f'{path}: holds no structure')
+    try:
+        for atoms in frames:
+            set_species_labels(atoms, species_labels(atoms))
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
     return frames
+
+
+def _read_frames(path: Path) -> list[Atoms]:
+    import ase.io
+
+    from aiida_hamlr.io.qe import is_pw_input, read_pw_input
+
+    with path.open(encoding='utf-8', errors='replace') as file:
+        text = file.read(_LARGEST_PW_INPUT)
+    if is_pw_input(text):
+        # ASE knows only some of the forms that pw.x takes.
+        return [read_pw_input(text)]
+    with _isotopes_known():
+        return ase.io.read(path, index=':')
+
+
+@contextmanager
+def _isotopes_known() -> Iterator[None]:
+    """Let ASE read the symbols D and T as hydrogen."""
+    isotopes = {symbol: 1 for symbol in ('D', 'T') if symbol not in atomic_numbers}
+    atomic_numbers.update(isotopes)
+    try:
+        yield
+    finally:
+        for symbol in isotopes:
+            del atomic_numbers[symbol]
 
 
 def read_structure(path: Path) -> Atoms:
@@ -55,7 +92,7 @@ def read_structure(path: Path) -> Atoms:
 
 
 def read_basis_files(files: Mapping[str, Path]) -> Basis:
-    """Orbitals by element, from one file each, of this package or of another code.
+    """Orbitals by species label, from one file each, of this package or of another code.
 
     Raises
     ------
@@ -63,25 +100,24 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
         If a file is no basis file, or one of another element.
     """
     species = {}
-    for element, path in files.items():
-        species[element] = read_basis(path)
-        if species[element].element != element:
-            raise ValueError(f'{path}: given for {element}, but a basis of {species[element].element}')
+    for label, path in files.items():
+        species[label] = read_basis(path)
+        check_label(label, species[label].element, f'{path}: basis')
     return Basis(species)
 
 
-def read_basis_folder(folder: Path, elements: Iterable[str]) -> Basis:
-    """Orbitals of the elements, from the files ``El.basis.h5`` of a folder."""
+def read_basis_folder(folder: Path, labels: Iterable[str]) -> Basis:
+    """Orbitals of the species, from the files ``El.basis.h5`` or ``LABEL.basis.h5`` of a folder."""
     files = {}
-    for element in sorted(set(elements)):
-        files[element] = folder / f'{element}.basis.h5'
-        if not files[element].is_file():
-            raise ValueError(f'{folder}: no basis for {element}; make {element}.basis.h5 with "hamlr basis"')
+    for label in sorted(set(labels)):
+        files[label] = folder / f'{label}.basis.h5'
+        if not files[label].is_file():
+            raise ValueError(f'{folder}: no basis for {label}; make {label}.basis.h5 with "hamlr basis"')
     return read_basis_files(files)
 
 
 def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
-    """Pseudopotentials by element, from one UPF file each.
+    """Pseudopotentials by species label, from one UPF file each.
 
     Raises
     ------
@@ -89,34 +125,52 @@ def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
         If a file is not supported, or one of another element.
     """
     pseudos = {}
-    for element, path in files.items():
-        pseudos[element] = Pseudopotential.read(path)
-        if pseudos[element].element != element:
-            raise ValueError(f'{path}: given for {element}, but a pseudopotential of {pseudos[element].element}')
+    for label, path in files.items():
+        pseudos[label] = Pseudopotential.read(path)
+        check_label(label, pseudos[label].element, f'{path}: pseudopotential')
     return pseudos
 
 
-def read_pseudo_folder(folder: Path, elements: Iterable[str]) -> dict[str, Pseudopotential]:
-    """Pseudopotentials of the elements from a folder of UPF files; the element is read from the file.
+def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudopotential]:
+    """Pseudopotentials of the species from a folder of UPF files; the element is read from the file.
 
-    Only files whose name begins with the element count; others in the folder do not matter.
+    Only files whose name begins with the element are looked at, so that others in the folder do not matter; for a
+    species with another label than the chemical symbol, those named by the label up to the first dot, as ``H1.upf``.
 
     Raises
     ------
     ValueError
-        If an element has none or several.
+        If a species has none or several.
     """
     if not folder.is_dir():
         raise ValueError(f'{folder}: no such folder')
+    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
+    labels = sorted(set(labels))
+    of_labels = {label: [path for path in files if path.name.split('.')[0] == label] for label in labels}
     pseudos = {}
-    for element in sorted(set(elements)):
-        files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
-        files = [path for path in files if _leading_element(path.name) == element]
-        if len(files) != 1:
-            found = ', '.join(path.name for path in files) if files else 'none'
-            raise ValueError(f'{folder}: one UPF file for {element} is needed, as {element}.upf; found {found}')
-        pseudos |= read_pseudo_files({element: files[0]})
+    for label, found in of_labels.items():
+        if label in atomic_numbers:
+            others = {path for other in labels if other != label for path in of_labels[other]}
+            found = [path for path in files if _leading_element(path.name) == label and path not in others]
+        if len(found) != 1:
+            names = ', '.join(path.name for path in found) if found else 'none'
+            raise ValueError(f'{folder}: one UPF file for {label} is needed, as {label}.upf; found {names}')
+        pseudos |= read_pseudo_files({label: found[0]})
     return pseudos
+
+
+def split_label(argument: str | Path) -> tuple[str | None, Path]:
+    """Label and file of an argument such as ``H1=H.1.25.upf``; without a label the former is None.
+
+    Raises
+    ------
+    ValueError
+        If the label is not possible.
+    """
+    label, separator, name = str(argument).partition('=')
+    if not separator or '/' in label:
+        return None, Path(argument)
+    return normalise_label(label), Path(name)
 
 
 def _leading_element(name: str) -> str:

@@ -192,7 +192,7 @@ def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config:
     wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
     if not wanted:
         return None
-    properties = Properties(hamiltonian.symbols, hamiltonian.atoms.positions)
+    properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
     if 'dos' in wanted:
         dos = density_of_states(hamiltonian, solution, config.broadening)
         properties.dos_energies, properties.dos = dos.energies, dos.values

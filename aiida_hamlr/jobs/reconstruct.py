@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.resources import choose_device, set_threads
+from aiida_hamlr.electronic.species import element_of_label, set_species_labels, species_labels
 from aiida_hamlr.io.qe import (
     FieldResponse,
     QeRun,
@@ -43,6 +47,8 @@ _SUMMARISED = (
 
 #: Those that only some have.
 _SUMMARISED_WHERE_KNOWN = (
+    'vacuum_levels_eV',
+    'electrostatics',
     'magnetization',
     'fixed_magnetization',
     'magnetic_moments',
@@ -157,14 +163,15 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     if config.phonon is not None:
         response = read_field_response(config.phonon)
         response.check_structure(atoms)
-    elements = set(atoms.get_chemical_symbols())
-    missing = sorted(elements - set(config.pseudos))
+    species = species_of_run(atoms, run, config.pseudos)
+    set_species_labels(atoms, species)
+    missing = sorted(set(species) - set(config.pseudos))
     if missing:
         raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
-    pseudos = read_pseudo_files({element: config.pseudos[element] for element in sorted(elements)})
+    pseudos = read_pseudo_files({label: config.pseudos[label] for label in sorted(set(species))})
     basis = basis_of_config(config.basis, pseudos, source)
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
-    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(atoms.get_chemical_symbols()).sum()} orbitals')
+    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     options = reconstruction.ReconstructionOptions(
         density=density,
         device=device,
@@ -178,6 +185,51 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     if response is not None:
         _add_response(hamiltonian, response)
     return hamiltonian
+
+
+def species_of_run(atoms: Atoms, run: QeRun | None, pseudos: Collection[str]) -> list[str]:
+    """The species label of every atom of a run.
+
+    The structure's labels count, or those of the run if it has none. Species of the run for which no pseudopotential is
+    given, but one of their element, are one species if the run had one file for all of them: such as the sublattices of
+    an antiferromagnet.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Of which only the species count.
+    run : QeRun or None
+        Of the same structure.
+    pseudos : collection of str
+        Species for which a pseudopotential is given.
+
+    Raises
+    ------
+    ValueError
+        If structure and run have different labels, or species of one element that had different pseudopotentials in the
+        run have no pseudopotential each.
+    """
+    labels = species_labels(atoms)
+    if run is None:
+        return labels
+    of_run = species_labels(run.atoms)
+    if labels == atoms.get_chemical_symbols():
+        labels = of_run
+    for index, (label, other) in enumerate(zip(labels, of_run, strict=True)):
+        if label != other:
+            raise ValueError(f'{run.source}: atom {index} (from 0) is of species {other}, in the structure of {label}')
+    result = {label: label for label in set(labels)}
+    for element in {element_of_label(label) for label in result if label not in pseudos} & set(pseudos):
+        species = sorted(label for label in result if element_of_label(label) == element and label not in pseudos)
+        files = [run.pseudo_files.get(label, '') for label in species]
+        if len(set(files)) > 1:
+            raise ValueError(
+                f'{run.source}: species {" and ".join(species)} had different pseudopotentials ({", ".join(files)}); '
+                f'give one for each, as pseudos: {{{", ".join(f"{label}: FILE" for label in species)}}}'
+            )
+        result.update(dict.fromkeys(species, element))
+        log(f'species {" and ".join(species)} count as {element}: they had one pseudopotential')
+    return [result[label] for label in labels]
 
 
 def _add_response(hamiltonian: Hamiltonian, response: FieldResponse):
@@ -210,12 +262,13 @@ def _read_potential(
     if density is None:
         return read_potential(config.potential, atoms), None, ecutrho
     total = density if density.ndim == 3 else density.sum(axis=0)
+    electrostatics = PERIODIC if run is None else run.electrostatics
     try:
         if config.potential is None:
-            potential = potential_from_density(atoms, density, pseudos, ecutrho)
+            potential = potential_from_density(atoms, density, pseudos, ecutrho, electrostatics)
         else:
             potential = read_potential(config.potential, atoms)
-            check_potential(atoms, potential, total, pseudos, ecutrho)
+            check_potential(atoms, potential, total, pseudos, ecutrho, electrostatics)
     except ValueError as error:
         names = ' and '.join(str(path) for path in (config.potential, config.density) if path is not None)
         raise ValueError(f'{names}: {error}') from error
@@ -237,7 +290,8 @@ def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
         raise ValueError(f'{path}: the density of {n_spin} spin channels, but {run.source} has {run.n_spin}')
     if run.hartree_energy is not None:
         try:
-            check_hartree_energy(atoms, density if n_spin == 1 else density.sum(axis=0), run.hartree_energy)
+            total = density if n_spin == 1 else density.sum(axis=0)
+            check_hartree_energy(atoms, total, run.hartree_energy, run.electrostatics)
         except ValueError as error:
             raise ValueError(f'{path}: {error}') from error
     return density

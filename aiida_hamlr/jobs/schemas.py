@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ase.data import atomic_numbers
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
 from aiida_hamlr.electronic.resources import Device
+from aiida_hamlr.electronic.species import element_of_label, normalise_label
 from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 
@@ -17,10 +17,10 @@ Size = Literal['sz', 'szp', 'dzp', 'dzdp', 'tzp', 'tzdp']
 Recipe = Literal['contracted', 'plain']
 
 
-def _element(symbol: str) -> str:
-    if symbol not in atomic_numbers or symbol == 'X':
-        raise ValueError(f'{symbol!r} is not a chemical element')
-    return symbol
+def _label(label: str) -> str:
+    if normalise_label(label) != label:
+        raise ValueError(f'species label {label!r}: write {normalise_label(label)}')
+    return label
 
 
 def _auto_or_existing(path: Path, info: ValidationInfo) -> Path:
@@ -35,11 +35,18 @@ def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | Non
     return path
 
 
-Element = Annotated[str, AfterValidator(_element)]
+SpeciesLabel = Annotated[str, AfterValidator(_label)]
+
+
+def _is_label(key) -> bool:
+    try:
+        return normalise_label(key) == key
+    except (AttributeError, ValueError):
+        return False
 
 
 class BasisRecipe(Config):
-    """How to generate the orbitals of one element; what is not given is that of all elements."""
+    """How to generate the orbitals of one species; what is not given is that of its element, or of all."""
 
     size: Size | None = None
     #: bohr
@@ -47,10 +54,11 @@ class BasisRecipe(Config):
 
 
 class BasisConfig(Config):
-    """Key ``basis``: a file per element, or a recipe, with files or other recipes for single elements.
+    """Key ``basis``: a file per species, or a recipe, with files or other recipes for single species.
 
     ``{Al: Al.basis.h5, As: As.basis.h5}``, ``{size: dzp, cutoff_radius: 8.0}``,
-    ``{size: dzp, N: {cutoff_radius: 7.0}, Al: Al.basis.h5}``. Nothing is generated unless a size is given.
+    ``{size: dzp, N: {cutoff_radius: 7.0}, Al: Al.basis.h5}``, ``{size: dzp, H1: {size: sz}}``. What is given for an
+    element holds for all its species without an entry. Nothing is generated unless a size is given.
     """
 
     #: contracted: on the bands of small crystals of the elements, all that are generated together; plain: the lowest
@@ -65,21 +73,29 @@ class BasisConfig(Config):
 
     @model_validator(mode='before')
     @classmethod
-    def _sort_elements(cls, content):
+    def _sort_species(cls, content):
         if not isinstance(content, dict):
             return content
-        elements = {key: value for key, value in content.items() if key in atomic_numbers and key != 'X'}
-        rest = {key: value for key, value in content.items() if key not in elements}
+        species = {key: value for key, value in content.items() if _is_label(key)}
+        rest = {key: value for key, value in content.items() if key not in species}
         if set(rest) & {'files', 'recipes'}:
             raise ValueError('give files and recipes under the chemical symbols themselves')
-        files = {key: value for key, value in elements.items() if not isinstance(value, dict)}
-        recipes = {key: value for key, value in elements.items() if isinstance(value, dict)}
+        files = {key: value for key, value in species.items() if not isinstance(value, dict)}
+        recipes = {key: value for key, value in species.items() if isinstance(value, dict)}
         return {**rest, 'files': files, 'recipes': recipes}
 
-    def of_element(self, element: str) -> BasisRecipe:
-        """How to generate the orbitals of an element; its size is None if none is given."""
-        own = self.recipes.get(element, BasisRecipe())
-        return BasisRecipe(size=own.size or self.size, cutoff_radius=own.cutoff_radius or self.cutoff_radius)
+    def file_of(self, label: str) -> Path | None:
+        """The file of the orbitals of a species; None if they are generated."""
+        own = label in self.files or label in self.recipes
+        return self.files.get(label if own else element_of_label(label))
+
+    def recipe_of(self, label: str) -> BasisRecipe:
+        """How to generate the orbitals of a species; its size is None if none is given."""
+        own, of_element = (self.recipes.get(name, BasisRecipe()) for name in (label, element_of_label(label)))
+        return BasisRecipe(
+            size=own.size or of_element.size or self.size,
+            cutoff_radius=own.cutoff_radius or of_element.cutoff_radius or self.cutoff_radius,
+        )
 
 
 class ReconstructConfig(Config):
@@ -94,7 +110,8 @@ class ReconstructConfig(Config):
     density: Annotated[InputPath | None, AfterValidator(_potential_or_density)] = Field(None, validate_default=True)
     #: text output of ph.x of the same structure (epsil, zeu, q = 0), for the labels of its response to a field
     phonon: InputPath | None = None
-    pseudos: dict[Element, InputPath] = Field(min_length=1)
+    #: by species: chemical symbols, or labels of several species of one element such as H1 and H2
+    pseudos: dict[SpeciesLabel, InputPath] = Field(min_length=1)
     basis: BasisConfig
     #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart
     kpoints: Mesh | None = None

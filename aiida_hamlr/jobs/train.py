@@ -24,8 +24,8 @@ def run_train(config_file: Path) -> dict:
     Parameters
     ----------
     config_file : path
-        See `TrainConfig`. The output folder gets ``model/``, ``metrics.csv``, ``checkpoints/`` and ``summary.json``. If
-        it holds a checkpoint, training resumes from it.
+        See `TrainConfig`. The output folder gets ``model/``, ``metrics.csv``, ``checkpoints/`` and ``summary.json``; if
+        it has a checkpoint, training resumes from it.
 
     Returns
     -------

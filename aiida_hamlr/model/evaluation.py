@@ -76,8 +76,10 @@ def band_errors(
 
     Parameters
     ----------
-    predicted, reference : Hamiltonian
-        Hamiltonians of one structure in one basis.
+    predicted : Hamiltonian
+        With H in eV, and the overlap.
+    reference : Hamiltonian
+        Of the same structure and basis.
     kpoints : (nk, 3) array
         Fractional.
     overlap_threshold : float
@@ -153,8 +155,8 @@ def evaluate(
 
     Parameters
     ----------
-    predictor : Predictor or path of a model folder
-        The model that is evaluated.
+    predictor : Predictor or path
+        A loaded model, or its folder.
     paths : sequence of paths
         Hamiltonian files with H, H0 and S.
     bands : bool

@@ -9,13 +9,13 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ase.data import atomic_numbers
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from safetensors import SafetensorError, safe_open
 
 from aiida_hamlr.electronic.files import file_sha256
 from aiida_hamlr.electronic.orbitals.basis import LARGEST_ANGULAR_MOMENTUM, MOST_SHELLS
 from aiida_hamlr.electronic.reading import check_regular, parse_json, read_text, shortened
+from aiida_hamlr.electronic.species import normalise_label
 from aiida_hamlr.model.config import LONGEST_CUTOFF, ModelConfig
 
 FORMAT = 'hamlr-model'
@@ -40,7 +40,7 @@ class Architecture(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     config: ModelConfig
-    #: Angular momenta of the shells of every element.
+    #: Angular momenta of the shells of every species.
     shells: dict[str, Shells] = Field(min_length=1)
     pair_cutoff: float = Field(gt=0.0, le=LONGEST_CUTOFF)
     n_neighbours: float = Field(ge=1.0, le=1e5)
@@ -55,21 +55,22 @@ class Architecture(BaseModel):
 
     @field_validator('shells')
     @classmethod
-    def _of_elements(cls, value):
-        for symbol in value:
-            if symbol not in atomic_numbers or symbol == 'X':
-                raise ValueError(f'{symbol!r} is not a chemical element')
+    def _of_species(cls, value):
+        # Files are named by the labels.
+        for label in value:
+            if normalise_label(label) != label:
+                raise ValueError(f'species label {label!r}: write {normalise_label(label)}')
         return value
 
 
-def basis_name(element: str) -> str:
-    """Name of the file with the orbitals of an element, relative to the folder."""
-    return f'basis/{element}.basis.h5'
+def basis_name(label: str) -> str:
+    """Name of the file with the orbitals of a species, relative to the folder."""
+    return f'basis/{label}.basis.h5'
 
 
-def pseudo_name(element: str) -> str:
-    """Name of the pseudopotential of an element, relative to the folder."""
-    return f'pseudos/{element}.upf'
+def pseudo_name(label: str) -> str:
+    """Name of the pseudopotential of a species, relative to the folder."""
+    return f'pseudos/{label}.upf'
 
 
 def seal(description: dict, folder: Path, names) -> dict:

@@ -10,6 +10,7 @@ import vesin
 from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.wigner import bond_frame_wigner, flatten
 from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond
@@ -23,8 +24,8 @@ SHORTEST_DISTANCE = 0.3
 class PairSelection:
     """The off-site blocks of a pattern that the network predicts, and how they tie to each other.
 
-    One orientation of every pair comes first (the element that is first in the model's list gives the rows); the other
-    orientation of pairs of one element follows, so that both can be averaged, or one be drawn.
+    One orientation of every pair comes first (the species that is first in the model's list gives the rows); the other
+    orientation of pairs of one species follows, so that both can be averaged, or one be drawn.
 
     Parameters
     ----------
@@ -33,7 +34,7 @@ class PairSelection:
     n_half : int
         Number of pairs in the first part.
     other : (n_half,) int array
-        Where the other orientation stands in ``blocks``; the pair itself for two different elements.
+        Where the other orientation stands in ``blocks``; the pair itself for two different species.
     """
 
     blocks: np.ndarray
@@ -42,7 +43,7 @@ class PairSelection:
 
     @classmethod
     def of(cls, pattern: BlockPattern, lengths: np.ndarray, species: np.ndarray, cutoff: float) -> PairSelection:
-        """Select the off-site blocks shorter than the cutoff (Å); ``species`` is the index of every atom's element."""
+        """Select the off-site blocks shorter than the cutoff (Å); ``species`` is the index of every atom's species."""
         first, second = species[pattern.first], species[pattern.second]
         offsite = (lengths > 0) & (lengths < cutoff)
         canonical = (first < second) | ((first == second) & (np.arange(len(pattern)) < pattern.reverse))
@@ -53,18 +54,18 @@ class PairSelection:
         return cls(np.concatenate([half, pattern.reverse[half[same]]]), len(half), other)
 
 
-def species_index(symbols, species) -> np.ndarray:
-    """Index of every atom's element in a list of elements.
+def species_index(labels, species) -> np.ndarray:
+    """Index of every atom's species in a list of labels.
 
     Raises
     ------
     ValueError
-        If an element is not in the list.
+        If a label is not in the list.
     """
-    unknown = sorted(set(symbols) - set(species))
+    unknown = sorted(set(labels) - set(species))
     if unknown:
         raise ValueError(f'the model never saw {", ".join(unknown)}; it was trained on {", ".join(species)}')
-    return np.array([species.index(symbol) for symbol in symbols], dtype=np.int64)
+    return np.array([species.index(label) for label in labels], dtype=np.int64)
 
 
 def message_edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
@@ -112,7 +113,7 @@ class GraphBuilder:
     Parameters
     ----------
     species : tuple of str
-        Elements of the model, in its order.
+        Species labels of the model, in its order.
     max_degree : int
         Highest l of the hidden features.
     message_cutoff, pair_cutoff : float
@@ -135,7 +136,7 @@ class GraphBuilder:
 
     def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict[str, torch.Tensor], PairSelection]:
         """Tensors of a structure's graph by the names of :mod:`keys`, and which blocks of the pattern its pairs are."""
-        species = species_index(atoms.get_chemical_symbols(), self.species)
+        species = species_index(species_labels(atoms), self.species)
         edge_index, edge_vectors = message_edges(atoms, self.message_cutoff)
         vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
         onsite = (pattern.images == 0).all(axis=1) & (pattern.first == pattern.second)

@@ -18,6 +18,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import choose_device
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.files import read_model
@@ -58,7 +59,7 @@ class Predictor:
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Elements that the model knows."""
+        """Labels of the species that the model knows."""
         return self.model.slots.species
 
     @cached_property
@@ -79,7 +80,7 @@ class Predictor:
         Raises
         ------
         ValueError
-            If the structure has an element that was not in the training data.
+            If the structure has a species that was not in the training data.
         """
         self.check_species(atoms)
         ecutrho = self.description.get('ecutrho_Ry')
@@ -167,8 +168,8 @@ class Predictor:
             return self.model.short_range_and_action({name: value.to(self.device) for name, value in graph.items()})
 
     def check_species(self, atoms: Atoms):
-        """Raise ``ValueError`` if the structure has an element that the model never saw."""
-        unknown = sorted(set(atoms.get_chemical_symbols()) - set(self.species))
+        """Raise ``ValueError`` if the structure has a species that the model never saw."""
+        unknown = sorted(set(species_labels(atoms)) - set(self.species))
         if unknown:
             raise ValueError(
                 f'{atoms.get_chemical_formula()}: the model never saw {", ".join(unknown)}; '

@@ -14,13 +14,13 @@ from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
 
 
-def find_basis_problem(inputs, elements: set[str]) -> str | None:
-    """Return why `basis` or `generate_basis` do not give orbitals of the elements, or nothing."""
+def find_basis_problem(inputs, species: set[str]) -> str | None:
+    """Return why `basis` or `generate_basis` do not give orbitals of the species, or nothing."""
     basis = inputs.get('basis')
     if basis is None and 'code' not in inputs.get('generate_basis', {}):
         return 'give `basis`, or `generate_basis.code` to generate the orbitals'
-    if basis is not None and elements - set(basis.elements):
-        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(elements - set(basis.elements)))}'
+    if basis is not None and species - set(basis.species):
+        return f'`basis` (node {basis.pk}) has no orbitals of {", ".join(sorted(species - set(basis.species)))}'
     return None
 
 
@@ -38,7 +38,8 @@ class BasisStepsMixin:
             valid_type=UpfData,
             dynamic=True,
             validator=validate_pseudos,
-            help='Norm-conserving pseudopotentials by chemical symbol; elements that do not occur are ignored.',
+            help='Norm-conserving pseudopotentials by chemical symbol, or by the name of a kind that is a species; '
+            'those that do not occur are ignored.',
         )
         spec.input(
             'basis',

@@ -13,6 +13,7 @@ from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
 from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
+from aiida_hamlr.data.structures import choose_species, find_missing_species, get_atoms, get_frame
 from aiida_hamlr.electronic.structures import make_structures, parse_recipe
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
@@ -96,13 +97,13 @@ def validate_inputs(inputs, _) -> str | None:
         missing = sorted(set(recipe['of']) - set(structures))
         if missing:
             return f'`recipes`: {label} is made of {missing[0]!r}, but `structures` has no such label'
-    symbols = set().union(*(structure.get_symbols_set() for structure in structures.values()))
+    nodes, pseudos = list(structures.values()), inputs.get('pseudos', {})
     if 'trajectory' in inputs:
-        symbols |= set(inputs['trajectory'].symbols)
-    missing = sorted(symbols - set(inputs.get('pseudos', {})))
+        nodes.append(inputs['trajectory'])
+    missing = find_missing_species(nodes, pseudos)
     if missing:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
-    problem = find_basis_problem(inputs, symbols)
+    problem = find_basis_problem(inputs, {s for node in nodes for s in choose_species(node, pseudos).values()})
     if problem is not None:
         return problem
     return find_references_problem(inputs.get('reference', {}))
@@ -211,7 +212,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
         :param recipes: structures to make of those given; see the input of that name.
         :param excluded: labels of structures to leave out of the dataset.
         :param group: label of a group for the results.
-        :param settings: ``basis``, ``pp_code`` and ``electronic_type`` of the builder of a reference.
+        :param settings: ``basis``, ``pp_code``, ``pseudos`` and ``electronic_type`` of the builder of a reference.
         :raises ValueError: if a setting, an override or an option is unknown.
         """
         trajectory, recipes, excluded, group = (
@@ -224,7 +225,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             structures = {f's{node.pk}': node for node in structures.nodes if isinstance(node, orm.StructureData)}
         nodes = list((structures or {}).values())
         if trajectory is not None:
-            nodes.append(trajectory.get_step_structure(0))
+            nodes.append(get_frame(trajectory, 0))
         builder = cls.get_builder()
         cls.fill_references(
             builder,
@@ -261,7 +262,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
         for label, recipe in sorted(recipes.items()):
             sources = {f's{index}': structures[name] for index, name in enumerate(recipe.pop('of'))}
             try:
-                make_structures([node.get_ase() for node in sources.values()], recipe, self.inputs.seed.value)
+                make_structures([get_atoms(node) for node in sources.values()], recipe, self.inputs.seed.value)
             except ValueError as error:
                 return self.exit_codes.ERROR_STRUCTURES.format(reason=f'{label}: {error}')
             result = create_structures(

@@ -11,6 +11,7 @@ from aiida.engine import ExitCode, ToContext, WorkChain, if_
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.dataset import SPLITS
+from aiida_hamlr.data.structures import choose_species, find_missing_species
 from aiida_hamlr.workflows.basis import find_basis_problem
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
@@ -54,18 +55,25 @@ def validate_inputs(inputs, _) -> str | None:
     structures = inputs.get('structures', {})
     if not structures.get('train'):
         return '`structures.train` is empty'
-    symbols = {
-        part: set().union(*(node.get_symbols_set() for node in structures.get(part, {}).values())) for part in PURPOSES
-    }
-    elements = set().union(*symbols.values())
-    missing = sorted(elements - set(inputs.get('pseudos', {})))
+    pseudos = inputs.get('pseudos', {})
+    missing = find_missing_species([node for part in PURPOSES for node in structures.get(part, {}).values()], pseudos)
     if missing:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
-    unseen = sorted(elements - symbols['train'])
+    species = {
+        part: {label for node in structures.get(part, {}).values() for label in choose_species(node, pseudos).values()}
+        for part in SPLITS
+    }
+    # A prediction knows the names of the kinds only.
+    names = {name for node in structures.get('predict', {}).values() for name in node.get_kind_names()}
+    labels = names.union(*species.values())
+    unseen = sorted(labels - species['train'])
     if unseen:
-        return f'no structure in `structures.train` contains {", ".join(unseen)}, which the model must know'
+        return (
+            f'no structure in `structures.train` contains {", ".join(unseen)}, which the model must know; a kind is a '
+            'species if `pseudos` names it, and else of its element'
+        )
     labelled = {f'{part}.{label}': node for part in SPLITS for label, node in structures.get(part, {}).items()}
-    problem = find_equal_structures(labelled) or find_basis_problem(inputs, elements)
+    problem = find_equal_structures(labelled) or find_basis_problem(inputs, labels)
     if problem is not None:
         return problem
     return find_references_problem(inputs.get('reference', {}), to_learn=True)

@@ -20,6 +20,7 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
+from aiida_hamlr.data.structures import choose_species, find_missing_species, name_pseudos, select_pseudos
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.protocols.utils import (
@@ -54,11 +55,10 @@ def validate_reference(inputs, _) -> str | None:
     """Return why the inputs of a reference do not fit together, or nothing; nothing has run yet."""
     if 'structure' not in inputs or 'pseudos' not in inputs:
         return None
-    elements = set(inputs['structure'].get_symbols_set())
-    missing = sorted(elements - set(inputs['pseudos']))
+    missing = find_missing_species([inputs['structure']], inputs['pseudos'])
     if missing:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
-    problem = find_basis_problem(inputs, elements)
+    problem = find_basis_problem(inputs, set(choose_species(inputs['structure'], inputs['pseudos']).values()))
     if problem is not None:
         return problem
     codes = {
@@ -182,10 +182,12 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             from the density of pw.x.
         :param electronic_type: ``ElectronicType`` of aiida-quantumespresso: an insulator (default) has fixed
             occupations, a metal smeared ones.
+        :param pseudos: pseudopotentials by name of the kind that take the place of those of the family, as of capping
+            hydrogens ``H1`` and ``H2``: each of these kinds is a species. Names that the structure lacks do not matter.
         :raises ValueError: if a setting, an override or an option is unknown, or a keyword of pw.x is misspelt.
         """
-        basis, pp_code, electronic_type = take_settings(
-            settings, basis=None, pp_code=None, electronic_type=ElectronicType.INSULATOR
+        basis, pp_code, electronic_type, pseudos = take_settings(
+            settings, basis=None, pp_code=None, electronic_type=ElectronicType.INSULATOR, pseudos=None
         )
         pw_code, hamlr_code, pp_code = load_codes(pw_code, hamlr_code, pp_code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
@@ -200,7 +202,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
         if misspelt is not None:
             raise ValueError(misspelt)
-        pseudos = scf.pw.pop('pseudos')
+        given = {name: node for name, node in (pseudos or {}).items() if name in structure.get_kind_names()}
         scf.pw.pop('structure')
         scf.pop('clean_workdir')
 
@@ -212,7 +214,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
 
         builder = cls.get_builder()
         builder.structure = structure
-        builder.pseudos = {kind.symbol: pseudos[kind.name] for kind in structure.kinds}
+        builder.pseudos = name_pseudos({**scf.pw.pop('pseudos'), **given}, structure, given)
         types = {
             'clean_workdir': orm.Bool,
             'conduction_bands': orm.Int,
@@ -250,8 +252,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
 
     @property
     def pseudos(self) -> dict:
-        """Return the pseudopotentials of the elements of the structure."""
-        return {symbol: self.inputs.pseudos[symbol] for symbol in sorted(self.inputs.structure.get_symbols_set())}
+        """Return the pseudopotentials of the species of the structure."""
+        return select_pseudos(self.inputs.pseudos, self.inputs.structure)
 
     def go_back_to_scf(self) -> bool:
         """Prepare to run pw.x again, and pp.x after it, if the files of pw.x are gone; return whether to."""

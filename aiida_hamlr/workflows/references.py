@@ -10,6 +10,7 @@ from aiida.common.hashing import make_hash
 
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import select_pseudos
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
@@ -101,8 +102,8 @@ class ReferencesMixin(WaitsForFirstMixin):
         :param structures: structures that together have all elements.
         :param arguments: of the builder of a reference, all but the structure.
         """
-        # One structure with every element names all pseudopotentials, and between them they have the highest cutoffs.
-        kinds = {kind.symbol: node for node in structures for kind in node.kinds}
+        # One structure with every kind names all pseudopotentials, and between them they have the highest cutoffs.
+        kinds = {kind.name: node for node in structures for kind in node.kinds}
         builders = {
             node.uuid: ReferenceWorkChain.get_builder_from_protocol(structure=node, **arguments)
             for node in kinds.values()
@@ -110,7 +111,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         if not builders:
             raise ValueError('there is no structure: give at least one structure, or a trajectory')
         first = next(iter(builders.values()))
-        builder.pseudos = {symbol: node for entry in builders.values() for symbol, node in entry.pseudos.items()}
+        builder.pseudos = {label: node for entry in builders.values() for label, node in entry.pseudos.items()}
         if arguments.get('basis') is not None:
             builder.basis = arguments['basis']
         else:
@@ -162,7 +163,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
         inputs.structure = structure
         inputs.basis = self.ctx.basis
-        inputs.pseudos = {symbol: self.pseudos[symbol] for symbol in sorted(structure.get_symbols_set())}
+        inputs.pseudos = select_pseudos(self.pseudos, structure)
         known = find_reference(hash_inputs(inputs)) if self.inputs.reuse.value else None
         if known is not None:
             self.report(f'{name}: reusing HamiltonianData<{known.pk}> of an earlier run with the same inputs')

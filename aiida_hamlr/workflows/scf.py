@@ -12,6 +12,7 @@ from aiida.plugins import WorkflowFactory
 from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance import create_kpoints_from_distance
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
+from aiida_hamlr.data.structures import choose_species
 from aiida_hamlr.workflows.remote_folders import has_files, is_usable
 
 __all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
@@ -159,16 +160,16 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
     """Fill in the inputs of pw.x that follow from those of a reference.
 
     :param inputs: inputs of a `PwBaseWorkChain`, which are completed.
-    :param pseudos: pseudopotentials by chemical symbol.
+    :param pseudos: pseudopotentials by species: names of kinds, or chemical symbols for all other kinds.
     :param n_empty: empty bands that pw.x computes unless the parameters have `nbnd`.
     """
     inputs.pw.structure = structure
-    inputs.pw.pseudos = {kind.name: pseudos[kind.symbol] for kind in structure.kinds}
+    inputs.pw.pseudos = {name: pseudos[species] for name, species in choose_species(structure, pseudos).items()}
     inputs.clean_workdir = orm.Bool(False)  # The next jobs read the files.
     parameters = inputs.pw.parameters.get_dict()
     system = parameters.setdefault('SYSTEM', {})
     if 'nbnd' not in system:
-        valence = {kind.name: pseudos[kind.symbol].z_valence for kind in structure.kinds}
+        valence = {name: pseudo.z_valence for name, pseudo in inputs.pw.pseudos.items()}
         system['nbnd'] = count_bands(structure, valence, system, n_empty)
     inputs.pw.parameters = orm.Dict(parameters)
     if inputs.pw.code.with_mpi is not None:

@@ -15,7 +15,7 @@ def test_predict(prepare, make_inputs, structure, file_regression):
     )
     with folder.open('predict.yaml') as stream:
         file_regression.check(stream.read(), extension='.yaml')
-    atoms = ase.io.read(folder.get_abs_path('structures/a.json'))
+    atoms = ase.io.read(folder.get_abs_path('structures/a.extxyz'))
     assert (atoms.positions == structure.get_ase().positions).all()
     assert calc_info.local_copy_list[0][2] == 'model'
     assert 'structures' in calc_info.provenance_exclude_list

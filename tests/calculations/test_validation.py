@@ -2,8 +2,10 @@
 
 import pytest
 from aiida import orm
+from aiida_quantumespresso.data.hubbard_structure import HubbardStructureData
+from ase.build import bulk
 
-from aiida_hamlr.calculations.validation import find_pw_problem
+from aiida_hamlr.calculations.validation import find_pw_problem, find_structure_problem
 
 
 @pytest.mark.parametrize(
@@ -11,14 +13,29 @@ from aiida_hamlr.calculations.validation import find_pw_problem
     [
         ({'SYSTEM': {'nspin': 1, 'tot_charge': 0, 'noncolin': False}}, None),
         ({'SYSTEM': {'nspin': 2, 'tot_magnetization': 1}}, None),
-        ({'system': {'NSPIN': 4}}, '`SYSTEM.nspin` is neither 1 nor 2'),
+        ({'system': {'NSPIN': 4}}, 'nspin = 4: noncollinear'),
         ({'SYSTEM': {'tot_magnetization': 1}}, 'need `nspin` 2'),
         ({'SYSTEM': {'nspin': 2, 'occupations': 'fixed', 'tot_magnetization': 0}}, None),
         ({'SYSTEM': {'nspin': 2, 'occupations': 'fixed', 'starting_magnetization': {'Fe': 0.5}}}, 'needs `tot_mag'),
         ({'SYSTEM': {'LSPINORB': True}}, 'spin-orbit'),
-        ({'system': {'tot_charge': -1}}, 'charged cells (`SYSTEM.tot_charge` -1)'),
+        ({'system': {'tot_charge': -1}}, 'tot_charge = -1: charged cells'),
         ({'SYSTEM': {'lda_plus_u': True}}, 'Hubbard'),
         ({'CONTROL': {'tefield': True}}, 'electric fields'),
+        ({'CONTROL': {'dipfield': True}, 'SYSTEM': {'eamp': 0.001, 'edir': 3}}, None),
+        ({'SYSTEM': {'constrained_magnetization': 'atomic', 'nspin': 2, 'lambda': 0.1}}, 'penalty field'),
+        ({'SYSTEM': {'input_dft': 'PBE'}}, 'input_dft = PBE'),
+        ({'SYSTEM': {'vdw_corr': 'Grimme-D3'}}, None),
+        ({'SYSTEM': {'vdw_corr': 'ts'}}, 'vdw_corr = ts'),
+        ({'SYSTEM': {'twochem': True}}, 'two chemical potentials'),
+        ({'SYSTEM': {'Hubbard_U': {'Fe': 3.0}}}, 'Hubbard'),
+        ({'SYSTEM': {'sci_vb': 0.5}}, 'scissor'),
+        ({'CONTROL': {'lberry': True}}, 'Berry'),
+        ({'CONTROL': {'gate': True}}, 'gates'),
+        ({'CONTROL': {'trism': True}, 'RISM': {'nsolv': 1}}, 'RISM'),
+        ({'ELECTRONS': {'real_space': True}}, 'real space'),
+        ({'SYSTEM': {'wholly_new': 1}}, 'wholly_new = 1: this keyword is not known'),
+        ({'SYSTEM': {'wholly_new': False}}, None),
+        ({'SYSTEM': {'ecutwfcs': 30}}, "did you mean 'ecutwfc'"),
         ({'control': {'Calculation': 'nscf'}}, "'nscf'"),
     ],
 )
@@ -35,6 +52,22 @@ def test_spin_needs_the_density():
         assert find_pw_problem(pw) is None
         assert 'leave `potential` out' in find_pw_problem(pw, with_pp=True)
         assert 'does not support spin-polarised' in find_pw_problem(pw, to_learn=True)
+
+
+def test_environ_and_hubbard_files_are_refused():
+    assert 'Environ' in find_pw_problem({'settings': orm.Dict({'cmdline': ['--environ']})})
+    assert 'Environ' in find_pw_problem({'settings': orm.Dict({'ENVIRON': {}})})
+    assert 'Hubbard' in find_pw_problem({'hubbard_file': orm.SinglefileData.from_string('', 'hubbard.in')})
+    assert find_pw_problem({'settings': orm.Dict({'gamma_only': True})}) is None
+
+
+def test_structures_with_hubbard_parameters_are_refused():
+    structure = orm.StructureData(ase=bulk('Si', 'diamond', a=5.43))
+    assert find_structure_problem(structure) is None
+    hubbard = HubbardStructureData.from_structure(structure)
+    assert find_structure_problem(hubbard) is None
+    hubbard.initialize_onsites_hubbard('Si', '3p', 2.0)
+    assert 'Hubbard' in find_structure_problem(hubbard)
 
 
 def test_no_parameters():

@@ -15,7 +15,6 @@ from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.qe import (
     check_same_structure,
     check_supported,
-    element_of_label,
     read_charge_density,
     read_density,
     read_filplot,
@@ -135,7 +134,7 @@ def test_other_quantities_and_other_structures_are_refused(rattled_alas_run):
         ({'total_charge': 1.0}, 'charged'),
         ({'ultrasoft': True}, 'ultrasoft'),
         ({'paw': True}, 'PAW'),
-        ({'extensions': ('hybrid functional',)}, 'hybrid functional not supported'),
+        ({'keywords': {'exx_fraction': 0.25}}, 'hybrid functionals are not supported'),
         ({'functional': 'BLYP'}, "functional 'BLYP'"),
         ({'eigenvalues': np.zeros((0,))}, 'no eigenvalues'),
     ],
@@ -218,7 +217,7 @@ def test_files_that_are_no_runs_are_refused_by_name(rattled_alas_run, tmp_path):
         'truncated.xml': (text[: len(text) // 2], 'truncated'),
         'other.xml': ('<svg><output/></svg>', 'not the XML file of a pw.x run'),
         'early.xml': (re.sub('<output>.*</output>', '', text, flags=re.S), 'not the XML file of a pw.x run'),
-        'holes.xml': (re.sub('<basis_set>.*</basis_set>', '', text, flags=re.S), 'incomplete'),
+        'holes.xml': (re.sub('<basis_set>.*</basis_set>', '', text, flags=re.S), 'section output/basis_set is missing'),
         'words.xml': (text.replace('<nelec>', '<nelec>eight '), 'words.xml'),
         'atoms.xml': (text.replace('nat="2"', 'nat="3"'), 'atomic structure is incomplete'),
         'cutoff.xml': (text.replace('<ecutwfc>1.0', '<ecutwfc>2.0', 1), 'ecutwfc of input and output contradict'),
@@ -344,13 +343,3 @@ def test_truncated_spin_density_is_refused(antiferromagnet_run, tmp_path):
     path.write_bytes(antiferromagnet_run.charge_density.read_bytes()[:-100])
     with pytest.raises(ValueError, match=r'charge-density\.dat: '):
         read_charge_density(path, antiferromagnet_run.read().fft_grid)
-
-
-@pytest.mark.parametrize(('label', 'element'), [('As', 'As'), ('Fe1', 'Fe'), ('H_cap', 'H'), ('o-2', 'O'), ('C1', 'C')])
-def test_species_labels(label, element):
-    assert element_of_label(label) == element
-
-
-def test_labels_without_an_element_are_refused():
-    with pytest.raises(ValueError, match='does not start with a chemical symbol'):
-        element_of_label('9z')

@@ -65,6 +65,21 @@ def test_basis_as_recipe_with_exceptions(write, tmp_path):
             'data: {train: [a.h5]}\ntraining: {max_epoch: 5}\n',
             ["unknown key 'max_epoch' in training", "did you mean 'max_epochs'"],
         ),
+        (
+            TrainConfig,
+            'data: {train: [a.h5]}\ntraining: {bands_weight: 5}\n',
+            ["unknown key 'bands_weight' in training", "did you mean 'loss.band_weight'"],
+        ),
+        (
+            TrainConfig,
+            'data: {train: [a.h5]}\nmodel: {long_range: {respons: true}}\n',
+            ["unknown key 'respons' in model.long_range", "did you mean 'response'"],
+        ),
+        (
+            TrainConfig,
+            'data: {train: [a.h5]}\nmodel: {response: true, long_range: {response: true}}\n',
+            ['model: response is also given as long_range.response; keep the latter'],
+        ),
         (TrainConfig, 'model: {}\n', ["key 'data' is missing"]),
         (TrainConfig, 'data: {train: []}\n', ['data.train', 'at least 1']),
         (ReconstructConfig, RECONSTRUCT + 'basis: {sise: dzp}\n', ["unknown key 'sise' in basis", "mean 'size'"]),

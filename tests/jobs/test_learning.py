@@ -36,6 +36,8 @@ def model(study, tmp_path_factory):
     (folder / 'train.yaml').write_text(TRAIN.format(study=study))
     result = CliRunner().invoke(main, ['train', str(folder / 'train.yaml')], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
+    # Flat keys, as in earlier versions, are told in one line.
+    assert result.stdout.count('warning:') == 1 and 'layers is now short_range.layers' in result.stdout
     return folder / 'run'
 
 

@@ -6,12 +6,12 @@ from pathlib import PurePosixPath
 
 from aiida import orm
 from aiida.engine import CalcJobImporter
-from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.importers.folder import OutsideFolder, open_folder
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.upf import create_upf
 
 __all__ = ('ReconstructCalculationImporter',)
 
@@ -44,15 +44,15 @@ class ReconstructCalculationImporter(CalcJobImporter):
             kpoints = orm.KpointsData()
             kpoints.set_kpoints_mesh(config['kpoints'])
             pseudos, basis = _mapping(config, 'pseudos', where), _mapping(config, 'basis', where)
-            elements = sorted(set(pseudos) & set(basis))
-            if not elements or not all(isinstance(basis[element], str) for element in elements):
+            labels = sorted(set(pseudos) & set(basis))
+            if not labels or not all(isinstance(basis[label], str) for label in labels):
                 raise ValueError(
                     f'{where}: basis does not name files; orbitals that were generated on the fly cannot be imported, '
                     'so write them with `hamlr basis` and name these files'
                 )
-            files = [folder.fetch(basis[element], BasisData.filename(element)) for element in elements]
+            files = {label: folder.fetch(basis[label], BasisData.filename(label)) for label in labels}
             inputs = {
-                'pseudos': {e: UpfData(folder.fetch(pseudos[e], f'{e}.upf'), filename=f'{e}.upf') for e in elements},
+                'pseudos': {s: create_upf(folder.fetch(pseudos[s], f'{s}.upf'), f'{s}.upf') for s in labels},
                 'basis': BasisData.from_files(files),
                 'kpoints': kpoints,
                 'parent_folder': _run_folder(folder, config, where),
@@ -69,7 +69,7 @@ class ReconstructCalculationImporter(CalcJobImporter):
 def _mapping(config: dict, key: str, where: str) -> dict:
     content = config.get(key)
     if not isinstance(content, dict):
-        raise ValueError(f'{where}: {key} is not a mapping of chemical symbols to files')
+        raise ValueError(f'{where}: {key} is not a mapping of species to files')
     return content
 
 

@@ -46,17 +46,15 @@ def mulliken_charges(hamiltonian: Hamiltonian, mesh: Sequence[int] | MeshSolutio
     Raises
     ------
     ValueError
-        If an element has no pseudopotential.
+        If a species has no pseudopotential.
     """
     texts = hamiltonian.pseudopotentials
-    missing = sorted(set(hamiltonian.symbols) - set(texts))
+    missing = sorted(set(hamiltonian.species) - set(texts))
     if missing:
         raise ValueError(f'charges need the pseudopotentials; the Hamiltonian holds none of {", ".join(missing)}')
     if mesh is None and 'density_matrix' in hamiltonian.matrices:
         populations = mulliken_populations(hamiltonian)
     else:
         populations = mulliken_populations(hamiltonian, sample(hamiltonian, mesh).density_matrix)
-    ionic = {
-        element: Pseudopotential.from_text(texts[element], element).z_valence for element in set(hamiltonian.symbols)
-    }
-    return np.array([ionic[symbol] for symbol in hamiltonian.symbols]) - populations
+    ionic = {label: Pseudopotential.from_text(texts[label], label).z_valence for label in set(hamiltonian.species)}
+    return np.array([ionic[label] for label in hamiltonian.species]) - populations

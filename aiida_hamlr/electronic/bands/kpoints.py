@@ -10,6 +10,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.lattice import reciprocal
+from aiida_hamlr.electronic.species import species_numbers
 
 #: Distance between neighbouring points of a band path, 1/Å.
 PATH_SPACING = 0.04
@@ -142,7 +143,7 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     import spglib
     from seekpath.hpkot import SymmetryDetectionError
 
-    structure = (np.array(atoms.cell), atoms.get_scaled_positions(), atoms.numbers)
+    structure = (np.array(atoms.cell), atoms.get_scaled_positions(), species_numbers(atoms))
     with warnings.catch_warnings():
         # Deprecated access in seekpath, and near-degenerate lattices, for which either choice of path is right.
         warnings.simplefilter('ignore')

@@ -31,6 +31,7 @@ class Properties:
     Parameters
     ----------
     symbols : list of N str
+        Species labels, see `aiida_hamlr.electronic.species`; the chemical symbols unless elements have several.
     positions : (N, 3) array
         Å; the profile along z is ``levels`` or ``potential`` over ``positions[:, 2]``.
     dos_energies, dos : (ne,) arrays

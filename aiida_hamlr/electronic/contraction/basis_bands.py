@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.species import SPECIES_LABELS, set_species_labels, species_labels
 
 #: Distance between the points of the path, 1/Å.
 SPACING = 0.12
@@ -34,7 +35,9 @@ def crystal_of_basis(basis: Basis) -> Atoms:
     """The first crystal on which a basis was contracted; of other bases a simple crystal of the elements."""
     for species in basis.values():
         for structure in species.metadata.get('structures', ())[:1]:
-            return Atoms(**structure)
+            atoms = Atoms(**{key: value for key, value in structure.items() if key != SPECIES_LABELS})
+            set_species_labels(atoms, structure.get(SPECIES_LABELS, atoms.get_chemical_symbols()))
+            return atoms
     return simple_crystals(list(basis))[0]
 
 
@@ -70,8 +73,8 @@ def bands_of_basis(
         By name: 'plane waves', 'plain', and 'contracted' or what else the recipe is called. All in the same potential,
         and with the band edges of the plane waves.
     """
-    symbols = atoms.get_chemical_symbols()
-    basis = basis.restricted(symbols)
+    labels = species_labels(atoms)
+    basis = basis.restricted(labels)
     bases = {}
     if all(species.metadata.get('recipe') == 'contracted' for species in basis.values()):
         bases['plain'] = Basis(
@@ -82,8 +85,8 @@ def bands_of_basis(
     potential = neutral_atom_potential(atoms, pseudos, fft_grid(atoms.cell[:], 4 * ecutwfc), 4 * ecutwfc)
     plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
     path = band_path(atoms, spacing or SPACING)
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
-    n_bands = min(count_occupied(n_electrons) + N_EMPTY, *(int(b.n_orbitals(symbols).sum()) for b in bases.values()))
+    n_electrons = sum(pseudos[label].z_valence for label in labels)
+    n_bands = min(count_occupied(n_electrons) + N_EMPTY, *(int(b.n_orbitals(labels).sum()) for b in bases.values()))
     energies = {PLANE_WAVES: []}
     for name, orbitals in bases.items():
         energies[name] = []

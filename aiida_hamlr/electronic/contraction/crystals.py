@@ -1,4 +1,4 @@
-"""Simple crystals of some elements, on which their orbitals are contracted."""
+"""Simple crystals of some species, on which their orbitals are contracted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 from ase.data import atomic_numbers, covalent_radii, reference_states
+
+from aiida_hamlr.electronic.species import element_of_label, set_species_labels
 
 #: Electronegativities of Pauling (CRC Handbook of Chemistry and Physics); noble gases, which form no crystal with
 #: others, are left out.
@@ -45,8 +47,8 @@ MOLECULE_MARGIN = 3.0
 VACUUM = 5.0
 
 
-def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
-    """Small crystals in which every element occurs, with cells of one to four atoms, bulk before slabs.
+def simple_crystals(labels: Sequence[str]) -> list[Atoms]:
+    """Small crystals in which every species occurs, with cells of one to four atoms, bulk before slabs.
 
     Every cation with every anion in the zincblende structure, its bonds the sum of the covalent radii. An element that
     is neither to any other has its own crystal: the one that it has if it is close-packed, the molecule if it has
@@ -58,16 +60,24 @@ def simple_crystals(elements: Sequence[str]) -> list[Atoms]:
 
     Parameters
     ----------
-    elements : sequence of str
-        Chemical symbols.
+    labels : sequence of str
+        Species labels, such as chemical symbols; several species of one element meet each other in no crystal.
     """
-    elements = sorted(set(elements))
-    pairs = [(a, b) for a, b in combinations(elements, 2) if _are_cation_and_anion(a, b)]
-    alone = [element for element in elements if not any(element in pair for pair in pairs)]
-    covalent = pairs + [(element, element) for element in alone if _is_covalent(element)]
-    crystals = [bulk(a + b, 'zincblende', a=_lattice_constant(a, b)) for a, b in covalent]
-    crystals += [_elemental(element) for element in alone if not _is_covalent(element)]
-    return crystals + [_slab(a, b) for a, b in covalent]
+    elements = {label: element_of_label(label) for label in sorted(set(labels))}
+    pairs = [(a, b) for a, b in combinations(elements, 2) if _are_cation_and_anion(elements[a], elements[b])]
+    alone = [label for label in elements if not any(label in pair for pair in pairs)]
+    covalent = pairs + [(label, label) for label in alone if _is_covalent(elements[label])]
+    crystals = [_labelled(_zincblende(elements[a], elements[b]), (a, b)) for a, b in covalent]
+    crystals += [
+        _labelled(_elemental(elements[label]), (label,)) for label in alone if not _is_covalent(elements[label])
+    ]
+    return crystals + [_labelled(_slab(elements[a], elements[b]), (a, b)) for a, b in covalent]
+
+
+def _labelled(atoms: Atoms, labels: Sequence[str]) -> Atoms:
+    """The crystal with its atoms of the given species in turn."""
+    set_species_labels(atoms, [labels[index % len(labels)] for index in range(len(atoms))])
+    return atoms
 
 
 def _are_cation_and_anion(a: str, b: str) -> bool:
@@ -78,6 +88,10 @@ def _are_cation_and_anion(a: str, b: str) -> bool:
 
 def _lattice_constant(a: str, b: str) -> float:
     return 4 * (covalent_radii[atomic_numbers[a]] + covalent_radii[atomic_numbers[b]]) / np.sqrt(3)
+
+
+def _zincblende(a: str, b: str) -> Atoms:
+    return bulk(a + b, 'zincblende', a=_lattice_constant(a, b))
 
 
 def _slab(a: str, b: str) -> Atoms:

@@ -30,6 +30,7 @@ from aiida_hamlr.electronic.orbitals.generation import default_cutoff_radius, ge
 from aiida_hamlr.electronic.pseudo.atom import PseudoAtom, SoftConfinement
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.species import SPECIES_LABELS, species_labels
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.errors import NumericalError
 
@@ -128,8 +129,8 @@ class _ReferenceBands:
         ecutrho = 4 * ecutwfc
         potential = neutral_atom_potential(atoms, pseudos, fft_grid(atoms.cell[:], ecutrho), ecutrho)
         plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
-        symbols = atoms.get_chemical_symbols()
-        n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+        labels = species_labels(atoms)
+        n_electrons = sum(pseudos[label].z_valence for label in labels)
         #: A half-filled band of an odd number of electrons counts as occupied.
         self.n_occupied = max(1, count_occupied(n_electrons))
         #: A small basis may have fewer functions than there are bands to compare.
@@ -138,10 +139,10 @@ class _ReferenceBands:
         #: (element, l, first row, number of primitives) of every atom's angular momenta
         self.layout: list[tuple[str, int, int, int]] = []
         row = 0
-        for symbol in symbols:
-            momenta = primitives[symbol].angular_momenta
+        for label in labels:
+            momenta = primitives[label].angular_momenta
             for l in sorted(set(momenta)):
-                self.layout.append((symbol, l, row, momenta.count(l)))
+                self.layout.append((label, l, row, momenta.count(l)))
                 row += momenta.count(l) * (2 * l + 1)
         self.n_primitives = row
         #: in the mean over crystals
@@ -238,18 +239,18 @@ def contract_bases(
     max_iterations: int = 300,
     report: Callable[[str], None] = logger.info,
 ) -> Basis:
-    """Optimise the bases of several elements together on small crystals; no DFT run, deterministic.
+    """Optimise the bases of several species together on small crystals; no DFT run, deterministic.
 
     Parameters
     ----------
     pseudos : mapping of str to Pseudopotential
-        One of every element.
+        By species label.
     size : str or mapping of str to str
         As for `generate_basis`, which also says how many shells of every angular momentum there are.
     cutoff_radius : mapping of str to float, optional
-        bohr; elements that are left out have their default.
+        bohr; species that are left out have their default.
     structures : list of ase.Atoms, optional
-        The crystals or slabs (``pbc`` says which), cells of a few atoms; default: `simple_crystals` of the elements.
+        The crystals or slabs (``pbc`` says which), cells of a few atoms; default: `simple_crystals` of the species.
     ecutwfc : float, optional
         Plane-wave cutoff, Ry; default: the largest `suggested_cutoff`.
     confinement : SoftConfinement, optional
@@ -268,37 +269,37 @@ def contract_bases(
     Raises
     ------
     ValueError
-        If a crystal holds an element without pseudopotential, or an element occurs in no crystal.
+        If a crystal holds a species without pseudopotential, or a species occurs in no crystal.
     NumericalError
         If the optimisation breaks down.
     """
-    elements = sorted(pseudos)
-    crystals = list(structures) if structures else simple_crystals(elements)
-    present = {symbol for atoms in crystals for symbol in atoms.get_chemical_symbols()}
-    if present - set(elements):
-        raise ValueError(f'no pseudopotential for {", ".join(sorted(present - set(elements)))} of the crystals')
-    if set(elements) - present:
-        raise ValueError(
-            f'no crystal holds {", ".join(sorted(set(elements) - present))}; give one to contract its basis'
-        )
+    labels = sorted(pseudos)
+    crystals = list(structures) if structures else simple_crystals(labels)
+    present = {label for atoms in crystals for label in species_labels(atoms)}
+    if present - set(labels):
+        raise ValueError(f'no pseudopotential for {", ".join(sorted(present - set(labels)))} of the crystals')
+    if set(labels) - present:
+        raise ValueError(f'no crystal holds {", ".join(sorted(set(labels) - present))}; give one to contract its basis')
     confinement = confinement or SoftConfinement()
-    radii = {element: (cutoff_radius or {}).get(element, default_cutoff_radius(element)) for element in elements}
-    sizes = dict.fromkeys(elements, size) if isinstance(size, str) else size
-    plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement) for e in elements}
-    primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in elements})
+    radii = {
+        e: (cutoff_radius or {}).get(e, default_cutoff_radius(pseudo.element)) for e, pseudo in sorted(pseudos.items())
+    }
+    sizes = dict.fromkeys(labels, size) if isinstance(size, str) else size
+    plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement) for e in labels}
+    primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in labels})
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudo) for pseudo in pseudos.values())
     references = []
     names = [atoms.get_chemical_formula('metal') + ' slab' * (not atoms.pbc.all()) for atoms in crystals]
     for name, atoms in zip(names, crystals, strict=True):
         report(f'{name}: bands at {len(kpoints_of(atoms))} k-points, cutoff {ecutwfc:g} Ry')
-        n_orbitals = int(Basis(plain).n_orbitals(atoms.get_chemical_symbols()).sum())
+        n_orbitals = int(Basis(plain).n_orbitals(species_labels(atoms)).sum())
         references.append(_ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals))
     start = _initial(plain)
     before = _band_error(references, start)
     coefficients, iterations = _optimise(references, start, max_iterations)
     after = _band_error(references, coefficients)
     report(
-        f'contracted {", ".join(elements)} in {iterations} steps; mean error of the bands, plain -> contracted: '
+        f'contracted {", ".join(labels)} in {iterations} steps; mean error of the bands, plain -> contracted: '
         f'occupied {1e3 * before.occupied:.1f} -> {1e3 * after.occupied:.1f} meV, '
         f'conduction {1e3 * before.conduction:.1f} -> {1e3 * after.conduction:.1f} meV'
     )
@@ -309,6 +310,7 @@ def contract_bases(
         'structures': [
             {
                 'symbols': str(atoms.symbols),
+                **({SPECIES_LABELS: species_labels(atoms)} if SPECIES_LABELS in atoms.arrays else {}),
                 'cell': atoms.cell.tolist(),
                 'positions': atoms.positions.tolist(),
                 'pbc': atoms.pbc.tolist(),
@@ -319,7 +321,18 @@ def contract_bases(
         **before.in_words('_plain'),
         **after.in_words(),
     }
-    return Basis({e: _contracted(plain[e], primitives[e], pseudos[e], coefficients, record) for e in elements})
+    return Basis(
+        {
+            species: _contracted(
+                plain[species],
+                primitives[species],
+                pseudos[species],
+                {l: c for (label, l), c in coefficients.items() if label == species},
+                record,
+            )
+            for species in labels
+        }
+    )
 
 
 def _primitives(pseudo, plain: SpeciesBasis, radius: float, confinement: SoftConfinement) -> SpeciesBasis:
@@ -384,7 +397,7 @@ def _contracted(
     for l in sorted(set(plain.angular_momenta)):
         named = [shell for shell in plain.shells if shell.angular_momentum == l]
         table = np.array([shell.radial for shell in primitives.shells if shell.angular_momentum == l])
-        C = coefficients[plain.element, l]
+        C = coefficients[l]
         levels, _ = PseudoAtom(pseudo).solve(l, plain.cutoff_radius, N_PRIMITIVES, SoftConfinement())
         _, order = np.linalg.eigh(C.T @ (levels[:, None] * C))
         for shell, radial in zip(named, (C @ order).T @ table, strict=True):

@@ -6,6 +6,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.lattice import reciprocal
+from aiida_hamlr.electronic.species import species_numbers
 from aiida_hamlr.electronic.units import BOHR
 
 
@@ -58,7 +59,7 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
     """
     import spglib
 
-    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), atoms.numbers), symprec=1e-4)
+    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), species_numbers(atoms)), symprec=1e-4)
     if found is None:
         return (1, 1, 1)
     rotations, translations = found['rotations'], found['translations']

@@ -20,6 +20,7 @@ from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.resources import GIGABYTE, check_memory, choose_device, items_at_once
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR
 
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
@@ -39,10 +40,10 @@ ARRAYS_PER_RESULT = 4
 FAR_AWAY = 1e6
 
 
-def _layouts(basis: Basis, symbols) -> dict[str, tuple[int, int]]:
-    """Evaluator of every element, and its index within it; elements with equal shells share one."""
+def _layouts(basis: Basis, labels) -> dict[str, tuple[int, int]]:
+    """Evaluator of every species, and its index within it; species with equal shells share one."""
     kinds, members, result = {}, Counter(), {}
-    for element in sorted(set(symbols)):
+    for element in sorted(set(labels)):
         kind = kinds.setdefault((basis[element].angular_momenta, basis[element].step), len(kinds))
         result[element] = kind, members[kind]
         members[kind] += 1
@@ -108,9 +109,9 @@ def local_matrix(
     return entries if potential.ndim == 4 else entries[0]
 
 
-def _n_values(basis: Basis, symbols: list[str]) -> float:
+def _n_values(basis: Basis, labels: list[str]) -> float:
     """Volume of the spheres of all orbitals, bohr^3: with the density of grid points, the values to be computed."""
-    return sum(4 / 3 * np.pi * basis[symbol].cutoff_radius ** 3 * basis[symbol].n_orbitals for symbol in symbols)
+    return sum(4 / 3 * np.pi * basis[label].cutoff_radius ** 3 * basis[label].n_orbitals for label in labels)
 
 
 def _sum_over_grid(
@@ -118,18 +119,18 @@ def _sum_over_grid(
 ) -> np.ndarray:
     """`local_matrix` of potentials (n, n1, n2, n3), all at once."""
     shape = several.shape[1:]
-    symbols = atoms.get_chemical_symbols()
-    layouts = _layouts(basis, symbols)
-    kinds = np.array([layouts[symbol][0] for symbol in symbols])
-    members = np.array([layouts[symbol][1] for symbol in symbols], dtype=np.int32)
+    labels = species_labels(atoms)
+    layouts = _layouts(basis, labels)
+    kinds = np.array([layouts[label][0] for label in labels])
+    members = np.array([layouts[label][1] for label in labels], dtype=np.int32)
     cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
     volume = abs(np.linalg.det(cell)) / np.prod(shape)
-    arrays = arrays_on(device, _n_values(basis, symbols) / volume)
+    arrays = arrays_on(device, _n_values(basis, labels) / volume)
     evaluators = [
         OrbitalEvaluator([basis[element] for element in layouts if layouts[element][0] == kind], arrays)
         for kind in range(kinds.max() + 1)
     ]
-    radii = np.array([basis[symbol].cutoff_radius for symbol in symbols])
+    radii = np.array([basis[label].cutoff_radius for label in labels])
     image_atoms, images = images_near_cell(positions, cell, radii.max())
     order = np.argsort(kinds[image_atoms], kind='stable')
     image_atoms, images = image_atoms[order], images[order]

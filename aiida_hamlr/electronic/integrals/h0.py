@@ -19,6 +19,7 @@ from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import check_memory
+from aiida_hamlr.electronic.species import species_labels
 
 #: Arrays as long as a matrix that are there at the same time at most.
 ARRAYS = 6
@@ -70,9 +71,9 @@ def compute_h0(
         If an element has no basis or pseudopotential, or the pseudopotentials' functionals differ, or the matrices
         do not fit in the memory limit.
     """
-    symbols = atoms.get_chemical_symbols()
-    basis = basis.restricted(symbols)
-    functional = common_functional(symbols, pseudos)
+    labels = species_labels(atoms)
+    basis = basis.restricted(labels)
+    functional = common_functional(labels, pseudos)
     pattern = overlap_pattern(atoms, basis)
     check_memory(ARRAYS * 8 * pattern.n_entries, memory_limit, f'H0 of {len(atoms)} atoms')
     grid = fft_grid(atoms.cell[:], ecutrho, symmetry_factors(atoms))
@@ -83,7 +84,7 @@ def compute_h0(
         origin='h0',
         functional=functional,
         gauge='neutral_atom',
-        n_electrons=sum(pseudos[symbol].z_valence for symbol in symbols),
+        n_electrons=sum(pseudos[label].z_valence for label in labels),
         n_spin=1,
         grid=list(grid),
         ecutrho=float(ecutrho),

@@ -16,6 +16,7 @@ from scipy.interpolate import CubicSpline
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.xc import xc_potential_grid
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Spacing of the wave vectors at which form factors are tabulated, bohr^-1.
@@ -139,14 +140,14 @@ def neutral_atom_potential(
     ValueError
         If a pseudopotential is missing or their functionals differ.
     """
-    symbols = np.array(atoms.get_chemical_symbols())
-    functional = common_functional(symbols, pseudos)
+    labels = np.array(species_labels(atoms))
+    functional = common_functional(labels, pseudos)
     vectors = ReciprocalGrid(atoms.cell[:], grid, ecutrho)
     potential = np.zeros(len(vectors.lengths), dtype=complex)
     density = np.zeros_like(potential)
-    for element in sorted(set(symbols)):
+    for element in sorted(set(labels)):
         pseudo = pseudos[element]
-        phases = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
+        phases = vectors.structure_factor(atoms.positions[labels == element] / BOHR) / vectors.volume
         splines = _neutral_atom_splines(pseudo, len(vectors.table_mesh))
         factors = splines(vectors.lengths)
         potential += phases * factors[:, 0]
@@ -155,7 +156,7 @@ def neutral_atom_potential(
     return (vectors.to_real(potential) + exchange) * RYDBERG
 
 
-def common_functional(symbols, pseudos: Mapping[str, Pseudopotential]) -> str:
+def common_functional(labels, pseudos: Mapping[str, Pseudopotential]) -> str:
     """The functional of the pseudopotentials of some elements.
 
     Raises
@@ -163,7 +164,7 @@ def common_functional(symbols, pseudos: Mapping[str, Pseudopotential]) -> str:
     ValueError
         If an element has no pseudopotential, or the functionals differ.
     """
-    elements = sorted(set(symbols))
+    elements = sorted(set(labels))
     missing = [element for element in elements if element not in pseudos]
     if missing:
         raise ValueError(f'no pseudopotential for {", ".join(missing)}')
@@ -187,5 +188,5 @@ def gauge_shift(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> float:
     pseudos : mapping of str to Pseudopotential
         One of every element.
     """
-    moments = sum(pseudos[symbol].r2_moment for symbol in atoms.get_chemical_symbols())
+    moments = sum(pseudos[label].r2_moment for label in species_labels(atoms))
     return -4 * np.pi / 3 * moments / (atoms.get_volume() / BOHR**3) * RYDBERG

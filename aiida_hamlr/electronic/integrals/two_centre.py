@@ -21,6 +21,7 @@ from aiida_hamlr.electronic.matrices.neighbours import neighbour_pairs
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import items_at_once
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Largest wave vector of the Fourier-Bessel transforms, bohr^-1; orbitals and projectors are far smoother than this.
@@ -149,11 +150,11 @@ class TwoCentreTables:
 
     def _species_pairs(self, atoms: Atoms, pattern: BlockPattern):
         """Batches of every pair of elements: the elements, vectors (n, 3) in bohr, entries (n, rows, columns)."""
-        symbols = np.array(atoms.get_chemical_symbols())
+        labels = np.array(species_labels(atoms))
         vectors = pattern.vectors(atoms.cell[:], atoms.positions) / BOHR
-        first, second = symbols[pattern.first], symbols[pattern.second]
-        for a in np.unique(symbols):
-            for b in np.unique(symbols):
+        first, second = labels[pattern.first], labels[pattern.second]
+        for a in np.unique(labels):
+            for b in np.unique(labels):
                 members = np.flatnonzero((first == a) & (second == b))
                 shape = self.basis[a].n_orbitals, self.basis[b].n_orbitals
                 local = np.arange(shape[0] * shape[1]).reshape(shape)
@@ -219,17 +220,17 @@ class TwoCentreTables:
             One for each atom a and element b of its neighbours: rows ``Rx, Ry, Rz, i`` of atoms i + R of that element,
             and (n, orbitals of i, projectors of a) integrals, bohr^0.
         """
-        symbols = np.array(atoms.get_chemical_symbols())
-        reach = max((self.basis[s].cutoff_radius for s in set(symbols)), default=0.0)
-        longest = max((self._projectors[s].radius for s in set(symbols) if s in self._projectors), default=0.0)
+        labels = np.array(species_labels(atoms))
+        reach = max((self.basis[s].cutoff_radius for s in set(labels)), default=0.0)
+        longest = max((self._projectors[s].radius for s in set(labels) if s in self._projectors), default=0.0)
         pairs, vectors = neighbour_pairs(atoms, (reach + longest) * BOHR)
         vectors = vectors / BOHR
         distances = np.linalg.norm(vectors, axis=1)
         result = []
-        for a in sorted(set(symbols) & set(self._projectors)):
-            for b in sorted(set(symbols)):
+        for a in sorted(set(labels) & set(self._projectors)):
+            for b in sorted(set(labels)):
                 near = distances < self._projectors[a].radius + self.basis[b].cutoff_radius
-                members = np.flatnonzero((symbols[pairs[:, 3]] == a) & (symbols[pairs[:, 4]] == b) & near)
+                members = np.flatnonzero((labels[pairs[:, 3]] == a) & (labels[pairs[:, 4]] == b) & near)
                 members = members[np.argsort(pairs[members, 3], kind='stable')]
                 if not len(members):
                     continue
@@ -264,9 +265,9 @@ class TwoCentreTables:
         (M,) array
             eV.
         """
-        symbols = atoms.get_chemical_symbols()
-        elements = sorted(set(symbols))
-        kinds = np.searchsorted(elements, symbols)
+        labels = species_labels(atoms)
+        elements = sorted(set(labels))
+        kinds = np.searchsorted(elements, labels)
         accumulator = BlockAccumulator(pattern, kinds, NumpyArrays())
         couplings = {element: self.coupling(element) for element in self._projectors}
         by_atom: dict[int, list] = {}
@@ -275,7 +276,7 @@ class TwoCentreTables:
         for atom, parts in by_atom.items():
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
-            left = (projections @ couplings[symbols[atom]])[None, None]
+            left = (projections @ couplings[labels[atom]])[None, None]
             counts = np.bincount(kinds[neighbours[:, 3]], minlength=len(elements)).tolist()
             slots = np.arange(len(neighbours))
             places = accumulator.places(

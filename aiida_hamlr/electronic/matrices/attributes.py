@@ -28,6 +28,11 @@ class HamiltonianAttributes(StoredAttributes):
     vacuum_level : float
         Electrostatic potential in the vacuum, in the gauge of H, eV (``vacuum_level_eV``). None without a vacuum, or if
         only the potential of the run was given, from which exchange and correlation cannot be subtracted.
+    vacuum_levels : list of two float
+        The same below and above a slab, seen along the lattice vector through the vacuum, eV (``vacuum_levels_eV``).
+        None unless the run had a dipole correction or cut off the interaction of slabs.
+    electrostatics : str
+        Of the run: 'periodic', '2D' (``assume_isolated``) or 'dipole correction'.
     n_electrons : float
         Valence electrons per cell.
     n_spin : int
@@ -74,6 +79,8 @@ class HamiltonianAttributes(StoredAttributes):
     gauge: str | None = None
     gauge_shift: float | None = stored_as('gauge_shift_eV')
     vacuum_level: float | None = stored_as('vacuum_level_eV')
+    vacuum_levels: list[float] | None = stored_as('vacuum_levels_eV')
+    electrostatics: str | None = None
     n_electrons: float | None = None
     n_spin: int | None = None
     grid: list[int] | None = None

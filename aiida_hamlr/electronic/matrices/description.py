@@ -12,10 +12,11 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import atomic_path, content_digest, file_sha256
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import parse_json
+from aiida_hamlr.electronic.species import SPECIES_LABELS, set_species_labels
 
 FORMAT = 'hamlr-description'
 
-#: From version 2 on, with a sha256 of the description itself.
+#: From version 2 on, with a sha256 of the description itself, and with species labels.
 VERSION = 2
 
 #: What a description says of the verification of a reconstructed Hamiltonian.
@@ -56,6 +57,7 @@ def describe(hamiltonian: Hamiltonian) -> dict:
     return {
         'formula': hamiltonian.atoms.get_chemical_formula(mode='hill'),
         'elements': sorted(set(hamiltonian.symbols)),
+        'species': sorted(set(hamiltonian.species)),
         'n_atoms': len(hamiltonian.atoms),
         'n_orbitals': hamiltonian.n_orbitals,
         'n_pairs': len(hamiltonian.pattern),
@@ -72,7 +74,7 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         'matrices': sorted(hamiltonian.matrices),
         'labels': sorted(hamiltonian.labels),
         'basis_hash': hamiltonian.basis.content_hash,
-        'basis_hashes': {element: species.content_hash for element, species in sorted(hamiltonian.basis.items())},
+        'basis_hashes': {label: species.content_hash for label, species in sorted(hamiltonian.basis.items())},
     }
 
 
@@ -86,6 +88,7 @@ def write_described(hamiltonian: Hamiltonian, path: str | Path) -> dict:
     """
     path = Path(path)
     hamiltonian.write(path)
+    labels = {SPECIES_LABELS: hamiltonian.species} if hamiltonian.species != hamiltonian.symbols else {}
     content = {
         'format': FORMAT,
         'version': VERSION,
@@ -98,6 +101,7 @@ def write_described(hamiltonian: Hamiltonian, path: str | Path) -> dict:
             'positions': hamiltonian.atoms.positions.tolist(),
             'atomic_numbers': hamiltonian.atoms.numbers.tolist(),
             'pbc': hamiltonian.atoms.pbc.tolist(),
+            **labels,
         },
     }
     content['digest'] = _digest(content)
@@ -154,6 +158,7 @@ def structure_of(content: dict, name: str) -> Atoms:
     try:
         cell, positions = (np.array(structure[key], dtype=float) for key in ('cell', 'positions'))
         atoms = Atoms(structure['atomic_numbers'], positions=positions, cell=cell, pbc=structure['pbc'])
+        set_species_labels(atoms, structure.get(SPECIES_LABELS, atoms.get_chemical_symbols()))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{name}: damaged structure: {error}') from error
     if not (np.isfinite(cell).all() and np.isfinite(positions).all()):

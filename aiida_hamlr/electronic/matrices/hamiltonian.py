@@ -23,9 +23,11 @@ from aiida_hamlr.electronic.files import (
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.species import set_species_labels, species_labels
 
 FORMAT = 'hamlr-hamiltonian'
-VERSION = 4
+#: Version 5 has species labels; a structure without them is written as version 4.
+VERSION = 5
 
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
@@ -55,9 +57,9 @@ class Hamiltonian:
     Parameters
     ----------
     atoms : ase.Atoms
-        Cell and positions in Å.
+        Cell and positions in Å, and the species if elements have several (`aiida_hamlr.electronic.species`).
     basis : Basis
-        Orbitals of every element of the structure.
+        Orbitals of every species of the structure.
     pattern : BlockPattern
         Which atom pairs are stored; the same for all matrices.
     matrices : mapping of str to (M,) or (2, M) float arrays
@@ -65,7 +67,7 @@ class Hamiltonian:
         unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
         With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
     pseudopotentials : mapping of str to str
-        The UPF text of every element: with the basis, all that H0 of another structure needs.
+        The UPF text of every species: with the basis, all that H0 of another structure needs.
     attributes : HamiltonianAttributes
         Electrons, spin, Fermi level, cutoffs, checks and what else is known of the run or of the model.
     labels : mapping of str to float arrays
@@ -89,7 +91,7 @@ class Hamiltonian:
     labels: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        expected = self.basis.n_orbitals(self.atoms.get_chemical_symbols())
+        expected = self.basis.n_orbitals(species_labels(self.atoms))
         if not np.array_equal(expected, self.pattern.n_orbitals):
             raise ValueError('the number of orbitals per atom does not agree with the basis')
         for name, entries in self.matrices.items():
@@ -137,6 +139,15 @@ class Hamiltonian:
         """Chemical symbol of every atom."""
         return self.atoms.get_chemical_symbols()
 
+    @property
+    def species(self) -> list[str]:
+        """Species label of every atom: its chemical symbol, unless the structure has labels."""
+        return species_labels(self.atoms)
+
+    @property
+    def _labelled(self) -> bool:
+        return self.species != self.symbols
+
     def __getattr__(self, name):
         if name in MATRICES:
             try:
@@ -148,7 +159,7 @@ class Hamiltonian:
     def write(self, path: str | Path):
         """Write ``hamiltonian.h5``, under a temporary name first."""
         attributes = self.attributes.to_dict()
-        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+        with atomic_hdf5(path, FORMAT, VERSION if self._labelled else VERSION - 1) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
             handle.attrs['orbital_order'] = ORBITAL_ORDER
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
@@ -164,14 +175,16 @@ class Hamiltonian:
             structure['positions'] = self.atoms.positions
             structure['atomic_numbers'] = self.atoms.numbers
             structure['pbc'] = self.atoms.pbc
+            if self._labelled:
+                structure['species'] = np.array(self.species, dtype=bytes)
             basis = handle.create_group('basis')
             basis.attrs['content_hash'] = self.basis.content_hash
-            for element, species in self.basis.items():
-                species.write_group(basis.create_group(element))
+            for label, species in self.basis.items():
+                species.write_group(basis.create_group(label))
             pseudos = handle.create_group('pseudopotentials')
-            for element, text in self.pseudopotentials.items():
+            for label, text in self.pseudopotentials.items():
                 data = np.frombuffer(text.encode(), dtype=np.uint8)
-                pseudos.create_dataset(element, data=data, compression='gzip', shuffle=False)
+                pseudos.create_dataset(label, data=data, compression='gzip', shuffle=False)
             blocks = handle.create_group('blocks')
             blocks['atom_pairs'] = self.pattern.atom_pairs
             blocks['chunk_shapes'] = self.pattern.chunk_shapes
@@ -189,17 +202,22 @@ class Hamiltonian:
         """Stored content apart from matrices, labels and bases, which have separate digests."""
         # Before version 3 there were no labels, and nothing of them in the digest.
         labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
-        return labels | {
-            'attributes': json.dumps(self.attributes.to_dict()),
-            'matrices': json.dumps(list(self.matrices)),
-            'cell': np.array(self.atoms.cell, dtype=np.float64),
-            'positions': np.array(self.atoms.positions, dtype=np.float64),
-            'atomic_numbers': np.array(self.atoms.numbers, dtype=np.int64),
-            'pbc': np.array(self.atoms.pbc, dtype=np.int64),
-            'atom_pairs': self.pattern.atom_pairs,
-            'basis': json.dumps({element: basis.content_hash for element, basis in self.basis.items()}),
-            'pseudopotentials': json.dumps(dict(self.pseudopotentials), sort_keys=True),
-        }
+        species = {'species': json.dumps(self.species)} if self._labelled else {}
+        return (
+            labels
+            | species
+            | {
+                'attributes': json.dumps(self.attributes.to_dict()),
+                'matrices': json.dumps(list(self.matrices)),
+                'cell': np.array(self.atoms.cell, dtype=np.float64),
+                'positions': np.array(self.atoms.positions, dtype=np.float64),
+                'atomic_numbers': np.array(self.atoms.numbers, dtype=np.int64),
+                'pbc': np.array(self.atoms.pbc, dtype=np.int64),
+                'atom_pairs': self.pattern.atom_pairs,
+                'basis': json.dumps({label: basis.content_hash for label, basis in self.basis.items()}),
+                'pseudopotentials': json.dumps(dict(self.pseudopotentials), sort_keys=True),
+            }
+        )
 
     @classmethod
     def read(cls, source, matrices=MATRICES) -> Hamiltonian:
@@ -228,8 +246,10 @@ class Hamiltonian:
         if len(numbers) == 0 or numbers.min() < 1 or numbers.max() > 118:
             raise ValueError('atomic numbers are not those of chemical elements')
         atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=read_array(structure, 'pbc'))
-        basis = Basis({element: SpeciesBasis.read_group(group) for element, group in handle['basis'].items()})
-        n_orbitals = basis.n_orbitals(atoms.get_chemical_symbols())
+        if 'species' in structure:
+            set_species_labels(atoms, [label.decode() for label in read_array(structure, 'species')])
+        basis = Basis({label: SpeciesBasis.read_group(group) for label, group in handle['basis'].items()})
+        n_orbitals = basis.n_orbitals(species_labels(atoms))
         blocks = handle['blocks']
         pattern = BlockPattern(read_array(blocks, 'atom_pairs'), n_orbitals)
         if not np.array_equal(pattern.chunk_boundaries, read_array(blocks, 'chunk_boundaries')) or not np.array_equal(
@@ -237,8 +257,8 @@ class Hamiltonian:
         ):
             raise ValueError('blocks do not agree with the basis')
         pseudos = {
-            element: read_array(handle['pseudopotentials'], element).tobytes().decode()
-            for element in handle['pseudopotentials']
+            label: read_array(handle['pseudopotentials'], label).tobytes().decode()
+            for label in handle['pseudopotentials']
         }
         # Files of version 1 do not name their matrices.
         names = json.loads(handle.attrs.get('matrices', json.dumps([name for name in MATRICES if name in handle])))

@@ -10,6 +10,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR
 
 
@@ -96,14 +97,14 @@ def overlap_pattern(atoms: Atoms, basis: Basis) -> BlockPattern:
     atoms : ase.Atoms
         Taken as periodic in all three directions, as the plane-wave code does.
     basis : Basis
-        Its largest cutoff radius per element, bohr, is the reach of an atom.
+        Its largest cutoff radius per species, bohr, is the reach of an atom.
 
     Raises
     ------
     ValueError
-        If an element has no basis, or for the reasons of `neighbour_pairs`.
+        If a species has no basis, or for the reasons of `neighbour_pairs`.
     """
-    species = basis.for_symbols(atoms.get_chemical_symbols())
+    species = basis.for_labels(species_labels(atoms))
     radii = np.array([each.cutoff_radius for each in species]) * BOHR
     pairs, vectors = neighbour_pairs(atoms, 2 * radii.max())
     kept = np.linalg.norm(vectors, axis=1) < radii[pairs[:, 3]] + radii[pairs[:, 4]]

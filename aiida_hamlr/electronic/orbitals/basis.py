@@ -21,6 +21,7 @@ from aiida_hamlr.electronic.files import (
     open_hdf5,
     read_array,
 )
+from aiida_hamlr.electronic.species import check_label
 
 FORMAT = 'hamlr-basis'
 VERSION = 2
@@ -55,7 +56,7 @@ class Shell:
 
 @dataclass(frozen=True)
 class SpeciesBasis:
-    """The shells of one element, in the order in which their orbitals stand in the matrices.
+    """The shells of one species, in the order in which their orbitals stand in the matrices.
 
     Parameters
     ----------
@@ -209,22 +210,26 @@ class SpeciesBasis:
 
 
 class Basis(Mapping[str, SpeciesBasis]):
-    """The orbitals of several elements, by chemical symbol.
+    """The orbitals of several species, by label (`aiida_hamlr.electronic.species`).
 
     Parameters
     ----------
     species : mapping of str to SpeciesBasis
-        Orbitals of each element; lengths in bohr.
+        Orbitals of each species; lengths in bohr.
+
+    Raises
+    ------
+    ValueError
+        If a label is not possible, or its orbitals are those of another element.
     """
 
     def __init__(self, species: Mapping[str, SpeciesBasis]):
         self._species = dict(sorted(species.items()))
-        for symbol, basis in self._species.items():
-            if symbol != basis.element:
-                raise ValueError(f'basis given for {symbol} is one of {basis.element}')
+        for label, basis in self._species.items():
+            check_label(label, basis.element, 'basis')
 
-    def __getitem__(self, element: str) -> SpeciesBasis:
-        return self._species[element]
+    def __getitem__(self, label: str) -> SpeciesBasis:
+        return self._species[label]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._species)
@@ -232,33 +237,36 @@ class Basis(Mapping[str, SpeciesBasis]):
     def __len__(self):
         return len(self._species)
 
-    def for_symbols(self, symbols) -> list[SpeciesBasis]:
-        """The basis of every atom.
+    def for_labels(self, labels) -> list[SpeciesBasis]:
+        """The basis of every atom, by its species label.
 
         Raises
         ------
         ValueError
-            If an element has no basis; the message names it.
+            If a species has no basis; the message names it.
         """
-        missing = sorted(set(symbols) - set(self._species))
+        missing = sorted(set(labels) - set(self._species))
         if missing:
             raise ValueError(f'no basis for {", ".join(missing)}; there is one for {", ".join(self._species)}')
-        return [self._species[symbol] for symbol in symbols]
+        return [self._species[label] for label in labels]
 
-    def n_orbitals(self, symbols) -> np.ndarray:
+    def n_orbitals(self, labels) -> np.ndarray:
         """(N,) number of orbitals of every atom."""
-        return np.array([basis.n_orbitals for basis in self.for_symbols(symbols)], dtype=np.int64)
+        return np.array([basis.n_orbitals for basis in self.for_labels(labels)], dtype=np.int64)
 
-    def restricted(self, symbols) -> Basis:
-        """The basis of the given elements only."""
-        return Basis({basis.element: basis for basis in self.for_symbols(symbols)})
+    def restricted(self, labels) -> Basis:
+        """The basis of the given species only."""
+        labels = sorted(set(labels))
+        return Basis(dict(zip(labels, self.for_labels(labels), strict=True)))
 
     @property
     def content_hash(self) -> str:
-        """sha256 over the elements' hashes, independent of the order in which they were given."""
-        return joint_hash({element: species.content_hash for element, species in self._species.items()})
+        """sha256 over the hashes of the species, independent of the order in which they were given."""
+        return joint_hash({label: species.content_hash for label, species in self._species.items()})
 
 
 def joint_hash(hashes: Mapping[str, str]) -> str:
-    """sha256 of the orbitals of several elements, from those of each by chemical symbol."""
-    return hashlib.sha256(''.join(hashes[element] for element in sorted(hashes)).encode()).hexdigest()
+    """sha256 of the orbitals of several species, from those of each by label."""
+    # Chemical symbols are left out: their orbitals name the element, and hashes are older than other labels.
+    parts = (hashes[label] if label in atomic_numbers else label + hashes[label] for label in sorted(hashes))
+    return hashlib.sha256(''.join(parts).encode()).hexdigest()

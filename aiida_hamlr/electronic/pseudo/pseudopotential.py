@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import erf, spherical_jn
 
+from aiida_hamlr.electronic.pseudo.checks import check_local_potential, density_note
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
 from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 
@@ -97,9 +98,11 @@ class Pseudopotential:
         ------
         ValueError
             If the text is no UPF file, truncated or inconsistent; if the pseudopotential is ultrasoft, PAW, semilocal,
-            a bare Coulomb potential or fully relativistic; if its functional or element is not known.
+            a bare Coulomb potential or fully relativistic; if its functional or element is not known; if its local
+            potential does not end as that of an ion.
         """
         content = parse_upf(text, name)
+        check_local_potential(content, name)
         pseudo = cls(**{f.name: getattr(content, f.name) for f in fields(UpfContent)}, text=text)
         if not pseudo._valence_charge > 0:
             raise ValueError(f'{name}: PP_RHOATOM holds no electrons')
@@ -129,6 +132,12 @@ class Pseudopotential:
     def _valence_charge(self) -> float:
         weights = self._weights(len(self.r))
         return float(weights @ self.rho_atom[: len(weights)])
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the file though it can be used, a line each."""
+        note = density_note(self.z_valence, self._valence_charge, f'pseudopotential of {self.element}')
+        return [] if note is None else [note]
 
     @property
     def density_scale(self) -> float:

@@ -19,6 +19,8 @@ from aiida_hamlr.electronic.integrals.neutral_atom import (
 )
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.xc import spin_xc_potential_grid, xc_potential_grid
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Largest disagreement of the integral of a density and the number of electrons, per electron.
@@ -37,16 +39,16 @@ POTENTIAL_TOLERANCE = 5e-3
 
 def check_electrons(atoms: Atoms, density: np.ndarray, pseudos: Mapping[str, Pseudopotential]):
     """Raise ``ValueError`` unless a density (bohr^-3) holds the electrons that the pseudopotentials leave."""
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in atoms.get_chemical_symbols())
+    n_electrons = sum(pseudos[label].z_valence for label in species_labels(atoms))
     found = float(np.mean(density) * atoms.get_volume() / BOHR**3)
     if not abs(found - n_electrons) <= ELECTRON_TOLERANCE * n_electrons:
         raise ValueError(f'the density holds {found:.4f} electrons, the pseudopotentials leave {n_electrons:g}')
 
 
-def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float):
+def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float, electrostatics: Electrostatics = PERIODIC):
     """Refuse a density that does not have the Hartree energy of its run.
 
-    ``E_H = 4 pi Omega sum_G |rho(G)|^2 / G^2``, without ``G = 0``.
+    ``E_H = 4 pi Omega sum_G |rho(G)|^2 / G^2``, without ``G = 0``, times what the electrostatics of a slab ask for.
 
     Parameters
     ----------
@@ -56,6 +58,8 @@ def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float):
         Valence electrons on the FFT grid, bohr^-3, both spins together.
     expected : float
         Ry; as pw.x writes it.
+    electrostatics : Electrostatics
+        Of the run.
 
     Raises
     ------
@@ -66,8 +70,8 @@ def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float):
     squared = np.abs(fft.rfftn(density) / np.size(density)) ** 2
     # Half of the vectors stand for their inverse as well.
     squared[..., 1 : (np.shape(density)[2] + 1) // 2] *= 2
-    lengths = vectors.lengths.reshape(squared.shape)
-    found = 4 * np.pi * vectors.volume * float(np.sum(squared.ravel()[1:] / lengths.ravel()[1:] ** 2))
+    squared = (squared.ravel() * electrostatics.coulomb_factor(vectors))[1:]
+    found = 4 * np.pi * vectors.volume * float(np.sum(squared / vectors.lengths[1:] ** 2))
     if not abs(found - expected) <= HARTREE_TOLERANCE * (1.0 + expected):
         raise ValueError(
             f'the density has a Hartree energy of {found:.7g} Ry, the run {expected:.7g} Ry; it is damaged, that of '
@@ -76,7 +80,12 @@ def check_hartree_energy(atoms: Atoms, density: np.ndarray, expected: float):
 
 
 def check_potential(
-    atoms: Atoms, potential: np.ndarray, density: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutrho: float
+    atoms: Atoms,
+    potential: np.ndarray,
+    density: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    electrostatics: Electrostatics = PERIODIC,
 ):
     """Refuse a potential that is not that of a density.
 
@@ -89,7 +98,7 @@ def check_potential(
     """
     if np.shape(potential) != np.shape(density):
         raise ValueError(f'the potential has {np.shape(potential)} grid points, the density {np.shape(density)}')
-    difference = np.abs(potential - potential_from_density(atoms, density, pseudos, ecutrho))
+    difference = np.abs(potential - potential_from_density(atoms, density, pseudos, ecutrho, electrostatics))
     largest = float(difference[density > ELECTRONS_BEGIN].max(initial=0.0))
     if not largest <= POTENTIAL_TOLERANCE:
         raise ValueError(
@@ -99,7 +108,11 @@ def check_potential(
 
 
 def potential_from_density(
-    atoms: Atoms, density: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutrho: float
+    atoms: Atoms,
+    density: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    electrostatics: Electrostatics = PERIODIC,
 ) -> np.ndarray:
     """Total local potential ``V_loc + V_H[rho] + V_xc[rho + rho_core]`` of a self-consistent density.
 
@@ -113,6 +126,8 @@ def potential_from_density(
         Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
+    electrostatics : Electrostatics
+        Of the run.
 
     Returns
     -------
@@ -126,8 +141,8 @@ def potential_from_density(
         If a pseudopotential is missing, their functionals differ, or the density does not integrate to the number of
         electrons that they leave.
     """
-    symbols = np.array(atoms.get_chemical_symbols())
-    functional = common_functional(symbols, pseudos)
+    labels = np.array(species_labels(atoms))
+    functional = common_functional(labels, pseudos)
     spins = np.reshape(density, (-1, *np.shape(density)[-3:]))
     vectors = ReciprocalGrid(atoms.cell[:], spins.shape[1:], ecutrho)
     check_electrons(atoms, spins.sum(axis=0), pseudos)
@@ -135,9 +150,9 @@ def potential_from_density(
     total = sum(components)
     # The long-ranged parts of V_loc and V_H cancel in neutral atoms; what the density has beyond those is smooth.
     potential, core, deformation = np.zeros_like(total), np.zeros_like(total), total.copy()
-    for element in sorted(set(symbols)):
+    for element in sorted(set(labels)):
         pseudo = pseudos[element]
-        phases = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
+        phases = vectors.structure_factor(atoms.positions[labels == element] / BOHR) / vectors.volume
         potential += phases * vectors.form_factor(lambda q, pseudo=pseudo: neutral_atom_form_factor(pseudo, q))
         deformation -= phases * vectors.form_factor(pseudo.density_form_factor)
         core += phases * vectors.form_factor(pseudo.core_form_factor)
@@ -149,4 +164,5 @@ def potential_from_density(
         densities = np.stack([vectors.to_real(component + 0.5 * core) for component in components])
         exchange = spin_xc_potential_grid(functional, densities, vectors.cell, ecutrho)
     result = (vectors.to_real(potential) + exchange) * RYDBERG - gauge_shift(atoms, pseudos)
+    result += electrostatics.correction(atoms, spins.sum(axis=0), pseudos, vectors)
     return result.reshape(np.shape(density))

@@ -21,6 +21,7 @@ from scipy.interpolate import CubicSpline
 
 from aiida_hamlr.electronic.integrals.neutral_atom import ReciprocalGrid
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR
 
 #: Density at which a free atom ends, bohr^-3: a radius of 8 to 13 bohr. Larger ones change charges by 1e-5 |e|.
@@ -65,25 +66,25 @@ def hirshfeld_moments(
     dipoles : (N, 3) array
         |e| Å, about the nuclei; from the negative to the positive end.
     """
-    symbols = np.array(atoms.get_chemical_symbols())
+    labels = np.array(species_labels(atoms))
     vectors = ReciprocalGrid(atoms.cell[:], np.shape(density), ecutrho)
     neutral = np.zeros(len(vectors.lengths), dtype=complex)
-    for element in sorted(set(symbols)):
-        phases = vectors.structure_factor(atoms.positions[symbols == element] / BOHR) / vectors.volume
+    for element in sorted(set(labels)):
+        phases = vectors.structure_factor(atoms.positions[labels == element] / BOHR) / vectors.volume
         neutral += phases * vectors.form_factor(pseudos[element].density_form_factor)
     deformation = density - vectors.to_real(neutral)
-    free_atoms = {element: FreeAtom(pseudos[element]) for element in sorted(set(symbols))}
+    free_atoms = {element: FreeAtom(pseudos[element]) for element in sorted(set(labels))}
     positions = atoms.positions / BOHR
     total = np.zeros(np.shape(density))
-    for symbol, position in zip(symbols, positions, strict=True):
-        for box in boxes_of_sphere(vectors.cell, total.shape, position, free_atoms[symbol].radius):
-            box.add(total, free_atoms[symbol](box.squared_distances))
+    for label, position in zip(labels, positions, strict=True):
+        for box in boxes_of_sphere(vectors.cell, total.shape, position, free_atoms[label].radius):
+            box.add(total, free_atoms[label](box.squared_distances))
     share = np.divide(deformation, total, out=np.zeros_like(total), where=total > 0)
     point_volume = vectors.volume / total.size
     charges, dipoles = np.zeros(len(atoms)), np.zeros((len(atoms), 3))
-    for index, (symbol, position) in enumerate(zip(symbols, positions, strict=True)):
-        for box in boxes_of_sphere(vectors.cell, total.shape, position, free_atoms[symbol].radius):
-            part = free_atoms[symbol](box.squared_distances) * box.take(share)
+    for index, (label, position) in enumerate(zip(labels, positions, strict=True)):
+        for box in boxes_of_sphere(vectors.cell, total.shape, position, free_atoms[label].radius):
+            part = free_atoms[label](box.squared_distances) * box.take(share)
             charges[index] -= point_volume * part.sum()
             dipoles[index] -= point_volume * box.first_moment(part)
     return charges, dipoles * BOHR

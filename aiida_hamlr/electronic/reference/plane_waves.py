@@ -25,6 +25,7 @@ from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 from aiida_hamlr.errors import NumericalError
 
@@ -52,7 +53,7 @@ class PlaneWaveHamiltonian:
     """
 
     def __init__(self, atoms: Atoms, potential: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutwfc: float):
-        self.symbols = atoms.get_chemical_symbols()
+        self.labels = species_labels(atoms)
         self.positions = atoms.positions / BOHR
         self.cell = atoms.cell[:] / BOHR
         self.volume = abs(np.linalg.det(self.cell))
@@ -68,7 +69,7 @@ class PlaneWaveHamiltonian:
                 [pseudos[element].projector_form_factor(p, self._q) for p in range(len(pseudos[element].projectors))],
                 axis=1,
             )
-            for element in set(self.symbols)
+            for element in set(self.labels)
             if pseudos[element].projectors
         }
         self._orbital_tables: tuple[Basis | None, dict[str, CubicSpline]] = None, {}
@@ -93,7 +94,7 @@ class PlaneWaveHamiltonian:
         lengths = np.linalg.norm(vectors, axis=1)
         columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
         transforms = {element: table(lengths) for element, table in self._projector_tables.items()}
-        for atom, element in enumerate(self.symbols):
+        for atom, element in enumerate(self.labels):
             projectors = self.pseudos[element].projectors
             momenta = [projector.angular_momentum for projector in projectors]
             columns += [
@@ -226,10 +227,10 @@ class PlaneWaveHamiltonian:
         _, vectors = self.plane_waves(kpoint)
         lengths = np.linalg.norm(vectors, axis=1)
         if self._orbital_tables[0] is not basis:
-            self._orbital_tables = basis, {e: self._tabulate(basis[e]) for e in sorted(set(self.symbols))}
+            self._orbital_tables = basis, {e: self._tabulate(basis[e]) for e in sorted(set(self.labels))}
         transforms = {element: table(lengths) for element, table in self._orbital_tables[1].items()}
         columns = []
-        for atom, element in enumerate(self.symbols):
+        for atom, element in enumerate(self.labels):
             for l, transform in zip(basis[element].angular_momenta, transforms[element], strict=True):
                 columns.append(self._expand(vectors, atom, l, transform))
         return np.concatenate(columns, axis=1)

@@ -15,7 +15,7 @@ from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
-from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, gauge_shift, neutral_atom_potential
+from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, neutral_atom_potential
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -23,10 +23,12 @@ from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import check_electrons
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
-from aiida_hamlr.electronic.reference.vacuum import vacuum_level
+from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
 from aiida_hamlr.electronic.resources import check_memory
+from aiida_hamlr.electronic.species import species_labels
 
 __all__ = ['PlaneWaveRun', 'reconstruct', 'verify']
 
@@ -119,13 +121,15 @@ def reconstruct(
     options = options or ReconstructionOptions()
     density, source, memory_limit = options.density, options.source, options.memory_limit
     kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
-    symbols = atoms.get_chemical_symbols()
-    basis = basis.restricted(symbols)
-    functional = common_functional(symbols, pseudos)
-    n_electrons = sum(pseudos[symbol].z_valence for symbol in symbols)
+    species = species_labels(atoms)
+    basis = basis.restricted(species)
+    functional = common_functional(species, pseudos)
+    n_electrons = sum(pseudos[label].z_valence for label in species)
     grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     if run is not None:
         _check_against_run(run, grid, len(spins), n_electrons, functional, source)
+        run.electrostatics.check_cell(atoms)
+        check_falling_part(atoms, pseudos, run.electrostatics, source)
     if density is not None:
         if np.shape(density) != grid:
             raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
@@ -135,7 +139,8 @@ def reconstruct(
     check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
     tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
     overlap, fixed = structure_matrices(atoms, tables, pattern)
-    shift = gauge_shift(atoms, pseudos)
+    electrostatics = PERIODIC if run is None else run.electrostatics
+    shift = electrostatics.gauge_shift(atoms, pseudos)
     neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
@@ -153,7 +158,7 @@ def reconstruct(
             functional=functional,
             gauge='neutral_atom',
             gauge_shift=shift,
-            vacuum_level=None if density is None else vacuum_level(atoms, density, pseudos, ecutrho),
+            electrostatics=electrostatics.name,
             n_electrons=n_electrons,
             n_spin=len(spins),
             grid=[int(n) for n in grid],
@@ -170,6 +175,7 @@ def reconstruct(
         if len(spins) == 2:
             attributes.fixed_magnetization = run.fixed_magnetization
     if density is not None:
+        _record_vacuum(attributes, vacuum_levels(atoms, density, pseudos, ecutrho, electrostatics))
         charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
@@ -183,6 +189,14 @@ def reconstruct(
     check_plausible(verification, source)
     attributes.verification = verification
     return hamiltonian
+
+
+def _record_vacuum(attributes: HamiltonianAttributes, levels: tuple[float, float | None, float | None] | None):
+    if levels is None:
+        return
+    attributes.vacuum_level = levels[0]
+    if levels[1] is not None:
+        attributes.vacuum_levels = list(levels[1:])
 
 
 def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, source: str | None):

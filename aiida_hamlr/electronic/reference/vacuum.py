@@ -10,9 +10,11 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_form_factor
+from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift, neutral_atom_form_factor
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: A plane whose mean density of neutral atoms is below it belongs to the vacuum, bohr^-3.
@@ -42,7 +44,7 @@ class PlaneWavesAlong:
 
     def __init__(self, atoms: Atoms, axis: int, ecutrho: float):
         self.axis = axis
-        self.symbols = np.array(atoms.get_chemical_symbols())
+        self.labels = np.array(species_labels(atoms))
         self.volume = atoms.get_volume() / BOHR**3
         step = np.linalg.norm(reciprocal(atoms.cell[:])[axis]) * BOHR
         #: Distance of the lattice planes, bohr.
@@ -54,8 +56,8 @@ class PlaneWavesAlong:
     def superpose(self, form_factor) -> np.ndarray:
         """``sum_a f_a(m b) exp(-i m b.tau_a) / Omega`` of the function that every element has."""
         result = np.zeros(len(self.orders), dtype=complex)
-        for element in sorted(set(self.symbols)):
-            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.symbols == element])
+        for element in sorted(set(self.labels)):
+            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.labels == element])
             result += phases.sum(axis=1) * form_factor(element, self.lengths)
         return result / self.volume
 
@@ -85,7 +87,7 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
     found = None
     for axis in range(3):
         waves = PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF)
-        electrons = sum(pseudos[symbol].z_valence for symbol in waves.symbols)
+        electrons = sum(pseudos[label].z_valence for label in waves.labels)
         density = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
         n = int(np.ceil(waves.thickness / PLANE_SPACING))
         empty = waves.values(electrons / waves.volume, density, np.arange(n) / n) < DENSITY_THRESHOLD
@@ -107,13 +109,18 @@ def _longest_run(flags: np.ndarray) -> tuple[int, int]:
     return (int(starts[longest]) + first) % len(flags), int(ends[longest] - starts[longest])
 
 
-def vacuum_level(
-    atoms: Atoms, density: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutrho: float
-) -> float | None:
-    """Electrostatic potential ``V_ion + V_H`` in the middle of the vacuum, averaged over the plane.
+def vacuum_levels(
+    atoms: Atoms,
+    density: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    electrostatics: Electrostatics = PERIODIC,
+) -> tuple[float, float | None, float | None] | None:
+    """Electrostatic potential ``V_ion + V_H`` in the vacuum of a slab, averaged over the plane.
 
     Exchange and correlation, which decay slowly, are not in it: levels measured from it do not depend on the thickness
-    of the vacuum. On the two sides of a slab with a dipole it differs, and the middle is their mean.
+    of the vacuum. With periodic electrostatics the images of a polar slab bend the potential, and only its value in the
+    middle of the vacuum, the mean of both sides, has a meaning.
 
     Parameters
     ----------
@@ -125,21 +132,79 @@ def vacuum_level(
         Those of the run.
     ecutrho : float
         Cutoff of the run's density, Ry.
+    electrostatics : Electrostatics
+        Of the run.
 
     Returns
     -------
-    float or None
-        eV, in the neutral-atom gauge; None if there is no vacuum, see `find_vacuum`.
+    middle, below, above : float, or None
+        eV, in the neutral-atom gauge: the mean level, and those on the side of the slab to which the lattice vector
+        points (above) and on the other side (below), which a run with dipole correction or slab cutoff has; None where
+        it has not. None instead of all three if there is no vacuum, see `find_vacuum`.
     """
     vacuum = find_vacuum(atoms, pseudos)
     if vacuum is None:
         return None
-    axis, middle, _ = vacuum
+    axis = vacuum[0]
     waves = PlaneWavesAlong(atoms, axis, ecutrho)
     others = tuple(other for other in range(3) if other != axis)
     profile = np.fft.fft(np.mean(density, axis=others)) / np.shape(density)[axis]
+    profile = profile[waves.orders]
     neutral = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
     potential = waves.superpose(lambda element, q: neutral_atom_form_factor(pseudos[element], q))
-    potential += 8 * np.pi * (profile[waves.orders] - neutral) / waves.lengths**2
-    average = sum(float(neutral_atom_form_factor(pseudos[symbol], np.zeros(1))[0]) for symbol in waves.symbols)
-    return float(waves.values(average / waves.volume, potential, middle)) * RYDBERG
+    potential += 8 * np.pi * (profile - neutral) / waves.lengths**2
+    average = sum(float(neutral_atom_form_factor(pseudos[label], np.zeros(1))[0]) for label in waves.labels)
+    average = average / waves.volume * RYDBERG
+    if electrostatics.slab_cutoff:
+        ions = waves.superpose(lambda element, q: pseudos[element].z_valence * np.exp(-(q**2) / 4))
+        factor = electrostatics.factor(np.zeros(1), waves.orders, waves.thickness) - 1.0
+        potential += 8 * np.pi * factor * (profile - ions) / waves.lengths**2
+        average += electrostatics.average_correction(atoms, pseudos) - gauge_shift(atoms, pseudos)
+    levels = RYDBERG * waves.values(0.0, potential, np.array([vacuum[1], *_sides(vacuum, waves, electrostatics)]))
+    levels += average
+    correction = electrostatics.dipole_correction
+    if len(levels) == 1:
+        return float(levels[0]), None, None
+    if correction is not None:
+        heights = np.array([correction.start + correction.width, correction.start])
+        levels[1:] += correction.field(atoms, density, pseudos) * correction.saw_tooth(heights)
+    return float(levels[1:].mean()), float(levels[1]), float(levels[2])
+
+
+def _sides(vacuum: tuple[int, float, float], waves: PlaneWavesAlong, electrostatics: Electrostatics) -> tuple:
+    """Fractional heights below and above the slab where the potential is that of its side; empty without such."""
+    axis, middle, thickness = vacuum
+    correction = electrostatics.dipole_correction
+    if correction is not None and correction.axis == axis:
+        return correction.start + correction.width, correction.start
+    vacuum_share = thickness / BOHR / waves.thickness
+    # Charges further than half the cell away are cut off: right up to there from the far side of the slab.
+    reach = vacuum_share - 0.5
+    if not electrostatics.slab_cutoff or axis != 2 or reach <= 0:
+        return ()
+    return middle + 0.5 * vacuum_share - reach, middle - 0.5 * vacuum_share + reach
+
+
+def check_falling_part(
+    atoms: Atoms, pseudos: Mapping[str, Pseudopotential], electrostatics: Electrostatics, source: str = ''
+):
+    """Raise ``ValueError`` unless the saw-tooth of a dipole correction falls in the vacuum."""
+    correction = electrostatics.dipole_correction
+    if correction is None:
+        return
+    vacuum = find_vacuum(atoms, pseudos)
+    where = f'{source}: ' if source else ''
+    if vacuum is None or vacuum[0] != correction.axis:
+        raise ValueError(
+            f'{where}the dipole correction is along lattice vector {correction.axis + 1} (edir), where no vacuum is'
+        )
+    axis, middle, thickness = vacuum
+    share = thickness / BOHR / PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF).thickness
+    offset = (correction.start + correction.width / 2 - middle + 0.5) % 1.0 - 0.5
+    if abs(offset) + correction.width / 2 > share / 2:
+        raise ValueError(
+            f'{where}the saw-tooth of the dipole correction falls between {correction.start:g} and '
+            f'{(correction.start + correction.width) % 1.0:g} (emaxpos, eopreg), where atoms are; the vacuum is '
+            f'between {(middle - share / 2) % 1.0:.3f} and {(middle + share / 2) % 1.0:.3f}: run pw.x again with '
+            f'emaxpos {(middle - correction.width / 2) % 1.0:.3f}'
+        )

@@ -11,6 +11,7 @@ from scipy.linalg import LinAlgError, eigh, eigvalsh
 from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 
 #: Conduction bands that count as the lowest ones.
@@ -61,6 +62,7 @@ class PlaneWaveRun(Protocol):
     magnetization: float | None
     fixed_magnetization: float | None
     version: str
+    electrostatics: Electrostatics
 
 
 def verify(

@@ -7,9 +7,10 @@ from aiida_hamlr.io.qe.grid_files import (
     read_filplot,
     read_potential,
 )
+from aiida_hamlr.io.qe.keywords import find_keyword_problem
 from aiida_hamlr.io.qe.phonon import FieldResponse, read_field_response
 from aiida_hamlr.io.qe.run import QeRun, check_supported, read_scf_xml
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+from aiida_hamlr.io.qe.structure import check_same_structure, is_pw_input, read_pw_input
 
 __all__ = [
     'FieldResponse',
@@ -17,11 +18,13 @@ __all__ = [
     'QeRun',
     'check_same_structure',
     'check_supported',
-    'element_of_label',
+    'find_keyword_problem',
+    'is_pw_input',
     'read_charge_density',
     'read_density',
     'read_field_response',
     'read_filplot',
     'read_potential',
+    'read_pw_input',
     'read_scf_xml',
 ]

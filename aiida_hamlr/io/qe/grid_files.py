@@ -10,8 +10,9 @@ from ase import Atoms
 from scipy.io import FortranFile
 
 from aiida_hamlr.electronic.files import damage_as_value_error, open_hdf5, read_array
+from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+from aiida_hamlr.io.qe.structure import check_same_structure
 
 #: What pp.x's plot_num means, for those that are read here.
 PLOTS = {0: 'the charge density', 1: 'the total potential'}

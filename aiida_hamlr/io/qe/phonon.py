@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.electronic.units import BOHR
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+from aiida_hamlr.io.qe.structure import check_same_structure
 from aiida_hamlr.io.radial_tables import read_text
 
 #: Born charges beyond this are those of no insulator, |e|.

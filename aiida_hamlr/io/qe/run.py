@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
+from aiida_hamlr.electronic.species import labelled_atoms, normalise_label
 from aiida_hamlr.electronic.units import BOHR, HARTREE
-from aiida_hamlr.io.qe.structure import check_same_structure, element_of_label
+from aiida_hamlr.io.qe.keywords import MOVED_AFTER_SCF, electrostatics_of, find_keyword_problem, keywords_of_xml
+from aiida_hamlr.io.qe.structure import check_same_structure
 
 #: Types of runs of pw.x.
 CALCULATIONS = ('scf', 'nscf', 'bands', 'relax', 'vc-relax', 'md', 'vc-md')
+
+#: Those of them that move atoms until forces vanish.
+RELAXATIONS = ('relax', 'vc-relax')
 
 #: Largest disagreement of the occupations and the number of electrons.
 OCCUPATION_TOLERANCE = 1e-3
@@ -44,13 +50,13 @@ class QeRun:
     calculation : str
         'scf', 'nscf', 'bands', 'relax', ...
     atoms : ase.Atoms
-        Å, periodic in three directions.
+        Å, periodic in three directions; species have their labels, see `aiida_hamlr.electronic.species`.
     n_electrons, total_charge : float
     n_spin : int
         2 for collinear spin.
     noncollinear, spin_orbit, converged, ultrasoft, paw : bool
-    extensions : tuple of str
-        What goes beyond a plain functional: 'hybrid functional', 'Hubbard correction', ...
+    keywords : dict
+        What was set in the input of pw.x, see `aiida_hamlr.io.qe.keywords`.
     fft_grid : tuple of three int
     ecutwfc, ecutrho : float
         Ry.
@@ -69,7 +75,9 @@ class QeRun:
     version : str
         Of Quantum ESPRESSO.
     pseudo_files : dict
-        Name of the pseudopotential file of every element.
+        Name of the pseudopotential file of every species, by label.
+    positions_converged : bool or None
+        Whether a relaxation ended by convergence; None of runs that move no atom.
     hartree_energy : float or None
         Ry; of the density that the run ended with.
     magnetization : float or None
@@ -89,7 +97,7 @@ class QeRun:
     converged: bool
     ultrasoft: bool
     paw: bool
-    extensions: tuple[str, ...]
+    keywords: dict[str, object]
     kpoint_mesh: tuple[int, int, int] | None
     fft_grid: tuple[int, int, int]
     ecutwfc: float
@@ -102,9 +110,15 @@ class QeRun:
     fermi_level: float | None
     version: str
     pseudo_files: dict[str, str] = field(default_factory=dict)
+    positions_converged: bool | None = None
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
+
+    @property
+    def electrostatics(self) -> Electrostatics:
+        """How the run treats the long range of the Coulomb interaction."""
+        return electrostatics_of(self.keywords)
 
 
 def read_scf_xml(path: str | Path) -> QeRun:
@@ -124,15 +138,50 @@ def read_scf_xml(path: str | Path) -> QeRun:
         raise ValueError(f'{path}: cannot be read ({error.strerror})') from error
     except ElementTree.ParseError as error:
         raise ValueError(f'{path}: not an XML file, or truncated ({error})') from error
+    creator = root.find('general_info/creator')
+    program, version = ('', '') if creator is None else (creator.get('NAME', ''), creator.get('VERSION', ''))
+    if root.tag.endswith('espresso') and (program.upper().startswith('CP') or root.find('cpstatus') is not None):
+        raise ValueError(f'{path}: written by cp.x, whose wave functions are no eigenstates; run pw.x (scf)')
     output = root.find('output')
     if not root.tag.endswith('espresso') or output is None:
-        raise ValueError(f'{path}: not the XML file of a pw.x run, or the run wrote no output section')
+        raise ValueError(
+            f'{path}: not the XML file of a pw.x run, or the run wrote no output section: it was killed, or still runs'
+        )
+    written = f'written by {program or "an unknown program"} {version}; versions 6.7 to 7.x of pw.x are read'
     try:
         return _parse_run(root, output, str(path))
     except (AttributeError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f'{path}: incomplete XML file of pw.x ({error})') from error
+        raise ValueError(f'{path}: incomplete XML file of pw.x ({error}), {written}') from error
+    except _MissingSection as error:
+        raise ValueError(f'{path}: {error}, {written}') from error
     except ValueError as error:
         raise ValueError(str(error) if str(path) in str(error) else f'{path}: {error}') from error
+
+
+class _MissingSection(ValueError):
+    """A section of the XML file is missing or does not hold what it should."""
+
+
+def _required(element, path: str):
+    found = element.find(path)
+    if found is None:
+        raise _MissingSection(f'the section {element.tag}/{path} is missing')
+    return found
+
+
+def _numbers(element, path: str) -> np.ndarray:
+    found = _required(element, path)
+    try:
+        return _floats(found)
+    except (AttributeError, ValueError) as error:
+        raise _MissingSection(f'the section {element.tag}/{path} holds no numbers ({error})') from error
+
+
+def _number(element, path: str) -> float:
+    values = _numbers(element, path)
+    if values.size != 1:
+        raise _MissingSection(f'the section {element.tag}/{path} holds {values.size} numbers instead of one')
+    return float(values[0])
 
 
 def _flag(element, path: str) -> bool:
@@ -154,13 +203,22 @@ def _mesh(element) -> tuple[int, int, int] | None:
 
 
 def _parse_structure(structure) -> Atoms:
-    cell = np.array([_floats(structure.find(f'cell/a{axis}')) for axis in (1, 2, 3)])
+    cell = np.array([_numbers(structure, f'cell/a{axis}') for axis in (1, 2, 3)])
     sites = structure.findall('atomic_positions/atom')
     positions = np.array([_floats(site) for site in sites]).reshape(-1, 3)
     if len(sites) != int(structure.get('nat')) or cell.shape != (3, 3):
         raise ValueError('the atomic structure is incomplete')
-    symbols = [element_of_label(site.get('name')) for site in sites]
-    return Atoms(symbols, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+    labels = [site.get('name') for site in sites]
+    return labelled_atoms(labels, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
+
+
+def _pseudo_files(output) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for species in output.findall('atomic_species/species'):
+        label, file = normalise_label(species.get('name')), _text(species, 'pseudo_file')
+        if files.setdefault(label, file) != file:
+            raise ValueError(f'two species {label} have different pseudopotentials: {files[label]} and {file}')
+    return files
 
 
 def _check_consistency(root, output, atoms: Atoms, calculation: str):
@@ -168,15 +226,13 @@ def _check_consistency(root, output, atoms: Atoms, calculation: str):
     if calculation not in CALCULATIONS:
         raise ValueError(f'a run of unknown type {calculation!r}')
     alat = float(output.find('atomic_structure').get('alat'))
-    reciprocal = np.array([_floats(output.find(f'basis_set/reciprocal_lattice/b{axis}')) for axis in (1, 2, 3)])
+    reciprocal = np.array([_numbers(output, f'basis_set/reciprocal_lattice/b{axis}') for axis in (1, 2, 3)])
     product = atoms.cell[:] / BOHR @ reciprocal.T / alat
     if not np.abs(product - np.eye(3)).max() < 1e-6:
         raise ValueError('cell and reciprocal cell contradict each other')
     for name in ('ecutwfc', 'ecutrho'):
-        given, used = (
-            element.find(f'{path}/{name}') for element, path in ((root, 'input/basis'), (output, 'basis_set'))
-        )
-        if not float(used.text) > 0 or (given is not None and not np.isclose(float(given.text), float(used.text))):
+        given, used = root.find(f'input/basis/{name}'), _number(output, f'basis_set/{name}')
+        if not used > 0 or (given is not None and not np.isclose(float(given.text), used)):
             raise ValueError(f'{name} of input and output contradict each other')
     initial = root.find('input/atomic_structure')
     # In other calculations the atoms move; a structure in crystal coordinates is left alone.
@@ -188,7 +244,9 @@ def _check_consistency(root, output, atoms: Atoms, calculation: str):
 
 
 def _parse_run(root, output, source: str) -> QeRun:
-    structure, bands, basis_set = (output.find(tag) for tag in ('atomic_structure', 'band_structure', 'basis_set'))
+    structure, bands, basis_set = (
+        _required(output, tag) for tag in ('atomic_structure', 'band_structure', 'basis_set')
+    )
     atoms = _parse_structure(structure)
     cell = atoms.cell[:] / BOHR
     calculation = _text(root, 'input/control_variables/calculation', 'scf')
@@ -196,10 +254,10 @@ def _parse_run(root, output, source: str) -> QeRun:
     n_spin = 2 if _flag(bands, 'lsda') else 1
     entries = bands.findall('ks_energies')
     alat = float(structure.get('alat'))
-    kpoints = np.array([_floats(entry.find('k_point')) for entry in entries]).reshape(-1, 3)
+    kpoints = np.array([_numbers(entry, 'k_point') for entry in entries]).reshape(-1, 3)
     weights = np.array([float(entry.find('k_point').get('weight')) for entry in entries])
-    eigenvalues = np.array([_floats(entry.find('eigenvalues')) for entry in entries]) * HARTREE
-    occupations = np.array([_floats(entry.find('occupations')) for entry in entries])
+    eigenvalues = np.array([_numbers(entry, 'eigenvalues') for entry in entries]) * HARTREE
+    occupations = np.array([_numbers(entry, 'occupations') for entry in entries])
     if len(entries) and not (eigenvalues.shape == occupations.shape and eigenvalues.ndim == 2):
         raise ValueError(f'{source}: eigenvalues and occupations disagree in number')
     for name, values in (('eigenvalues', eigenvalues), ('occupations', occupations), ('k-points', kpoints)):
@@ -215,13 +273,8 @@ def _parse_run(root, output, source: str) -> QeRun:
     fixed_magnetization = None
     if n_spin == 2 and bands.find('two_fermi_energies') is not None:
         fixed_magnetization = float(_text(root, 'input/bands/tot_magnetization') or round(magnetization, 6))
-    grid = basis_set.find('fft_grid')
+    grid = _required(basis_set, 'fft_grid')
     fermi = _text(bands, 'fermi_energy') or _text(bands, 'highestOccupiedLevel')
-    extensions = {
-        'hybrid functional': output.find('dft/hybrid'),
-        'Hubbard correction': output.find('dft/dftU'),
-        'electric field': output.find('electric_field'),
-    }
     functional = ' '.join(_text(output, 'dft/functional').upper().replace('-', ' ').replace('+', ' ').split())
     creator = root.find('general_info/creator')
     hartree = output.find('total_energy/ehart')
@@ -229,7 +282,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         source=source,
         calculation=calculation,
         atoms=atoms,
-        n_electrons=float(bands.find('nelec').text),
+        n_electrons=_number(bands, 'nelec'),
         n_spin=n_spin,
         noncollinear=_flag(bands, 'noncolin'),
         spin_orbit=_flag(bands, 'spinorbit'),
@@ -237,11 +290,11 @@ def _parse_run(root, output, source: str) -> QeRun:
         converged=_flag(output, 'convergence_info/scf_conv/convergence_achieved'),
         ultrasoft=_flag(output, 'algorithmic_info/uspp'),
         paw=_flag(output, 'algorithmic_info/paw'),
-        extensions=tuple(name for name, found in extensions.items() if found is not None),
+        keywords=keywords_of_xml(root),
         kpoint_mesh=_mesh(root.find('input/k_points_IBZ/monkhorst_pack')),
         fft_grid=tuple(int(grid.get(f'nr{axis}')) for axis in (1, 2, 3)),
-        ecutwfc=2 * float(basis_set.find('ecutwfc').text),
-        ecutrho=2 * float(basis_set.find('ecutrho').text),
+        ecutwfc=2 * _number(basis_set, 'ecutwfc'),
+        ecutrho=2 * _number(basis_set, 'ecutrho'),
         functional=FUNCTIONALS.get(functional, functional),
         kpoints=kpoints @ cell.T / alat,
         weights=weights / weights.sum() if len(weights) else weights,
@@ -249,10 +302,10 @@ def _parse_run(root, output, source: str) -> QeRun:
         occupations=occupations,
         fermi_level=float(fermi) * HARTREE if fermi else None,
         version='' if creator is None else creator.get('VERSION', ''),
-        pseudo_files={
-            element_of_label(species.get('name')): _text(species, 'pseudo_file')
-            for species in output.findall('atomic_species/species')
-        },
+        pseudo_files=_pseudo_files(output),
+        positions_converged=None
+        if calculation not in RELAXATIONS
+        else _flag(output, 'convergence_info/opt_conv/convergence_achieved'),
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
         magnetization=magnetization,
         fixed_magnetization=fixed_magnetization,
@@ -267,19 +320,24 @@ def check_supported(run: QeRun):
     ValueError
         If the run is no scf run, or did not converge; if it is noncollinear, charged, ultrasoft, PAW, or uses a
         functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations are not
-        those of its electrons. The message names the file.
+        those of its electrons; if its atoms moved after the last scf cycle; if a keyword is set that is not supported,
+        see `find_keyword_problem`. The message names the file.
     """
+    if run.calculation in MOVED_AFTER_SCF:
+        raise ValueError(f'{run.source}: {MOVED_AFTER_SCF[run.calculation]}')
+    problem = find_keyword_problem(run.keywords)
     reasons = {
-        f'a run of type {run.calculation!r} does not tell whether the scf cycle converged; give the scf run': (
-            run.calculation in ('nscf', 'bands')
-        ),
         'the scf cycle did not converge (pw.x says JOB DONE all the same); converge it first': not run.converged,
-        'noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
-        f'the cell is charged (tot_charge = {run.total_charge:g}); only neutral cells are supported': (
+        'the relaxation did not converge (opt_conv): pw.x moved the atoms after the last scf cycle, so that the '
+        'positions are not those of density and eigenvalues; relax further, or run scf at the last positions': (
+            run.positions_converged is False
+        ),
+        problem: problem is not None,
+        'noncolin, lspinorb: noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
+        f'tot_charge = {run.total_charge:g}: charged cells are not supported; run a neutral cell': (
             abs(run.total_charge) > 1e-8
         ),
         'ultrasoft and PAW pseudopotentials are not supported; use norm-conserving ones': run.ultrasoft or run.paw,
-        f'{" and ".join(run.extensions)} not supported; use a plain LDA or GGA functional': bool(run.extensions),
         f'functional {run.functional!r} is not supported; use PZ, PW, PBE or PBEsol': (
             run.functional not in FUNCTIONALS.values()
         ),

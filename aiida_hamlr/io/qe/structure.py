@@ -1,4 +1,4 @@
-"""Structures as Quantum ESPRESSO describes them: species labels, and whether two descriptions are of one structure."""
+"""Structures as Quantum ESPRESSO describes them: inputs of pw.x, and whether two structures are one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,57 @@ import re
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from qe_tools.exceptions import InputValidationError, ParsingError
+from qe_tools.parsers import PwInputFile
+
+from aiida_hamlr.electronic.species import labelled_atoms
 
 #: Largest disagreement of two descriptions of one structure, Å; headers hold nine digits.
 STRUCTURE_TOLERANCE = 1e-4
 
+_PW_INPUT = re.compile(r'^\s*&system\b.*^\s*atomic_positions\b', re.IGNORECASE | re.MULTILINE | re.DOTALL)
 
-def element_of_label(label: str) -> str:
-    """Chemical symbol of a Quantum ESPRESSO species label such as 'As', 'Fe1', 'H_cap' or 'o-2'.
+
+def is_pw_input(text: str) -> bool:
+    """Whether a text is an input of pw.x: a namelist SYSTEM, and atomic positions behind it."""
+    return _PW_INPUT.search(text) is not None
+
+
+def read_pw_input(text: str) -> Atoms:
+    """The structure in an input of pw.x, as pw.x reads it: all ``ibrav``, ``celldm`` or ``A``, units, comments.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    ase.Atoms
+        Å, periodic in three directions.
 
     Raises
     ------
     ValueError
-        If it starts with no chemical symbol.
+        If it cannot be read, or does not hold as many atoms as it announces.
     """
-    letters = re.match(r'[A-Za-z]{1,2}', label.strip())
-    for length in (2, 1):
-        symbol = letters.group(0)[:length].capitalize() if letters else ''
-        if len(symbol) == length and symbol in atomic_numbers and symbol != 'X':
-            return symbol
-    raise ValueError(f'{label!r} does not start with a chemical symbol')
+    try:
+        parsed = PwInputFile(text, validate_species_names=False)
+        structure = parsed.structure
+        announced = int(parsed.namelists['SYSTEM']['nat'])
+    except (
+        InputValidationError,
+        ParsingError,
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:
+        raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
+    labels = structure['atom_names']
+    if announced != len(labels):
+        raise ValueError(f'nat is {announced}, but {len(labels)} atomic positions are given')
+    return labelled_atoms(labels, positions=structure['positions'], cell=structure['cell'], pbc=True)
 
 
 def check_same_structure(expected: Atoms, found: Atoms, tolerance: float = STRUCTURE_TOLERANCE):

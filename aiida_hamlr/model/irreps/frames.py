@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.irreps.wigner import bond_frame_wigner
 
@@ -21,23 +22,23 @@ class BlockFrames:
     Parameters
     ----------
     slots : ShellSlots
-    symbols : list of str
-        Element of every atom.
+    species : list of str
+        Species label of every atom.
     pattern : BlockPattern
     selection : PairSelection
     vectors : (P_all, 3) array
         Vector of every block of the pattern, Å.
     """
 
-    def __init__(self, slots: ShellSlots, symbols: list[str], pattern: BlockPattern, selection, vectors: np.ndarray):
+    def __init__(self, slots: ShellSlots, species: list[str], pattern: BlockPattern, selection, vectors: np.ndarray):
         self.slots, self.pattern, self.selection = slots, pattern, selection
-        self.symbols, self.vectors = np.array(symbols), vectors
+        self.species, self.vectors = np.array(species), vectors
 
     @classmethod
     def of(cls, slots: ShellSlots, atoms: Atoms, pattern: BlockPattern, selection) -> BlockFrames:
         """Frames of a structure's matrices, with the vectors of its blocks."""
         vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
-        return cls(slots, atoms.get_chemical_symbols(), pattern, selection, vectors)
+        return cls(slots, species_labels(atoms), pattern, selection, vectors)
 
     def entries(self, blocks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """(n, rows * columns) places of the elements of some blocks of one shape in the flat storage."""
@@ -60,7 +61,7 @@ class BlockFrames:
             Places in the flat storage.
         """
         blocks = self.selection.blocks
-        first, second = self.symbols[self.pattern.first[blocks]], self.symbols[self.pattern.second[blocks]]
+        first, second = self.species[self.pattern.first[blocks]], self.species[self.pattern.second[blocks]]
         for one in self.slots.species:
             for other in self.slots.species:
                 every = np.flatnonzero((first == one) & (second == other))
@@ -92,9 +93,9 @@ class BlockFrames:
 
     def onsite_components(self, *matrices: np.ndarray) -> list[np.ndarray]:
         """(N, n_onsite) components of the on-site blocks of each flat matrix."""
-        results = [np.zeros((len(self.symbols), len(self.slots.onsite))) for _ in matrices]
-        for element in np.unique(self.symbols):
-            atoms = np.flatnonzero(self.symbols == element)
+        results = [np.zeros((len(self.species), len(self.slots.onsite))) for _ in matrices]
+        for element in np.unique(self.species):
+            atoms = np.flatnonzero(self.species == element)
             columns, tensors = self.slots.onsite.transform(str(element))
             flat = tensors.reshape(len(tensors), -1)
             flat = flat / (flat**2).sum(axis=1, keepdims=True)
@@ -109,8 +110,8 @@ class BlockFrames:
         Both orientations of pairs of one element are averaged: the order of the atoms makes no difference.
         """
         result = np.zeros(self.pattern.n_entries)
-        for element in np.unique(self.symbols):
-            atoms = np.flatnonzero(self.symbols == element)
+        for element in np.unique(self.species):
+            atoms = np.flatnonzero(self.species == element)
             columns, tensors = self.slots.onsite.transform(str(element))
             entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
             result[entries] = onsite[np.ix_(atoms, columns)] @ tensors.reshape(len(tensors), -1)

@@ -22,6 +22,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
 from aiida_hamlr.model.irreps.normalisation import switch
@@ -118,7 +119,7 @@ class StructureIntegrals:
 
     def __init__(self, atoms: Atoms, pattern: BlockPattern, overlap: np.ndarray, tables: TwoCentreTables | None):
         self.pattern, self._overlap, self._tables = pattern, overlap, tables
-        self._symbols = np.array(atoms.get_chemical_symbols())
+        self._species = np.array(species_labels(atoms))
         #: (P, 3) vectors of the blocks, Å.
         self.vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
         #: (P,) their lengths, Å.
@@ -144,9 +145,9 @@ class StructureIntegrals:
         """
         pattern = self.pattern
         half = np.flatnonzero((np.arange(len(pattern)) <= pattern.reverse) & (self.lengths < cutoff))
-        first, second = self._symbols[pattern.first[half]], self._symbols[pattern.second[half]]
-        for one in np.unique(self._symbols):
-            for other in np.unique(self._symbols):
+        first, second = self._species[pattern.first[half]], self._species[pattern.second[half]]
+        for one in np.unique(self._species):
+            for other in np.unique(self._species):
                 members = half[(first == one) & (second == other)]
                 for start in range(0, len(members), PAIRS_AT_ONCE):
                     yield self._slice(str(one), str(other), members[start : start + PAIRS_AT_ONCE])

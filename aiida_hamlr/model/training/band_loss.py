@@ -86,8 +86,8 @@ class BandReference:
             for members, columns, tensors, rotations, entries in frames.pair_groups()
         ]
         self.onsite = []
-        for element in np.unique(frames.symbols):
-            atoms = np.flatnonzero(frames.symbols == element)
+        for element in np.unique(frames.species):
+            atoms = np.flatnonzero(frames.species == element)
             columns, tensors = frames.slots.onsite.transform(str(element))
             entries = frames.entries(frames.pattern.onsite[atoms], tensors.shape[1:])
             self.onsite.append(tuple(torch.as_tensor(x) for x in (atoms, columns, tensors, entries)))

@@ -32,29 +32,29 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     Parameters
     ----------
     config : mapping
-        ``data``: lists of files ``train``, ``validation`` and ``test``; ``model`` and ``training``: see
-        :class:`ModelConfig` and :class:`TrainingConfig`, as objects or as mappings.
+        ``data``: lists of Hamiltonian files ``train``, ``validation`` and ``test``; ``model`` and ``training``: see
+        :class:`ModelConfig` and :class:`TrainingConfig`, as objects or as mappings. Lengths are in Å, errors in meV.
     output : path
-        Folder that gets ``model/``, ``metrics.csv``, ``summary.json`` and in ``checkpoints/`` the last epoch and that
-        with the best validation. The last one is gone on from where there is one.
+        Folder that gets ``model/``, ``metrics.csv``, ``summary.json`` and in ``checkpoints/`` the last epoch and the
+        one with the best validation. If a last checkpoint exists, training resumes from it.
     started : float, optional
-        ``time.monotonic()`` from which the walltime counts; now by default.
+        ``time.monotonic()`` from which the walltime counts, s; by default the time of the call.
 
     Returns
     -------
     dict
-        What ``summary.json`` holds; only the first process has it.
+        The content of ``summary.json``; empty in all processes but the first.
 
     Notes
     -----
-    Started by torchrun, all processes train together; the first of them writes the files.
+    Processes that torchrun started train together; the first of them writes the files.
 
     Raises
     ------
     ValueError
         If the data cannot be learned from, or the checkpoint belongs to another training.
     NoGPU
-        If a GPU is asked for and there is none, or fewer than processes.
+        If a GPU is requested, but torch finds none, or fewer than processes.
     WalltimeReached
         If the time was over first; the checkpoint is written.
     NumericalError

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.species import element_of_label, species_labels
+
 #: Empty stretch that is a vacuum, or a layer of another material, and no distance of atomic planes, Å.
 EMPTY = 6.0
 
@@ -114,7 +116,7 @@ def is_heterostructure(atoms: Atoms) -> bool:
 def identify_response(
     structures: Sequence[tuple[str, Atoms]], labelled: Sequence[tuple[str, Atoms]] = ()
 ) -> Identified:
-    """Elements whose polarisability training structures can tell.
+    """Species whose polarisability training structures can tell; no hydrogen.
 
     Parameters
     ----------
@@ -125,28 +127,28 @@ def identify_response(
     """
     elements, reasons, slabs = set(), [], []
     for name, atoms in labelled:
-        if not set(atoms.get_chemical_symbols()) <= elements:
+        if not set(species_labels(atoms)) <= elements:
             reasons.append(f'dielectric constant of {name}')
-        elements |= set(atoms.get_chemical_symbols())
+        elements |= set(species_labels(atoms))
     for name, atoms in structures:
         if is_heterostructure(atoms):
             if not any('heterostructure' in reason for reason in reasons):
                 reasons.append(f'heterostructure {name}')
-            elements |= set(atoms.get_chemical_symbols())
+            elements |= set(species_labels(atoms))
         slab = _slab(name, atoms)
         if slab is None:
             continue
         partner = next((other for other in slabs if _same_slab_in_two_vacua(slab, other)), None)
         slabs.append(slab)
         if partner is not None:
-            known = set(atoms.get_chemical_symbols())
+            known = set(species_labels(atoms))
             if not known <= elements:
                 reasons.append(
                     f'{slab.formula} with {partner.vacuum:.1f} and {slab.vacuum:.1f} Å of vacuum '
                     f'({partner.name}, {name})'
                 )
             elements |= known
-    elements.discard(HYDROGEN)
+    elements = {label for label in elements if element_of_label(label) != HYDROGEN}
     if not elements:
         return Identified(
             (), 'no slab in two vacua, no heterostructure and no dielectric constant among the training data'

@@ -1,4 +1,9 @@
-"""What happens between the steps of a training: validation, metrics.csv, progress, checkpoints, walltime."""
+"""What happens between the steps of a training: validation, metrics.csv, progress, checkpoints, walltime.
+
+Lightning's callbacks are not used for the files: its ``CSVLogger`` deletes the metrics of earlier runs in a folder and
+appends to a file that monitors read meanwhile; its ``ModelCheckpoint`` cannot combine epochs with a least interval, and
+saves inside epochs, from where a training does not resume exactly.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +29,7 @@ from aiida_hamlr.model.training.progress import Progress
 #: Checkpoints and metrics are written at most this often, s.
 INTERVAL = 15.0
 
-#: Part of the walltime kept for writing at the end, s.
+#: Part of the walltime that is reserved for writing at the end, s.
 WALLTIME_MARGIN = 10.0
 
 #: A new epoch begins only if this many of the longest so far would fit.
@@ -54,14 +59,15 @@ class TrainingLoop(lightning.Callback):
     output : Path
         Folder of metrics.csv and checkpoints/.
     settings : TrainingConfig
+        Section ``training`` of the configuration.
     validation : sequence of Example
         May be empty.
     started : float
         ``time.monotonic()`` from which the walltime counts.
     keep : ModelWriter
-        Writes the model folder, so that there is one when the training is ended from outside.
-    processes : Processes
-        The first of them writes the files and the lines.
+        Writes the model folder, so that a training that is killed leaves a model.
+    processes : Processes, optional
+        The first of them writes the files and shows the progress.
     """
 
     def __init__(
@@ -84,7 +90,7 @@ class TrainingLoop(lightning.Callback):
         self._progress: Progress | None = None
 
     def on_train_start(self, trainer, module):
-        """Take up the metrics of an earlier run, and show the progress."""
+        """Read the metrics of earlier runs, and show the progress."""
         # Lightning would ask all processes, of which some may be gone, and end with status 0 after the present batch.
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -98,19 +104,25 @@ class TrainingLoop(lightning.Callback):
         self._epoch_started = time.monotonic()
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
-        """Show the progress; stop inside an epoch if the walltime is reached."""
+        """Move the progress bar.
+
+        Raises
+        ------
+        WalltimeReached
+            If no time is left; the state since the last checkpoint is lost.
+        """
         if self._progress is not None:
             self._progress.advance(module.progress)
         if self._remaining(module) <= 0.0:
             saved = (
-                f'go on from {self.checkpoint}'
+                f'run the same again to resume from {self.checkpoint}'
                 if self.checkpoint.exists()
-                else 'there is no checkpoint yet: training.checkpoints_per_epoch makes more of them'
+                else 'no checkpoint was written yet: allow more of them with training.checkpoints_per_epoch'
             )
             raise WalltimeReached(f'walltime of {self.settings.walltime:.0f} s reached inside an epoch; {saved}')
 
     def on_train_epoch_end(self, trainer, module):
-        """Validate if it is due, record the metrics, and write checkpoint and model."""
+        """Validate, report and write what is due; stop if the next epoch would not fit."""
         part, n_parts = trainer.current_epoch + 1, self.settings.checkpoints_per_epoch
         epoch = part // n_parts if part % n_parts == 0 else part / n_parts
         module.finished_epochs, module.finished_steps = epoch, trainer.global_step
@@ -172,7 +184,8 @@ class TrainingLoop(lightning.Callback):
     def _write(self, trainer, module):
         self._written = time.monotonic()
         if self.processes.is_first:
-            # Who reads the metrics and ends the job finds the model; who goes on from the checkpoint, all the metrics.
+            # The model comes before the metrics, on which a monitor may end the job, and the metrics before the
+            # checkpoint, which may be resumed.
             if module.best_metrics or not self.validation:
                 self.keep.write(module)
             with atomic_path(self.output / 'metrics.csv') as temporary, temporary.open('w', newline='') as handle:
@@ -188,7 +201,7 @@ class TrainingLoop(lightning.Callback):
         else:
             # Writes nothing, but all processes wait for each other in it.
             trainer.save_checkpoint(path)
-        # When one process ends, torchrun ends the others: not before the checkpoint has its name.
+        # When one process ends, torchrun ends the others: the checkpoint must have its name before.
         trainer.strategy.barrier()
 
 
@@ -200,7 +213,7 @@ def _mean(values: list[float], device) -> float:
 
 
 def _rows_until(path: Path, step: int) -> list[dict]:
-    """Rows of an earlier run up to the step from which this one goes on."""
+    """Rows of an earlier run up to the step from which this one resumes."""
     if step == 0 or not path.exists():
         return []
     with path.open(newline='') as handle:

@@ -18,10 +18,10 @@ from aiida_hamlr.model.training.loss_terms import Prediction, make_terms
 from aiida_hamlr.model.training.losses import ComponentErrors
 from aiida_hamlr.model.training.processes import Processes, largest, summed
 
-#: Entry of a checkpoint that is ours.
+#: Entry of this package in a checkpoint.
 CHECKPOINT_KEY = 'hamlr'
 
-#: Attributes that are kept in the checkpoints, beside what Lightning keeps.
+#: Attributes that are kept in the checkpoints, in addition to those of Lightning.
 KEPT = (
     'best_metrics',
     'best_state',
@@ -41,12 +41,19 @@ class TrainingModule(lightning.LightningModule):
     model : HamiltonianModel
         With filled normalisation.
     config : TrainingConfig
+        Section ``training`` of the configuration.
     sampler : BatchSampler
         Gives the batches of every epoch.
     identity : dict
-        What a checkpoint must agree with to go on from it: plain JSON values.
-    processes : Processes
-        Who else trains this model.
+        Must be equal in a checkpoint from which the training resumes: plain JSON values.
+    processes : Processes, optional
+        The processes that train this model together; a single one by default.
+
+    Notes
+    -----
+    Lightning's ``EMAWeightAveraging`` is not used. Its ``AveragedModel`` also copies all tables in every step, at three
+    times the cost of the average, and replaces the average in its first step; older checkpoints would lose theirs. Its
+    ``EarlyStopping`` replaces a new patience by the one of the checkpoint, and counts epochs without validation.
     """
 
     def __init__(
@@ -129,18 +136,18 @@ class TrainingModule(lightning.LightningModule):
         )
 
     def on_fit_start(self):
-        """Start the clock of the training."""
+        """Start the clock."""
         self._started = time.monotonic()
 
     def on_train_start(self):
-        """Take up step and clock of the checkpoint."""
+        """Note the step from which averaging continues; a training that was finished stays finished."""
         self._averaged_step = self.global_step
         self._read_clock()
         # What was finished stays as it was when it is started again.
         self.trainer.should_stop = self.is_finished
 
     def on_train_epoch_start(self):
-        """Begin a new part of the training."""
+        """Tell Lightning the number of batches, which differs between epochs."""
         self._epoch_part = 0.0
         # Lightning asks for it once in a training.
         self._n_batches = self.trainer.fit_loop.max_batches = len(self.sampler)
@@ -153,7 +160,7 @@ class TrainingModule(lightning.LightningModule):
             group['lr'] = self.settings.schedule.learning_rate * factor
 
     def training_step(self, batch: Batch, batch_idx):
-        """Loss of a batch, meV; its error of H is recorded for the metrics."""
+        """Return the loss of a batch, a scalar; the sum of the terms with their weights."""
         components = self.model(batch.graph)
         errors = self.errors(components, batch.graph)
         prediction = Prediction(components, errors, self.model.long_range, batch)
@@ -171,7 +178,7 @@ class TrainingModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
-        """Update the exponential average of the parameters after a step of the optimiser."""
+        """Average the weights after a step of the optimiser, and stop at the end of the budget."""
         if self.global_step > self._averaged_step:
             self._averaged_step = self.global_step
             decay = min(self.settings.optimizer.ema_decay, (1 + self.global_step) / (10 + self.global_step))
@@ -182,13 +189,13 @@ class TrainingModule(lightning.LightningModule):
             self.trainer.should_stop = True
 
     def transfer_batch_to_device(self, batch, device, dataloader_idx):
-        """Move a batch to the device."""
+        """Move a batch, which is not a tensor, to the device."""
         return batch.to(device)
 
     # -- checkpoints
 
     def on_save_checkpoint(self, checkpoint):
-        """Add what an exact continuation needs."""
+        """Add the identity, the time and the best model so far."""
         checkpoint[CHECKPOINT_KEY] = {
             'identity': self.identity,
             'seconds': self.seconds,
@@ -196,7 +203,13 @@ class TrainingModule(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint):
-        """Restore it; refuse a checkpoint of another training."""
+        """Take them back.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint belongs to another training.
+        """
         stored = checkpoint.get(CHECKPOINT_KEY)
         if stored is None:
             raise ValueError('the checkpoint is not one of hamlr train')
@@ -218,7 +231,7 @@ class TrainingModule(lightning.LightningModule):
     def validate_average(self, examples) -> dict[str, float]:
         """Errors of the averaged weights over examples, both orientations of every pair counted once.
 
-        Every process has to ask, with the same examples; each takes its share.
+        All processes must call it, with the same examples; each takes its share.
         """
         totals: dict[str, float] = {}
         with torch.no_grad():

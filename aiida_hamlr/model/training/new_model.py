@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
@@ -32,9 +33,7 @@ def new_model(
     ValueError
         If an element is in the other files only.
     """
-    unseen = sorted(
-        set(common.basis) - {element for survey in surveys for element in survey.atoms.get_chemical_symbols()}
-    )
+    unseen = sorted(set(common.basis) - {element for survey in surveys for element in species_labels(survey.atoms)})
     if unseen:
         raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
     cutoff = config.short_range.pair_cutoff

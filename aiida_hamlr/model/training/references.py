@@ -12,6 +12,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import SPECIES_LABELS, species_labels
 from aiida_hamlr.model.reference_matrices import fitted_shift, read_reference
 
 #: H counts as equal to H0 if no element differs by more than this, eV.
@@ -92,6 +93,8 @@ class Reference(Head):
         digest = hashlib.sha256()
         for array in (np.asarray(self.atoms.cell), self.atoms.positions, self.atoms.numbers, self.delta, self.overlap):
             digest.update(np.ascontiguousarray(array).tobytes())
+        if SPECIES_LABELS in self.atoms.arrays:
+            digest.update(' '.join(species_labels(self.atoms)).encode())
         return digest.hexdigest()
 
     def survey(self) -> Survey:

@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from scipy.optimize import brentq
 
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
@@ -28,9 +29,9 @@ LARGEST_POLARISABILITY = 1000.0
 
 @dataclass(frozen=True)
 class FirstSources:
-    """What a training starts with, of what is known from labels.
+    """Values that a training starts with, as far as labels tell them.
 
-    ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some elements, e.
+    ``polarisability`` of all elements but hydrogen, Å^3, or None; ``charges`` of some species, e.
     """
 
     polarisability: float | None
@@ -38,7 +39,7 @@ class FirstSources:
 
     @classmethod
     def of(cls, model, settings: TrainingConfig, surveys: Sequence[Survey]) -> FirstSources:
-        """That of the training files."""
+        """Return what the labels of the training files tell."""
         width, polarisability = model.config.long_range.kernel_width, None
         labelled = [(one.atoms, one.labels['dielectric_tensor']) for one in with_dielectric_tensor(settings, surveys)]
         if labelled:
@@ -67,7 +68,7 @@ def _mean_response(atoms: Atoms, charges, polarisability: float, width: float) -
 
 
 def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width: float) -> float:
-    """The one polarisability, Å^3, with which the mean dielectric constant of some structures is that of their labels.
+    """Return the polarisability, Å^3, with which the mean dielectric constant of some structures equals their labels.
 
     Parameters
     ----------
@@ -90,12 +91,12 @@ def polarisability_of_labels(labelled: Sequence[tuple[Atoms, np.ndarray]], width
 def charges_of_labels(
     structures: Sequence[Atoms], expected: Sequence[np.ndarray], polarisability: float, width: float
 ) -> dict[str, float]:
-    """Charges of the elements, e, with which the Born charges are nearest to those expected.
+    """Return the charges of the species, e, that give the Born charges nearest to the expected ones.
 
     Parameters
     ----------
     structures : sequence of Atoms
-        Structures of the files that have labels.
+        Structures with labels.
     expected : sequence of (N,) arrays
         Means over the directions, e.
     polarisability : float
@@ -103,21 +104,22 @@ def charges_of_labels(
     width : float
         Width s of the kernel, Å.
     """
-    elements = sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()})
+    species = [np.array(species_labels(atoms)) for atoms in structures]
+    labels = sorted({str(label) for of_atoms in species for label in of_atoms})
     columns = []
-    for element in elements:
-        units = [np.asarray(atoms.symbols == element, dtype=float) for atoms in structures]
+    for label in labels:
+        units = [np.asarray(of_atoms == label, dtype=float) for of_atoms in species]
         found = [
             _mean_response(atoms, unit - unit.mean(), polarisability, width)[1]
             for atoms, unit in zip(structures, units, strict=True)
         ]
         columns.append(np.concatenate(found))
     charges = np.linalg.lstsq(np.stack(columns, axis=1), np.concatenate(expected), rcond=None)[0]
-    return dict(zip(elements, (charges - charges.mean()).tolist(), strict=True))
+    return dict(zip(labels, (charges - charges.mean()).tolist(), strict=True))
 
 
 def representative(examples: Sequence[Example]) -> list[Example]:
-    """Examples, as many as the memory has room for, that stand for all: evenly spaced ones."""
+    """Return evenly spaced examples that represent all, as many as the memory has room for."""
     first = examples[0]
     # Before all are loaded, the first has to tell how large they are.
     n_chosen = max(1, min(len(examples), MOST_PAIRS // max(1, len(first.selection.blocks))))
@@ -125,10 +127,10 @@ def representative(examples: Sequence[Example]) -> list[Example]:
 
 
 def prepare(model, examples: Sequence[Example], known: FirstSources | None = None):
-    """Set a model's tables, and its charges to begin with, from the training set; complete the graphs with the tables.
+    """Set a model's tables and its initial charges from the training set; complete the graphs with the tables.
 
-    Charges and polarisabilities that are known are not taken from the levels of the atoms.
-    The tables are those of H - H0 less the part of the initial charges, which is what the network has to give at first.
+    Charges and polarisabilities that labels tell are not fitted to the levels of the atoms. The tables describe H - H0
+    less the part of the initial charges.
     """
     for example in examples:
         model.normalise_pairs(example.graph)
@@ -149,8 +151,8 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)
-        for element, charge in known.charges.items() if known is not None else ():
-            charges[model.slots.species.index(element)] = charge
+        for label, charge in known.charges.items() if known is not None else ():
+            charges[model.slots.species.index(label)] = charge
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)

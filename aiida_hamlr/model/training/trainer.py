@@ -28,7 +28,35 @@ from aiida_hamlr.model.training.processes import Processes
 def fit(
     model, settings: TrainingConfig, common, examples, keep: ModelWriter, started: float, accelerator: str
 ) -> TrainingModule:
-    """Train the model on the examples, from the last checkpoint if there is one."""
+    """Train a model until its budget, its patience or the walltime is used up.
+
+    Parameters
+    ----------
+    model : HamiltonianModel
+        With filled normalisation.
+    settings : TrainingConfig
+        Section ``training`` of the configuration.
+    common : DataIdentity
+        Of all files.
+    examples : dict
+        Examples to train on (``train``) and to validate on (``validation``).
+    keep : ModelWriter
+        Writes the model folder.
+    started : float
+        ``time.monotonic()`` from which the walltime counts.
+    accelerator : str
+        'cpu' or 'gpu'.
+
+    Returns
+    -------
+    TrainingModule
+        With the best model.
+
+    Raises
+    ------
+    WalltimeReached
+        If the time was over first; the checkpoint is written.
+    """
     output = keep.output
     train_set, processes = examples['train'], Processes.of_environment()
     batch_size = min(settings.batch_size, len(train_set))
@@ -82,18 +110,18 @@ def fit(
     if loop.out_of_time:
         raise WalltimeReached(
             f'walltime of {settings.walltime:.0f} s reached after epoch {module.finished_epochs}; '
-            f'run the same again to go on from {loop.checkpoint}'
+            f'run the same again to resume from {loop.checkpoint}'
         )
     return module
 
 
 def choose_accelerator(device: Device, processes: Processes) -> str:
-    """What Lightning calls the device, 'cpu' or 'gpu'; every process on a machine needs a GPU of its own.
+    """Return what Lightning calls the device, 'cpu' or 'gpu'; every process on a machine needs a different GPU.
 
     Raises
     ------
     NoGPU
-        If a GPU is asked for and there is none, or there are fewer than processes.
+        If a GPU is requested, but torch finds none, or fewer than processes.
     """
     if choose_device(device) == 'cpu':
         return 'cpu'
@@ -125,7 +153,7 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
 
 
 def _silence_lightning():
-    """Its advice about worker processes and loggers does not apply: graphs lie in memory, metrics are ours."""
+    """Silence its advice about worker processes and loggers: graphs are in memory, and metrics.csv is written here."""
     logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
     warnings.filterwarnings('ignore', module='lightning')
     warnings.filterwarnings('ignore', message='.*does not have many workers.*')

@@ -45,7 +45,7 @@ def hamiltonian(basis):
 
 def test_basis_of_missing_element_is_named(basis):
     with pytest.raises(ValueError, match='no basis for Ga, N'):
-        basis.for_symbols(['Al', 'N', 'Ga'])
+        basis.for_labels(['Al', 'N', 'Ga'])
 
 
 def test_damaged_basis_is_refused(tmp_path, basis):
@@ -131,7 +131,7 @@ def test_newer_version_is_refused_with_both_numbers(tmp_path, hamiltonian):
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         handle.attrs['version'] = 99
-    with pytest.raises(ValueError, match='version 99 is newer than version 4'):
+    with pytest.raises(ValueError, match='version 99 is newer than version 5'):
         Hamiltonian.read(path)
 
 

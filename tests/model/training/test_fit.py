@@ -244,6 +244,50 @@ def test_resumed_training_is_the_uninterrupted_one(training_files, tmp_path, mon
     assert all(torch.allclose(weights[0][key], weights[1][key], rtol=1e-10, atol=1e-13) for key in weights[0])
 
 
+def test_checkpoints_of_earlier_versions_are_resumed(training_files, tmp_path):
+    """Their identity lacks settings that were added later, here those of attention."""
+    settings = config(training_files, max_epochs=2)
+    train(settings, tmp_path / 'run')
+    path = tmp_path / 'run' / 'checkpoints' / 'last.ckpt'
+    checkpoint = torch.load(path, weights_only=True)
+    identity = checkpoint['hamlr']['identity']
+    description = json.loads(identity['model'])
+    description['config'] = {k: v for k, v in description['config'].items() if not k.startswith('attention_')}
+    identity['model'] = json.dumps(description, sort_keys=True)
+    torch.save(checkpoint, path)
+    settings['training']['max_epochs'] = 3
+    assert train(settings, tmp_path / 'run')['epochs'] == 3
+    # A setting with another value still makes another training.
+    checkpoint['hamlr']['identity']['model'] = identity['model'].replace('"layers": 2', '"layers": 3')
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match='another training: its model differs'):
+        train(settings, tmp_path / 'run')
+
+
+def test_nested_settings_are_the_flat_ones(training_files, tmp_path):
+    flat = config(training_files, {'variant': 'lr', 'kernel_width': 1.2}, max_epochs=1, learning_rate=1e-3)
+    nested = {
+        'data': flat['data'],
+        'model': {
+            'variant': 'lr',
+            'short_range': {key: value for key, value in MODEL.items() if key != 'variant'},
+            'long_range': {'kernel_width': 1.2},
+        },
+        'training': {
+            'max_epochs': 1,
+            'seed': 1,
+            'device': 'cpu',
+            'schedule': {'learning_rate': 1e-3, 'warmup_steps': 5},
+        },
+    }
+    for name, settings in (('flat', flat), ('nested', nested)):
+        train(settings, tmp_path / name)
+    states = [load_model(tmp_path / name).model.state_dict() for name in ('flat', 'nested')]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    described = [json.loads((tmp_path / name / 'model' / 'model.json').read_text()) for name in ('flat', 'nested')]
+    assert described[0]['architecture'] == described[1]['architecture']
+
+
 def test_walltime_leaves_a_checkpoint_to_go_on_from(training_files, tmp_path, monkeypatch):
     monkeypatch.setattr('aiida_hamlr.model.training.loop.WALLTIME_MARGIN', 1e6)
     settings = config(training_files, walltime=10.0)

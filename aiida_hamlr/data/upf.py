@@ -1,0 +1,55 @@
+"""Pseudopotentials of fractional valence as nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+from aiida_pseudo.data.pseudo.pseudo import PseudoPotentialData
+from aiida_pseudo.data.pseudo.upf import UpfData
+
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+
+__all__ = ('FractionalUpfData', 'create_upf')
+
+
+class FractionalUpfData(UpfData):
+    """A UPF file whose valence need not be an integer, as of the hydrogens that cap the surfaces of polar slabs.
+
+    `UpfData` of aiida-pseudo takes integers only. Whatever takes an `UpfData` takes this node too, pw.x included.
+    """
+
+    def set_file(self, source: str | Path | BinaryIO, filename: str | None = None, **kwargs):
+        """Set the file, and the element and the valence that it names.
+
+        :raises ValueError: if it is no UPF file, or damaged.
+        """
+        source = self.prepare_source(source)
+        PseudoPotentialData.set_file(self, source, filename, **kwargs)
+        source.seek(0)
+        content = parse_upf(source.read().decode('utf-8'), self.filename)
+        self.element = content.element
+        self.z_valence = content.z_valence
+
+    @property
+    def z_valence(self) -> float | None:
+        """Return the charge of the ion."""
+        return self.base.attributes.get(self._key_z_valence, None)
+
+    @z_valence.setter
+    def z_valence(self, value: float):
+        if not value > 0:
+            raise ValueError(f'`{value}` is not a positive number')
+        self.base.attributes.set(self._key_z_valence, float(value))
+
+
+def create_upf(source: str | Path | BinaryIO, filename: str | None = None) -> UpfData:
+    """Return the node of a UPF file that is in the database, or a new one: `UpfData`, or `FractionalUpfData`.
+
+    :raises ValueError: if it is no UPF file, or damaged.
+    """
+    source = UpfData.prepare_source(source)
+    content = parse_upf(source.read().decode('utf-8'), filename or getattr(source, 'name', 'UPF file'))
+    source.seek(0)
+    node_type = UpfData if content.z_valence.is_integer() else FractionalUpfData
+    return node_type.get_or_create(source, filename)
