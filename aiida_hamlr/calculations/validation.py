@@ -73,7 +73,7 @@ def validate_trajectory(value, _) -> str | None:
 
 
 def find_structure_problem(structure) -> str | None:
-    """Return why a structure has no Hamiltonian, or nothing."""
+    """Return why no Hamiltonian can be computed for a structure, or nothing."""
     if structure is None:
         return None
     if structure.is_alloy or structure.has_vacancies:
@@ -88,7 +88,7 @@ def find_structure_problem(structure) -> str | None:
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:
-    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    """Return which keyword of pw.x is probably misspelt, or nothing."""
     known = known_keywords()
     for name, content in parameters.items():
         if name.upper() not in NAMELISTS:

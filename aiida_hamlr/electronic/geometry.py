@@ -37,8 +37,8 @@ def check_structure(atoms: Atoms, name: str):
     Raises
     ------
     ValueError
-        If it has no atoms or no three-dimensional cell, numbers are not finite, the cell is degenerate, or atoms or
-        their periodic images overlap, or sites are shared by several elements.
+        If it has no atoms or no three-dimensional cell, sites are not full, numbers are not finite, the cell is
+        degenerate, or atoms or their periodic images overlap.
     """
     if len(atoms) == 0:
         raise ValueError(f'{name}: the structure has no atoms')

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aiida_hamlr.electronic.pseudo.upf import UpfContent
+from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
 
 #: Radius at which the local potential is looked at, bohr: Quantum ESPRESSO integrates it up to here.
 TAIL_RADIUS = 10.0
