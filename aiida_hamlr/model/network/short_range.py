@@ -193,7 +193,7 @@ class ShortRangeNetwork(nn.Module):
             short.radial_hidden,
         )
         # After every layer, so that the next one combines it with the directions of the bonds.
-        self.wave_cutoff, self.n_wave_basis = config.attention_cutoff, config.attention_basis
+        self.wave_cutoff, self.n_wave_basis = attention.cutoff, attention.basis
         self.attention = nn.ModuleList(
             ReciprocalAttention(self.widths, attention.heads, attention.channels, attention.basis)
             for _ in range(short.layers if config.has_attention else 0)
