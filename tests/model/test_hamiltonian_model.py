@@ -153,15 +153,15 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
 
     def action_of(one):
         charge, dipole = one.charge, one.dipole
-        inner = DirectSum(*geometry, model.config.kernel_width)
-        if not model.config.response:
+        inner = DirectSum(*geometry, model.config.long_range.kernel_width)
+        if not model.config.long_range.response:
             return inner(charge, dipole)
         dipole, _ = solve_dipoles(inner, charge, one.polarisability, dipole)
-        return DirectSum(*geometry, model.config.output_width)(charge, dipole)
+        return DirectSum(*geometry, model.config.long_range.output_width)(charge, dipole)
 
     with torch.no_grad():
         model.long_range.store(graph, matrices=False)
-        if model.config.field_features:
+        if model.config.long_range.field_features:
             bare = model.long_range.sources_of_elements(graph)
             graph[keys.FIELD] = action_of(bare)[1]
             assert float(graph[keys.FIELD].abs().max()) > 1e-3
@@ -172,7 +172,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
     assert np.abs(sources.charge).max() > 0.05
     frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
     rest = delta - frames.assemble(components.onsite.numpy(), components.pairs.numpy())
-    pattern, order = reference.pattern, model.config.multipole_order
+    pattern, order = reference.pattern, model.config.long_range.multipole_order
     lengths = np.linalg.norm(frames.vectors, axis=1)
     dipoles = tables.dipole(reference.atoms, pattern)
     force = expected.factor.numpy()[:, None] * field.numpy()

@@ -241,11 +241,6 @@ class ResponseChannel(LongRangeChannel):
         arguments = (sources.charge, sources.polarisability, sources.dipole)
         return field_response(cell, positions, self.width, *arguments)
 
-    def response_errors(self, sources, cell, positions, dielectric_tensor, born_charges):
-        """Deviations of one structure from a dielectric tensor (3, 3) and Born charges (N, 3, 3), e."""
-        found = self.field_response(sources, cell, positions)
-        return found[0] - dielectric_tensor, found[1] - born_charges
-
     def potentials(self, sources: Sources, graph) -> tuple[torch.Tensor, torch.Tensor]:
         """Potential (N,), V, and field (N, 3), V/Å, of charges and self-consistent dipoles at the atoms of a graph."""
         operator = graph_operator(graph, OUTER, self.output_width, self.accuracy)
