@@ -68,6 +68,7 @@ END_TO_END = {
     'io/test_fuzz_qe': 'damaged files of Quantum ESPRESSO',
     'io/test_qe': 'files of real runs',
     'jobs/test_capping': 'species, from pseudopotentials to predictions',
+    'jobs/test_foreign_runs': 'from runs of other makes to a Hamiltonian or a refusal',
     'jobs/test_import_basis': 'from the orbitals of another code to H0',
     'jobs/test_learning': 'from data to a prediction',
     'jobs/test_magnetic': 'from a magnetic run to its bands',

@@ -8,8 +8,8 @@ from pathlib import Path
 from ase import Atoms
 
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.integrals.orbital_cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
-from aiida_hamlr.electronic.orbitals.cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis

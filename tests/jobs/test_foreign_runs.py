@@ -10,7 +10,6 @@ from ase import Atoms
 from qe_fixtures import PSEUDO_FILES, debian_pseudo, run_pw
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
 from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
@@ -81,23 +80,13 @@ def test_another_pseudopotential_of_the_same_valence(si_run, reconstruct, tmp_pa
         assert 'in this order: other pseudopotentials than those of the run, which read Si Si.upf' in error
 
 
-def test_two_pseudopotentials_of_one_element(reconstruct, tmp_path, upf_pseudos):
-    """Capping hydrogens of charges 1.25 and 0.75."""
-    content = parse_upf(debian_pseudo('H.pz-vbc.UPF').text)
-    pseudos = dict(upf_pseudos)
-    for z in (0.75, 1.25):
-        scaled = dataclasses.replace(content, z_valence=z, v_local=z * content.v_local, rho_atom=z * content.rho_atom)
-        (tmp_path / f'H{z}.upf').write_text(format_upf(scaled, 'scaled hydrogen', 'test'))
-        pseudos['H'] = Pseudopotential.read(tmp_path / f'H{z}.upf')
+def test_two_pseudopotentials_of_one_element(reconstruct, tmp_path):
+    """Species with files of their own, as capping hydrogens of 1.25 and 0.75 electrons, and one file that is given."""
+    pseudos = {'H': debian_pseudo('H.pz-vbc.UPF')}
     cell = [[3.9, 0, 0], [-1.95, 3.9 * np.sqrt(0.75), 0], [0, 0, 9.0]]
     atoms = Atoms('H2', scaled_positions=[[0, 0, 0.4], [0, 0, 0.5]], cell=cell, pbc=True)
     finished = run_pw(tmp_path, atoms, pseudos, 10, (1, 1, 1), 4, labels=['H1', 'H2'])
-    text = finished.xml.read_text()
-    head, tail = text.split('<species name="H2">', 1)
-    marked = head + '<species name="H2">' + tail
-    marked = marked.replace('<pseudo_file>H.upf</pseudo_file>', '<pseudo_file>H.1.25.upf</pseudo_file>', 1)
-    output = marked.index('<output>')
-    first = marked.index('<pseudo_file>H.upf', output)
-    finished.xml.write_text(marked[:first] + marked[first:].replace('H.upf', 'H.1.25.upf', 1))
+    before, after = finished.xml.read_text().split('<output>')
+    finished.xml.write_text(f'{before}<output>{after.replace("H.upf", "H.1.25.upf", 1)}')
     error, _ = reconstruct(finished, {'H': tmp_path / 'H.upf'})
     assert 'species H1 and H2 had different pseudopotentials (H.1.25.upf, H.upf); give one for each' in error

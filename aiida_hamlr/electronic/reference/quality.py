@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from aiida_hamlr.electronic.integrals.orbital_cutoff import kinetic_energy_beyond
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.orbitals.cutoff import kinetic_energy_beyond
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import species_labels
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
+from aiida_hamlr.electronic.integrals.orbital_cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.orbitals.basis import Shell, SpeciesBasis
-from aiida_hamlr.electronic.orbitals.cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.units import RYDBERG
 
 
