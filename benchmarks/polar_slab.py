@@ -32,7 +32,7 @@ LATTICE_CONSTANT, BONDS = 5.66, {'Al': 1.65, 'As': 1.55}
 CHARGES = {'Al': None, 'As': None, 'H1': 1.25, 'H2': 0.75}
 
 #: Ry
-CUTOFF = 30.0
+CUTOFF = 24.0
 
 #: Namelists of pw.x that differ; the saw-tooth falls in the middle of the vacuum.
 CORRECTIONS = {
@@ -100,6 +100,7 @@ def measure(folder: Path, size: str) -> dict:
         'pseudos': {label: f'../pseudos/{label}.upf' for label in CHARGES},
         'basis': {'size': size, 'recipe': 'plain'},
         'kpoints': [4, 4, 1],
+        'quality_assurance': True,
         'output': 'hamiltonian.h5',
     }
     (folder / 'reconstruct.yaml').write_text(json.dumps(config))
@@ -123,7 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
     parser.add_argument('--bilayers', type=int, default=3)
-    parser.add_argument('--vacuum', type=float, default=12.0, help='Å')
+    parser.add_argument('--vacuum', type=float, default=16.0, help='Å')
     parser.add_argument('--size', default='dzp')
     parser.add_argument('--json', type=Path)
     arguments = parser.parse_args()
