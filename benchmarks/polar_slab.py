@@ -111,8 +111,8 @@ def measure(folder: Path, size: str) -> dict:
     if attributes.vacuum_levels is None:
         expected, found = levels_of_pp(folder, [0.0]), [attributes.vacuum_level]
     else:
-        # Where the saw-tooth turns.
-        expected, found = levels_of_pp(folder, [0.03, 0.97]), attributes.vacuum_levels
+        # Beside the planes where the saw-tooth turns, where the potential is flat.
+        expected, found = levels_of_pp(folder, [0.06, 0.94]), attributes.vacuum_levels
     found = [level - attributes.gauge_shift for level in found]
     result |= {'vacuum_levels_eV': found, 'vacuum_levels_of_pp_eV': expected}
     result['vacuum_level_error_eV'] = float(np.abs(np.subtract(found, expected)).max())

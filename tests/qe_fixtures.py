@@ -60,13 +60,13 @@ class FinishedRun:
 
 
 def pw_input(
-    atoms: Atoms, ecutwfc: float, kpoints, n_bands: int, system: str = '', electrons: str = '', labels=None
+    atoms: Atoms, ecutwfc: float, kpoints, n_bands: int, system='', electrons='', labels=None, control=''
 ) -> str:
     """Input of a converged scf run; ``labels`` name the species of every atom, by default its element."""
     labels = atoms.get_chemical_symbols() if labels is None else labels
     species = sorted(set(labels))
     lines = [
-        "&control calculation='scf' prefix='aiida' outdir='./out' pseudo_dir='.' disk_io='low' /",
+        f"&control calculation='scf' prefix='aiida' outdir='./out' pseudo_dir='.' disk_io='low' {control} /",
         f'&system ibrav=0 nat={len(atoms)} ntyp={len(species)} ecutwfc={ecutwfc} nbnd={n_bands} {system} /',
         f'&electrons conv_thr=1e-13 diago_thr_init=1e-6 {electrons} /',
         'ATOMIC_SPECIES',
@@ -106,14 +106,15 @@ def run_executable(executable: str, text: str, folder: Path) -> str:
 
 
 def run_pw(
-    folder: Path, atoms: Atoms, pseudos, ecutwfc, kpoints, n_bands, system='', electrons='', labels=None
+    folder: Path, atoms: Atoms, pseudos, ecutwfc, kpoints, n_bands, system='', electrons='', labels=None, control=''
 ) -> FinishedRun:
     """Run pw.x and pp.x for potential (of a spin-polarised run the mean of both) and density."""
     if shutil.which('pw.x') is None or shutil.which('pp.x') is None:
         pytest.skip('pw.x and pp.x are not installed')
     for element in set(atoms.get_chemical_symbols()):
         (folder / f'{element}.upf').write_text(pseudos[element].text)
-    printed = run_executable('pw.x', pw_input(atoms, ecutwfc, kpoints, n_bands, system, electrons, labels), folder)
+    text = pw_input(atoms, ecutwfc, kpoints, n_bands, system, electrons, labels, control)
+    printed = run_executable('pw.x', text, folder)
     assert 'JOB DONE' in printed, printed[-2000:]
     for plot_num, name in ((1, 'potential.filplot'), (0, 'density.filplot')):
         text = f"&inputpp prefix='aiida' outdir='./out' filplot='{name}' plot_num={plot_num} /\n"
@@ -173,6 +174,26 @@ def rattled_alas_run(upf_pseudos, tmp_path_factory) -> FinishedRun:
 def si_run(upf_pseudos, tmp_path_factory) -> FinishedRun:
     """Bulk Si."""
     return run_pw(tmp_path_factory.mktemp('si'), bulk('Si', 'diamond', a=5.43), upf_pseudos, 30, (3, 3, 3), 8)
+
+
+#: Keywords of the electrostatics of a slab, of SYSTEM and of CONTROL.
+SLAB_KEYWORDS = {
+    'periodic': ('', ''),
+    '2D': ("assume_isolated='2D'", ''),
+    'dipole correction': ('edir=3 emaxpos=0.93 eopreg=0.06 eamp=0.0', 'tefield=.true. dipfield=.true.'),
+}
+
+
+@pytest.fixture(scope='session')
+def polar_slab_runs(upf_pseudos, tmp_path_factory) -> dict[str, FinishedRun]:
+    """A buckled layer of AlAs, which has a dipole, with each kind of electrostatics."""
+    cell = [[3.9, 0, 0], [-1.95, 3.9 * np.sqrt(0.75), 0], [0, 0, 20.0]]
+    atoms = Atoms('AlAs', scaled_positions=[[1 / 3, 2 / 3, 0.47], [2 / 3, 1 / 3, 0.517]], cell=cell, pbc=True)
+    runs = {}
+    for name, (system, control) in SLAB_KEYWORDS.items():
+        folder = tmp_path_factory.mktemp('slab')
+        runs[name] = run_pw(folder, atoms, upf_pseudos, 16, (2, 2, 1), 8, system, control=control)
+    return runs
 
 
 @pytest.fixture(scope='session')

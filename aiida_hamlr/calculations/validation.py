@@ -17,6 +17,8 @@ __all__ = (
     'find_pw_problem',
     'find_structure_problem',
     'validate_pseudos',
+    'validate_structures',
+    'validate_trajectory',
 )
 
 #: Namelists of pw.x. A keyword counts as misspelt only if it resembles a known one.
@@ -54,8 +56,24 @@ def find_pseudo_problem(pseudo) -> str | None:
     return _PROBLEMS[pseudo.md5]
 
 
+def validate_structures(value, _) -> str | None:
+    """Return which structure cannot be used and why, or nothing."""
+    for label, structure in (value or {}).items():
+        problem = find_structure_problem(structure)
+        if problem is not None:
+            return f'{label}: {problem}'
+    return None
+
+
+def validate_trajectory(value, _) -> str | None:
+    """Return why the structures of a trajectory cannot be used, or nothing."""
+    if value is not None and value.get_cells() is None:
+        return 'the trajectory has no cells; molecules need one, with vacuum around them'
+    return None
+
+
 def find_structure_problem(structure) -> str | None:
-    """Return why a structure has no Hamiltonian, or nothing."""
+    """Return why no Hamiltonian can be computed for a structure, or nothing."""
     if structure is None:
         return None
     if structure.is_alloy or structure.has_vacancies:
@@ -70,7 +88,7 @@ def find_structure_problem(structure) -> str | None:
 
 
 def find_misspelt_keyword(parameters: Mapping) -> str | None:
-    """Return which keyword of pw.x is misspelt, as far as that can be known, or nothing."""
+    """Return which keyword of pw.x is probably misspelt, or nothing."""
     known = known_keywords()
     for name, content in parameters.items():
         if name.upper() not in NAMELISTS:

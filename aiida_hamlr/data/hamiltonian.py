@@ -88,6 +88,15 @@ class HamiltonianData(Data):
         overlap_condition_number: float | None = OrmMetadataField(
             None, description='Condition number of the overlap, the largest value of several k-points'
         )
+        plane_wave_error_meV: float | None = OrmMetadataField(  # noqa: N815
+            None, description='How far in meV plane-wave levels of its potential are from those of the run at most'
+        )
+        vacuum_levels: list[float] | None = OrmMetadataField(
+            None, description='Vacuum levels in eV below and above a slab, where the run resolves its sides'
+        )
+        warnings: list[str] = OrmMetadataField(
+            default_factory=list, description='What speaks against the use of the Hamiltonian, a line each'
+        )
         gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example `neutral_atom`')
         origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted or h0')
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')

@@ -9,6 +9,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
@@ -153,6 +154,13 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     summary = JobSummary('basis')
     check_outputs([output], [path])
     basis = read_basis(path, selection)
+    for line in describe_cutoffs(basis):
+        log(line)
+    energies = 1000 * kinetic_energy_beyond(basis)
+    summary['kinetic_energy_beyond_meV'] = {
+        f'{cutoff} Ry': [round(float(value), 1) for value in column]
+        for cutoff, column in zip(CUTOFFS, energies.T, strict=True)
+    }
     _write(basis, output, summary, size=selection, imported_from=str(path))
     return basis
 

@@ -13,13 +13,16 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
+from aiida_hamlr.electronic.reference.levels_check import OTHER_PSEUDOS, LevelsDifferError
 from aiida_hamlr.electronic.resources import choose_device, set_threads
 from aiida_hamlr.electronic.species import element_of_label, set_species_labels, species_labels
 from aiida_hamlr.io.qe import (
     FieldResponse,
     QeRun,
     check_same_structure,
+    check_saved_pseudos,
     check_supported,
+    find_other_names,
     read_charge_density,
     read_density,
     read_field_response,
@@ -55,6 +58,9 @@ _SUMMARISED_WHERE_KNOWN = (
     'spin_fermi_levels_eV',
     'born_charge_sum_e',
 )
+
+#: Endings of files that pw.x writes into the folder that holds copies of its pseudopotentials.
+_RUN_FILES = ('.xml', '.dat', '.hdf5')
 
 #: Endings of the density that pw.x writes; any other is that of a filplot.
 _CHARGE_DENSITY = ('.dat', '.hdf5')
@@ -107,6 +113,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         **{key: attributes.get(key) for key in _SUMMARISED},
         **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
         **verification,
+        **_work_functions(hamiltonian),
+        'warnings': hamiltonian.attributes.warnings,
         'labels': sorted(hamiltonian.labels),
         'output': str(config.output),
         **file,
@@ -117,6 +125,8 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
             log(f'{key}: {verification[key]:.4g}')
     if hamiltonian.n_spin == 2:
         log(f'magnetization: {hamiltonian.attributes.magnetization:.4f} Bohr magnetons per cell')
+    for warning in hamiltonian.attributes.warnings:
+        log(f'warning: {warning}')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
 
@@ -169,14 +179,23 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     if missing:
         raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({label: config.pseudos[label] for label in sorted(set(species))})
-    basis = basis_of_config(config.basis, pseudos, source)
+    if run is not None:
+        check_saved_pseudos(run, pseudos, _save_folders(config))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
+    potential_source, levels = str(config.potential or config.density), None
+    if run is not None:
+        try:
+            levels = reconstruction.check_run(atoms, potential, pseudos, run, potential_source)
+        except LevelsDifferError as error:
+            raise _with_names(error, find_other_names(run, config.pseudos)) from error
+    basis = basis_of_config(config.basis, pseudos, source)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     options = reconstruction.ReconstructionOptions(
         density=density,
+        levels=levels,
         device=device,
         truncate=config.quality_assurance,
-        source=str(config.potential or config.density),
+        source=potential_source,
         memory_limit=config.memory_limit,
     )
     hamiltonian = reconstruction.reconstruct(
@@ -185,6 +204,25 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
     if response is not None:
         _add_response(hamiltonian, response)
     return hamiltonian
+
+
+def _with_names(error: LevelsDifferError, names: str | None) -> LevelsDifferError:
+    """The same error with pseudopotentials of other names as the first cause."""
+    if names is None:
+        return error
+    return LevelsDifferError(error.finding, [names, *(cause for cause in error.causes if cause != OTHER_PSEUDOS)])
+
+
+def _save_folders(config: ReconstructConfig) -> list[Path]:
+    """Folders in which copies of the run's pseudopotentials may lie; links are followed to them."""
+    files = [path.resolve() for path in (config.plane_wave_bands, config.structure, config.density) if path is not None]
+    return [file if file.is_dir() else file.parent for file in files if file.is_dir() or file.suffix in _RUN_FILES]
+
+
+def _work_functions(hamiltonian: Hamiltonian) -> dict:
+    """Vacuum levels of both sides of a slab less the Fermi level, eV; nothing where the sides are not known."""
+    levels, fermi = hamiltonian.attributes.vacuum_levels, hamiltonian.attributes.fermi_level
+    return {} if levels is None or fermi is None else {'work_functions_eV': [level - fermi for level in levels]}
 
 
 def species_of_run(atoms: Atoms, run: QeRun | None, pseudos: Collection[str]) -> list[str]:

@@ -70,5 +70,6 @@ def _upgrade_file(source: Path, output: Path) -> tuple[int, int]:
         raise ValueError(f'{source}: an HDF5 file of unknown format {kind!r}')
     read, write = kinds[kind]
     write(read(source), output)
+    # Some versions are written only if their content is there.
     with open_hdf5(output) as handle:
         return int(old), int(handle.attrs['version'])

@@ -371,6 +371,8 @@ def test_scratch_of_what_failed_is_kept(builder, instantiate, make_scf, monkeypa
 
 def test_no_band_tolerance(builder, instantiate):
     """Without a tolerance nothing is compared; a senseless one is refused."""
+    assert builder.band_tolerance.value == 300.0
+    builder.pop('band_tolerance')
     assert not instantiate(builder).should_inspect_bands()
     with pytest.raises(ValueError, match='must be positive'):
         builder.band_tolerance = orm.Float(-1.0)

@@ -72,6 +72,8 @@ class HamiltonianAttributes(StoredAttributes):
         Programs that made the numbers, and their versions.
     verification : dict
         Checks of a reconstruction, see `verify`.
+    warnings : list of str
+        What speaks against its use, see `find_warnings`.
     """
 
     origin: str | None = None
@@ -102,6 +104,7 @@ class HamiltonianAttributes(StoredAttributes):
     long_range_permanent_dipoles: list[list[float]] | None = None
     code: str | None = None
     verification: dict[str, Any] | None = None
+    warnings: list[str] | None = None
 
 
 def count_occupied(n_electrons: float) -> int:

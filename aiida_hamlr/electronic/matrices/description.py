@@ -28,6 +28,7 @@ VERIFICATION = (
     'variational_violation_truncated_meV',
     'cutoff_error_meV',
     'overlap_condition_number',
+    'plane_wave_error_meV',
 )
 
 _KEYS = ('size', 'sha256', 'attributes', 'structure')
@@ -67,7 +68,9 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         'gap': attributes.gap,
         'fermi_level': attributes.fermi_level,
         'vacuum_level': attributes.vacuum_level,
+        'vacuum_levels': attributes.vacuum_levels,
         **{key: verification.get(key) for key in VERIFICATION},
+        'warnings': list(attributes.warnings or []),
         'gauge': attributes.gauge or '',
         'origin': attributes.origin or '',
         'functional': attributes.functional or '',

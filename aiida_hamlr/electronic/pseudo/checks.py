@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aiida_hamlr.electronic.pseudo.upf import UpfContent
+from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
 
 #: Radius at which the local potential is looked at, bohr: Quantum ESPRESSO integrates it up to here.
 TAIL_RADIUS = 10.0
@@ -27,6 +27,7 @@ def check_local_potential(content: UpfContent, name: str):
     Parameters
     ----------
     content : UpfContent
+        Values of the file.
     name : str
         What errors call the file.
 

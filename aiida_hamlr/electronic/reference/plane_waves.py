@@ -8,13 +8,13 @@ cells. Inside: bohr and Ry; results: eV.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from ase import Atoms
 from scipy import fft
 from scipy.interpolate import CubicSpline
-from scipy.linalg import block_diag, eigvalsh
+from scipy.linalg import block_diag, eigh, eigvalsh
 from scipy.sparse import diags_array
 from scipy.sparse.linalg import LinearOperator, lobpcg
 from scipy.special import spherical_jn
@@ -34,6 +34,12 @@ DENSE_SIZE = 600
 
 #: Complex numbers on the FFT grid that are transformed together.
 BATCH_SIZE = 4_000_000
+
+#: Plane waves times projectors up to which the projectors are kept; of more they are made anew for every product.
+STORED_PROJECTORS = 60_000_000
+
+#: Plane waves times projectors that are worked on together.
+PROJECTOR_GROUP = 4_000_000
 
 #: Norm of the residual at which a state counts as found, Ry; the error of its energy is of the order of its square.
 RESIDUAL = 1e-6
@@ -74,6 +80,20 @@ class PlaneWaveHamiltonian:
         }
         self._orbital_tables: tuple[Basis | None, dict[str, CubicSpline]] = None, {}
 
+    @property
+    def n_points(self) -> int:
+        """Points of the FFT grid."""
+        return self._potential.size
+
+    @property
+    def n_projectors(self) -> int:
+        """Projectors of all atoms."""
+        counts = {
+            element: sum(2 * projector.angular_momentum + 1 for projector in self.pseudos[element].projectors)
+            for element in set(self.labels)
+        }
+        return sum(counts[label] for label in self.labels)
+
     def plane_waves(self, kpoint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Indices (n, 3) of the reciprocal vectors and ``k + G`` (n, 3), bohr^-1, of a fractional k-point."""
         limit = np.sqrt(self.ecutwfc) * np.linalg.norm(self.cell, axis=1) / (2 * np.pi)
@@ -89,48 +109,62 @@ class PlaneWaveHamiltonian:
         prefactor = 4 * np.pi / np.sqrt(self.volume) * (-1j) ** angular_momentum
         return prefactor * (phase * transform)[:, None] * real_harmonics(angular_momentum, vectors)
 
-    def _projectors(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Plane-wave coefficients (n, p) of all projectors, and the (p, p) coupling between them, Ry."""
+    def _projectors(self, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Plane-wave coefficients (n, p) of projectors, a group of atoms at a time, and their (p, p) coupling, Ry."""
         lengths = np.linalg.norm(vectors, axis=1)
-        columns, couplings = [np.empty((len(vectors), 0), dtype=complex)], [np.empty((0, 0))]
-        transforms = {element: table(lengths) for element, table in self._projector_tables.items()}
-        for atom, element in enumerate(self.labels):
-            projectors = self.pseudos[element].projectors
-            momenta = [projector.angular_momentum for projector in projectors]
-            columns += [
-                self._expand(vectors, atom, l, transform)
-                for l, transform in zip(momenta, transforms.get(element, ()), strict=True)
-            ]
-            blocks = [
+        for element, table in self._projector_tables.items():
+            momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
+            prefactor = 4 * np.pi / np.sqrt(self.volume)
+            centred = np.concatenate(
                 [
-                    self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
-                    for q, b in enumerate(momenta)
+                    prefactor * (-1j) ** l * transform[:, None] * real_harmonics(l, vectors)
+                    for l, transform in zip(momenta, table(lengths), strict=True)
+                ],
+                axis=1,
+            )
+            coupling = np.block(
+                [
+                    [
+                        self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
+                        for q, b in enumerate(momenta)
+                    ]
+                    for p, a in enumerate(momenta)
                 ]
-                for p, a in enumerate(momenta)
-            ]
-            couplings.append(np.block(blocks) if blocks else np.empty((0, 0)))
-        return np.concatenate(columns, axis=1), block_diag(*couplings)
+            )
+            positions = self.positions[[label == element for label in self.labels]]
+            step = max(1, PROJECTOR_GROUP // centred.size)
+            for start in range(0, len(positions), step):
+                phases = np.exp(-1j * (vectors @ positions[start : start + step].T))
+                columns = phases[:, :, None] * centred[:, None, :]
+                yield columns.reshape(len(vectors), -1), block_diag(*[coupling] * phases.shape[1])
 
     def matrix(self, kpoint: np.ndarray) -> np.ndarray:
         """(n, n) Hamiltonian in plane waves at a fractional k-point, Ry."""
-        indices, vectors = self.plane_waves(kpoint)
+        return self._dense(*self.plane_waves(kpoint))
+
+    def _dense(self, indices: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         difference = indices[:, None, :] - indices[None, :, :]
         shape = self._coefficients.shape
         result = self._coefficients[tuple(difference[..., axis] % shape[axis] for axis in range(3))]
         result[np.diag_indices(len(vectors))] += (vectors**2).sum(axis=1)
-        projectors, coupling = self._projectors(vectors)
-        return result + (projectors @ coupling) @ projectors.conj().T
+        for projectors, coupling in self._projectors(vectors):
+            result += (projectors @ coupling) @ projectors.conj().T
+        return result
 
     def operator(self, kpoint: np.ndarray) -> LinearOperator:
         """The same as an operator that never forms the matrix: the potential acts on the FFT grid, Ry."""
         indices, vectors = self.plane_waves(kpoint)
         kinetic = (vectors**2).sum(axis=1)
-        projectors, coupling = self._projectors(vectors)
+        groups = self._projectors(vectors)
+        if len(vectors) * self.n_projectors <= STORED_PROJECTORS:
+            groups = list(groups)
         local = self._local_potential(indices)
 
         def apply(columns: np.ndarray) -> np.ndarray:
             block = columns.reshape(len(indices), -1)
-            result = kinetic[:, None] * block + projectors @ (coupling @ (projectors.conj().T @ block))
+            result = kinetic[:, None] * block
+            for projectors, coupling in groups if isinstance(groups, list) else self._projectors(vectors):
+                result += projectors @ (coupling @ (projectors.conj().T @ block))
             return (result + local(block)).reshape(columns.shape)
 
         return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
@@ -200,10 +234,7 @@ class PlaneWaveHamiltonian:
         kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
         if start is None:
             # a few states more than asked for, so that those asked for converge fast
-            n_states = n_bands + 4
-            random = np.random.default_rng(0)
-            start = random.normal(size=(size, n_states)) + 1j * random.normal(size=(size, n_states))
-            start *= 1.0 / (1.0 + kinetic[:, None] ** 2)
+            start = self._smooth_states(kpoint, n_bands + 4)
         preconditioner = diags_array(1.0 / (1.0 + kinetic))
         with warnings.catch_warnings():
             # It warns of residuals a little above the tolerance; what counts is checked below.
@@ -221,6 +252,14 @@ class PlaneWaveHamiltonian:
         if not np.max(history[-1][order]) < 10 * residual:
             raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
         return energies[order] * RYDBERG
+
+    def _smooth_states(self, kpoint: np.ndarray, n_states: int) -> np.ndarray:
+        """(n, n_states) lowest states among the plane waves of lowest kinetic energy."""
+        indices, vectors = self.plane_waves(kpoint)
+        lowest = np.argsort((vectors**2).sum(axis=1), kind='stable')[: max(DENSE_SIZE, 3 * n_states)]
+        states = np.zeros((len(indices), n_states), dtype=complex)
+        _, states[lowest] = eigh(self._dense(indices[lowest], vectors[lowest]), subset_by_index=[0, n_states - 1])
+        return states
 
     def orbitals(self, basis: Basis, kpoint: np.ndarray) -> np.ndarray:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""

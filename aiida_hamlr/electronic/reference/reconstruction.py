@@ -25,6 +25,8 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import check_electrons
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
+from aiida_hamlr.electronic.reference.levels_check import check_levels, check_zero, compare_levels
+from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
 from aiida_hamlr.electronic.resources import check_memory
@@ -47,7 +49,9 @@ class ReconstructionOptions:
     ----------
     density : (n1, n2, n3) array, optional
         Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_level`, and the labels of the atoms, see `hirshfeld_moments`.
+        `vacuum_levels`, and the labels of the atoms, see `hirshfeld_moments`.
+    levels : mapping, optional
+        What `check_run` returned, if it was called before.
     tables : TwoCentreTables, optional
         Those of this basis and these pseudopotentials, if they were made before.
     device : str
@@ -61,6 +65,7 @@ class ReconstructionOptions:
     """
 
     density: np.ndarray | None = None
+    levels: Mapping | None = None
     tables: TwoCentreTables | None = None
     device: str = 'cpu'
     truncate: bool | None = None
@@ -100,7 +105,7 @@ def reconstruct(
     kpoints : three int, optional
         Mesh for the density matrix and the Fermi level; by default its points are at most 0.25 1/Å apart.
     run : QeRun, optional
-        The run, to check the input against it and to verify the result; see `verify`.
+        The run, to check the input against it and to verify the result; see `check_run` and `verify`.
     options : ReconstructionOptions, optional
         Density, checks, device and memory; see there.
 
@@ -113,8 +118,8 @@ def reconstruct(
     Raises
     ------
     ValueError
-        If an element has no basis or pseudopotential, if grid, electrons, spin or functional are not those of the run,
-        if the bands cannot be its bands, see `check_plausible`, or if the matrices do not fit in the memory limit.
+        If an element has no basis or pseudopotential, if the input is not that of the run, see `check_run`, if the
+        bands cannot be its bands, see `check_plausible`, or if the matrices do not fit in the memory limit.
     NumericalError
         If the overlap is not positive definite.
     """
@@ -126,10 +131,9 @@ def reconstruct(
     functional = common_functional(species, pseudos)
     n_electrons = sum(pseudos[label].z_valence for label in species)
     grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
-    if run is not None:
-        _check_against_run(run, grid, len(spins), n_electrons, functional, source)
-        run.electrostatics.check_cell(atoms)
-        check_falling_part(atoms, pseudos, run.electrostatics, source)
+    levels = options.levels
+    if run is not None and levels is None:
+        levels = check_run(atoms, potential, pseudos, run, source)
     if density is not None:
         if np.shape(density) != grid:
             raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
@@ -186,9 +190,48 @@ def reconstruct(
     gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
     attributes.gap = gap.gap if gap else None
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
+    verification |= levels or {}
     check_plausible(verification, source)
     attributes.verification = verification
+    attributes.warnings = find_warnings(hamiltonian, pseudos, solution.n_ghosts, run is not None)
     return hamiltonian
+
+
+def check_run(
+    atoms: Atoms,
+    potential: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    run: PlaneWaveRun,
+    source: str | None = None,
+) -> dict:
+    """Refuse a potential or pseudopotentials that are not those of a run.
+
+    Parameters
+    ----------
+    atoms, potential, pseudos, run, source
+        See `reconstruct`.
+
+    Returns
+    -------
+    dict
+        How well the plane-wave levels of the run are met, see `compare_levels`.
+
+    Raises
+    ------
+    ValueError
+        If grid, electrons, spin or functional are not those of the run, if its electrostatics do not fit the structure,
+        or if its levels are not met, or the potential does not vanish in the vacuum.
+    """
+    species = species_labels(atoms)
+    spins = np.reshape(potential, (-1, *np.shape(potential)[-3:]))
+    n_electrons = sum(pseudos[label].z_valence for label in species)
+    _check_against_run(run, spins.shape[1:], len(spins), n_electrons, common_functional(species, pseudos), source)
+    run.electrostatics.check_cell(atoms)
+    check_falling_part(atoms, pseudos, run.electrostatics, source)
+    levels = compare_levels(atoms, potential, pseudos, run)
+    check_levels(levels, run, source)
+    check_zero(atoms, spins.mean(axis=0), pseudos, run, source)
+    return levels
 
 
 def _record_vacuum(attributes: HamiltonianAttributes, levels: tuple[float, float | None, float | None] | None):

@@ -23,6 +23,9 @@ DENSITY_THRESHOLD = 1e-5
 #: A vacuum is thicker than this, Å.
 SMALLEST_THICKNESS = 4.0
 
+#: Part of the cell that must be vacuum for the potential on the sides of a slab if the interaction is cut off.
+SMALLEST_SHARE = 0.4
+
 #: Distance of the planes on which the density is computed, bohr.
 PLANE_SPACING = 0.1
 
@@ -160,7 +163,7 @@ def vacuum_levels(
         factor = electrostatics.factor(np.zeros(1), waves.orders, waves.thickness) - 1.0
         potential += 8 * np.pi * factor * (profile - ions) / waves.lengths**2
         average += electrostatics.average_correction(atoms, pseudos) - gauge_shift(atoms, pseudos)
-    levels = RYDBERG * waves.values(0.0, potential, np.array([vacuum[1], *_sides(vacuum, waves, electrostatics)]))
+    levels = RYDBERG * waves.values(0.0, potential, np.array([vacuum[1], *vacuum_sides(atoms, vacuum, electrostatics)]))
     levels += average
     correction = electrostatics.dipole_correction
     if len(levels) == 1:
@@ -171,17 +174,18 @@ def vacuum_levels(
     return float(levels[1:].mean()), float(levels[1]), float(levels[2])
 
 
-def _sides(vacuum: tuple[int, float, float], waves: PlaneWavesAlong, electrostatics: Electrostatics) -> tuple:
+def vacuum_sides(atoms: Atoms, vacuum: tuple[int, float, float], electrostatics: Electrostatics) -> tuple[float, ...]:
     """Fractional heights below and above the slab where the potential is that of its side; empty without such."""
     axis, middle, thickness = vacuum
     correction = electrostatics.dipole_correction
     if correction is not None and correction.axis == axis:
         return correction.start + correction.width, correction.start
-    vacuum_share = thickness / BOHR / waves.thickness
-    # Charges further than half the cell away are cut off: right up to there from the far side of the slab.
-    reach = vacuum_share - 0.5
-    if not electrostatics.slab_cutoff or axis != 2 or reach <= 0:
+    vacuum_share = thickness / PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF).thickness / BOHR
+    if not electrostatics.slab_cutoff or axis != 2 or vacuum_share < SMALLEST_SHARE:
         return ()
+    # Charges further than half the cell away are cut off: right up to there from the far side of the slab, whose thin
+    # tails do not matter.
+    reach = max(vacuum_share - 0.5, 0.02)
     return middle + 0.5 * vacuum_share - reach, middle - 0.5 * vacuum_share + reach
 
 

@@ -62,6 +62,7 @@ class PlaneWaveRun(Protocol):
     magnetization: float | None
     fixed_magnetization: float | None
     version: str
+    scf_accuracy: float | None
     electrostatics: Electrostatics
 
 

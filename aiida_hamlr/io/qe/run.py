@@ -78,6 +78,8 @@ class QeRun:
         Name of the pseudopotential file of every species, by label.
     positions_converged : bool or None
         Whether a relaxation ended by convergence; None of runs that move no atom.
+    scf_accuracy : float or None
+        Estimate of pw.x of how far the total energy is from convergence, Ry.
     hartree_energy : float or None
         Ry; of the density that the run ended with.
     magnetization : float or None
@@ -111,6 +113,7 @@ class QeRun:
     version: str
     pseudo_files: dict[str, str] = field(default_factory=dict)
     positions_converged: bool | None = None
+    scf_accuracy: float | None = None
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
@@ -278,6 +281,7 @@ def _parse_run(root, output, source: str) -> QeRun:
     functional = ' '.join(_text(output, 'dft/functional').upper().replace('-', ' ').replace('+', ' ').split())
     creator = root.find('general_info/creator')
     hartree = output.find('total_energy/ehart')
+    accuracy = _text(output, 'convergence_info/scf_conv/scf_error')
     return QeRun(
         source=source,
         calculation=calculation,
@@ -303,6 +307,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         fermi_level=float(fermi) * HARTREE if fermi else None,
         version='' if creator is None else creator.get('VERSION', ''),
         pseudo_files=_pseudo_files(output),
+        scf_accuracy=2 * float(accuracy) if accuracy else None,
         positions_converged=None
         if calculation not in RELAXATIONS
         else _flag(output, 'convergence_info/opt_conv/convergence_achieved'),

@@ -28,6 +28,7 @@ def read_pw_input(text: str) -> Atoms:
     Parameters
     ----------
     text : str
+        Content of the file.
 
     Returns
     -------

@@ -8,7 +8,8 @@ from qe_fixtures import DEBIAN_PSEUDOS, debian_pseudo
 from aiida_hamlr.electronic.pseudo.checks import check_local_potential, density_note
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.pseudo.upf import format_upf, parse_upf
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
 
 @pytest.fixture(scope='module')

@@ -13,7 +13,7 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
-from aiida_hamlr.electronic.reference.vacuum import find_vacuum, vacuum_level
+from aiida_hamlr.electronic.reference.vacuum import find_vacuum, vacuum_levels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 from aiida_hamlr.io.qe import read_charge_density
 
@@ -35,7 +35,7 @@ def test_crystals_and_narrow_gaps_have_none(upf_pseudos):
     assert find_vacuum(bulk('Si', 'diamond', a=5.43), upf_pseudos) is None
     assert find_vacuum(layer(7.0), upf_pseudos) is None
     atoms = bulk('Si', 'diamond', a=5.43)
-    assert vacuum_level(atoms, np.zeros((12, 12, 12)), upf_pseudos, 20.0) is None
+    assert vacuum_levels(atoms, np.zeros((12, 12, 12)), upf_pseudos, 20.0) is None
 
 
 @pytest.mark.parametrize('length', [16.0, 20.0])
@@ -44,7 +44,7 @@ def test_level_of_neutral_atoms_and_of_charged_sheets(upf_pseudos, superposition
     atoms, ecutrho = layer(length), 40.0
     grid = fft_grid(atoms.cell[:], ecutrho)
     density = superposition(atoms, upf_pseudos, grid, ecutrho)
-    neutral = vacuum_level(atoms, density, upf_pseudos, ecutrho)
+    neutral = vacuum_levels(atoms, density, upf_pseudos, ecutrho)[0]
     assert abs(neutral) < 2e-3
     volume, area = atoms.get_volume() / BOHR**3, np.linalg.norm(np.cross(*atoms.cell[1:])) / BOHR**2
     heights = (np.arange(grid[0]) / grid[0] + 0.5) % 1.0 - 0.5
@@ -53,7 +53,7 @@ def test_level_of_neutral_atoms_and_of_charged_sheets(upf_pseudos, superposition
     changed = density + electrons / area * (sheets[0] - sheets[1])[:, None, None]
     expected = 4 * np.pi * electrons * (widths[0] ** 2 - widths[1] ** 2) / volume * RYDBERG
     assert expected > 5e-3
-    assert vacuum_level(atoms, changed, upf_pseudos, ecutrho) - neutral == pytest.approx(expected, rel=1e-4)
+    assert vacuum_levels(atoms, changed, upf_pseudos, ecutrho)[0] - neutral == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.qe

@@ -111,15 +111,16 @@ def test_a_metal_is_compared_by_its_own_occupations(aluminium_run, upf_pseudos, 
 
 
 def test_bands_of_another_potential_are_refused(alas_run, upf_pseudos, plain_basis):
-    """A potential that is too low violates the theorem; one that is far too high is no basis error."""
+    """Whether its levels are too low or too high."""
     run, potential = alas_run.read(), read_potential(alas_run.potential)
     basis = plain_basis(('Al', 'As'))
     bump = np.zeros_like(potential)
     bump[:9, :9, :9] = 1.0
     for change, message in (
-        (-0.2, 'below that of the run'),
-        (-3.0 * bump, 'below that of the run'),
-        (2.5, 'away from'),
+        (-0.2, r'-200 meV on average.*likely causes, in this order: another zero of energy'),
+        (-0.1 * bump, 'lowest levels of the run are missed.*: pseudopotentials other than those'),
+        (0.1 * bump, 'lowest levels of the run are missed'),
+        (2.5, 'another zero of energy'),
     ):
         options = ReconstructionOptions(source='v.filplot')
         with pytest.raises(ValueError, match=message) as caught:
@@ -128,3 +129,7 @@ def test_bands_of_another_potential_are_refused(alas_run, upf_pseudos, plain_bas
             )
         assert str(caught.value).startswith('v.filplot: ')
     check_plausible({'band_shift_meV': 500.0, 'band_mae_occupied_meV': 200.0})
+    with pytest.raises(ValueError, match='below that of the run'):
+        check_plausible({'variational_violation_truncated_meV': 11.0}, 'v.filplot')
+    with pytest.raises(ValueError, match='away from those of the run'):
+        check_plausible({'band_shift_meV': 2500.0, 'band_mae_occupied_meV': 200.0})

@@ -1,0 +1,76 @@
+"""How much of an orbital the plane waves of a cutoff miss.
+
+Inside: bohr and Ry; results: eV.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import spherical_jn
+
+from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
+from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
+from aiida_hamlr.electronic.units import RYDBERG
+
+#: Cutoffs of wave functions that are in use, Ry.
+CUTOFFS = (20, 30, 40, 60, 80, 100, 130, 160, 200)
+
+#: Kinetic energy beyond a cutoff with which it serves, eV.
+SUFFICIENT = 0.02
+
+#: Energies that are not listed, eV.
+NEGLIGIBLE = 1e-3
+
+#: Step and end of the mesh of wave numbers, bohr^-1.
+_STEP, _END = 0.02, 24.0
+
+
+def kinetic_energy_beyond(species: SpeciesBasis, cutoffs: Sequence[float] = CUTOFFS) -> np.ndarray:
+    """Kinetic energy of each shell in plane waves beyond some cutoffs.
+
+    ``(2 / pi) int_(q^2 > E) q^4 R(q)^2 dq`` Ry, with ``R(q) = int r^2 R(r) j_l(q r) dr`` of a normalised orbital.
+    Plane waves of a run with that cutoff cannot represent it: levels of the basis are too low by up to that much
+    compared with those of a converged run.
+
+    Parameters
+    ----------
+    species : SpeciesBasis
+        Orbitals of an element.
+    cutoffs : sequence of float
+        Ry.
+
+    Returns
+    -------
+    (n_shells, n_cutoffs) array
+        eV.
+    """
+    q = np.arange(0.0, _END, _STEP)
+    r = species.step * np.arange(len(species.shells[0].radial))
+    weights = simpson_weights(len(r), species.step) * r**2
+    momenta = np.array(species.angular_momenta)
+    densities = np.empty((len(species.shells), len(q)))
+    for l in set(species.angular_momenta):
+        rows = np.flatnonzero(momenta == l)
+        radial = np.array([species.shells[row].radial for row in rows])
+        densities[rows] = (radial * weights @ spherical_jn(l, r[:, None] * q)) ** 2
+    densities *= 2 / np.pi * q**4 * _STEP * RYDBERG
+    return np.stack([densities[:, q**2 > cutoff].sum(axis=1) for cutoff in cutoffs], axis=1)
+
+
+def describe_cutoffs(species: SpeciesBasis) -> list[str]:
+    """One line for each shell: kinetic energy beyond the cutoffs, and the first that serves."""
+    lines = []
+    for shell, energies in zip(species.shells, kinetic_energy_beyond(species), strict=True):
+        listed = ', '.join(
+            f'{1000 * energy:.0f} at {cutoff} Ry'
+            for cutoff, energy in zip(CUTOFFS, energies, strict=True)
+            if energy > NEGLIGIBLE or cutoff == CUTOFFS[0]
+        )
+        enough = next(
+            (f'{cutoff} Ry' for cutoff, energy in zip(CUTOFFS, energies, strict=True) if energy < SUFFICIENT), None
+        )
+        needs = f'use ecutwfc of {enough} or more' if enough else f'no cutoff up to {CUTOFFS[-1]} Ry is enough'
+        lines.append(f'{species.element} {shell.label}: kinetic energy beyond a cutoff, meV: {listed}; {needs}')
+    return lines
