@@ -32,7 +32,7 @@ LATTICE_CONSTANT, BONDS = 5.66, {'Al': 1.65, 'As': 1.55}
 CHARGES = {'Al': None, 'As': None, 'H1': 1.25, 'H2': 0.75}
 
 #: Ry
-CUTOFF = 30.0
+CUTOFF = 24.0
 
 #: Namelists of pw.x that differ; the saw-tooth falls in the middle of the vacuum.
 CORRECTIONS = {
@@ -100,6 +100,7 @@ def measure(folder: Path, size: str) -> dict:
         'pseudos': {label: f'../pseudos/{label}.upf' for label in CHARGES},
         'basis': {'size': size, 'recipe': 'plain'},
         'kpoints': [4, 4, 1],
+        'quality_assurance': True,
         'output': 'hamiltonian.h5',
     }
     (folder / 'reconstruct.yaml').write_text(json.dumps(config))
@@ -110,8 +111,8 @@ def measure(folder: Path, size: str) -> dict:
     if attributes.vacuum_levels is None:
         expected, found = levels_of_pp(folder, [0.0]), [attributes.vacuum_level]
     else:
-        # Where the saw-tooth turns.
-        expected, found = levels_of_pp(folder, [0.03, 0.97]), attributes.vacuum_levels
+        # Beside the planes where the saw-tooth turns, where the potential is flat.
+        expected, found = levels_of_pp(folder, [0.06, 0.94]), attributes.vacuum_levels
     found = [level - attributes.gauge_shift for level in found]
     result |= {'vacuum_levels_eV': found, 'vacuum_levels_of_pp_eV': expected}
     result['vacuum_level_error_eV'] = float(np.abs(np.subtract(found, expected)).max())
@@ -123,7 +124,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folder', type=Path)
     parser.add_argument('--bilayers', type=int, default=3)
-    parser.add_argument('--vacuum', type=float, default=12.0, help='Å')
+    parser.add_argument('--vacuum', type=float, default=16.0, help='Å')
     parser.add_argument('--size', default='dzp')
     parser.add_argument('--json', type=Path)
     arguments = parser.parse_args()
