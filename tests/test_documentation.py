@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from aiida import orm
 from aiida.cmdline.commands.cmd_code import code_create
 from aiida.cmdline.commands.cmd_computer import computer_setup
@@ -13,6 +14,9 @@ from aiida.engine import run
 from aiida.manage import get_config, get_profile
 from aiida.plugins import CalculationFactory
 from click.testing import CliRunner
+
+import aiida_hamlr
+from aiida_hamlr import __version__
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
 
@@ -65,3 +69,39 @@ def test_python_tutorial(rattled_alas_run, tmp_path, monkeypatch):
     assert (tmp_path / 'bands.png').is_file()
     assert names['reference'].attributes.verification['band_mae_occupied_meV'] > 0
     assert names['h0'].n_occupied == 4
+
+
+def test_citation():
+    """The citation file names this version, and what the schema of version 1.2.0 requires."""
+    citation = yaml.safe_load((PAGE.parents[2] / 'CITATION.cff').read_text())
+    assert citation['cff-version'] == '1.2.0'
+    assert citation['version'] == __version__
+    assert {'message', 'title', 'authors'} <= set(citation)
+    assert all({'name'} <= set(author) or {'family-names'} <= set(author) for author in citation['authors'])
+
+
+def test_pages_name_modules_that_exist():
+    """Files and modules of the package that the pages name are there."""
+    root = PAGE.parents[2]
+    pages = [
+        root / 'README.md',
+        root / 'CONTRIBUTING.md',
+        *(root / 'docs').glob('*.md'),
+        *(root / 'docs').glob('*/*.md'),
+    ]
+    missing = []
+    for page in pages:
+        text = page.read_text()
+        names = re.findall(r'\baiida_hamlr/[\w/]+\.py\b', text)
+        names += [f'examples/{name}' for name in re.findall(r'examples/([\w/]+\.(?:py|npz))\b', text)]
+        missing += [f'{page.name}: {name}' for name in names if not (root / name).exists() and 'NAME' not in name]
+        for name in re.findall(r'\b(aiida_hamlr(?:\.\w+)+)', text):
+            parts = name.split('.')
+            found = any(_is_module(root, parts[:n]) for n in range(2, len(parts) + 1)) or hasattr(aiida_hamlr, parts[1])
+            missing += [] if found else [f'{page.name}: {name}']
+    assert not missing
+
+
+def _is_module(root, parts):
+    path = root.joinpath(*parts)
+    return path.is_dir() or path.with_suffix('.py').is_file()

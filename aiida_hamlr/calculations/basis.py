@@ -8,7 +8,7 @@ from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.base import HamlrCalculation
-from aiida_hamlr.calculations.validation import validate_pseudos
+from aiida_hamlr.calculations.validation import validate_pseudos, validate_structures
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.structures import get_atoms
 from aiida_hamlr.io.extxyz import format_extxyz
@@ -65,6 +65,7 @@ class BasisCalculation(HamlrCalculation):
         spec.input_namespace(
             'structures',
             valid_type=orm.StructureData,
+            validator=validate_structures,
             dynamic=True,
             required=False,
             help='Crystals of a few atoms on whose bands the orbitals are optimised; by default simple crystals of '

@@ -7,6 +7,7 @@ from pydantic import ValidationError, create_model
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
+from aiida_hamlr.calculations.validation import validate_structures, validate_trajectory
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import get_atoms, get_frame
@@ -65,12 +66,14 @@ class PredictCalculation(HamlrCalculation):
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
+            validator=validate_structures,
             help='Structures by labels of your choice; their outputs have the same labels.',
         )
         spec.input(
             'trajectory',
             valid_type=orm.TrajectoryData,
             required=False,
+            validator=validate_trajectory,
             help='Structures as one node, instead of `structures`; the labels are step_0, step_1 and so on.',
         )
         spec.input(

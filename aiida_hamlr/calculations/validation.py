@@ -17,6 +17,8 @@ __all__ = (
     'find_pw_problem',
     'find_structure_problem',
     'validate_pseudos',
+    'validate_structures',
+    'validate_trajectory',
 )
 
 #: Namelists of pw.x. A keyword counts as misspelt only if it resembles a known one.
@@ -52,6 +54,22 @@ def find_pseudo_problem(pseudo) -> str | None:
         else:
             _PROBLEMS[pseudo.md5] = None
     return _PROBLEMS[pseudo.md5]
+
+
+def validate_structures(value, _) -> str | None:
+    """Return which structure cannot be used and why, or nothing."""
+    for label, structure in (value or {}).items():
+        problem = find_structure_problem(structure)
+        if problem is not None:
+            return f'{label}: {problem}'
+    return None
+
+
+def validate_trajectory(value, _) -> str | None:
+    """Return why the structures of a trajectory cannot be used, or nothing."""
+    if value is not None and value.get_cells() is None:
+        return 'the trajectory has no cells; molecules need one, with vacuum around them'
+    return None
 
 
 def find_structure_problem(structure) -> str | None:

@@ -27,6 +27,13 @@ HAMLR = OverridableOption(
     '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
 )
 FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the pseudopotential family.')
+PSEUDOS = OverridableOption(
+    '--pseudo',
+    'pseudos',
+    multiple=True,
+    metavar='KIND=UPF',
+    help='UPF file or node for a kind of the structures in place of the family, as in H1=H.1.25.upf; repeatable.',
+)
 BASIS = OverridableOption(
     '-B',
     '--basis',
@@ -79,7 +86,7 @@ CLEAN = OverridableOption(
 )
 
 #: What the work chains that run pw.x share; all of them get the options of jobs.
-DFT = (PW, PP, HAMLR, FAMILY, BASIS, PROTOCOL, OVERRIDES, STASH)
+DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, BASIS, PROTOCOL, OVERRIDES, STASH)
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
 
 
@@ -91,6 +98,7 @@ class Settings:
     pp: orm.AbstractCode | None = None
     hamlr: orm.AbstractCode | None = None
     pseudo_family: str | None = None
+    pseudos: tuple[str, ...] = ()
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -143,6 +151,7 @@ class Settings:
             'options': self.job_options(self.pw),
             'basis': self.basis,
             'pp_code': self.pp,
+            'pseudos': load_pseudos(self.pseudos),
         }
 
     def hamlr_arguments(self) -> dict:
@@ -179,6 +188,25 @@ def load_overrides(path: Path | None) -> dict:
         return read_yaml(path)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def load_pseudos(arguments) -> dict:
+    """Return pseudopotentials by kind, from arguments such as ``H1=H.1.25.upf`` or ``H1=PK``."""
+    from aiida import orm
+    from aiida.common.exceptions import NotExistent
+
+    from aiida_hamlr.data.upf import create_upf
+
+    pseudos = {}
+    for argument in arguments:
+        kind, separator, source = argument.partition('=')
+        try:
+            if not separator:
+                raise ValueError('give a kind and a UPF file or node, as in H1=H.1.25.upf')
+            pseudos[kind] = create_upf(source) if Path(source).is_file() else orm.load_node(source)
+        except (NotExistent, ValueError) as error:
+            raise click.BadParameter(f'{argument}: {error}', param_hint='--pseudo') from error
+    return pseudos
 
 
 def load_structures(arguments) -> dict:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.neighbour_search import close_atoms
+
 #: Neighbours further apart than this do not count, Å.
 REACH = 6.0
 
@@ -67,7 +69,5 @@ def unusual_distances(atoms: Atoms, known: dict) -> list[str]:
 
 def _neighbours(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """First and second atom of all pairs closer than `REACH`, and their distances, Å."""
-    from vesin import ase_neighbor_list
-
-    periodic = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    return ase_neighbor_list('ijd', periodic, REACH)
+    first, second, _, _, lengths = close_atoms(atoms, REACH)
+    return first, second, lengths

@@ -6,6 +6,8 @@ import numpy as np
 from ase import Atoms
 from ase.geometry import minkowski_reduce
 
+from aiida_hamlr.electronic.neighbour_search import close_atoms
+
 #: Atoms closer than this are a mistake in the file, and so are cells with a shorter lattice vector, Å.
 SHORTEST_DISTANCE, SHORTEST_VECTOR = 0.4, 0.8
 
@@ -72,10 +74,7 @@ def check_structure(atoms: Atoms, name: str):
             f'{name}: atom {far.argmax()} (counted from 0) is {far.max():.0f} cells away from the cell; check the '
             'units of cell and positions, or wrap the atoms into the cell'
         )
-    from vesin import ase_neighbor_list
-
-    periodic = Atoms(atoms.numbers, positions=atoms.positions, cell=cell, pbc=True)
-    first, second = ase_neighbor_list('ij', periodic, SHORTEST_DISTANCE)
+    first, second, *_ = close_atoms(atoms, SHORTEST_DISTANCE)
     if len(first):
         raise ValueError(
             f'{name}: atoms {first[0]} and {second[0]} (counted from 0) are closer than {SHORTEST_DISTANCE} Å'

@@ -81,6 +81,16 @@ def check_label(label: str, element: str, what: str):
 def species_labels(atoms: Atoms) -> list[str]:
     """The species label of every atom: its chemical symbol, unless the structure has labels.
 
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The structure.
+
+    Returns
+    -------
+    list of str
+        One label per atom.
+
     Raises
     ------
     ValueError
@@ -92,6 +102,13 @@ def species_labels(atoms: Atoms) -> list[str]:
 
 def set_species_labels(atoms: Atoms, labels: Sequence[str]):
     """Label the atoms of a structure; if all labels are the chemical symbols, it gets no array.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        The structure, which is changed.
+    labels : sequence of str
+        One per atom, the element first, as in 'Fe1'.
 
     Raises
     ------

@@ -6,18 +6,14 @@ from pathlib import Path
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.bands.band_structure import FORMAT as BANDS
-from aiida_hamlr.electronic.bands.band_structure import VERSION as BANDS_VERSION
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import FORMAT as PROPERTIES
-from aiida_hamlr.electronic.bands.properties import VERSION as PROPERTIES_VERSION
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.files import open_hdf5
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT as HAMILTONIAN
-from aiida_hamlr.electronic.matrices.hamiltonian import VERSION as HAMILTONIAN_VERSION
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import FORMAT as BASIS
-from aiida_hamlr.electronic.orbitals.basis import VERSION as BASIS_VERSION
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.jobs.outputs import check_outputs
 from aiida_hamlr.jobs.progress import log
@@ -65,13 +61,15 @@ def _upgrade_file(source: Path, output: Path) -> tuple[int, int]:
     with open_hdf5(source) as handle:
         kind, old = handle.attrs.get('format'), handle.attrs.get('version')
     kinds = {
-        HAMILTONIAN: (Hamiltonian.read, write_described, HAMILTONIAN_VERSION),
-        BASIS: (SpeciesBasis.read, SpeciesBasis.write, BASIS_VERSION),
-        BANDS: (Bands.read, Bands.write, BANDS_VERSION),
-        PROPERTIES: (Properties.read, Properties.write, PROPERTIES_VERSION),
+        HAMILTONIAN: (Hamiltonian.read, write_described),
+        BASIS: (SpeciesBasis.read, SpeciesBasis.write),
+        BANDS: (Bands.read, Bands.write),
+        PROPERTIES: (Properties.read, Properties.write),
     }
     if kind not in kinds:
         raise ValueError(f'{source}: an HDF5 file of unknown format {kind!r}')
-    read, write, new = kinds[kind]
+    read, write = kinds[kind]
     write(read(source), output)
-    return int(old), new
+    # Some versions are written only if their content is there.
+    with open_hdf5(output) as handle:
+        return int(old), int(handle.attrs['version'])

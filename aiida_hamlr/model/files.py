@@ -16,7 +16,6 @@ from aiida_hamlr.electronic.files import atomic_path, synchronise, umask
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reading import read_text
-from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.folder import (
     DESCRIPTION,
     FORMAT,
@@ -60,9 +59,7 @@ def describe(model: HamiltonianModel) -> dict:
 
 def canonical_description(description: dict) -> dict:
     """Return what :func:`describe` gave in any earlier version as it would be now; settings keep their effect."""
-    # Models without this entry are older than it.
-    config = ModelConfig.from_flat({'neutrality': 'cell', **description['config']})
-    return {**description, 'config': config.flat()}
+    return {**description, 'config': Architecture.model_validate(description).config.flat()}
 
 
 def rebuild(architecture: Architecture) -> HamiltonianModel:

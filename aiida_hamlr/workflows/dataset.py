@@ -11,7 +11,7 @@ from aiida.engine import WorkChain, if_, while_
 
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset, random_split
 from aiida_hamlr.calculations.functions.structures import create_structures, extract_frames
-from aiida_hamlr.calculations.validation import find_structure_problem
+from aiida_hamlr.calculations.validation import find_structure_problem, validate_structures, validate_trajectory
 from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.structures import choose_species, find_missing_species, get_atoms, get_frame
 from aiida_hamlr.electronic.structures import make_structures, parse_recipe
@@ -119,6 +119,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
         spec.input_namespace(
             'structures',
             valid_type=orm.StructureData,
+            validator=validate_structures,
             dynamic=True,
             required=False,
             help='Structures by label: to compute, or as sources of `recipes`.',
@@ -127,6 +128,7 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             'trajectory',
             valid_type=orm.TrajectoryData,
             required=False,
+            validator=validate_trajectory,
             help='A trajectory; all its frames are computed.',
         )
         spec.input(

@@ -1,7 +1,9 @@
 """Tests of the checks before anything runs."""
 
+import numpy as np
 import pytest
 from aiida import orm
+from aiida.plugins import CalculationFactory
 from aiida_quantumespresso.data.hubbard_structure import HubbardStructureData
 from ase.build import bulk
 
@@ -73,3 +75,20 @@ def test_structures_with_hubbard_parameters_are_refused():
 def test_no_parameters():
     """Inputs without parameters are the business of another check."""
     assert find_pw_problem({}) is None
+
+
+def test_structures_that_ase_cannot_hold(aiida_profile, structure):
+    """They are refused before a job begins, and named."""
+    alloy = orm.StructureData(cell=[[4, 0, 0], [0, 4, 0], [0, 0, 4]])
+    alloy.append_atom(position=(0, 0, 0), symbols=('Al', 'As'), weights=(0.5, 0.5))
+    with pytest.raises(ValueError, match='alloy'):
+        alloy.get_ase()
+    for entry_point in ('hamlr.predict', 'hamlr.basis'):
+        port = CalculationFactory(entry_point).spec().inputs['structures']
+        assert port.validate({'good': structure}) is None
+        assert 'b: the structure has sites with mixed' in port.validate({'good': structure, 'b': alloy}).message
+    trajectory = orm.TrajectoryData()
+    trajectory.set_trajectory(symbols=['Al'], positions=np.zeros((1, 1, 3)))
+    assert (
+        'has no cells' in CalculationFactory('hamlr.predict').spec().inputs['trajectory'].validate(trajectory).message
+    )

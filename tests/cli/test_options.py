@@ -4,7 +4,7 @@ import click
 import pytest
 from aiida import orm
 
-from aiida_hamlr.cli.options import Settings, load_structures
+from aiida_hamlr.cli.options import Settings, load_pseudos, load_structures
 
 
 def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
@@ -46,3 +46,17 @@ def test_mpi_against_the_code(localhost):
     code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=False, label='pw')
     with pytest.raises(click.BadParameter, match='code pw is set up with `with_mpi` False'):
         Settings(with_mpi=True).job_options(code)
+
+
+def test_pseudopotentials_of_kinds(aiida_profile, tmp_path):
+    """From a file or a node, by the name of the kind."""
+    from aiida_hamlr.data.upf import FractionalUpfData
+    from aiida_hamlr.electronic.pseudo.gth import write_upf
+
+    write_upf(tmp_path / 'H1.upf', 'H', 1.25)
+    node = load_pseudos([f'H1={tmp_path}/H1.upf'])['H1'].store()
+    assert isinstance(node, FractionalUpfData)
+    assert load_pseudos([f'H2={node.pk}'])['H2'].uuid == node.uuid
+    for wrong in ('H1', 'H1=nothing.upf'):
+        with pytest.raises(click.BadParameter, match=wrong):
+            load_pseudos([wrong])

@@ -154,7 +154,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
     def action_of(one):
         charge, dipole = one.charge, one.dipole
         inner = DirectSum(*geometry, model.config.long_range.kernel_width)
-        if not model.config.long_range.response:
+        if not model.config.has_response:
             return inner(charge, dipole)
         dipole, _ = solve_dipoles(inner, charge, one.polarisability, dipole)
         return DirectSum(*geometry, model.config.long_range.output_width)(charge, dipole)

@@ -27,7 +27,7 @@ def check_local_potential(content: UpfContent, name: str):
     Parameters
     ----------
     content : UpfContent
-        What the file holds.
+        Values of the file.
     name : str
         What errors call the file.
 

@@ -64,11 +64,11 @@ class DipoleCorrection:
         Parameters
         ----------
         atoms : ase.Atoms
-            The structure of the run.
+            The structure.
         density : (n1, n2, n3) array
             Valence electrons on the FFT grid, bohr^-3.
         pseudos : mapping of str to Pseudopotential
-            By element.
+            Pseudopotential of each element.
         """
         distance = 2 * np.pi / np.linalg.norm(reciprocal(atoms.cell[:] / BOHR)[self.axis])
         others = tuple(other for other in range(3) if other != self.axis)
@@ -160,11 +160,11 @@ class Electrostatics:
         Parameters
         ----------
         atoms : ase.Atoms
-            The structure of the run.
+            The structure.
         density : (n1, n2, n3) array
             Valence electrons of both spins together, bohr^-3.
         pseudos : mapping of str to Pseudopotential
-            By element.
+            Pseudopotential of each element.
         vectors : ReciprocalGrid
             Of the run's cutoff.
         """

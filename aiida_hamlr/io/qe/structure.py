@@ -28,7 +28,7 @@ def read_pw_input(text: str) -> Atoms:
     Parameters
     ----------
     text : str
-        The whole input.
+        Content of the file.
 
     Returns
     -------

@@ -193,3 +193,14 @@ def test_components_are_those_of_the_blocks(tmp_path, make_reference, make_model
     expected = long_range_entries(action, integrals, 4.3)
     assert np.abs(expected).max() > 0.1
     assert np.abs(found - expected).max() < 1e-12
+
+
+@pytest.mark.parametrize('order', [0, 1])
+def test_both_orientations_of_the_overlap_are_averaged(make_case, skew, order):
+    case, rng = make_case(skew), np.random.default_rng(3)
+    case.overlap = case.overlap + 1e-3 * rng.normal(size=case.pattern.n_entries)
+    potential, force = rng.normal(size=5), rng.normal(size=(5, 3)) if order else None
+    found = case.entries(potential, force)
+    case.overlap = case.pattern.symmetrize(case.overlap)
+    assert case.pattern.asymmetry(found) == 0.0
+    assert np.abs(found - case.entries(potential, force)).max() < 1e-14
