@@ -16,6 +16,7 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.electronic.reference.reconstruction import reconstruct
+from aiida_hamlr.electronic.species import element_of_label, species_labels
 from aiida_hamlr.io.qe import check_supported, read_charge_density, read_potential
 
 pytestmark = pytest.mark.qe
@@ -24,8 +25,8 @@ RUNS = ['antiferromagnet_run', 'ferromagnet_run', 'open_shell_run']
 
 
 def pseudos_of(finished: FinishedRun) -> dict[str, Pseudopotential]:
-    elements = set(finished.read().atoms.get_chemical_symbols())
-    return {element: Pseudopotential.read(finished.folder / f'{element}.upf') for element in elements}
+    labels = set(species_labels(finished.read().atoms))
+    return {label: Pseudopotential.read(finished.folder / f'{element_of_label(label)}.upf') for label in labels}
 
 
 def potential_of(finished: FinishedRun) -> np.ndarray:
