@@ -26,7 +26,7 @@ def test_import_on_the_command_line(hamlr, orb, tmp_path):
 
 def test_files_of_other_codes_in_a_configuration(orb):
     assert read_basis_files({'H': orb})['H'].angular_momenta == (0,)
-    with pytest.raises(ValueError, match='given for He, but a basis of H'):
+    with pytest.raises(ValueError, match='basis given for He is one of H'):
         read_basis_files({'He': orb})
 
 

@@ -96,13 +96,13 @@ def test_unknown_override(pw_code, hamlr_code, structure, pseudo_family, overrid
 @pytest.mark.parametrize(
     ('system', 'words'),
     [
-        ({'nspin': 4}, 'neither 1 nor 2'),
+        ({'nspin': 4}, 'nspin = 4: noncollinear'),
         ({'starting_magnetization': {'Al': 0.1}}, 'need `nspin` 2'),
         ({'noncolin': True}, 'noncollinear'),
         ({'lspinorb': True}, 'spin-orbit'),
         ({'tot_charge': 1}, 'charged cells'),
         ({'input_dft': 'HSE'}, 'input_dft'),
-        ({'assume_isolated': '2D'}, 'periodic in all directions'),
+        ({'assume_isolated': 'esm'}, 'assume_isolated = esm'),
     ],
 )
 def test_unsupported_runs(builder, system, words):
