@@ -38,7 +38,7 @@ ITERATIONS, SECONDS_PER_POINT, SECONDS_PER_PRODUCT = 10, 1e-7, 2e-9
 FEWEST_STATES = 4
 
 #: Norm of the residual of the states, Ry; their errors are of the order of its square.
-RESIDUAL = 3e-4
+RESIDUAL = 1e-3
 
 #: Fraction of the mean below which the scatter of differences counts as a common shift.
 COMMON_SHIFT = 0.05
