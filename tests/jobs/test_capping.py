@@ -20,8 +20,10 @@ LABELS = ['Al', 'As', 'H1', 'H2']
 
 TRAIN = """
 data: {train: ['train/*.h5'], validation: ['valid/*.h5']}
-model: {variant: lr, layers: 1, scalar_channels: 4, natural_channels: 4, unnatural_channels: 2, hidden_channels: 8,
-  pair_channels: 8, radial_hidden: 8}
+model:
+  variant: lr
+  short_range: {layers: 1, scalar_channels: 4, natural_channels: 4, unnatural_channels: 2, hidden_channels: 8,
+    pair_channels: 8, radial_hidden: 8}
 training: {max_epochs: 2, seed: 1, device: cpu}
 output: run/
 """

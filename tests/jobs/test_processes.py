@@ -19,8 +19,10 @@ from aiida_hamlr.model.training.trainer import choose_accelerator
 HAMLR = [sys.executable, '-m', 'aiida_hamlr.jobs.cli']
 TRAIN = """
 data: {{train: ['{study}/train/*.h5'], validation: ['{study}/valid/*.h5'], test: ['{study}/test/*.h5']}}
-model: {{variant: sr, layers: 1, scalar_channels: 4, natural_channels: 4, unnatural_channels: 2, hidden_channels: 8,
-  pair_channels: 8, radial_hidden: 8}}
+model:
+  variant: sr
+  short_range: {{layers: 1, scalar_channels: 4, natural_channels: 4, unnatural_channels: 2, hidden_channels: 8,
+    pair_channels: 8, radial_hidden: 8}}
 training: {training}
 output: run/
 """
