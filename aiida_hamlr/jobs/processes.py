@@ -37,7 +37,7 @@ def run_processes(command: Sequence[str], n_processes: int, n_machines: int = 1)
     Raises
     ------
     ValueError
-        If there are several machines, but no SLURM job on so many.
+        If there are several machines, but no SLURM job on that number of machines.
     """
     if n_machines == 1:
         return _run_here(command, n_processes, ['--standalone'])

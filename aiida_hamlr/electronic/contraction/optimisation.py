@@ -19,11 +19,11 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import eigh
 from scipy.optimize import minimize
-from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
 from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
+from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
 from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import default_cutoff_radius, generate_basis
@@ -73,9 +73,6 @@ SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
 #: conduction bands (GaN, dzp: 47 and 62 meV with a weight of 0 and 1).
 SLAB_WEIGHT = 0.3
 
-#: Kinetic energy that the free atom's orbitals may have above the plane-wave cutoff, eV per electron.
-KINETIC_TAIL = 0.01
-
 
 @dataclass(frozen=True)
 class BandError:
@@ -90,29 +87,6 @@ class BandError:
             f'band_error_{name}{suffix}_meV': round(1e3 * value, 3) if np.isfinite(value) else None
             for name, value in (('occupied', self.occupied), ('conduction', self.conduction))
         }
-
-
-def suggested_cutoff(pseudo: Pseudopotential) -> float:
-    """Plane-wave cutoff above which the free atom's orbitals have less than 10 meV of kinetic energy each, Ry.
-
-    Parameters
-    ----------
-    pseudo : Pseudopotential
-        Its local potential and projectors decide.
-    """
-    energies = np.arange(10.0, 200.0, 2.0)
-    q = np.sqrt(np.arange(0.0, 400.0, 0.5))
-    basis = generate_basis(pseudo, 'sz', cutoff_radius=12.0)
-    worst = np.zeros(len(energies))
-    for shell in basis.shells:
-        r = basis.step * np.arange(len(shell.radial))
-        transform = spherical_jn(shell.angular_momentum, q[:, None] * r) @ (shell.radial * r**2 * basis.step)
-        density = 2 / np.pi * transform**2 * q**4
-        steps = np.diff(q, prepend=0.0)
-        above = np.array([(density * steps)[q**2 > energy].sum() for energy in energies]) * RYDBERG
-        worst = np.maximum(worst, above)
-    below = np.flatnonzero(worst < KINETIC_TAIL)
-    return float(energies[below[0]]) if len(below) else float(energies[-1])
 
 
 class _ReferenceBands:

@@ -12,6 +12,8 @@ from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import RYDBERG
 
 #: Cutoffs of wave functions that are in use, Ry.
@@ -22,6 +24,9 @@ SUFFICIENT = 0.02
 
 #: Energies that are not listed, eV.
 NEGLIGIBLE = 1e-3
+
+#: Kinetic energy that the free atom's orbitals may have above the plane-wave cutoff, eV per electron.
+KINETIC_TAIL = 0.01
 
 #: Step and end of the mesh of wave numbers, bohr^-1.
 _STEP, _END = 0.02, 24.0
@@ -74,3 +79,26 @@ def describe_cutoffs(species: SpeciesBasis) -> list[str]:
         needs = f'use ecutwfc of {enough} or more' if enough else f'no cutoff up to {CUTOFFS[-1]} Ry is enough'
         lines.append(f'{species.element} {shell.label}: kinetic energy beyond a cutoff, meV: {listed}; {needs}')
     return lines
+
+
+def suggested_cutoff(pseudo: Pseudopotential) -> float:
+    """Plane-wave cutoff above which the free atom's orbitals have less than 10 meV of kinetic energy each, Ry.
+
+    Parameters
+    ----------
+    pseudo : Pseudopotential
+        Its local potential and projectors decide.
+    """
+    energies = np.arange(10.0, 200.0, 2.0)
+    q = np.sqrt(np.arange(0.0, 400.0, 0.5))
+    basis = generate_basis(pseudo, 'sz', cutoff_radius=12.0)
+    worst = np.zeros(len(energies))
+    for shell in basis.shells:
+        r = basis.step * np.arange(len(shell.radial))
+        transform = spherical_jn(shell.angular_momentum, q[:, None] * r) @ (shell.radial * r**2 * basis.step)
+        density = 2 / np.pi * transform**2 * q**4
+        steps = np.diff(q, prepend=0.0)
+        above = np.array([(density * steps)[q**2 > energy].sum() for energy in energies]) * RYDBERG
+        worst = np.maximum(worst, above)
+    below = np.flatnonzero(worst < KINETIC_TAIL)
+    return float(energies[below[0]]) if len(below) else float(energies[-1])
