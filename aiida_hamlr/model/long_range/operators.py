@@ -144,7 +144,6 @@ def graph_operator(graph, names: Sequence[str], width: float, accuracy: float | 
         return parts[0][1]
     if any(stored):
         one = torch.cat([one for one, is_stored in zip(atoms, stored, strict=True) if is_stored])
-        _, renumbered = torch.unique(batch[one], return_inverse=True)
         small = counts[graph[keys.HAS_MATRICES]]
-        parts.append((one, StoredMatrices(renumbered, small, *(graph[name] for name in names))))
+        parts.append((one, StoredMatrices(batch[one], small, *(graph[name] for name in names))))
     return JointOperator(batch, parts)

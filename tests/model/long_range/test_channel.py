@@ -50,6 +50,18 @@ def test_charges_are_neutral_in_every_structure_of_a_batch():
     assert float(charges.abs().max()) > 0 and len(factors) == 5
 
 
+def test_charges_pass_along_bonds():
+    """Two separate pairs of atoms: each is neutral by itself, not only the whole."""
+    channel = LongRangeChannel(3, 3, 1, 1.5, environment=False, bonds=True)
+    with torch.no_grad():
+        channel.species_charge.copy_(torch.tensor([1.0, -0.5, 0.2]))
+    graph = species_graph([0, 1, 1, 2], [4])
+    graph[keys.BOND_INDEX] = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+    graph[keys.BOND_WEIGHT] = tensor([0.5, 0.5, 0.25, 0.25])
+    charge = channel.sources(torch.zeros(4, 3), graph).charge
+    assert charge.tolist() == pytest.approx([0.75, -0.75, -0.175, 0.175])
+
+
 def test_charges_of_the_elements_alone():
     """Without functions of the surroundings atoms of one element are alike; with them they need not be."""
     graph = species_graph([0, 1, 1, 0], [4])
