@@ -65,13 +65,6 @@ def flatten(matrices: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([matrix.reshape(len(matrix), matrix.shape[1] ** 2) for matrix in matrices], axis=1)
 
 
-def unflatten(flat: np.ndarray, max_degree: int) -> list[np.ndarray]:
-    """Inverse of :func:`flatten`."""
-    sizes = [(2 * l + 1) ** 2 for l in range(max_degree + 1)]
-    parts = np.split(flat, np.cumsum(sizes)[:-1], axis=1)
-    return [part.reshape(-1, 2 * l + 1, 2 * l + 1) for l, part in enumerate(parts)]
-
-
 class DenseWigner(torch.nn.Module):
     """Expands flat Wigner matrices into the two dense ones that act on padded feature tensors.
 
