@@ -82,7 +82,7 @@ def test_refused(outside, make_remote, al_as_pseudos):
     for key, value, words in (
         ('output', 'other.h5', 'rename the file to hamiltonian.h5'),
         ('kpoints', None, 'kpoints is missing'),
-        ('basis', {'size': 'dzp'}, 'basis names no files'),
+        ('basis', {'size': 'dzp'}, 'basis does not name files'),
         ('structure', 'alas.cif', 'is the XML file of the run'),
         ('pseudos', {'Al': '../run/Al.upf', 'As': 'none.upf'}, 'none.upf on localhost: no such file'),
     ):
