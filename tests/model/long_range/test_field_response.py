@@ -141,9 +141,8 @@ def test_gradients(case):
 
 def test_screened_charges_are_born_charges_over_the_dielectric_tensor():
     """Z*/eps in a cubic crystal, and a third of the trace of the inverse tensor times Z* in any other."""
-    cubic = screened_charges(
-        9.0 * torch.eye(3).double(), torch.tensor([2.7, -2.7]).double()[:, None, None] * torch.eye(3)
-    )
+    born = torch.tensor([2.7, -2.7]).double()[:, None, None] * torch.eye(3)
+    cubic = screened_charges(9.0 * torch.eye(3).double(), born)
     assert cubic.tolist() == pytest.approx([0.3, -0.3])
     rng = np.random.default_rng(0)
     dielectric, born = 6.0 * np.eye(3) + rng.normal(0, 0.5, (3, 3)), rng.normal(size=(2, 3, 3))
