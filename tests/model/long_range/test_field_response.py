@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model.long_range.ewald import DirectSum
-from aiida_hamlr.model.long_range.field_response import field_response
+from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 
 WIDTH, TIGHT = 1.5, 1e-13
@@ -137,3 +137,14 @@ def test_gradients(case):
                 ends.append(float(value(*moved)))
         slope = float((variable.grad * direction).sum())
         assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6)
+
+
+def test_screened_charges_are_born_charges_over_the_dielectric_tensor():
+    """Z*/eps in a cubic crystal, and a third of the trace of the inverse tensor times Z* in any other."""
+    born = torch.tensor([2.7, -2.7]).double()[:, None, None] * torch.eye(3)
+    cubic = screened_charges(9.0 * torch.eye(3).double(), born)
+    assert cubic.tolist() == pytest.approx([0.3, -0.3])
+    rng = np.random.default_rng(0)
+    dielectric, born = 6.0 * np.eye(3) + rng.normal(0, 0.5, (3, 3)), rng.normal(size=(2, 3, 3))
+    expected = [np.trace(np.linalg.inv(dielectric) @ one) / 3 for one in born]
+    assert screened_charges(torch.tensor(dielectric), torch.tensor(born)).tolist() == pytest.approx(expected)
