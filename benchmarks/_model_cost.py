@@ -129,7 +129,7 @@ def _usual_cell(paths: Sequence[Path]) -> Path:
 
 def cell_network(variant: str, references: Sequence[Reference]) -> tuple[HamiltonianModel, list[Example]]:
     """Default network of a variant with fixed cutoffs, and structures that are prepared for it."""
-    config = ModelConfig(variant=variant, message_cutoff=CUTOFFS[0], pair_cutoff=CUTOFFS[1])
+    config = ModelConfig(variant=variant, short_range={'message_cutoff': CUTOFFS[0], 'pair_cutoff': CUTOFFS[1]})
     basis, atoms = references[0].basis, references[0].atoms
     shells = {element: list(species.angular_momenta) for element, species in basis.items()}
     torch.manual_seed(0)
@@ -203,7 +203,7 @@ def dense_network(variant: str) -> tuple[HamiltonianModel, Reference, Example]:
     overlap = TwoCentreTables(basis, pseudos).overlap_and_kinetic(atoms, pattern)[0]
     delta = pattern.symmetrize(np.random.default_rng(0).normal(scale=0.01, size=pattern.n_entries))
     reference = Reference('C8', atoms, basis, {}, {}, {}, pattern, delta, overlap, np.zeros_like(delta))
-    config = ModelConfig(variant=variant, message_cutoff=DENSE_CUTOFF, pair_cutoff=DENSE_CUTOFF)
+    config = ModelConfig(variant=variant, short_range={'message_cutoff': DENSE_CUTOFF, 'pair_cutoff': DENSE_CUTOFF})
     torch.manual_seed(0)
     n_neighbours = len(message_edges(atoms, DENSE_CUTOFF)[1]) / len(atoms)
     model = HamiltonianModel({'C': list(basis['C'].angular_momenta)}, config, DENSE_CUTOFF, n_neighbours)
