@@ -13,7 +13,7 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.wigner import bond_frame_wigner, flatten
-from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond
+from aiida_hamlr.model.long_range.neutrality import bond_weights, longest_bond
 from aiida_hamlr.model.network.attention import add_waves
 
 #: Atoms closer than this are a mistake in the structure, Å.

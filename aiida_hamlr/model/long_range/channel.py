@@ -13,8 +13,8 @@ from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.long_range.blocks import Action
-from aiida_hamlr.model.long_range.bonds import passed_along_bonds
 from aiida_hamlr.model.long_range.field_response import field_response
+from aiida_hamlr.model.long_range.neutrality import passed_along_bonds
 from aiida_hamlr.model.long_range.operators import graph_operator, keeps_matrices, store_matrices
 from aiida_hamlr.model.long_range.polarisation import solve_dipoles
 

@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.graph_builder import geometry, message_edges
-from aiida_hamlr.model.long_range.bonds import bond_weights, longest_bond, passed_along_bonds
+from aiida_hamlr.model.long_range.neutrality import bond_weights, longest_bond, passed_along_bonds
 
 
 def bonds_of(atoms):
