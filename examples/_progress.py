@@ -21,7 +21,7 @@ class Progress:
     Parameters
     ----------
     durations : dict of str to float
-        Seconds that each stage takes on two idle cores; only their ratios matter for the time left.
+        Seconds that each stage takes; only their ratios matter for the time left.
     """
 
     def __init__(self, durations: dict[str, float]):
