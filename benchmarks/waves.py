@@ -33,7 +33,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.qe import read_field_response
 from aiida_hamlr.model.evaluation import evaluate_one
 from aiida_hamlr.model.inference import load_model
-from aiida_hamlr.model.long_range.ewald import coulomb_sum
+from aiida_hamlr.model.long_range.ewald import DirectSum
 from aiida_hamlr.plotting.levels import plot_levels
 
 #: Networks by name.
@@ -95,7 +95,7 @@ def level_charge(paths: list[str], width: float = 1.5) -> dict:
         cations = atoms.symbols == 'Al'
         unit = torch.tensor(np.where(cations, 1.0, -1.0))
         cell, positions = torch.tensor(atoms.cell[:]), torch.tensor(atoms.positions)
-        potential = coulomb_sum(cell, positions, unit, width)[0].numpy()
+        potential = DirectSum(cell, positions, width)(unit)[0].numpy()
         level = potential_profile(hamiltonian)
         # In undisplaced planes; walls are at 0 and in the middle.
         plane = np.round(atoms.positions[:, 2] / atoms.cell[2, 2] * 2 * len(atoms)) / (2 * len(atoms))

@@ -11,8 +11,7 @@ from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 from aiida_pseudo.data.pseudo.upf import UpfData
 
-from aiida_hamlr.electronic.files import check_format, open_hdf5
-from aiida_hamlr.electronic.orbitals.basis import FORMAT, VERSION, Basis, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import check_label
 from aiida_hamlr.io.bases import read_basis
@@ -161,9 +160,8 @@ class BasisData(Data):
         return plot_basis(bands_of_basis(crystal_of_basis(basis), read, basis), path)
 
     def _read(self, label: str) -> SpeciesBasis:
-        with self.base.repository.open(self.filename(label), 'rb') as stream, open_hdf5(stream) as handle:
-            check_format(handle, FORMAT, VERSION)
-            return SpeciesBasis.read_group(handle['basis'])
+        with self.base.repository.open(self.filename(label), 'rb') as stream:
+            return SpeciesBasis.read(stream)
 
     def _set_attributes(self, basis: Basis):
         functionals = {species.metadata.get('functional', '') for species in basis.values()}

@@ -198,6 +198,31 @@ def open_hdf5(source) -> Iterator[h5py.File]:
         yield handle
 
 
+@contextmanager
+def read_hdf5(source, file_format: str, version: int) -> Iterator[h5py.File]:
+    """Open a path or a binary stream with a file of one of our formats.
+
+    Parameters
+    ----------
+    source : path or binary stream
+        The file.
+    file_format : str
+        Its attribute ``format``.
+    version : int
+        The newest version that is read.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, foreign, newer than this program or damaged, also if that is noticed by what reads it;
+        the message names the file.
+    """
+    with open_hdf5(source) as handle:
+        check_format(handle, file_format, version)
+        with damage_as_value_error(getattr(source, 'name', source)):
+            yield handle
+
+
 def check_format(handle: h5py.File, file_format: str, version: int):
     """Raise ``ValueError`` unless the file has the format and a version that this program knows."""
     with damage_as_value_error(handle.filename):

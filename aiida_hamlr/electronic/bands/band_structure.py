@@ -17,11 +17,9 @@ from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
-    check_format,
     content_digest,
-    damage_as_value_error,
-    open_hdf5,
     read_array,
+    read_hdf5,
 )
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -167,18 +165,16 @@ class Bands:
         ValueError
             If the file is truncated, foreign, newer than this program or damaged; the message names the file.
         """
-        with open_hdf5(source) as handle:
-            check_format(handle, FORMAT, VERSION)
-            with damage_as_value_error(getattr(source, 'name', source)):
-                kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
-                optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
-                labels = tuple(label.decode() for label in read_array(handle, 'labels'))
-                attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
-                bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
-                check_digest(handle, bands._content)
-                if not all(np.isfinite(values).all() for values in (kpoints, energies, *optional.values())):
-                    raise ValueError('k-points or eigenvalues are not finite')
-                return bands
+        with read_hdf5(source, FORMAT, VERSION) as handle:
+            kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
+            optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
+            labels = tuple(label.decode() for label in read_array(handle, 'labels'))
+            attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
+            bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
+            check_digest(handle, bands._content)
+            if not all(np.isfinite(values).all() for values in (kpoints, energies, *optional.values())):
+                raise ValueError('k-points or eigenvalues are not finite')
+            return bands
 
 
 def band_structure(

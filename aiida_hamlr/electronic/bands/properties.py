@@ -11,11 +11,9 @@ import numpy as np
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
-    check_format,
     content_digest,
-    damage_as_value_error,
-    open_hdf5,
     read_array,
+    read_hdf5,
 )
 
 FORMAT = 'hamlr-properties'
@@ -79,15 +77,13 @@ class Properties:
         ValueError
             If the file is truncated, foreign, newer than this program or damaged; the message names the file.
         """
-        with open_hdf5(source) as handle:
-            check_format(handle, FORMAT, VERSION)
-            with damage_as_value_error(getattr(source, 'name', source)):
-                arrays = {key: read_array(handle, key) for key in _ARRAYS if key in handle}
-                symbols = [symbol.decode() for symbol in read_array(handle, 'symbols')]
-                properties = cls(symbols, read_array(handle, 'positions'), **arrays)
-                check_digest(handle, properties._content)
-                properties._check()
-                return properties
+        with read_hdf5(source, FORMAT, VERSION) as handle:
+            arrays = {key: read_array(handle, key) for key in _ARRAYS if key in handle}
+            symbols = [symbol.decode() for symbol in read_array(handle, 'symbols')]
+            properties = cls(symbols, read_array(handle, 'positions'), **arrays)
+            check_digest(handle, properties._content)
+            properties._check()
+            return properties
 
     def _check(self):
         """Raise ``ValueError`` unless all arrays are of the same atoms and energies, and finite."""

@@ -14,11 +14,9 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
-    check_format,
     content_digest,
-    damage_as_value_error,
-    open_hdf5,
     read_array,
+    read_hdf5,
 )
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
@@ -228,10 +226,8 @@ class Hamiltonian:
         ValueError
             If the file is truncated, foreign, newer than this program or damaged; the message names the file.
         """
-        with open_hdf5(source) as handle:
-            check_format(handle, FORMAT, VERSION)
-            with damage_as_value_error(getattr(source, 'name', source)):
-                return cls._read(handle, matrices)
+        with read_hdf5(source, FORMAT, VERSION) as handle:
+            return cls._read(handle, matrices)
 
     @classmethod
     def _read(cls, handle, wanted) -> Hamiltonian:

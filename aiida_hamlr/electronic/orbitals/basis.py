@@ -15,11 +15,10 @@ from ase.data import atomic_numbers
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
-    check_format,
     content_digest,
     damage_as_value_error,
-    open_hdf5,
     read_array,
+    read_hdf5,
 )
 from aiida_hamlr.electronic.species import check_label
 
@@ -195,18 +194,16 @@ class SpeciesBasis:
             self.write_group(handle.create_group('basis'))
 
     @classmethod
-    def read(cls, path: str | Path) -> SpeciesBasis:
-        """Read a basis file.
+    def read(cls, source) -> SpeciesBasis:
+        """Read a basis file from a path or a binary stream.
 
         Raises
         ------
         ValueError
             If the file is not a basis file, damaged, or of a newer version.
         """
-        with open_hdf5(path) as handle:
-            check_format(handle, FORMAT, VERSION)
-            with damage_as_value_error(path):
-                return cls.read_group(handle['basis'])
+        with read_hdf5(source, FORMAT, VERSION) as handle:
+            return cls.read_group(handle['basis'])
 
 
 class Basis(Mapping[str, SpeciesBasis]):

@@ -164,10 +164,3 @@ class DirectSum:
             potential = potential + cosine @ real + sine @ imaginary
             field = field + sine @ (real[:, None] * vectors) - cosine @ (imaginary[:, None] * vectors)
         return potential, field
-
-
-def coulomb_sum(
-    cell: torch.Tensor, positions: torch.Tensor, charges: torch.Tensor, width: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Potential (N,) and field (N, 3) at the atoms of the given charges, as :class:`DirectSum` gives them."""
-    return DirectSum(cell, positions, width)(charges)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import ClassVar
 
 import torch
@@ -73,8 +74,8 @@ class Prediction:
 class LossTerm(ABC):
     """One term of the loss.
 
-    A call gives the term without its weight, a scalar, for a prediction. A subclass says with which settings it is on
-    (:meth:`weight_in`), and which labels of the files it needs.
+    A call gives the term without its weight, a scalar, for a prediction. A subclass names the setting of its weight
+    (:attr:`key`), and the labels of the files that it needs.
 
     Parameters
     ----------
@@ -92,9 +93,9 @@ class LossTerm(ABC):
         self.weight = self.weight_in(settings)
 
     @classmethod
-    @abstractmethod
     def weight_in(cls, settings: TrainingConfig) -> float:
-        """Weight of the term; 0 if it is off."""
+        """Weight of the term, the setting :attr:`key`; 0 if it is off."""
+        return attrgetter(cls.key)(settings)
 
     @abstractmethod
     def __call__(self, prediction: Prediction) -> torch.Tensor:
@@ -141,11 +142,6 @@ class BandsTerm(LossTerm):
 
     key = 'loss.band_weight'
 
-    @classmethod
-    def weight_in(cls, settings):
-        """Weight ``loss.band_weight``."""
-        return settings.loss.band_weight
-
     def __call__(self, prediction):
         """Mean over the structures whose bands count."""
         return _mean([one.bands for one in prediction.band_errors], prediction)
@@ -155,11 +151,6 @@ class OrthonormalTerm(LossTerm):
     """Root mean square error of H(k) in an orthonormal basis, meV, at the k points of :class:`BandsTerm`."""
 
     key = 'loss.orthonormal_weight'
-
-    @classmethod
-    def weight_in(cls, settings):
-        """Weight ``loss.orthonormal_weight``."""
-        return settings.loss.orthonormal_weight
 
     def __call__(self, prediction):
         """Mean over the structures whose bands count."""
@@ -177,11 +168,6 @@ class ChargesTerm(LossTerm):
     labels = ('hirshfeld_charges',)
 
     @classmethod
-    def weight_in(cls, settings):
-        """Weight ``labels.charge_weight``."""
-        return settings.labels.charge_weight
-
-    @classmethod
     def check_model(cls, config):
         """Needs charges."""
         _check_charges(cls, config)
@@ -197,11 +183,6 @@ class DipolesTerm(LossTerm):
 
     key = 'labels.dipole_weight'
     labels = ('hirshfeld_dipoles',)
-
-    @classmethod
-    def weight_in(cls, settings):
-        """Weight ``labels.dipole_weight``."""
-        return settings.labels.dipole_weight
 
     @classmethod
     def check_model(cls, config):
@@ -240,9 +221,9 @@ class ResponseTerm(LossTerm):
         """Deviations of one structure from its labels."""
 
     @classmethod
+    @abstractmethod
     def needed(cls, config: ModelConfig) -> set[str]:
         """Labels that at least one training file needs together."""
-        raise NotImplementedError
 
     @classmethod
     def check_files(cls, config, surveys):
@@ -259,11 +240,6 @@ class DielectricTerm(ResponseTerm):
     """Mean absolute deviation of the elements of the dielectric tensor."""
 
     key = 'labels.dielectric_weight'
-
-    @classmethod
-    def weight_in(cls, settings):
-        """Weight ``labels.dielectric_weight``."""
-        return settings.labels.dielectric_weight
 
     @classmethod
     def check_model(cls, config):
@@ -293,11 +269,6 @@ class BornTerm(ResponseTerm):
     def __init__(self, settings, config):
         super().__init__(settings, config)
         self.has_response = config.has_response
-
-    @classmethod
-    def weight_in(cls, settings):
-        """Weight ``labels.born_weight``."""
-        return settings.labels.born_weight
 
     @classmethod
     def check_model(cls, config):

@@ -14,7 +14,6 @@ from aiida_hamlr.electronic.units import COULOMB
 from aiida_hamlr.model.long_range.ewald import (
     DirectSum,
     coulomb_matrices,
-    coulomb_sum,
     half_space_vectors,
 )
 
@@ -24,7 +23,7 @@ def tensors(atoms):
 
 
 def smooth_potential(atoms, charges, width):
-    potential, _ = coulomb_sum(*tensors(atoms), torch.tensor(charges), width)
+    potential, _ = DirectSum(*tensors(atoms), width)(torch.tensor(charges))
     return potential.numpy()
 
 
@@ -108,7 +107,7 @@ def test_potentials_and_fields_are_the_sums_of_their_definition(ions, width):
 
 def test_matrices_give_the_same_as_structure_factors(ions):
     atoms, charges = ions
-    potential, field = coulomb_sum(*tensors(atoms), torch.tensor(charges), 1.5)
+    potential, field = DirectSum(*tensors(atoms), 1.5)(torch.tensor(charges))
     matrix, vectors = coulomb_matrices(*tensors(atoms), 1.5)
     assert torch.allclose(matrix @ torch.tensor(charges), potential, atol=1e-11)
     assert torch.allclose(torch.einsum('ija,j->ia', vectors, torch.tensor(charges)), field, atol=1e-11)
@@ -119,7 +118,7 @@ def test_matrices_give_the_same_as_structure_factors(ions):
 def test_field_is_minus_the_gradient(ions):
     """Of the potential of the other charges at the atom; its own has no gradient."""
     atoms, charges = ions
-    _, field = coulomb_sum(*tensors(atoms), torch.tensor(charges), 1.5)
+    _, field = DirectSum(*tensors(atoms), 1.5)(torch.tensor(charges))
     cell, positions = tensors(atoms)
     for axis in range(3):
         values = []
@@ -127,7 +126,7 @@ def test_field_is_minus_the_gradient(ions):
             probe = positions.clone()
             probe[2, axis] += step
             both = torch.cat([positions, probe[2:3]])
-            values.append(float(coulomb_sum(cell, both, torch.tensor([*charges, 0.0]), 1.5)[0][-1]))
+            values.append(float(DirectSum(cell, both, 1.5)(torch.tensor([*charges, 0.0]))[0][-1]))
         assert -(values[0] - values[1]) / 2e-4 == pytest.approx(float(field[2, axis]), abs=1e-6)
 
 
