@@ -7,7 +7,7 @@ from aiida_hamlr.cli import cmd_root
 
 
 def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
-    """Codes are made once, on a computer that is made if there is none; a missing executable is named."""
+    """Codes are made once, on a computer that is made if it is missing; a missing executable is named."""
     paths = {}
     for name in ('pw', 'pp', 'hamlr'):
         paths[name] = tmp_path / name
