@@ -67,11 +67,17 @@ def density_of_states(
     solution = sample(hamiltonian, mesh, overlap_threshold)
     levels = solution.eigenvalues
     energies = np.arange(levels.min() - MARGIN * broadening, levels.max() + MARGIN * broadening, STEP * broadening)
-    values = broaden(levels, solution.weights, energies, broadening)
+    values = broaden(levels, solution.weights, energies, broadening, solution.electrons_per_band)
     return DensityOfStates(energies, values, solution.filling.fermi_level)
 
 
-def broaden(eigenvalues: np.ndarray, weights: np.ndarray, energies: np.ndarray, broadening: float = 0.1) -> np.ndarray:
+def broaden(
+    eigenvalues: np.ndarray,
+    weights: np.ndarray,
+    energies: np.ndarray,
+    broadening: float = 0.1,
+    electrons_per_band: int | None = None,
+) -> np.ndarray:
     """Sum of Gaussians at the levels of a mesh, both spins together.
 
     Parameters
@@ -84,6 +90,8 @@ def broaden(eigenvalues: np.ndarray, weights: np.ndarray, energies: np.ndarray, 
         Where to evaluate, eV.
     broadening : float
         Standard deviation of the Gaussian, eV.
+    electrons_per_band : int, optional
+        1 for bands of spinors; default: 2, with a leading spin axis 1.
 
     Returns
     -------
@@ -92,7 +100,7 @@ def broaden(eigenvalues: np.ndarray, weights: np.ndarray, energies: np.ndarray, 
     """
     levels = np.asarray(eigenvalues, dtype=float)
     spins = levels[None] if levels.ndim == 2 else levels
-    state_weights = np.broadcast_to(2.0 / len(spins) * np.asarray(weights)[None, :, None], spins.shape).ravel()
+    state_weights = np.broadcast_to((electrons_per_band or 2 / len(spins)) * np.asarray(weights)[None, :, None], spins.shape).ravel()
     levels = spins.ravel()
     result = np.zeros(len(energies))
     # In blocks of levels: the full table of Gaussians of a large mesh would not fit.
