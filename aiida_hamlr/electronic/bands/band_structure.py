@@ -11,9 +11,10 @@ import numpy as np
 
 from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
-from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
 from aiida_hamlr.electronic.bands.occupations import band_gap
+from aiida_hamlr.electronic.bands.spinors import spin_expectation
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
@@ -24,7 +25,10 @@ from aiida_hamlr.electronic.files import (
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
-VERSION = 2
+#: Version 3 has bands of spinors; others are written as version 2.
+VERSION = 3
+
+_OPTIONAL = ('distances', 'weights', 'spins')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +44,8 @@ class BandAttributes(StoredAttributes):
         'hamiltonian' or 'h0'.
     n_electrons : float
         Per cell.
+    electrons_per_band : int
+        1 for bands of spinors; None: 2, or 1 with spin.
     overlap_threshold : float
         With which the bands were computed, see `eigenvalues`; None if all eigenvectors of the overlap were kept.
     fermi_level : float
@@ -55,6 +61,7 @@ class BandAttributes(StoredAttributes):
     formula: str | None = None
     matrix: str | None = None
     n_electrons: float | None = None
+    electrons_per_band: int | None = None
     overlap_threshold: float | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
     spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
@@ -80,6 +87,8 @@ class Bands:
         Length along the path, 1/Å; None for a mesh.
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
+    spins : (nk, 3, nb) array, optional
+        ``<sigma>`` of bands of spinors, see `spin_expectation`.
     attributes : BandAttributes
         Fermi level and band edges, eV.
     """
@@ -89,6 +98,7 @@ class Bands:
     labels: tuple[str, ...]
     distances: np.ndarray | None = None
     weights: np.ndarray | None = None
+    spins: np.ndarray | None = None
     attributes: BandAttributes = field(default_factory=BandAttributes)
 
     def __post_init__(self):
@@ -100,6 +110,14 @@ class Bands:
         lengths += [len(a) for a in (self.distances, self.weights) if a is not None]
         if self.eigenvalues.ndim != 3 or np.shape(self.kpoints) != (n_kpoints, 3) or set(lengths) != {n_kpoints}:
             raise ValueError('k-points, eigenvalues and labels disagree in number')
+        expected = (n_kpoints, 3, self.eigenvalues.shape[2])
+        if self.spins is not None and np.shape(self.spins) != expected:
+            raise ValueError(f'spins have shape {np.shape(self.spins)} instead of {expected}')
+
+    @property
+    def electrons_per_band(self) -> int:
+        """Electrons that a band holds: 2, with collinear spin or of spinors 1."""
+        return self.attributes.electrons_per_band or 2 // len(self.eigenvalues)
 
     @classmethod
     def on_path(cls, hamiltonian: Hamiltonian, path: BandPath, mesh: MeshSolution, n_bands: int | None = None) -> Bands:
@@ -130,18 +148,25 @@ class Bands:
 
     @classmethod
     def _at(cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None) -> Bands:
-        energies = eigenvalues(hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
-        return cls(kpoints, energies, ('',) * len(kpoints), attributes=_edges(hamiltonian, energies, mesh))
+        settings = (hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
+        spins = None
+        if hamiltonian.has_spin_orbit:
+            energies, states = eigenvectors(*settings)
+            spins = spin_expectation(states, bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints))
+        else:
+            energies = eigenvalues(*settings)
+        attributes = _edges(hamiltonian, energies, mesh)
+        return cls(kpoints, energies, ('',) * len(kpoints), spins=spins, attributes=attributes)
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+        with atomic_hdf5(path, FORMAT, VERSION - (self.attributes.electrons_per_band is None)) as handle:
             handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
             handle.attrs['attributes'] = json.dumps(self.attributes.to_dict())
             handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
             handle['eigenvalues'] = self.eigenvalues
             handle['labels'] = list(self.labels)
-            for name in ('distances', 'weights'):
+            for name in _OPTIONAL:
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
             handle.attrs['sha256'] = content_digest(self._content)
@@ -149,7 +174,7 @@ class Bands:
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
         """What is stored, for its digest."""
-        arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', 'distances', 'weights')}
+        arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', *_OPTIONAL)}
         return {
             'attributes': json.dumps(self.attributes.to_dict()),
             'labels': json.dumps(list(self.labels)),
@@ -167,7 +192,7 @@ class Bands:
         """
         with read_hdf5(source, FORMAT, VERSION) as handle:
             kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
-            optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
+            optional = {key: read_array(handle, key) for key in _OPTIONAL if key in handle}
             labels = tuple(label.decode() for label in read_array(handle, 'labels'))
             attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
             bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
@@ -224,6 +249,7 @@ def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution) -
         formula=hamiltonian.atoms.get_chemical_formula(),
         matrix=mesh.matrix,
         n_electrons=hamiltonian.n_electrons,
+        electrons_per_band=1 if hamiltonian.has_spin_orbit else None,
         overlap_threshold=mesh.overlap_threshold or None,
         fermi_level=filling.fermi_level,
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
@@ -231,7 +257,7 @@ def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution) -
     n_common = min(energies.shape[-1], mesh.eigenvalues.shape[-1])
     together = np.concatenate([mesh.eigenvalues[..., :n_common], energies[..., :n_common]], axis=-2)
     fixed = hamiltonian.attributes.fixed_magnetization
-    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed)
+    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
     if edges is not None:
         attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
         attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap

@@ -100,7 +100,9 @@ def broaden(
     """
     levels = np.asarray(eigenvalues, dtype=float)
     spins = levels[None] if levels.ndim == 2 else levels
-    state_weights = np.broadcast_to((electrons_per_band or 2 / len(spins)) * np.asarray(weights)[None, :, None], spins.shape).ravel()
+    state_weights = np.broadcast_to(
+        (electrons_per_band or 2 / len(spins)) * np.asarray(weights)[None, :, None], spins.shape
+    ).ravel()
     levels = spins.ravel()
     result = np.zeros(len(energies))
     # In blocks of levels: the full table of Gaussians of a large mesh would not fit.

@@ -28,7 +28,8 @@ class MeshSolution:
         eV; the occupied bands and some above.
     filling : Filling
     density_matrix : (M,) or (2, M) array
-        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern; of spinors the sum over both
+        components.
     n_ghosts : int
         Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
         errors of the matrix elements, not levels of the crystal.
@@ -36,6 +37,8 @@ class MeshSolution:
         What was diagonalised, 'hamiltonian' or 'h0'.
     overlap_threshold : float
         See `eigenvalues`.
+    electrons_per_band : int
+        As `Hamiltonian.electrons_per_band` says.
     """
 
     kpoints: np.ndarray
@@ -46,6 +49,7 @@ class MeshSolution:
     n_ghosts: int = 0
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
+    electrons_per_band: int = 2
 
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
@@ -102,10 +106,13 @@ def solve_mesh(
     n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
+    per_band = 1 if n_spin == 2 or hamiltonian.has_spin_orbit else 2
+    n_spin = 1 if hamiltonian.has_spin_orbit else n_spin
     occupied = hamiltonian.n_occupied * n_spin
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
-    filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
+    fixed = hamiltonian.attributes.fixed_magnetization
+    filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
     pattern = hamiltonian.pattern
     sums = BlochSum(pattern)
     shape = (n_spin, len(kpoints))
@@ -117,14 +124,16 @@ def solve_mesh(
         for spin in range(n_spin):
             coefficients, filled = spin_states[spin, index], occupations[spin, index]
             bands = filled > 0
-            dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
+            # Both components of a spinor count.
+            components = coefficients[:, bands].reshape(-1, pattern.dimension, bands.sum())
+            dense = sum((part * filled[bands]) @ part.conj().T for part in components)
             density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
     density = pattern.symmetrize(density)
-    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
+    ghosts = (occupations > 0.25 * per_band) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
     n_ghosts = int(ghosts.sum(axis=2).max())
     if energies.ndim == 2:
         density = density[0]
-    return MeshSolution(kpoints, weights, energies, filling, density, n_ghosts, matrix, overlap_threshold)
+    return MeshSolution(kpoints, weights, energies, filling, density, n_ghosts, matrix, overlap_threshold, per_band)
 
 
 def sample(

@@ -15,7 +15,7 @@ neighbouring j (``average_pp``), which gives another Hamiltonian.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ import numpy as np
 from aiida_hamlr.electronic.pseudo.upf_content import PseudoWavefunction, UpfContent
 
 if TYPE_CHECKING:
-    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+    pass
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def separate_spin_orbit(content: UpfContent, momenta: TotalMomenta, name: str) -
     projectors = zip(content.projectors, j, strict=True)
     return replace(
         content,
-        projectors=tuple(replace(projector, total_angular_momentum=float(momentum)) for projector, momentum in projectors),
+        projectors=tuple(
+            replace(projector, total_angular_momentum=float(momentum)) for projector, momentum in projectors
+        ),
         dij=content.dij * _weight(l, j)[:, None],
         spin_orbit_dij=content.dij * (sign / (2 * l + 1))[:, None],
         wavefunctions=_merge(content.wavefunctions, [j for _, j in momenta.wavefunctions]),
