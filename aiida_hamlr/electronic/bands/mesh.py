@@ -28,8 +28,8 @@ class MeshSolution:
         eV; the occupied bands and some above.
     filling : Filling
     density_matrix : (M,) or (2, M) array
-        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern; of spinors the sum over both
-        components.
+        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern; of spinors the sum over
+        both components.
     n_ghosts : int
         Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
         errors of the matrix elements, not levels of the crystal.

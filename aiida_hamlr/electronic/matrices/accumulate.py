@@ -33,8 +33,8 @@ class BlockAccumulator:
     """Sums symmetric matrices, each between the orbitals of a group of atoms and images, into a pattern's entries.
 
     Of every pair ``(A, B), (B, A)`` one block is added, the other follows by transposition at the end: the work is
-    halved and the result is symmetric to the last bit, or antisymmetric. Blocks outside the pattern are dropped. Which block goes where
-    is found on the CPU, the numbers stay on the device.
+    halved and the result is symmetric to the last bit, or antisymmetric. Blocks outside the pattern are dropped. Which
+    block goes where is found on the CPU, the numbers stay on the device.
 
     Groups come in batches. In a batch every group has the same number of places for atoms of every kind, kind after
     kind; places may be empty.

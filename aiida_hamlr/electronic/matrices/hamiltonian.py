@@ -67,8 +67,8 @@ class Hamiltonian:
         Entries by name (``MATRICES``): ``hamiltonian`` and ``h0`` in eV, ``overlap`` and ``density_matrix`` without
         unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
         With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
-        ``spin_orbit`` holds K_x, K_y and K_z (eV, antisymmetric) of ``H_SO = sum_a sigma_a (x) (-i K_a)``; a Hamiltonian
-        with it has bands of spinors.
+        ``spin_orbit`` holds K_x, K_y and K_z (eV, antisymmetric) of ``H_SO = sum_a sigma_a (x) (-i K_a)``; with it
+        the bands are those of spinors.
     pseudopotentials : mapping of str to str
         The UPF text of every species: with the basis, all that H0 of another structure needs.
     attributes : HamiltonianAttributes

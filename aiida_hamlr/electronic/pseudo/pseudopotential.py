@@ -27,8 +27,8 @@ CHUNK = 4_000_000
 class Pseudopotential:
     """A norm-conserving pseudopotential as its UPF file gives it.
 
-    Of a fully relativistic file this is the scalar-relativistic part, and beside it the coupling of the spin-orbit part,
-    see `aiida_hamlr.electronic.pseudo.relativistic`.
+    Of a fully relativistic file this is the scalar-relativistic part, and beside it the coupling of the spin-orbit
+    part, see `aiida_hamlr.electronic.pseudo.relativistic`.
 
     Lengths are in bohr, energies in Ry (e^2 = 2). ``n`` is the number of points of the file's radial mesh.
 

@@ -59,6 +59,7 @@ class PlaneWaveRun(Protocol):
     eigenvalues: np.ndarray
     occupations: np.ndarray
     n_spin: int
+    spin_orbit: bool
     magnetization: float | None
     fixed_magnetization: float | None
     version: str
@@ -198,7 +199,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
     if wanted is False:
         return 'not asked for'
     spins = [
-        PlaneWaveHamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc)
+        plane_wave_hamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc, run.spin_orbit)
         for channel in np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     ]
     n_orbitals = hamiltonian.n_orbitals
