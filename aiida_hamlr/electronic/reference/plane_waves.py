@@ -119,7 +119,7 @@ class PlaneWaveHamiltonian:
                 yield columns, self._coupling(element, n_atoms)
 
     def _projectors_of(self, element: str, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
-        """Plane-wave coefficients (n, p) of the projectors of an element, a group of atoms at a time; how many atoms."""
+        """Plane-wave coefficients (n, p) of the projectors of an element, some atoms at a time; their number."""
         momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
         prefactor = 4 * np.pi / np.sqrt(self.volume)
         transforms = self._projector_tables[element](np.linalg.norm(vectors, axis=1))
