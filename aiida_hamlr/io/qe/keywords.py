@@ -91,8 +91,8 @@ _NONLOCAL = Refusal(
     'LDA or GGA, with a correction by Grimme (vdw_corr) if energies or forces matter'
 )
 _SPINORS = Refusal(
-    'noncollinear runs are supported with spin-orbit coupling and without magnetization only: set noncolin and '
-    'lspinorb, or nspin = 1 or 2',
+    'noncollinear runs without spin-orbit coupling, or with a magnetization, are not supported; set noncolin and '
+    'lspinorb and no magnetization, or nspin = 1 or 2',
     (1, 2),
 )
 _TWO_CHEMICAL = Refusal(
@@ -237,13 +237,13 @@ def _find_spinor_problem(keywords: Mapping[str, object]) -> str | None:
     if noncollinear and not spin_orbit:
         return f'noncolin = True without lspinorb: {_SPINORS.reason}'
     if spin_orbit and not noncollinear:
-        return 'lspinorb = True: spin-orbit coupling needs noncolin = True in pw.x'
+        return 'lspinorb = True: spin-orbit runs without noncolin are not supported; set noncolin too'
     if not spin_orbit:
         return None
     for name in ('starting_magnetization', 'tot_magnetization', 'angle1', 'angle2'):
         values = keywords.get(name, 0)
         if any(value not in _OFF for value in (values.values() if isinstance(values, Mapping) else [values])):
-            return f'{name} with lspinorb: spin-orbit coupling is supported without magnetization only; leave it out'
+            return f'{name} with lspinorb: spin-orbit runs with a magnetization are not supported; leave it out'
     if keywords.get('nspin', 1) != 1:
         return f'nspin = {_shown(keywords["nspin"])} with lspinorb: leave nspin out'
     return None

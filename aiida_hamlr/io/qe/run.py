@@ -347,12 +347,13 @@ def check_supported(run: QeRun):
             run.positions_converged is False
         ),
         problem: problem is not None,
-        'noncolin: noncollinear runs are supported with spin-orbit coupling (lspinorb) only': (
+        'noncolin: noncollinear runs without spin-orbit coupling (lspinorb) are not supported': (
             run.noncollinear and not run.spin_orbit
         ),
-        'noncolin, lspinorb: spin-orbit coupling is supported without magnetization only; leave '
-        'starting_magnetization out': run.noncollinear_magnetization,
-        'lspinorb without noncolin: not a run of pw.x': run.spin_orbit and not run.noncollinear,
+        'noncolin, lspinorb: spin-orbit runs with a magnetization are not supported; leave it out': (
+            run.noncollinear_magnetization
+        ),
+        'lspinorb: spin-orbit runs without noncolin are not supported': run.spin_orbit and not run.noncollinear,
         f'tot_charge = {run.total_charge:g}: charged cells are not supported; run a neutral cell': (
             abs(run.total_charge) > 1e-8
         ),
