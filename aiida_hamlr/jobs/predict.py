@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ase import Atoms
 
-from aiida_hamlr.electronic.bands.band_structure import band_structure
-from aiida_hamlr.electronic.bands.charges import mulliken_charges
-from aiida_hamlr.electronic.bands.density_of_states import density_of_states
-from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, default_n_bands, solve_mesh
-from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
@@ -161,44 +155,23 @@ def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: 
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
-    wanted = set(config.outputs)
-    solution, bands = None, None
-    if wanted & {'bands', 'dos', 'charges'}:
-        n_bands = config.n_bands or default_n_bands(hamiltonian)
-        mesh = config.kpoints or default_mesh(hamiltonian)
-        solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
-        warn_of_ghosts(solution, job.name)
-        summary['n_ghost_states'] = solution.n_ghosts
-        hamiltonian.attributes.fermi_level = solution.filling.fermi_level
-    if 'bands' in wanted:
-        bands = band_structure(hamiltonian, config.path, solution, n_bands, config.spacing)
-        hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
-        hamiltonian.attributes.gap = bands.attributes.gap
-        summary |= bands.attributes.to_dict()
-    properties = _properties(hamiltonian, solution, config)
-    if 'hamiltonian' in wanted:
+    found = compute_properties(hamiltonian, config.outputs, property_options(config))
+    if found.mesh is not None:
+        warn_of_ghosts(found.mesh, job.name)
+        hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
+        hamiltonian.attributes.gap = found.scalars.get('gap_eV')
+    summary |= found.scalars
+    if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
-    if bands is not None:
-        bands.write(folder / 'bands.h5')
-    if properties is not None:
-        properties.write(folder / 'properties.h5')
+    if found.bands is not None:
+        found.bands.write(folder / 'bands.h5')
+    if found.properties is not None:
+        found.properties.write(folder / 'properties.h5')
     summary['solution_s'] = round(time.perf_counter() - started - summary['prediction_s'], 3)
     summary.write(folder / 'summary.json')
     return {key: value for key, value in summary.items() if key not in ('versions', 'command')}
 
 
-def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
-    """Density of states, charges and profile, as far as wanted; None if nothing is."""
-    wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
-    if not wanted:
-        return None
-    properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
-    if 'dos' in wanted:
-        dos = density_of_states(hamiltonian, solution, config.broadening)
-        properties.dos_energies, properties.dos = dos.energies, dos.values
-    if 'charges' in wanted:
-        properties.charges = mulliken_charges(hamiltonian, solution)
-    if 'profile' in wanted:
-        properties.levels = onsite_levels(hamiltonian)
-        properties.potential = potential_profile(hamiltonian)
-    return properties
+def property_options(config: PredictConfig) -> PropertyOptions:
+    """The keys of the configuration that say how properties are computed."""
+    return PropertyOptions(**{each.name: getattr(config, each.name) for each in fields(PropertyOptions)})

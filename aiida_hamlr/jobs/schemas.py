@@ -152,7 +152,7 @@ class PredictConfig(Config):
     model: InputPath
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
-    outputs: list[Literal['hamiltonian', 'bands', 'dos', 'charges', 'profile']] = Field(
+    outputs: list[Literal['hamiltonian', 'gap', 'bands', 'dos', 'charges', 'profile']] = Field(
         default=['hamiltonian', 'bands'], min_length=1
     )
     #: mesh for Fermi level, density of states and charges; null: points at most 0.25 1/Å apart
