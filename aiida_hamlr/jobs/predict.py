@@ -13,10 +13,12 @@ from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.reading import parse_json, read_text
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.inputs import read_siblings
 from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
@@ -76,6 +78,9 @@ def run_predict(config_file: Path) -> dict:
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures)
     predictor = load_model(config.model, device=config.device)
+    siblings = read_siblings(config.spin_orbit, config.spin_orbit_pseudos)
+    if config.spin_orbit:
+        fully_relativistic(predictor.species, predictor.pseudos, siblings)
     errors = {}
     for job in jobs:
         try:
@@ -97,6 +102,8 @@ def run_predict(config_file: Path) -> dict:
             table.add(_failed_row(name, error))
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
             if not isinstance(found, Exception):
+                if config.spin_orbit:
+                    predictor.add_spin_orbit(found[0], siblings)
                 found = _attempt(_finish, job, found, predictor, config, digests[job.name])
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)
