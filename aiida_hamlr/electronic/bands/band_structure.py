@@ -101,7 +101,7 @@ class Bands:
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
     spins : (nk, 3, nb) array, optional
-        ``<sigma>`` of bands of spinors, see `spin_expectation`.
+        ``<sigma>`` of bands of spinors, dimensionless; see `spin_expectation`.
     attributes : BandAttributes
         Fermi level and band edges, eV.
     """
