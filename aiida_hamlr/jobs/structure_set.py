@@ -19,7 +19,7 @@ from aiida_hamlr.jobs.outputs import folder_names
 from aiida_hamlr.jobs.schemas import PredictConfig
 
 #: Keys of the configuration that do not change a result.
-_IRRELEVANT = {'model', 'structures', 'labels', 'output', 'device', 'batch_atoms', 'path'}
+IRRELEVANT = {'model', 'structures', 'labels', 'output', 'device', 'batch_atoms', 'path'}
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class InputsDigest:
     """
 
     def __init__(self, config: PredictConfig, model_hash: str):
-        settings = config.model_dump(mode='json', exclude=_IRRELEVANT)
+        settings = config.model_dump(mode='json', exclude=IRRELEVANT)
         settings['outputs'] = sorted(settings['outputs'])
         settings['path'] = 'auto' if str(config.path) == 'auto' else file_sha256(config.path)
         common = {'version': __version__, 'model': model_hash, 'settings': settings}
