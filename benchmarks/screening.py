@@ -15,6 +15,7 @@ The exit status is 1 if a structure has no result or two, or a figure is beyond 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / 'tests'))
 
 from aiida import orm
 from aiida.engine import submit
+from aiida.manage import get_manager
 from high_throughput import count_nodes, make_computer, processor_seconds
 from loopback_cluster import LoopbackCluster, make_codes, start_daemon, started_profile, wait_until
 
@@ -119,7 +121,9 @@ def screen(builder, client, arguments, database: int) -> tuple[dict, orm.WorkCha
         wanted = arguments.kill_at * arguments.count
         wait_until(lambda: count_predictions().total() >= wanted or node.is_terminated, 'results', 3600, 0.5)
         used += kill_daemon(client)
-        start_daemon(client)
+        with contextlib.suppress(RuntimeError):
+            start_daemon(client)
+        wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts again', 300, 1.0)
     wait_until(lambda: node.is_terminated, 'the screening ends', 36000, 0.5)
     used += processor_seconds(client.get_daemon_pid())
     return {

@@ -1,26 +1,34 @@
-"""Results of predictions in the database: which structures have one."""
+"""Results of predictions in the database: which structures have one, and what a screening found."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from aiida import orm
+from aiida.common.links import LinkType
 
+from aiida_hamlr.jobs.schemas import PredictConfig
 from aiida_hamlr.jobs.structure_set import IRRELEVANT
+from aiida_hamlr.jobs.tables import make_row
+from aiida_hamlr.workflows.sources import get_structures
 
-__all__ = ('find_results',)
+__all__ = ('find_results', 'get_table')
 
 #: Nodes asked for at a time, for databases with a limit on the length of a query.
 _CHUNK = 500
 
 
 def comparable(parameters: Mapping) -> dict:
-    """Return the parameters of a prediction on which its results depend."""
-    return {
+    """Return the parameters of a prediction on which its results depend, without those that have their default."""
+    fields = PredictConfig.model_fields
+    relevant = {
         key: sorted(value) if key == 'outputs' else value
         for key, value in parameters.items()
-        if key not in IRRELEVANT and value is not None
+        if key not in IRRELEVANT and (key not in fields or value != fields[key].default)
     }
+    if 'bands' not in relevant.get('outputs', ['bands']):
+        relevant.pop('spacing', None)
+    return relevant
 
 
 def find_results(structures: Collection[int], model: orm.Node, parameters: Mapping) -> dict[int, tuple[int, dict]]:
@@ -82,3 +90,24 @@ def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict) -> Iterator
 def _chunks(items: Sequence) -> Iterator[Sequence]:
     for start in range(0, len(items), _CHUNK):
         yield items[start : start + _CHUNK]
+
+
+def get_table(screening: orm.WorkChainNode) -> list[dict]:
+    """Return one row for each structure of a `ScreenWorkChain`, which may still be running.
+
+    Structures that came into its group later have a row, too; their status is `waiting`.
+    """
+    inputs = screening.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
+    structures = get_structures(inputs)
+    parameters = inputs['predict']['predict']['parameters'].get_dict()
+    results = {label: find_results(structures, model, parameters) for label, model in inputs['models'].items()}
+    failures = {}
+    if 'results' in screening.outputs:
+        failures = screening.outputs.results.creator.inputs.models.get_dict()
+    table = []
+    for pk, node in structures.items():
+        rows = {label: found[pk][1] for label, found in results.items() if pk in found}
+        reasons = {label: each[f's{pk}'] for label, each in failures.items() if f's{pk}' in each}
+        about = {'structure': node.uuid, 'label': node.label or f's{pk}', 'formula': node.get_formula('hill')}
+        table.append(make_row({**about, 'n_atoms': len(node.sites)}, len(results), rows, reasons))
+    return table

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.common.exceptions import NotExistent
-from aiida.common.links import LinkType
 from aiida.engine import WorkChain, while_
 
 from aiida_hamlr.calculations.functions.screening import collect_results
@@ -18,37 +16,13 @@ from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path
 from aiida_hamlr.workflows.results import find_results
+from aiida_hamlr.workflows.sources import SOURCES, get_structures, validate_group, validate_query
 from aiida_hamlr.workflows.steps import StepsMixin
 
-__all__ = ('ScreenWorkChain', 'get_structures')
-
-#: Where the structures can come from.
-SOURCES = ('group', 'structures', 'trajectory', 'query')
+__all__ = ('ScreenWorkChain',)
 
 #: Jobs in a row without any result after which no more are started: the fault is not of single structures.
 MOST_EMPTY_JOBS = 10
-
-
-def validate_group(value, _) -> str | None:
-    """Return why a group cannot be screened, or nothing."""
-    if value is None:
-        return None
-    try:
-        orm.load_group(value.value)
-    except NotExistent:
-        return f'`group`: there is no group {value.value!r}'
-    return None
-
-
-def validate_query(value, _) -> str | None:
-    """Return why a query cannot be run, or nothing."""
-    if value is None:
-        return None
-    try:
-        orm.QueryBuilder.from_dict(value.get_dict())
-    except (TypeError, ValueError, KeyError) as error:
-        return f'`query`: not the content of `QueryBuilder.as_dict()`: {error}'
-    return None
 
 
 def validate_inputs(inputs, _) -> str | None:
@@ -62,39 +36,6 @@ def validate_inputs(inputs, _) -> str | None:
         if name in inputs and inputs[name].value < 1:
             return f'`{name}` must be positive, not {inputs[name].value}'
     return None
-
-
-def get_structures(inputs: Mapping) -> dict[int, orm.StructureData]:
-    """Return the structures of a screening by primary key, but for the frames of a trajectory."""
-    if 'group' in inputs:
-        group = orm.load_group(inputs['group'].value)
-        query = orm.QueryBuilder().append(orm.Group, filters={'id': group.pk}, tag='group')
-        query.append(orm.StructureData, with_group='group', tag='structure', project='*')
-        nodes = query.order_by({'structure': 'id'}).all(flat=True)
-    elif 'query' in inputs:
-        rows = orm.QueryBuilder.from_dict(inputs['query'].get_dict()).all()
-        nodes = [node for row in rows for node in row if isinstance(node, orm.StructureData)]
-    elif 'trajectory' in inputs:
-        nodes = find_frames(inputs['trajectory'])
-    else:
-        nodes = list(inputs['structures'].values())
-    return {node.pk: node for node in sorted(nodes, key=lambda node: node.pk)}
-
-
-def find_frames(trajectory: orm.TrajectoryData) -> list[orm.StructureData]:
-    """Return the structures of an earlier extraction of the frames of a trajectory; nothing if there was none."""
-    query = orm.QueryBuilder().append(orm.TrajectoryData, filters={'id': trajectory.pk}, tag='trajectory')
-    query.append(
-        orm.CalcFunctionNode,
-        filters={'attributes.function_name': 'extract_frames', 'attributes.exit_status': 0},
-        with_incoming='trajectory',
-        project='*',
-        tag='function',
-    )
-    function = query.order_by({'function': {'id': 'desc'}}).first(flat=True)
-    if function is None:
-        return []
-    return [entry.node for entry in function.base.links.get_outgoing(orm.StructureData, LinkType.CREATE).all()]
 
 
 class ScreenWorkChain(WaitsForFirstMixin, StepsMixin, StrictProtocolMixin, WorkChain):
