@@ -47,13 +47,11 @@ def _get_table(screening) -> list[dict]:
 
 def write_csv(screening, output: Path):
     """Write the table of a screening to a file."""
-    from aiida_hamlr.electronic.files import atomic_path
-    from aiida_hamlr.jobs.tables import format_table
+    from aiida_hamlr.jobs.tables import write_table
 
     table = _get_table(screening)
     try:
-        with atomic_path(output) as temporary:
-            temporary.write_text(format_table(table), encoding='utf-8')
+        write_table(output, table)
     except (OSError, ValueError) as error:
         echo.echo_critical(f'{output}: {error}')
     echo.echo_success(f'wrote {len(table)} structures to {output}')

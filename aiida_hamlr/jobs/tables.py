@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import fmean, stdev
 
+from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.jobs.results import DONE, FAILED, format_rows
 
 #: What a table has the mean and the spread of, where several models predict a structure.
@@ -77,3 +79,9 @@ def format_table(table: Sequence[Mapping]) -> str:
     """A table as CSV, with all digits; the unit of a column is at the end of its name."""
     columns = table_columns(table)
     return format_rows([dict(zip(columns, columns, strict=True)), *table], columns)
+
+
+def write_table(path: str | Path, table: Sequence[Mapping]):
+    """Write a table as CSV, under a temporary name first; see `format_table`."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(format_table(table), encoding='utf-8', newline='')
