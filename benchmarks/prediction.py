@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/prediction.py predict 64 512 1728 > predict.json
     OMP_NUM_THREADS=1 python benchmarks/prediction.py states 3x3x3 4x4x4 2x2x32 > states.json
 
-Rattled AlAs (0.05 Å), GTH pseudopotentials, plain DZP orbitals of 8 bohr, 80 Ry for the density. ``predict``: cubes of so
-many atoms, with an untrained network of the default size with long range, which takes as long as a trained one. H, S and
-H0 are made, not written. ``states``: 32 states around the gap of H0 at Gamma; cells of eight atoms along the axes. Every
-size runs in a process of its own, one thread; times are CPU seconds, memory is the largest resident one of the process.
+Rattled AlAs (0.05 Å), GTH pseudopotentials, plain DZP orbitals of 8 bohr, 80 Ry for the density. ``predict``: cubes
+with these numbers of atoms and an untrained network of the default size with long range, which takes as long as a
+trained one. H, S and H0 are made, not written. ``states``: 32 states around the gap of H0 at Gamma; the numbers are
+cells of eight atoms along the axes. Every size runs in a process of its own, one thread; times are CPU seconds, memory
+is the largest resident one of the process.
 """
 
 from __future__ import annotations
