@@ -232,17 +232,43 @@ def predict(config):
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
 @_OVERLAP_THRESHOLD
+@click.option('--around-gap', type=click.IntRange(1), metavar='N', help='Only N levels around the gap, at one k-point.')
+@click.option('--energy', type=float, help='With --around-gap: around this energy instead, eV.')
+@click.option('--kpoint', nargs=3, type=float, help='With --around-gap: fractional.  [default: 0 0 0]')
+@click.option(
+    '--solver',
+    type=click.Choice(['auto', 'lapack', 'pardiso', 'superlu']),
+    help='With --around-gap: what factorises the matrices.  [default: auto, the fastest that fits]',
+)
+@click.option(
+    '--memory-limit',
+    type=click.FloatRange(0, min_open=True),
+    help='With --around-gap: GB; what needs more is refused.  [default: 90 % of the machine]',
+)
 @click.option(
     '--spin-orbit/--no-spin-orbit',
     default=None,
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @_SPIN_ORBIT_PSEUDOS
-def bands(hamiltonian, output, plot, **options):
-    """Bands of a HAMILTONIAN file along a path or on a mesh."""
+def bands(hamiltonian, output, plot, around_gap, energy, kpoint, solver, memory_limit, **options):
+    """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
-    run_bands(hamiltonian, output, BandOptions(**options), plot)
+    near_gap = {'energy': energy, 'kpoint': kpoint, 'solver': solver, 'memory_limit': memory_limit}
+    given = {name: value for name, value in near_gap.items() if value is not None}
+    if around_gap is None:
+        if given:
+            raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
+        run_bands(hamiltonian, output, BandOptions(**options), plot)
+        return
+    if plot or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold', 'spin_orbit')):
+        raise ValueError(
+            '--around-gap excludes --path, --mesh, --plot, --n-bands, --overlap-threshold and --spin-orbit'
+        )
+    from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
+
+    run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, matrix=options['matrix'], **given))
 
 
 @main.command()

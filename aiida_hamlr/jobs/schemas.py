@@ -152,6 +152,9 @@ class PredictConfig(Config):
     model: InputPath
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
+    #: names of all structures in their order, which are those of their folders; null: names of the files, with running
+    #: numbers where a file has several structures
+    labels: list[str] | None = None
     #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; profile: levels of the atoms
     outputs: list[Literal['hamiltonian', 'gap', 'bands', 'dos', 'charges', 'profile']] = Field(
         default=['hamiltonian', 'bands'], min_length=1
@@ -177,5 +180,7 @@ class PredictConfig(Config):
     spin_orbit_pseudos: dict[SpeciesLabel, InputPath] = Field(default_factory=dict)
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
+    #: GB for matrices, integrals and factorisations of one structure; null: no limit
+    memory_limit: PositiveFloat | None = None
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)
