@@ -36,6 +36,9 @@ _FILES_OF_OUTPUTS = {
     'dos': 'properties.h5',
     'charges': 'properties.h5',
     'profile': 'properties.h5',
+    'projections': 'properties.h5',
+    'masses': 'properties.h5',
+    'layers': 'properties.h5',
 }
 
 #: Largest summary of one structure that is read, bytes.

@@ -10,12 +10,13 @@ and for a group D of states that are degenerate, at a band edge, the energies al
     W_ab = C_D^+ [H_ab - e S_ab] C_D - sum_{m not in D} (w_a^Dm w_b^mD + w_b^Dm w_a^mD) / (e_m - e),
     w_a^Dm = C_D^+ (H_a - e S_a) c_m.
 
-For a single state the terms ``- v_a s_b - v_b s_a`` with ``s_a = c^+ S_a c`` are added, so that W is the second derivative
-also where the slope v is not zero.
+For a single state the terms ``- v_a s_b - v_b s_a`` with ``s_a = c^+ S_a c`` are added, so that W is the second
+derivative also where the slope v is not zero.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,7 @@ import numpy as np
 from scipy import linalg
 
 from aiida_hamlr.electronic.bands.kspace import BlochSum, recorded_matrix
+from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: States whose energies differ by less are degenerate, eV.
@@ -143,6 +145,8 @@ class EffectiveMass:
         ``W_ab`` between the g degenerate states, eV Å^2; for one state the Hessian of the energy.
     slope : float
         Largest slope of the group along an axis, eV Å: zero at an extremum.
+    gradient : (3,) array
+        Slope of a single band, of a group its mean, eV Å.
     """
 
     energy: float
@@ -150,6 +154,7 @@ class EffectiveMass:
     bands: tuple[int, int]
     curvature: np.ndarray
     slope: float
+    gradient: np.ndarray
 
     @property
     def is_linear(self) -> bool:
@@ -236,5 +241,83 @@ def effective_mass(
         v = inner[:, 0, 0].real
         s = np.array([(c.conj().T @ S[1][a] @ c)[0, 0].real for a in range(3)])
         curvature[0, 0] -= np.outer(v, s) + np.outer(s, v)
+    gradient = np.array([np.trace(part).real for part in inner]) / size
     slope = max(float(np.abs(np.linalg.eigvalsh(part)).max()) for part in inner)
-    return EffectiveMass(mean, np.asarray(kpoint, dtype=float), (group.start, size), curvature, slope)
+    return EffectiveMass(mean, np.asarray(kpoint, dtype=float), (group.start, size), curvature, slope, gradient)
+
+
+def refine_extremum(
+    hamiltonian: Hamiltonian, kpoint: np.ndarray, band: int, spin: int = 0, steps: int = 20
+) -> EffectiveMass:
+    """The extremum of a band next to a k-point, by Newton steps of at most 0.05 1/Å.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
+    kpoint : (3,) array
+        Fractional; where the search starts.
+    band : int
+        Counted from 0.
+    spin : int
+        0, or 1 for spin down.
+    steps : int
+        Number of steps at most.
+
+    Returns
+    -------
+    EffectiveMass
+        At the extremum; at the start where the band is degenerate or no extremum of its kind is near.
+    """
+    first = found = effective_mass(hamiltonian, kpoint, band, spin=spin)
+    vectors = reciprocal(hamiltonian.atoms.cell[:])
+    for _ in range(steps):
+        if found.bands[1] > 1 or found.slope < 1e-7:
+            break
+        step = -np.linalg.solve(found.curvature[0, 0].real, found.gradient)
+        step *= min(1.0, 0.05 / max(np.linalg.norm(step), 1e-12))
+        found = effective_mass(hamiltonian, found.kpoint + step @ np.linalg.inv(vectors), band, spin=spin)
+    moved = np.linalg.norm((found.kpoint - first.kpoint) @ vectors)
+    return found if found.bands[1] == 1 and found.slope < 1e-4 and moved < 0.3 else first
+
+
+def edge_masses(hamiltonian: Hamiltonian, edges: Mapping) -> dict:
+    """Effective masses at both band edges as plain JSON values.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``.
+    edges : mapping
+        ``vbm_kpoint``, ``vbm_band``, ``cbm_kpoint``, ``cbm_band`` and, with spin, ``vbm_spin`` and ``cbm_spin``, as of
+        `BandAttributes`. The extremum next to each point is searched.
+
+    Returns
+    -------
+    dict
+        By edge ('vbm', 'cbm'): ``energy_eV``, ``kpoint`` (fractional), ``first_band``, ``n_degenerate``,
+        ``masses_along`` (electron masses by direction, as '[110]', Cartesian) and, for a single band,
+        ``principal_masses`` and ``principal_axes``. ``is_extremum`` is false if a slope is left.
+    """
+    result = {}
+    for edge in ('vbm', 'cbm'):
+        mass = refine_extremum(
+            hamiltonian, edges[f'{edge}_kpoint'], edges[f'{edge}_band'], edges.get(f'{edge}_spin', 0)
+        )
+        along = {f'[{"".join(map(str, n))}]': [_finite(m) for m in mass.along(n)] for n in DIRECTIONS}
+        result[edge] = {
+            'energy_eV': mass.energy,
+            'kpoint': mass.kpoint.tolist(),
+            'first_band': mass.bands[0],
+            'n_degenerate': mass.bands[1],
+            'is_extremum': bool(mass.slope < _LINEAR),
+            'masses_along': along,
+        }
+        if mass.principal is not None:
+            masses, axes = mass.principal
+            result[edge] |= {'principal_masses': masses.tolist(), 'principal_axes': axes.tolist()}
+    return result
+
+
+def _finite(mass: float) -> float | None:
+    return float(mass) if np.isfinite(mass) else None

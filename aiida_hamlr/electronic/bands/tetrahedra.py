@@ -1,8 +1,8 @@
 """The linear tetrahedron method for densities of states.
 
 Lehmann, Taut, Phys. Status Solidi B 54, 469 (1972); Blöchl, Jepsen, Andersen, Phys. Rev. B 49, 16223 (1994). Each
-parallelepiped of the mesh is cut into six tetrahedra about its shortest diagonal; energies and projections are linear in
-each.
+parallelepiped of the mesh is cut into six tetrahedra about its shortest diagonal; in each, energies and projections are
+linear.
 """
 
 from __future__ import annotations

@@ -43,7 +43,10 @@ def test_weights_agree_with_ase():
         CELL, levels.reshape(*mesh, 2), energies, weights=values.reshape(*mesh, 2)
     )
     # ASE cuts about another diagonal: the two agree as far as both converge.
-    assert np.abs(weights.sum(axis=1) - linear_tetrahedron_integration(CELL, levels.reshape(*mesh, 2), energies)).max() < 0.1
+    assert (
+        np.abs(weights.sum(axis=1) - linear_tetrahedron_integration(CELL, levels.reshape(*mesh, 2), energies)).max()
+        < 0.1
+    )
     assert np.trapezoid(found, energies) == pytest.approx(np.trapezoid(expected, energies), rel=0.01)
 
 
