@@ -27,6 +27,8 @@ ARRAYS = (
     'layer_heights',
     'layer_valence_edges',
     'layer_conduction_edges',
+    'dielectric_tensor',
+    'born_charges',
 )
 
 

@@ -153,9 +153,12 @@ class PredictConfig(Config):
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
     #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; projections: density of states
-    #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer
+    #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer;
+    #: response: dielectric tensor and Born charges of a model with response
     outputs: list[
-        Literal['hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers']
+        Literal[
+            'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'
+        ]
     ] = Field(default=['hamiltonian', 'bands'], min_length=1)
     #: mesh for gap, Fermi level, density of states and charges; null: points at most ``kpoints_distance`` apart
     kpoints: Mesh | None = None

@@ -134,6 +134,7 @@ def compute_properties(
         results.scalars |= results.bands.attributes.to_dict()
     elif results.mesh is not None:
         results.scalars |= band_edges(hamiltonian, results.mesh).to_dict()
+    results.scalars |= _against_vacuum(hamiltonian, results.scalars)
     if 'masses' in wanted and results.scalars.get('gap_eV'):
         results.scalars['effective_masses'] = edge_masses(hamiltonian, results.scalars)
     if wanted & _IN_FILE:
@@ -144,6 +145,19 @@ def compute_properties(
             if key in results.scalars
         }
     return results
+
+
+def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:
+    """Ionization energy and electron affinity of a slab whose vacuum level is recorded, one for each side if known."""
+    attributes = hamiltonian.attributes
+    levels = attributes.vacuum_levels or ([] if attributes.vacuum_level is None else [attributes.vacuum_level])
+    if not levels or 'vbm_eV' not in scalars:
+        return {}
+    return {
+        'vacuum_levels_eV': list(levels),
+        'ionization_energies_eV': [level - scalars['vbm_eV'] for level in levels],
+        'electron_affinities_eV': [level - scalars['cbm_eV'] for level in levels],
+    }
 
 
 def _properties(

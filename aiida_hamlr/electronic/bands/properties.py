@@ -34,6 +34,8 @@ _ARRAYS = (
     'layer_heights',
     'layer_valence_edges',
     'layer_conduction_edges',
+    'dielectric_tensor',
+    'born_charges',
 )
 
 
@@ -67,6 +69,10 @@ class Properties:
         Heights of the layers along the axis of ``attributes``, Å.
     layer_valence_edges, layer_conduction_edges : (n_layers,) array
         Band edges by layer, eV.
+    dielectric_tensor : (3, 3) array
+        Of a model with response, with the atoms at rest, without unit.
+    born_charges : (N, 3, 3) array
+        ``[i, a, b]``: dipole of the cell along a per displacement of atom i along b, |e|.
     groups : tuple of OrbitalGroup
         What ``projected_dos`` is projected on.
     attributes : dict
@@ -87,6 +93,8 @@ class Properties:
     layer_heights: np.ndarray | None = None
     layer_valence_edges: np.ndarray | None = None
     layer_conduction_edges: np.ndarray | None = None
+    dielectric_tensor: np.ndarray | None = None
+    born_charges: np.ndarray | None = None
     groups: tuple[OrbitalGroup, ...] = ()
     attributes: dict = field(default_factory=dict)
 
@@ -141,6 +149,7 @@ class Properties:
         n_atoms = len(self.symbols)
         shapes = {'positions': (n_atoms, 3)} | dict.fromkeys(('charges', 'levels', 'potential'), (n_atoms,))
         shapes |= {'long_range_charges': (n_atoms,), 'long_range_dipoles': (n_atoms, 3)}
+        shapes |= {'dielectric_tensor': (3, 3), 'born_charges': (n_atoms, 3, 3)}
         n_energies = np.shape(self.dos_energies)
         shapes |= dict.fromkeys(('dos_energies', 'dos'), n_energies) | {'dos_by_spin': (2, *n_energies)}
         n_spin = 1 if self.dos_by_spin is None else 2
