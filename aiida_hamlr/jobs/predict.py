@@ -79,7 +79,7 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = collect_structures(config.structures)
+    jobs = collect_structures(config.structures, config.labels)
     predictor = load_model(config.model, device=config.device)
     if 'response' in config.outputs and not predictor.model.config.has_response:
         raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')

@@ -152,6 +152,9 @@ class PredictConfig(Config):
     model: InputPath
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
+    #: names of all structures in their order, which are those of their folders; null: names of the files, with running
+    #: numbers where a file has several structures
+    labels: list[str] | None = None
     #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; projections: density of states
     #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer;
     #: response: dielectric tensor and Born charges of a model with response

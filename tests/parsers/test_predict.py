@@ -98,11 +98,3 @@ def test_predict_properties(parse, make_hamiltonian, zincblende, structure, tmp_
     arrays = results['arrays']['a']
     assert set(arrays.get_arraynames()) >= {'levels', 'potential', 'layer_valence_edges'}
     assert arrays.base.attributes.get('effective_masses')['vbm']['n_degenerate'] == 3
-
-
-def test_predict_gap_alone(parse, structure):
-    """A job that was asked for scalars only has no files, and is no failure."""
-    summary = json.dumps({'structures': {'a': {'gap_eV': 1.0}}})
-    results, node = parse('hamlr.predict', {**STATUS, 'summary.json': summary}, inputs={'structures': {'a': structure}})
-    assert node.is_finished_ok
-    assert results['output_parameters']['structures']['a']['gap_eV'] == 1.0
