@@ -22,6 +22,7 @@ from aiida_hamlr.electronic.bands.mesh import (
     recorded_threshold,
     solve_mesh,
 )
+from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -29,6 +30,11 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 OUTPUTS = ('gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers')
 _ON_MESH = frozenset(OUTPUTS) - {'profile'}
 _IN_FILE = frozenset(OUTPUTS) - {'gap', 'bands'}
+#: Orbitals above which a gap at Gamma alone is found from the states around it, without the other bands.
+LARGEST_DENSE = 3000
+
+#: States around a gap.
+N_AROUND_GAP = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class PropertyOptions:
         What 'projections' projects densities of states and bands on, see `orbital_groups`.
     axis : int
         Lattice vector along which the layers are, 0, 1 or 2.
+    memory_limit : float, optional
+        GB, for the factorisations of large structures; default: see `ShiftedMatrices`.
     """
 
     kpoints: tuple[int, int, int] | None = None
@@ -66,6 +74,7 @@ class PropertyOptions:
     dos_method: str = 'gaussian'
     projection: str = 'orbital'
     axis: int = 2
+    memory_limit: float | None = None
 
 
 @dataclass
@@ -117,7 +126,10 @@ def compute_properties(
     """
     options, wanted = options or PropertyOptions(), set(outputs)
     results = PropertyResults()
-    if wanted & _ON_MESH:
+    if _only_gap_of_large(hamiltonian, wanted, options):
+        near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
+        results.scalars |= near.attributes(hamiltonian).to_dict()
+    elif wanted & _ON_MESH:
         results.mesh = solve_mesh(
             hamiltonian,
             options.kpoints or default_mesh(hamiltonian),
@@ -158,6 +170,19 @@ def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:
         'ionization_energies_eV': [level - scalars['vbm_eV'] for level in levels],
         'electron_affinities_eV': [level - scalars['cbm_eV'] for level in levels],
     }
+
+
+def _only_gap_of_large(hamiltonian: Hamiltonian, wanted: set[str], options: PropertyOptions) -> bool:
+    """Whether the gap at Gamma is all that is wanted of the bands of a large structure without spin."""
+    mesh = options.kpoints or default_mesh(hamiltonian)
+    return (
+        wanted & _ON_MESH == {'gap'}
+        and hamiltonian.n_orbitals > LARGEST_DENSE
+        and tuple(mesh) == (1, 1, 1)
+        and not recorded_threshold(hamiltonian, options.overlap_threshold)
+        and hamiltonian.n_spin == 1
+        and 'spin_orbit' not in hamiltonian.matrices
+    )
 
 
 def _properties(

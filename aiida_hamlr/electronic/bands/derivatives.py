@@ -52,9 +52,16 @@ class KDerivatives:
         'hamiltonian' or 'h0'.
     spin : int
         0, or 1 for spin down.
+
+    Raises
+    ------
+    ValueError
+        If the Hamiltonian lacks a matrix, or has spin-orbit coupling.
     """
 
     def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian', spin: int = 0):
+        if 'spin_orbit' in hamiltonian.matrices:
+            raise ValueError('slopes and masses are computed without spin-orbit coupling; read H without spin_orbit')
         self._sums = BlochSum(hamiltonian.pattern)
         self._vectors = self._sums.images @ hamiltonian.atoms.cell[:]
         entries = recorded_matrix(hamiltonian, matrix)
