@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
 from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
-from aiida_hamlr.electronic.bands.occupations import band_gap
+from aiida_hamlr.electronic.bands.occupations import SMEARING, band_gap
+from aiida_hamlr.electronic.bands.projections import OrbitalGroup, project_states
 from aiida_hamlr.electronic.bands.spinors import spin_expectation
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
@@ -25,10 +27,11 @@ from aiida_hamlr.electronic.files import (
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
-#: Version 3 has bands of spinors; others are written as version 2.
-VERSION = 3
+#: Version 4 has bands of spinors, version 3 projections; bands without either are written as version 2.
+VERSION = 4
 
-_OPTIONAL = ('distances', 'weights', 'spins')
+#: Arrays that are there for some bands only.
+_OPTIONAL = ('distances', 'weights', 'spins', 'projections')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +110,10 @@ class Bands:
         ``<sigma>`` of bands of spinors, dimensionless; see `spin_expectation`.
     attributes : BandAttributes
         Fermi level and band edges, eV.
+    groups : tuple of OrbitalGroup
+        What the states are projected on; empty without projections.
+    projections : (n_spin, nk, nb, n_groups) array, optional
+        Shares of the groups in the states, without unit; see `project_states`.
     """
 
     kpoints: np.ndarray
@@ -116,6 +123,8 @@ class Bands:
     weights: np.ndarray | None = None
     spins: np.ndarray | None = None
     attributes: BandAttributes = field(default_factory=BandAttributes)
+    groups: tuple[OrbitalGroup, ...] = ()
+    projections: np.ndarray | None = None
 
     def __post_init__(self):
         self.eigenvalues = np.asarray(self.eigenvalues, dtype=float)
@@ -129,14 +138,40 @@ class Bands:
         expected = (n_kpoints, 3, self.eigenvalues.shape[2])
         if self.spins is not None and np.shape(self.spins) != expected:
             raise ValueError(f'spins have shape {np.shape(self.spins)} instead of {expected}')
+        shape = (*self.eigenvalues.shape, len(self.groups))
+        if self.projections is not None and np.shape(self.projections) != shape:
+            raise ValueError(f'projections of shape {np.shape(self.projections)} instead of {shape}')
 
     @property
     def electrons_per_band(self) -> int:
         """Electrons that a band holds: 2, with collinear spin or of spinors 1."""
         return self.attributes.electrons_per_band or 2 // len(self.eigenvalues)
 
+    def occupations(self, smearing: float = SMEARING) -> np.ndarray:
+        """(n_spin, nk, nb) electrons in the states: whole below a gap, else Fermi-Dirac of width ``smearing``, eV.
+
+        Raises
+        ------
+        ValueError
+            If the Fermi level is not known.
+        """
+        attributes = self.attributes
+        levels = attributes.spin_fermi_levels or [attributes.fermi_level] * len(self.eigenvalues)
+        if levels[0] is None:
+            raise ValueError('occupations need the Fermi level, which these bands do not record')
+        above = self.eigenvalues - np.array(levels)[:, None, None]
+        filled = above < 0 if attributes.gap else expit(-above / smearing)
+        return self.electrons_per_band * filled
+
     @classmethod
-    def on_path(cls, hamiltonian: Hamiltonian, path: BandPath, mesh: MeshSolution, n_bands: int | None = None) -> Bands:
+    def on_path(
+        cls,
+        hamiltonian: Hamiltonian,
+        path: BandPath,
+        mesh: MeshSolution,
+        n_bands: int | None = None,
+        projection: str | None = None,
+    ) -> Bands:
         """All or the lowest ``n_bands`` bands along a path.
 
         Parameters
@@ -150,8 +185,10 @@ class Bands:
             threshold.
         n_bands : int, optional
             Default: all.
+        projection : str, optional
+            For fat bands, see `orbital_groups`.
         """
-        bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
+        bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands, projection)
         bands.labels, bands.distances = path.labels, path.distances
         return bands
 
@@ -163,20 +200,28 @@ class Bands:
         return bands
 
     @classmethod
-    def _at(cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None) -> Bands:
-        settings = (hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
-        spins = None
-        if hamiltonian.has_spin_orbit:
-            energies, states = eigenvectors(*settings)
-            spins = spin_expectation(states, bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints))
+    def _at(
+        cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None, projection=None
+    ) -> Bands:
+        settings = (mesh.matrix, n_bands, mesh.overlap_threshold)
+        groups, shares, spins, states = (), None, None, None
+        if projection is None and not hamiltonian.has_spin_orbit:
+            energies = eigenvalues(hamiltonian, kpoints, *settings)
         else:
-            energies = eigenvalues(*settings)
+            energies, states = eigenvectors(hamiltonian, kpoints, *settings)
+        if hamiltonian.has_spin_orbit:
+            spins = spin_expectation(states, bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints))
+        if projection is not None:
+            groups, shares = project_states(hamiltonian, kpoints, states, projection)
+            shares = shares.reshape(-1, *shares.shape[-3:])
         attributes = band_edges(hamiltonian, mesh, kpoints, energies)
-        return cls(kpoints, energies, ('',) * len(kpoints), spins=spins, attributes=attributes)
+        more = {'spins': spins, 'groups': groups, 'projections': shares}
+        return cls(kpoints, energies, ('',) * len(kpoints), attributes=attributes, **more)
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION - (self.attributes.electrons_per_band is None)) as handle:
+        version = VERSION if self.attributes.electrons_per_band else VERSION - (1 if self.groups else 2)
+        with atomic_hdf5(path, FORMAT, version) as handle:
             handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
             handle.attrs['attributes'] = json.dumps(self.attributes.to_dict())
             handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
@@ -185,13 +230,17 @@ class Bands:
             for name in _OPTIONAL:
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
+            if self.groups:
+                handle.attrs['groups'] = json.dumps([asdict(group) for group in self.groups])
             handle.attrs['sha256'] = content_digest(self._content)
 
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
         """What is stored, for its digest."""
         arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', *_OPTIONAL)}
+        texts = {'groups': json.dumps([asdict(group) for group in self.groups])} if self.groups else {}
         return {
+            **texts,
             'attributes': json.dumps(self.attributes.to_dict()),
             'labels': json.dumps(list(self.labels)),
             **{name: np.asarray(values, dtype=np.float64) for name, values in arrays.items() if values is not None},
@@ -209,9 +258,10 @@ class Bands:
         with read_hdf5(source, FORMAT, VERSION) as handle:
             kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
             optional = {key: read_array(handle, key) for key in _OPTIONAL if key in handle}
+            groups = tuple(OrbitalGroup(**group) for group in json.loads(handle.attrs.get('groups', '[]')))
             labels = tuple(label.decode() for label in read_array(handle, 'labels'))
             attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
-            bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
+            bands = cls(kpoints, energies, labels, attributes=attributes, groups=groups, **optional)
             check_digest(handle, bands._content)
             if not all(np.isfinite(values).all() for values in (kpoints, energies, *optional.values())):
                 raise ValueError('k-points or eigenvalues are not finite')
@@ -225,6 +275,7 @@ def band_structure(
     n_bands: int | None = None,
     spacing: float = PATH_SPACING,
     overlap_threshold: float | None = None,
+    projection: str | None = None,
 ) -> Bands:
     """Bands along a path, with Fermi level and band edges.
 
@@ -242,6 +293,8 @@ def band_structure(
         Largest distance of neighbouring points of the path, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one. Without effect if ``mesh`` is a solution.
+    projection : str, optional
+        For fat bands: 'species', 'shell', 'm', 'atom' or 'orbital', see `orbital_groups`; default: none.
 
     Returns
     -------
@@ -255,7 +308,7 @@ def band_structure(
     """
     if not isinstance(path, BandPath):
         path = find_band_path(hamiltonian.atoms, path, spacing)
-    return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands)
+    return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands, projection)
 
 
 def band_edges(
