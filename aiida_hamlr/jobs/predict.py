@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
@@ -36,6 +37,10 @@ _FILES_OF_OUTPUTS = {
     'dos': 'properties.h5',
     'charges': 'properties.h5',
     'profile': 'properties.h5',
+    'projections': 'properties.h5',
+    'masses': 'properties.h5',
+    'layers': 'properties.h5',
+    'response': 'properties.h5',
 }
 
 #: Largest summary of one structure that is read, bytes.
@@ -76,6 +81,8 @@ def run_predict(config_file: Path) -> dict:
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
     predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
+    if 'response' in config.outputs and not predictor.model.config.has_response:
+        raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
     errors = {}
     for job in jobs:
         try:
@@ -250,6 +257,11 @@ def _finish(
         hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
         hamiltonian.attributes.gap = found.scalars.get('gap_eV')
     summary |= found.scalars
+    if 'response' in config.outputs:
+        found.properties = found.properties or Properties(hamiltonian.species, hamiltonian.atoms.positions)
+        tensor, charges = predictor.field_response(hamiltonian)
+        found.properties.dielectric_tensor, found.properties.born_charges = tensor, charges
+        summary['dielectric_constant'] = float(tensor.trace() / 3)
     if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:
