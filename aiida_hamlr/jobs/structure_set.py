@@ -19,7 +19,7 @@ from aiida_hamlr.jobs.outputs import folder_names
 from aiida_hamlr.jobs.schemas import PredictConfig
 
 #: Keys of the configuration that do not change a result.
-_IRRELEVANT = {'model', 'structures', 'output', 'device', 'batch_atoms', 'path'}
+_IRRELEVANT = {'model', 'structures', 'output', 'device', 'batch_atoms', 'path', 'committee'}
 
 
 @dataclass(frozen=True)
