@@ -76,7 +76,7 @@ def run_predict(config_file: Path) -> dict:
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
-    predictor = load_model(config.model, device=config.device)
+    predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
     committee = Committee(config.committee, predictor, config.device)
     errors = {}
     for job in jobs:
@@ -249,6 +249,7 @@ def _finish(
     found = compute_properties(hamiltonian, config.outputs, options)
     if found.mesh is not None:
         warn_of_ghosts(found.mesh, job.name)
+    if 'fermi_level_eV' in found.scalars:
         hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
         hamiltonian.attributes.gap = found.scalars.get('gap_eV')
     summary |= found.scalars
