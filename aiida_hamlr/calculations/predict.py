@@ -67,6 +67,7 @@ class PredictCalculation(HamlrCalculation):
     _STRUCTURES_FILENAME = 'structures.extxyz'
     _RESULTS_FILENAME = RESULTS
     _BANDS_FILENAME = 'bands.h5'
+    _PROPERTIES_FILENAME = 'properties.h5'
     _STASHED = (f'{_OUTPUT_SUBFOLDER}/*/{HamiltonianData.FILENAME}',)
 
     @classmethod
@@ -115,6 +116,14 @@ class PredictCalculation(HamlrCalculation):
         spec.output_namespace(
             'bands', valid_type=orm.BandsData, dynamic=True, required=False, help='The predicted bands by label.'
         )
+        for name, valid_type, help_text in (
+            ('output_dos', orm.XyData, 'The densities of states by label: `dos_energy`, `dos`, `integrated_dos`.'),
+            ('projections', orm.ProjectionData, 'Densities of states and bands by orbital, by label.'),
+            ('projections_up', orm.ProjectionData, 'The same of spin up.'),
+            ('projections_down', orm.ProjectionData, 'The same of spin down.'),
+            ('arrays', orm.ArrayData, 'Charges, levels, band edges by layer and effective masses by label.'),
+        ):
+            spec.output_namespace(name, valid_type=valid_type, dynamic=True, required=False, help=help_text)
         spec.output_namespace(
             'results',
             valid_type=orm.Dict,
@@ -191,7 +200,8 @@ class PredictCalculation(HamlrCalculation):
         ]
         hamiltonian = HamiltonianData.DESCRIPTION if is_remote_storage(self.inputs) else HamiltonianData.FILENAME
         calc_info.retrieve_temporary_list = [
-            (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None) for name in (hamiltonian, self._BANDS_FILENAME)
+            (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None)
+            for name in (hamiltonian, self._BANDS_FILENAME, self._PROPERTIES_FILENAME)
         ]
         return calc_info
 

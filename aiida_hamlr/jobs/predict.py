@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
@@ -37,6 +38,10 @@ _FILES_OF_OUTPUTS = {
     'dos': 'properties.h5',
     'charges': 'properties.h5',
     'profile': 'properties.h5',
+    'projections': 'properties.h5',
+    'masses': 'properties.h5',
+    'layers': 'properties.h5',
+    'response': 'properties.h5',
 }
 
 #: Largest summary of one structure that is read, bytes.
@@ -78,6 +83,8 @@ def run_predict(config_file: Path) -> dict:
     jobs = collect_structures(config.structures, config.labels)
     predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
     committee = Committee(config.committee, predictor, config.device)
+    if 'response' in config.outputs and not predictor.model.config.has_response:
+        raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
     errors = {}
     for job in jobs:
         try:
@@ -240,7 +247,8 @@ def _finish(
         'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(seconds, 3),
     }
-    known = committee.predictor.description.get('distances')
+    predictor = committee.predictor
+    known = predictor.description.get('distances')
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
@@ -254,6 +262,11 @@ def _finish(
         hamiltonian.attributes.gap = found.scalars.get('gap_eV')
     summary |= found.scalars
     summary |= committee.describe(hamiltonian, found.scalars.get('gap_eV'), options)
+    if 'response' in config.outputs:
+        found.properties = found.properties or Properties(hamiltonian.species, hamiltonian.atoms.positions)
+        tensor, charges = predictor.field_response(hamiltonian)
+        found.properties.dielectric_tensor, found.properties.born_charges = tensor, charges
+        summary['dielectric_constant'] = float(tensor.trace() / 3)
     if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:
