@@ -73,6 +73,28 @@ def test_python_tutorial(rattled_alas_run, tmp_path, monkeypatch):
     assert names['h0'].n_occupied == 4
 
 
+def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
+    """Commands and Python of the page run on a small structure; its configuration has known keys."""
+    from aiida_hamlr.jobs.cli import main
+    from aiida_hamlr.jobs.schemas import PredictConfig
+
+    monkeypatch.chdir(tmp_path)
+    hamiltonian = make_hamiltonian(zincblende(cubic=True) * (1, 1, 2))
+    hamiltonian.write('hamiltonian.h5')
+    text = (PAGE.parent / 'large.md').read_text()
+    assert set(yaml.safe_load(re.search(r'```yaml\n(.*?)```', text, re.DOTALL).group(1))) <= set(
+        PredictConfig.model_fields
+    )
+    for line in re.findall(r'^\$ hamlr (.*)', text, re.MULTILINE):
+        with pytest.raises(SystemExit) as end:
+            main(line.split())
+        assert end.value.code == 0
+    names = {}
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
+    assert names['below'][1] == hamiltonian.n_electrons / 2
+    assert names['found'].states.shape == (hamiltonian.n_orbitals, 32)
+
+
 def test_citation():
     """The citation file names this version, and what the schema of version 1.2.0 requires."""
     citation = yaml.safe_load((PAGE.parents[2] / 'CITATION.cff').read_text())

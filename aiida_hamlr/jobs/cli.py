@@ -223,9 +223,33 @@ def predict(config):
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
 @_OVERLAP_THRESHOLD
-def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold):
-    """Bands of a HAMILTONIAN file along a path or on a mesh."""
+@click.option('--around-gap', type=click.IntRange(1), metavar='N', help='Only N levels around the gap, at one k-point.')
+@click.option('--energy', type=float, help='With --around-gap: around this energy instead, eV.')
+@click.option('--kpoint', nargs=3, type=float, help='With --around-gap: fractional.  [default: 0 0 0]')
+@click.option(
+    '--solver',
+    type=click.Choice(['auto', 'lapack', 'pardiso', 'superlu']),
+    help='With --around-gap: what factorises the matrices.  [default: auto, the fastest that fits]',
+)
+@click.option(
+    '--memory-limit',
+    type=click.FloatRange(0, min_open=True),
+    help='With --around-gap: GB; what needs more is refused.  [default: 90 % of the machine]',
+)
+def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold, **near_gap):
+    """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
+
+    given = {name: value for name, value in near_gap.items() if value is not None}
+    if given:
+        if 'around_gap' not in given:
+            raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
+        if path or mesh or plot or n_bands or overlap_threshold:
+            raise ValueError('--around-gap excludes --path, --mesh, --plot, --n-bands and --overlap-threshold')
+        from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
+
+        run_bands_near_gap(hamiltonian, output, NearGapOptions(given.pop('around_gap'), matrix=matrix, **given))
+        return
 
     run_bands(hamiltonian, output, BandOptions(path, mesh, matrix, n_bands, spacing, overlap_threshold), plot)
 

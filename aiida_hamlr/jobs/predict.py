@@ -75,7 +75,7 @@ def run_predict(config_file: Path) -> dict:
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
-    predictor = load_model(config.model, device=config.device)
+    predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
     errors = {}
     for job in jobs:
         try:
@@ -246,6 +246,7 @@ def _finish(
     found = compute_properties(hamiltonian, config.outputs, replace(property_options(config), kpoints=mesh))
     if found.mesh is not None:
         warn_of_ghosts(found.mesh, job.name)
+    if 'fermi_level_eV' in found.scalars:
         hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
         hamiltonian.attributes.gap = found.scalars.get('gap_eV')
     summary |= found.scalars

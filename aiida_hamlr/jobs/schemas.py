@@ -176,5 +176,7 @@ class PredictConfig(Config):
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
+    #: GB for matrices, integrals and factorisations of one structure; null: no limit
+    memory_limit: PositiveFloat | None = None
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

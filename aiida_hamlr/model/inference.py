@@ -46,6 +46,8 @@ class Predictor:
         UPF texts of the elements; needed by :meth:`predict` only.
     device : str
         'cpu' or 'cuda'.
+    memory_limit : float, optional
+        GB, for H0 of one structure.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class Predictor:
         basis: Basis,
         pseudopotentials: Mapping[str, str],
         device: str = 'cpu',
+        memory_limit: float | None = None,
     ):
+        self.memory_limit = memory_limit
         self.model, self.device = model.to(device).eval(), device
         self.description, self.basis = description, basis
         self.pseudopotentials = dict(pseudopotentials)
@@ -108,7 +112,15 @@ class Predictor:
         ecutrho = self.description.get('ecutrho_Ry')
         if ecutrho is None:
             raise ValueError('the model does not say at which ecutrho its H0 was made')
-        return compute_h0(atoms, self.basis, self.pseudos, ecutrho, tables=self._tables, device=self.device)
+        return compute_h0(
+            atoms,
+            self.basis,
+            self.pseudos,
+            ecutrho,
+            tables=self._tables,
+            device=self.device,
+            memory_limit=self.memory_limit,
+        )
 
     def predict_from(self, h0: Hamiltonian) -> Hamiltonian:
         """The same as :meth:`predict`, starting from a Hamiltonian that holds ``h0`` and ``overlap``.
@@ -246,7 +258,7 @@ class Predictor:
                 )
 
 
-def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
+def load_model(path: str | Path, device: str = 'cpu', memory_limit: float | None = None) -> Predictor:
     """Load a model folder; runs no code from it.
 
     Parameters
@@ -255,6 +267,8 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
         Folder with ``model.json``, or the output folder of a training, which has it in ``model/``.
     device : str
         'cpu', 'cuda' or 'auto'.
+    memory_limit : float, optional
+        GB, for H0 of one structure.
 
     Returns
     -------
@@ -269,4 +283,4 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     path = Path(path)
     if not (path / 'model.json').exists() and (path / 'model' / 'model.json').exists():
         path = path / 'model'
-    return Predictor(*read_model(path), device=choose_device(device))
+    return Predictor(*read_model(path), device=choose_device(device), memory_limit=memory_limit)

@@ -48,6 +48,8 @@ class BandAttributes(StoredAttributes):
         Of spin up and spin down if the magnetization is fixed.
     vbm, cbm : float
         Highest occupied and lowest empty level, of both spins together.
+    first_band : int
+        Number of bands below the stored ones, where not the lowest bands are stored.
     gap, direct_gap : float
         ``cbm - vbm``, 0 if they overlap, and the smallest vertical gap.
     vbm_kpoint, cbm_kpoint, direct_gap_kpoint : list of three float
@@ -62,6 +64,7 @@ class BandAttributes(StoredAttributes):
     matrix: str | None = None
     n_electrons: float | None = None
     overlap_threshold: float | None = None
+    first_band: int | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
     spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
     vbm: float | None = stored_as('vbm_eV')

@@ -18,11 +18,18 @@ from aiida_hamlr.electronic.bands.mesh import (
     recorded_threshold,
     solve_mesh,
 )
+from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: What `compute_properties` knows, and of it what needs the bands on a mesh.
 OUTPUTS = ('gap', 'bands', 'dos', 'charges', 'profile')
+#: Orbitals above which a gap at Gamma alone is found from the states around it, without the other bands.
+LARGEST_DENSE = 3000
+
+#: States around a gap.
+N_AROUND_GAP = 16
+
 _ON_MESH = frozenset({'gap', 'bands', 'dos', 'charges'})
 
 
@@ -44,6 +51,8 @@ class PropertyOptions:
         Standard deviation of the Gaussians of the density of states, eV.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one.
+    memory_limit : float, optional
+        GB, for the factorisations of large structures; default: see `ShiftedMatrices`.
     """
 
     kpoints: tuple[int, int, int] | None = None
@@ -52,6 +61,7 @@ class PropertyOptions:
     spacing: float = PATH_SPACING
     broadening: float = BROADENING
     overlap_threshold: float | None = None
+    memory_limit: float | None = None
 
 
 @dataclass
@@ -103,7 +113,10 @@ def compute_properties(
     """
     options, wanted = options or PropertyOptions(), set(outputs)
     results = PropertyResults()
-    if wanted & _ON_MESH:
+    if _only_gap_of_large(hamiltonian, wanted, options):
+        near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
+        results.scalars |= near.attributes(hamiltonian).to_dict()
+    elif wanted & _ON_MESH:
         results.mesh = solve_mesh(
             hamiltonian,
             options.kpoints or default_mesh(hamiltonian),
@@ -120,6 +133,19 @@ def compute_properties(
     if wanted & {'dos', 'charges', 'profile'}:
         results.properties = _properties(hamiltonian, results.mesh, wanted, options)
     return results
+
+
+def _only_gap_of_large(hamiltonian: Hamiltonian, wanted: set[str], options: PropertyOptions) -> bool:
+    """Whether the gap at Gamma is all that is wanted of the bands of a large structure without spin."""
+    mesh = options.kpoints or default_mesh(hamiltonian)
+    return (
+        wanted & _ON_MESH == {'gap'}
+        and hamiltonian.n_orbitals > LARGEST_DENSE
+        and tuple(mesh) == (1, 1, 1)
+        and not recorded_threshold(hamiltonian, options.overlap_threshold)
+        and hamiltonian.n_spin == 1
+        and 'spin_orbit' not in hamiltonian.matrices
+    )
 
 
 def _properties(
