@@ -254,6 +254,75 @@ def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overl
     run_bands(hamiltonian, output, BandOptions(path, mesh, matrix, n_bands, spacing, overlap_threshold), plot)
 
 
+def _property_options(command):
+    """Options of `hamlr dos` and `hamlr properties`."""
+    for option in (
+        click.option(
+            '--mesh', 'kpoints', nargs=3, type=click.IntRange(1), help='Mesh; default: recorded, or 0.25 1/Å.'
+        ),
+        click.option(
+            '--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: twice the occupied.'
+        ),
+        click.option(
+            '--method',
+            'dos_method',
+            type=click.Choice(['gaussian', 'tetrahedra']),
+            default='gaussian',
+            help='Of the DOS.',
+        ),
+        click.option(
+            '--broadening', type=click.FloatRange(0, min_open=True), default=0.1, help='Deviation of the Gaussians, eV.'
+        ),
+        click.option(
+            '--projection',
+            type=click.Choice(['species', 'shell', 'm', 'atom', 'orbital']),
+            default='orbital',
+            help='What projections are on.',
+        ),
+        click.option('--plot', is_flag=True, help='Draw what was computed, as PNG files in the folder.'),
+        _OVERLAP_THRESHOLD,
+        click.option(
+            '-o', '--output', type=_FILE, required=True, help='Folder for properties.h5, bands.h5, summary.json.'
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument('hamiltonian', type=_FILE)
+@click.option('--total', is_flag=True, help='Without projections.')
+@_property_options
+def dos(hamiltonian, output, total, plot, **options):
+    """Density of states of a HAMILTONIAN file, by orbital too."""
+    from aiida_hamlr.electronic.bands.calculation import PropertyOptions
+    from aiida_hamlr.jobs.properties import run_properties
+
+    outputs = ['dos'] if total else ['dos', 'projections']
+    run_properties(hamiltonian, output, outputs, PropertyOptions(**options), plot)
+
+
+@main.command()
+@click.argument('hamiltonian', type=_FILE)
+@click.option(
+    '--outputs',
+    default='gap',
+    metavar='A,B,...',
+    help='Of gap, bands, dos, projections (fat bands too), masses, charges, profile, layers.',
+)
+@click.option('--path', default='auto', metavar='auto|FILE', help='Path of the bands.')
+@click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
+@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector along which the layers are.')
+@_property_options
+def properties(hamiltonian, output, outputs, plot, **options):
+    """Gap, bands, density of states, masses, charges and more of a HAMILTONIAN file, with one diagonalisation."""
+    from aiida_hamlr.electronic.bands.calculation import PropertyOptions
+    from aiida_hamlr.jobs.properties import run_properties
+
+    wanted = [name.strip() for name in outputs.split(',') if name.strip()]
+    run_properties(hamiltonian, output, wanted, PropertyOptions(**options), plot)
+
+
 @main.command()
 @click.argument('model', type=_FILE)
 @click.argument('data', type=_FILE, nargs=-1, required=True)
