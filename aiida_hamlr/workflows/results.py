@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiida import orm
 from aiida.common.links import LinkType
@@ -31,8 +32,17 @@ def comparable(parameters: Mapping) -> dict:
     return relevant
 
 
-def find_results(structures: Collection[int], model: orm.Node, parameters: Mapping) -> dict[int, tuple[int, dict]]:
-    """Return the result of each structure that was predicted with a model: node and content, by structure.
+@dataclass(frozen=True)
+class Result:
+    """Numbers of one structure: the job that predicted it, its label in this job, and the content of the node."""
+
+    job: int
+    label: str
+    numbers: dict
+
+
+def find_results(structures: Collection[int], model: orm.Node, parameters: Mapping) -> dict[int, Result]:
+    """Return the result of each structure that was predicted with a model, by structure.
 
     Results of jobs that are marked as invalid for the cache do not count; of several, the newest does.
 
@@ -65,13 +75,13 @@ def find_results(structures: Collection[int], model: orm.Node, parameters: Mappi
             with_incoming='job',
             edge_filters={'label': {'like': r'results\_\_%'}},
             edge_project='label',
-            project=['id', 'attributes'],
+            project='attributes',
         )
         query.order_by({'job': 'id'})
-        for job, node, row, label in query.iterall():
-            structure = jobs[job].get(label.removeprefix('results__'))
-            if structure is not None:
-                found[structure] = (node, row)
+        for job, numbers, label in query.iterall():
+            name = label.removeprefix('results__')
+            if name in jobs[job]:
+                found[jobs[job][name]] = Result(job, name, numbers)
     return found
 
 
@@ -106,7 +116,7 @@ def get_table(screening: orm.WorkChainNode) -> list[dict]:
         failures = screening.outputs.results.creator.inputs.models.get_dict()
     table = []
     for pk, node in structures.items():
-        rows = {label: found[pk][1] for label, found in results.items() if pk in found}
+        rows = {label: found[pk].numbers for label, found in results.items() if pk in found}
         reasons = {label: each[f's{pk}'] for label, each in failures.items() if f's{pk}' in each}
         about = {'structure': node.uuid, 'label': node.label or f's{pk}', 'formula': node.get_formula('hill')}
         table.append(make_row({**about, 'n_atoms': len(node.sites)}, len(results), rows, reasons))

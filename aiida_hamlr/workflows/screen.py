@@ -281,7 +281,7 @@ class ScreenWorkChain(WaitsForFirstMixin, StepsMixin, StrictProtocolMixin, WorkC
         return None
 
     def _collect_table(self, results: dict, failures: dict) -> orm.SinglefileData:
-        """Make the table node, which links to all results."""
+        """Make the table node, which links to what was retrieved of all jobs."""
         structures = orm.QueryBuilder().append(
             orm.StructureData, filters={'id': {'in': self.ctx.structures}}, project=['id', 'uuid', 'label'], tag='node'
         )
@@ -289,14 +289,20 @@ class ScreenWorkChain(WaitsForFirstMixin, StepsMixin, StrictProtocolMixin, WorkC
             f's{pk}': {'structure': uuid, 'label': label or f's{pk}'}
             for pk, uuid, label in structures.order_by({'node': 'id'}).iterall()
         }
-        pks = {pk: f'{label}_s{structure}' for label, each in results.items() for structure, (pk, _) in each.items()}
-        nodes = orm.QueryBuilder().append(orm.Dict, filters={'id': {'in': list(pks)}}).all(flat=True)
+        jobs: dict[int, dict] = {}
+        for label, each in results.items():
+            for pk, result in each.items():
+                job = jobs.setdefault(result.job, {'model': label, 'structures': {}})
+                job['structures'][result.label] = f's{pk}'
+        query = orm.QueryBuilder().append(orm.CalcJobNode, filters={'id': {'in': list(jobs)}}, project='id', tag='job')
+        query.append(orm.FolderData, with_incoming='job', edge_filters={'label': 'retrieved'}, project='*')
         return collect_results(
             structures=orm.Dict(about),
             models=orm.Dict(
                 {label: {f's{pk}': reason for pk, reason in each.items()} for label, each in failures.items()}
             ),
-            **{pks[node.pk]: node for node in nodes},
+            jobs=orm.Dict({f'job_{pk}': job for pk, job in jobs.items()}),
+            **{f'job_{pk}': node for pk, node in query.iterall()},
             metadata={'call_link_label': 'collect_results'},
         )
 

@@ -7,6 +7,7 @@ from aiida.engine import ProcessState
 from aiida_fixtures import find_problem
 
 from aiida_hamlr.data.structures import structure_from_atoms
+from aiida_hamlr.jobs.results import write_results
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.results import find_results, get_table
 from aiida_hamlr.workflows.screen import MOST_EMPTY_JOBS, ScreenWorkChain, find_outcome
@@ -48,7 +49,7 @@ def make_builder(hamlr_code, model_node, group):
 
 
 @pytest.fixture
-def make_batch(localhost, model_node):
+def make_batch(localhost, model_node, tmp_path):
     """Return a factory of finished batches: a work chain that called a job with results of some structures."""
 
     def make(structures, done, failed=(), exit_status=0, parameters=None, valid=True):
@@ -69,7 +70,12 @@ def make_batch(localhost, model_node):
             job.base.caching.is_valid_cache = False
         outputs = {f'results__s{node.pk}': orm.Dict({'gap_eV': 1.0 + node.pk, 'formula': 'AlAs'}) for node in done}
         failures = [{'name': f's{node.pk}', 'reason': 'atoms too close'} for node in failed]
-        for label, node in {**outputs, 'output_parameters': orm.Dict({'failed': failures})}.items():
+        retrieved = orm.FolderData()
+        rows = [{'label': f's{node.pk}', 'status': 'done', 'gap_eV': 1.0 + node.pk, 'formula': 'AlAs'} for node in done]
+        write_results(tmp_path / 'results.csv', rows)
+        retrieved.base.repository.put_object_from_file(str(tmp_path / 'results.csv'), 'results.csv')
+        outputs |= {'output_parameters': orm.Dict({'failed': failures}), 'retrieved': retrieved}
+        for label, node in outputs.items():
             node.base.links.add_incoming(job, LinkType.CREATE, label)
             node.store()
         return chain
@@ -115,7 +121,9 @@ def test_what_has_a_result_is_left_out(instantiate, make_builder, make_batch, st
     make_batch(structures[3:4], structures[3:4], valid=False)
     parameters = {'outputs': ['gap'], 'kpoints_distance': 0.25, 'device': 'cpu'}
     found = find_results([node.pk for node in structures], model_node, parameters)
-    assert {pk: row['gap_eV'] for pk, (_, row) in found.items()} == {node.pk: 1.0 + node.pk for node in structures[:2]}
+    assert {pk: result.numbers['gap_eV'] for pk, result in found.items()} == {
+        node.pk: 1.0 + node.pk for node in structures[:2]
+    }
     process = instantiate(make_builder(batch_size=9))
     process.setup()
     process.run_batches()
@@ -214,8 +222,9 @@ def test_table(instantiate, make_builder, make_batch, structures, submitted):
     assert lines[0].startswith('structure,label,formula,status')
     assert len(lines) == 6
     assert 'atoms too close' in lines[5]
-    linked = node.creator.base.links.get_incoming(orm.Dict).all_link_labels()
-    assert {f'model_s{structure.pk}' for structure in structures[:4]} <= set(linked)
+    # Links to what was retrieved of each job, not to each number.
+    linked = node.creator.base.links.get_incoming(orm.FolderData).all_nodes()
+    assert [entry.creator.process_type for entry in linked] == ['aiida.calculations:hamlr.predict']
     table = get_table(process.node)
     assert [row['status'] for row in table] == ['done'] * 4 + ['waiting']
     assert table[0]['gap_eV'] == 1.0 + structures[0].pk
