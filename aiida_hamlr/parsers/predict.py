@@ -9,6 +9,7 @@ from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import get_frame
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.parsers.base import HamlrParser
 
@@ -50,7 +51,7 @@ class PredictParser(HamlrParser):
         inputs = self.node.inputs
         if 'trajectory' in inputs:
             index = structure_labels(inputs).index(label)
-            structure = inputs.trajectory.get_step_structure(index)
+            structure = get_frame(inputs.trajectory, index)
         else:
             structure = inputs.structures[label]
         if 'model' in inputs:
