@@ -440,7 +440,7 @@ def reference_formats(folder: Path, pseudos) -> Iterator[Format]:
             folder,
             name,
             lambda f, s=source: read(f, **s),
-            # Of a damaged pseudopotential only levels of the run would tell, and those of empty states are not compared.
+            # Only levels of the run would tell that a pseudopotential is another, and empty states are not compared.
             is_protected=name != 'Al.upf',
             main_file=next(iter(source.values())),
         )
