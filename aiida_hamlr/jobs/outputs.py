@@ -25,21 +25,26 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None])
     Raises
     ------
     ValueError
-        If an output is an input, or lies in an input that is a folder, or is the summary, or two are the same.
+        If an output is an input or the summary, or two are the same.
     """
     written, read = [path for path in outputs if path], [path for path in inputs if path]
     for path in written:
         if path.name == SUMMARY:
             raise ValueError(f'{path}: {SUMMARY} is the name of the summary; give another name for the output')
-        for other in read:
-            if _same(path, other):
-                raise ValueError(f'{path}: is both input and output; give another name for the output')
+    check_overwriting(written, read)
     for index, path in enumerate(written):
         if any(_same(path, other) for other in written[:index]):
             raise ValueError(f'{path}: given for two outputs')
     for path in read:
         if any(_same(path, summary_path(output)) for output in written):
             raise ValueError(f'{path}: would be replaced by the summary; write the output into another folder')
+
+
+def check_overwriting(outputs: Iterable[Path], inputs: Sequence[Path]):
+    """Raise ``ValueError`` if an output is an input, also through links."""
+    for path in outputs:
+        if any(_same(path, other) for other in inputs):
+            raise ValueError(f'{path}: is both input and output; give another name for the output')
 
 
 def summary_path(output: str | Path) -> Path:
