@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.jobs.outputs import check_overwriting, remove_earlier
+from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
@@ -45,7 +45,7 @@ def run_evaluate(
     """
     summary = JobSummary('evaluate')
     if json_file is not None:
-        check_overwriting([json_file], [*data, *(path for path in model.rglob('*') if path.is_file())])
+        check_overwriting([json_file], [*data, *files_below(model)])
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')

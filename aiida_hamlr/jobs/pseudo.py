@@ -62,6 +62,6 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
 
 
 def _check_replaceable(path: Path):
-    """Raise ``ValueError`` if a file is no pseudopotential that this command has written: it may be an input of others."""
+    """Raise ``ValueError`` if there is a file that this command has not written, which may be an input of others."""
     if path.exists() and GENERATED not in read_text(path, _LARGEST_UPF):
         raise ValueError(f'{path}: is there already, and is not a file of hamlr pseudo; give another folder')
