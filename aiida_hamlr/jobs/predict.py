@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
-from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
-from aiida_hamlr.electronic.bands.charges import mulliken_charges
-from aiida_hamlr.electronic.bands.density_of_states import density_of_states
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
-from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_n_bands, solve_mesh
-from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
@@ -78,7 +74,7 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = collect_structures(config.structures)
+    jobs = collect_structures(config.structures, config.labels)
     written = [config.output / name for name in ('summary.json', RESULTS)]
     written += [config.output / job.name / name for job in jobs for name in _FILES]
     check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
@@ -231,12 +227,12 @@ def _plain(result: Mapping) -> dict:
 
 
 def _finish(
-    job: Job, found: tuple[Hamiltonian, float], predictor: Predictor, config: PredictConfig, digest: str
+    job: Job, prediction: tuple[Hamiltonian, float], predictor: Predictor, config: PredictConfig, digest: str
 ) -> dict:
     """Compute what follows from the Hamiltonian of a structure, into its folder; return its numbers."""
     summary, folder = JobSummary('predict'), config.output / job.name
     started = time.perf_counter()
-    hamiltonian, seconds = found
+    hamiltonian, seconds = prediction
     hamiltonian.attributes.overlap_threshold = config.overlap_threshold or None
     summary |= {
         'source': job.source,
@@ -249,29 +245,19 @@ def _finish(
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
-    wanted = set(config.outputs)
-    solution, bands = None, None
-    if wanted & {'gap', 'bands', 'dos', 'charges'}:
-        n_bands = config.n_bands or default_n_bands(hamiltonian)
-        mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
-        solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
-        warn_of_ghosts(solution, job.name)
-        summary['n_ghost_states'] = solution.n_ghosts
-        hamiltonian.attributes.fermi_level = solution.filling.fermi_level
-    if 'bands' in wanted:
-        bands = band_structure(hamiltonian, config.path, solution, n_bands, config.spacing)
-        hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
-        hamiltonian.attributes.gap = bands.attributes.gap
-        summary |= bands.attributes.to_dict()
-    elif 'gap' in wanted:
-        summary |= Bands.on_mesh(hamiltonian, solution, n_bands).attributes.to_dict()
-    properties = _properties(hamiltonian, solution, config)
-    if 'hamiltonian' in wanted:
+    mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
+    found = compute_properties(hamiltonian, config.outputs, replace(property_options(config), kpoints=mesh))
+    if found.mesh is not None:
+        warn_of_ghosts(found.mesh, job.name)
+        hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
+        hamiltonian.attributes.gap = found.scalars.get('gap_eV')
+    summary |= found.scalars
+    if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
-    if bands is not None:
-        bands.write(folder / 'bands.h5')
-    if properties is not None:
-        properties.write(folder / 'properties.h5')
+    if found.bands is not None:
+        found.bands.write(folder / 'bands.h5')
+    if found.properties is not None:
+        found.properties.write(folder / 'properties.h5')
     summary['solution_s'] = round(time.perf_counter() - started, 3)
     summary['inputs_sha256'] = digest
     # The last file: with it the structure counts as done.
@@ -279,18 +265,6 @@ def _finish(
     return _plain(summary)
 
 
-def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
-    """Density of states, charges and profile, as far as wanted; None if nothing is."""
-    wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
-    if not wanted:
-        return None
-    properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
-    if 'dos' in wanted:
-        dos = density_of_states(hamiltonian, solution, config.broadening)
-        properties.dos_energies, properties.dos = dos.energies, dos.values
-    if 'charges' in wanted:
-        properties.charges = mulliken_charges(hamiltonian, solution)
-    if 'profile' in wanted:
-        properties.levels = onsite_levels(hamiltonian)
-        properties.potential = potential_profile(hamiltonian)
-    return properties
+def property_options(config: PredictConfig) -> PropertyOptions:
+    """The keys of the configuration that say how properties are computed."""
+    return PropertyOptions(**{each.name: getattr(config, each.name) for each in fields(PropertyOptions)})

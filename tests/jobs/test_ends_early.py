@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from aiida_hamlr import jobs
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
 from aiida_hamlr.jobs.status import Status
@@ -221,7 +220,7 @@ def test_results_of_an_earlier_run_are_removed(hamlr, commands, tmp_path, monkey
         (tmp_path / 'predict.yaml').write_text((tmp_path / 'predict.yaml').read_text().replace('0.3', '0.31'))
         monkeypatch.setattr('aiida_hamlr.model.inference.Predictor.predict_from', fail)
     if name == 'upgrade':
-        monkeypatch.setattr(jobs.upgrade.Hamiltonian, 'read', fail)
+        monkeypatch.setattr(Hamiltonian, 'read', fail)
     else:
         monkeypatch.setattr(WORK[name], fail)
     check_refusal(hamlr(*commands[name]), Status.OUT_OF_MEMORY, 'out of memory')
@@ -272,7 +271,7 @@ def test_interrupt(hamlr, commands, tmp_path, monkeypatch, name):
     if name == 'train':
         monkeypatch.setattr('aiida_hamlr.model.training.loop.TrainingLoop.on_train_batch_end', interrupt)
     elif name == 'upgrade':
-        monkeypatch.setattr(jobs.upgrade.Hamiltonian, 'read', interrupt)
+        monkeypatch.setattr(Hamiltonian, 'read', interrupt)
     else:
         monkeypatch.setattr(WORK[name], interrupt)
     check_refusal(hamlr(*commands[name]), 130, 'interrupted')
