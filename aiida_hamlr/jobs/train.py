@@ -97,12 +97,16 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
     }
     written = [config.output / name for name in (SUMMARY, METRICS, *(f'checkpoints/{name}' for name in (LAST, BEST)))]
     check_overwriting(written, [path for files in data.values() for path in files])
+    if config.parent is not None and config.parent.resolve().is_relative_to(config.output.resolve()):
+        raise ValueError(f'{source}: parent: {config.parent} is in the output folder; give another name for output')
     training = config.training
     beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
     training = training.model_copy(update=beside)
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
-    summary |= fit.train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    summary |= fit.train(
+        {'data': data, 'model': config.model, 'training': training, 'parent': config.parent}, config.output, started
+    )
     if not is_first:
         return summary
     if data['test']:

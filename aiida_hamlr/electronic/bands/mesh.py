@@ -28,8 +28,8 @@ class MeshSolution:
     kpoints, weights : (nk, 3), (nk,) arrays
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV; the occupied bands and some above.
-    states : (nk, n_orbitals, nb) or (2, nk, n_orbitals, nb) array
-        Coefficients of the bands, see `eigenvectors`.
+    states : (nk, n, nb) or (2, nk, n, nb) array
+        Coefficients of the bands in the n orbitals, see `eigenvectors`.
     filling : Filling
     pattern : BlockPattern
         Of the Hamiltonian.
@@ -54,6 +54,11 @@ class MeshSolution:
     n_ghosts: int = 0
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
+
+    @property
+    def electrons_per_band(self) -> float:
+        """2, with spin 1."""
+        return 2.0 if self.eigenvalues.ndim == 2 else 1.0
 
     @cached_property
     def density_matrix(self) -> np.ndarray:
