@@ -164,7 +164,7 @@ class PlaneWaveHamiltonian:
             block = columns.reshape(len(indices), -1)
             result = kinetic[:, None] * block
             for projectors, coupling in groups if isinstance(groups, list) else self._projectors(vectors):
-                result += projectors @ (coupling @ (projectors.conj().T @ block))
+                result += projectors @ (coupling @ (block.conj().T @ projectors).conj().T)
             return (result + local(block)).reshape(columns.shape)
 
         return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
