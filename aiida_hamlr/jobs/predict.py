@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
-from ase import Atoms
-
-from aiida_hamlr.electronic.bands.band_structure import band_structure
-from aiida_hamlr.electronic.bands.charges import mulliken_charges
-from aiida_hamlr.electronic.bands.density_of_states import density_of_states
-from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
-from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, default_n_bands, solve_mesh
-from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
 from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reading import parse_json, read_text
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.inputs import read_frames
-from aiida_hamlr.jobs.outputs import folder_names, remove_earlier
+from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
+from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
 from aiida_hamlr.jobs.schemas import PredictConfig
 from aiida_hamlr.jobs.status import Status, one_line, status_of
+from aiida_hamlr.jobs.structure_set import InputsDigest, Job, batches_by_size, collect_structures
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
-#: Files that a prediction may consist of.
-_FILES = ('hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5', 'summary.json')
+#: Files that a prediction may consist of; the summary is the first to be removed.
+_FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5')
+
+#: The file that an output is in.
+_FILES_OF_OUTPUTS = {
+    'hamiltonian': 'hamiltonian.h5',
+    'bands': 'bands.h5',
+    'dos': 'properties.h5',
+    'charges': 'properties.h5',
+    'profile': 'properties.h5',
+}
+
+#: Largest summary of one structure that is read, bytes.
+_LARGEST_SUMMARY = 100_000_000
 
 #: What may be wrong with one structure of many, the others being predicted all the same.
 _OF_ONE_STRUCTURE = (Status.BAD_INPUT, Status.NUMERICAL, Status.OUT_OF_MEMORY)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One structure to predict: its name, the file it comes from and itself."""
-
-    name: str
-    source: str
-    atoms: Atoms
 
 
 def run_predict(config_file: Path) -> dict:
     """Predict all structures of a configuration.
 
     Every structure gets a folder in the output folder, named after its file, or with a running number if the file holds
-    several. A structure that fails is reported and counted; the others go on.
+    several, and a row in ``results.csv``; both are written as soon as it is done. A structure that fails is reported
+    and counted; the others go on. Results of an earlier run that depend on the same inputs are kept, so that a run that
+    was interrupted continues where it stopped.
 
     Parameters
     ----------
@@ -72,34 +74,44 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = _collect(config)
+    jobs = collect_structures(config.structures)
     predictor = load_model(config.model, device=config.device)
     errors = {}
     for job in jobs:
         try:
-            check_structure(job.atoms, job.source)
-            predictor.check_species(job.atoms)
+            _check(job, predictor)
         except ValueError as error:
             errors[job.name] = error
     if len(errors) == len(jobs):
         raise _all_failed(errors)
-    remove_earlier([config.output / 'summary.json'])
-    for job in jobs:
-        _remove_outputs(config.output / job.name)
-    results = {}
-    for job in track([job for job in jobs if job.name not in errors], 'structures'):
-        try:
-            results[job.name] = _predict_one(job, predictor, config, config.output / job.name)
-        except Exception as error:
-            _remove_outputs(config.output / job.name)
-            if status_of(error) not in _OF_ONE_STRUCTURE or isinstance(error, OSError):
-                raise
-            errors[job.name] = error
+    digest = InputsDigest(config, predictor.content_hash)
+    digests = {job.name: digest(job.atoms) for job in jobs if job.name not in errors}
+    remove_earlier([config.output / name for name in ('summary.json', RESULTS)])
+    earlier = _keep_earlier(jobs, digests, config)
+    if earlier:
+        log(f'{len(earlier)} of {len(jobs)} structures were done before with the same inputs')
+    results = dict(earlier)
+    waiting = [job for job in jobs if job.name in digests and job.name not in results]
+    with ResultsWriter(config.output / RESULTS, [_row(name, result) for name, result in results.items()]) as table:
+        for name, error in errors.items():
+            table.add(_failed_row(name, error))
+        for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
+            if not isinstance(found, Exception):
+                found = _attempt(_finish, job, found, predictor, config, digests[job.name])
+            if isinstance(found, Exception):
+                remove_outputs(config.output / job.name)
+                errors[job.name] = found
+                table.add(_failed_row(job.name, found))
+            else:
+                results[job.name] = found
+                table.add(_row(job.name, found))
+    results = {job.name: results[job.name] for job in jobs if job.name in results}
     summary |= {
         'model': str(config.model),
         'outputs': list(config.outputs),
         'n_structures': len(jobs),
         'n_done': len(results),
+        'n_earlier': len(earlier),
         'n_failed': len(errors),
         'failed': [{'name': name, 'reason': one_line(error)} for name, error in errors.items()],
         'structures': results,
@@ -107,23 +119,76 @@ def run_predict(config_file: Path) -> dict:
     for entry in summary['failed']:
         log(f'{entry["name"]} failed: {entry["reason"]}')
     if not results:
+        remove_earlier([config.output / RESULTS])
         raise _all_failed(errors)
+    rows = [
+        _row(job.name, results[job.name]) if job.name in results else _failed_row(job.name, errors[job.name])
+        for job in jobs
+    ]
+    write_results(config.output / RESULTS, rows)
     summary.write(config.output / 'summary.json')
     log(f'{len(results)} of {len(jobs)} structures predicted, in {config.output}')
     return summary
 
 
-def _collect(config: PredictConfig) -> list[Job]:
-    """All structures of all files, with names of their folders: stems if these are unique, else running numbers."""
-    jobs, stems = [], []
-    for path in config.structures:
-        frames = read_frames(path)
-        width = len(str(len(frames) - 1))
-        for index, atoms in enumerate(frames):
-            stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
-            source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
-            jobs.append((source, atoms))
-    return [Job(name, *job) for name, job in zip(folder_names(stems), jobs, strict=True)]
+def _check(job: Job, predictor: Predictor):
+    """Raise ``ValueError`` if a structure could not be read or cannot be predicted."""
+    if job.error is not None:
+        raise job.error
+    check_structure(job.atoms, job.source)
+    predictor.check_species(job.atoms)
+
+
+def _keep_earlier(jobs: Sequence[Job], digests: Mapping[str, str], config: PredictConfig) -> dict[str, dict]:
+    """Results of an earlier run with the same inputs, by name; what else lies in the folders is removed."""
+    kept = {}
+    needed = {output: name for output, name in _FILES_OF_OUTPUTS.items() if output in config.outputs}.values()
+    for job in jobs:
+        folder = config.output / job.name
+        try:
+            result = parse_json(read_text(folder / 'summary.json', _LARGEST_SUMMARY), str(folder / 'summary.json'))
+            matches = result['inputs_sha256'] == digests[job.name]
+        except (ValueError, KeyError, TypeError):
+            matches = False
+        if matches and all((folder / name).is_file() for name in needed):
+            kept[job.name] = _plain(result)
+        else:
+            remove_outputs(folder)
+    return kept
+
+
+def _predict_all(
+    jobs: Sequence[Job], predictor: Predictor, config: PredictConfig
+) -> Iterator[tuple[Job, tuple[Hamiltonian, float] | Exception]]:
+    """The Hamiltonian of every structure and the seconds that it took, or why there is none; in batches by size."""
+    for batch in batches_by_size(jobs, config.batch_atoms):
+        starts, seconds = {}, {}
+        for job in batch:
+            begin = time.perf_counter()
+            found = _attempt(predictor.start, job.atoms)
+            seconds[job.name] = time.perf_counter() - begin
+            if isinstance(found, Exception):
+                yield job, found
+            else:
+                starts[job.name] = found
+        begin = time.perf_counter()
+        predicted = _attempt(predictor.predict_batch, list(starts.values())) if starts else []
+        if isinstance(predicted, Exception):
+            # One of them may have failed them all: each alone.
+            predicted = [_attempt(predictor.predict_from, start) for start in starts.values()]
+        each = (time.perf_counter() - begin) / max(1, len(starts))
+        for job, found in zip((job for job in batch if job.name in starts), predicted, strict=True):
+            yield job, found if isinstance(found, Exception) else (found, seconds[job.name] + each)
+
+
+def _attempt(function: Callable, *arguments):
+    """What a function returns, or its exception if that concerns one structure only; others are raised."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        if status_of(error) not in _OF_ONE_STRUCTURE or isinstance(error, OSError):
+            raise
+        return error
 
 
 def _all_failed(errors: dict[str, Exception]) -> Exception:
@@ -137,68 +202,66 @@ def _all_failed(errors: dict[str, Exception]) -> Exception:
     return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')
 
 
-def _remove_outputs(folder: Path):
+def remove_outputs(folder: Path):
+    """Remove the files of a prediction from the folder of a structure, and the folder if it is empty then."""
     for name in _FILES:
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 
-def _predict_one(job: Job, predictor: Predictor, config: PredictConfig, folder: Path) -> dict:
-    """Predict one structure into its folder; return its numbers."""
-    summary = JobSummary('predict')
+def _row(name: str, result: Mapping) -> dict:
+    return {'label': name, 'status': DONE, **result}
+
+
+def _failed_row(name: str, error: Exception) -> dict:
+    return {'label': name, 'status': FAILED, 'reason': one_line(error)}
+
+
+def _plain(result: Mapping) -> dict:
+    """The summary of one structure without what is the same for all."""
+    return {key: value for key, value in result.items() if key not in ('versions', 'command')}
+
+
+def _finish(
+    job: Job, prediction: tuple[Hamiltonian, float], predictor: Predictor, config: PredictConfig, digest: str
+) -> dict:
+    """Compute what follows from the Hamiltonian of a structure, into its folder; return its numbers."""
+    summary, folder = JobSummary('predict'), config.output / job.name
     started = time.perf_counter()
-    hamiltonian = predictor.predict(job.atoms)
+    hamiltonian, seconds = prediction
     hamiltonian.attributes.overlap_threshold = config.overlap_threshold or None
     summary |= {
         'source': job.source,
         'formula': job.atoms.get_chemical_formula(),
         'n_atoms': len(job.atoms),
         'n_orbitals': hamiltonian.n_orbitals,
-        'prediction_s': round(time.perf_counter() - started, 3),
+        'prediction_s': round(seconds, 3),
     }
     known = predictor.description.get('distances')
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
-    wanted = set(config.outputs)
-    solution, bands = None, None
-    if wanted & {'bands', 'dos', 'charges'}:
-        n_bands = config.n_bands or default_n_bands(hamiltonian)
-        mesh = config.kpoints or default_mesh(hamiltonian)
-        solution = solve_mesh(hamiltonian, mesh, n_bands=n_bands, overlap_threshold=config.overlap_threshold)
-        warn_of_ghosts(solution, job.name)
-        summary['n_ghost_states'] = solution.n_ghosts
-        hamiltonian.attributes.fermi_level = solution.filling.fermi_level
-    if 'bands' in wanted:
-        bands = band_structure(hamiltonian, config.path, solution, n_bands, config.spacing)
-        hamiltonian.attributes.fermi_level = bands.attributes.fermi_level
-        hamiltonian.attributes.gap = bands.attributes.gap
-        summary |= bands.attributes.to_dict()
-    properties = _properties(hamiltonian, solution, config)
-    if 'hamiltonian' in wanted:
+    mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
+    found = compute_properties(hamiltonian, config.outputs, replace(property_options(config), kpoints=mesh))
+    if found.mesh is not None:
+        warn_of_ghosts(found.mesh, job.name)
+        hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
+        hamiltonian.attributes.gap = found.scalars.get('gap_eV')
+    summary |= found.scalars
+    if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
-    if bands is not None:
-        bands.write(folder / 'bands.h5')
-    if properties is not None:
-        properties.write(folder / 'properties.h5')
-    summary['solution_s'] = round(time.perf_counter() - started - summary['prediction_s'], 3)
+    if found.bands is not None:
+        found.bands.write(folder / 'bands.h5')
+    if found.properties is not None:
+        found.properties.write(folder / 'properties.h5')
+    summary['solution_s'] = round(time.perf_counter() - started, 3)
+    summary['inputs_sha256'] = digest
+    # The last file: with it the structure counts as done.
     summary.write(folder / 'summary.json')
-    return {key: value for key, value in summary.items() if key not in ('versions', 'command')}
+    return _plain(summary)
 
 
-def _properties(hamiltonian: Hamiltonian, solution: MeshSolution | None, config: PredictConfig) -> Properties | None:
-    """Density of states, charges and profile, as far as wanted; None if nothing is."""
-    wanted = set(config.outputs) & {'dos', 'charges', 'profile'}
-    if not wanted:
-        return None
-    properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
-    if 'dos' in wanted:
-        dos = density_of_states(hamiltonian, solution, config.broadening)
-        properties.dos_energies, properties.dos = dos.energies, dos.values
-    if 'charges' in wanted:
-        properties.charges = mulliken_charges(hamiltonian, solution)
-    if 'profile' in wanted:
-        properties.levels = onsite_levels(hamiltonian)
-        properties.potential = potential_profile(hamiltonian)
-    return properties
+def property_options(config: PredictConfig) -> PropertyOptions:
+    """The keys of the configuration that say how properties are computed."""
+    return PropertyOptions(**{each.name: getattr(config, each.name) for each in fields(PropertyOptions)})

@@ -152,11 +152,14 @@ class PredictConfig(Config):
     model: InputPath
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
-    outputs: list[Literal['hamiltonian', 'bands', 'dos', 'charges', 'profile']] = Field(
+    #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; profile: levels of the atoms
+    outputs: list[Literal['hamiltonian', 'gap', 'bands', 'dos', 'charges', 'profile']] = Field(
         default=['hamiltonian', 'bands'], min_length=1
     )
-    #: mesh for Fermi level, density of states and charges; null: points at most 0.25 1/Å apart
+    #: mesh for gap, Fermi level, density of states and charges; null: points at most ``kpoints_distance`` apart
     kpoints: Mesh | None = None
+    #: largest distance of the points of the mesh, 1/Å, for structures of different cells
+    kpoints_distance: PositiveFloat = 0.25
     #: 'auto' or a file with the path of the bands
     path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
     #: number of the lowest bands; null: occupied and as many empty ones, at least eight
@@ -168,5 +171,7 @@ class PredictConfig(Config):
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
+    #: atoms of small structures that pass through the network together; memory grows with it
+    batch_atoms: PositiveInt = 128
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,6 +105,26 @@ def geometry(atoms: Atoms) -> dict[str, torch.Tensor]:
         keys.CELL: torch.as_tensor(np.array(atoms.cell, dtype=np.float64))[None],
         keys.POSITION: torch.tensor(atoms.positions, dtype=torch.float64),
     }
+
+
+def join_tensors(graphs: Sequence[Mapping[str, torch.Tensor]]) -> Mapping[str, torch.Tensor]:
+    """Tensors of several structures as those of one graph without edges between them, as :mod:`keys` declares.
+
+    What `aiida_hamlr.model.graph.join_graphs` does for stored graphs, without torch_geometric.
+    """
+    if len(graphs) == 1:
+        return graphs[0]
+    counts = [len(graph[keys.SPECIES]) for graph in graphs]
+    before = np.cumsum([0, *counts[:-1]]).tolist()
+    joined = {}
+    for name in graphs[0]:
+        key = keys.REGISTRY[name]
+        tensors = [graph[name] for graph in graphs]
+        if key.counts_atoms:
+            tensors = [tensor + first for tensor, first in zip(tensors, before, strict=True)]
+        joined[name] = torch.cat(tensors, dim=key.cat_dim)
+    joined[keys.BATCH] = torch.repeat_interleave(torch.arange(len(graphs)), torch.tensor(counts))
+    return joined
 
 
 @dataclass(frozen=True)

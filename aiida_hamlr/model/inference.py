@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -22,9 +24,10 @@ from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.files import read_model
+from aiida_hamlr.model.graph_builder import join_tensors
 from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
-from aiida_hamlr.model.long_range.blocks import StructureIntegrals, long_range_entries
+from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, long_range_entries
 from aiida_hamlr.model.long_range.channel import Sources
 
 
@@ -74,8 +77,27 @@ class Predictor:
     def _tables(self) -> TwoCentreTables:
         return TwoCentreTables(self.basis, self.pseudos if self.pseudopotentials else None)
 
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 of description and weights: the same for copies of a model folder, another for any other model."""
+        digest = hashlib.sha256(json.dumps(self.description, sort_keys=True).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def predict(self, atoms: Atoms) -> Hamiltonian:
         """Hamiltonian, H0 and overlap of a structure; no DFT run.
+
+        Raises
+        ------
+        ValueError
+            If the structure has a species that was not in the training data.
+        """
+        return self.predict_from(self.start(atoms))
+
+    def start(self, atoms: Atoms) -> Hamiltonian:
+        """H0 and overlap of a structure, with the orbitals and the grid cutoff of the training data.
 
         Raises
         ------
@@ -86,12 +108,10 @@ class Predictor:
         ecutrho = self.description.get('ecutrho_Ry')
         if ecutrho is None:
             raise ValueError('the model does not say at which ecutrho its H0 was made')
-        return self.predict_from(
-            compute_h0(atoms, self.basis, self.pseudos, ecutrho, tables=self._tables, device=self.device)
-        )
+        return compute_h0(atoms, self.basis, self.pseudos, ecutrho, tables=self._tables, device=self.device)
 
     def predict_from(self, h0: Hamiltonian) -> Hamiltonian:
-        """The same, starting from a Hamiltonian that holds ``h0`` and ``overlap``.
+        """The same as :meth:`predict`, starting from a Hamiltonian that holds ``h0`` and ``overlap``.
 
         Raises
         ------
@@ -100,9 +120,26 @@ class Predictor:
         NumericalError
             If the network gives values that are not finite.
         """
-        self.check_species(h0.atoms)
-        self.check_basis(h0.basis)
-        delta, sources = self.correction(h0.atoms, h0.pattern, h0.overlap)
+        return self.predict_batch([h0])[0]
+
+    def predict_batch(self, h0s: Sequence[Hamiltonian]) -> list[Hamiltonian]:
+        """`predict_from` of several structures with one pass through the network; memory grows with their number.
+
+        Raises
+        ------
+        ValueError
+            If an element is unknown, or a basis differs from the model's, in any of the structures.
+        NumericalError
+            If the network gives values that are not finite for any of them.
+        """
+        for h0 in h0s:
+            self.check_species(h0.atoms)
+            self.check_basis(h0.basis)
+        corrections = self._corrections([(h0.atoms, h0.pattern, h0.overlap) for h0 in h0s])
+        return [self._corrected(h0, *correction) for h0, correction in zip(h0s, corrections, strict=True)]
+
+    def _corrected(self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None) -> Hamiltonian:
+        """H0 with its correction (M,), eV, and the attributes of a prediction."""
         inherited = ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho')
         attributes = HamiltonianAttributes(
             **{name: getattr(h0.attributes, name) for name in inherited},
@@ -146,24 +183,45 @@ class Predictor:
 
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
         """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
-        model = self.model
-        graph, selection = model.builder.build(atoms, pattern)
-        model.normalise_pairs(graph)
-        components = self._evaluate(graph)
-        frames = BlockFrames.of(model.slots, atoms, pattern, selection)
-        delta = frames.assemble(*(x.double().cpu().numpy() for x in (components.onsite, components.pairs)))
-        if components.action is not None:
+        return self._corrections([(atoms, pattern, overlap)])[0]
+
+    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None]]:
+        """`correction` of several structures (atoms, pattern, overlap)."""
+        graphs, selections = zip(*(self.model.builder.build(*structure[:2]) for structure in structures), strict=True)
+        for graph in graphs:
+            self.model.normalise_pairs(graph)
+        components = self._evaluate(*graphs)
+        atoms, pairs = (
+            np.cumsum([0, *(len(graph[key]) for graph in graphs)]) for key in (keys.SPECIES, keys.PAIR_LENGTH)
+        )
+        onsite, offsite = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
+        results = []
+        for index, (structure, selection) in enumerate(zip(structures, selections, strict=True)):
+            of_atoms, of_pairs = (slice(bounds[index], bounds[index + 1]) for bounds in (atoms, pairs))
+            action = None if components.action is None else components.action.of(of_atoms)
+            delta = self._assemble(structure, selection, (onsite[of_atoms], offsite[of_pairs]), action)
+            sources = None if components.sources is None else components.sources.of(of_atoms).to_numpy()
+            results.append((delta, sources))
+        return results
+
+    def _assemble(self, structure: tuple, selection, components: tuple, action: Action | None) -> np.ndarray:
+        """H - H0 of one structure (M,), eV, from its components and the action of the long range."""
+        model, (atoms, pattern, overlap) = self.model, structure
+        delta = BlockFrames.of(model.slots, atoms, pattern, selection).assemble(*components)
+        if action is not None:
             tables = self._tables if model.long_range.multipole_order else None
             integrals = StructureIntegrals(atoms, pattern, overlap, tables)
-            delta += long_range_entries(components.action.to('cpu'), integrals, model.pair_cutoff)
+            delta += long_range_entries(action.to('cpu'), integrals, model.pair_cutoff)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')
-        return delta, None if components.sources is None else components.sources.to_numpy()
+        return delta
 
-    def _evaluate(self, graph) -> Components:
-        """Short range and sources of a graph that is used once."""
+    def _evaluate(self, *graphs) -> Components:
+        """Short range and sources of graphs that are used once, in one pass."""
         if self.model.long_range is not None:
-            self.model.long_range.store(graph, matrices=False)
+            for graph in graphs:
+                self.model.long_range.store(graph, matrices=False)
+        graph = join_tensors(graphs)
         with torch.no_grad():
             return self.model.short_range_and_action({name: value.to(self.device) for name, value in graph.items()})
 

@@ -108,7 +108,8 @@ def test_structures_that_fail_are_named_and_the_others_go_on(model, structures, 
     summary = json.loads((structures / 'predictions/summary.json').read_text())
     assert [entry['name'] for entry in summary['failed']] == ['nitride']
     assert 'N' in summary['failed'][0]['reason']
-    assert sorted(path.name for path in (structures / 'predictions').iterdir()) == ['one', 'summary.json']
+    written = sorted(path.name for path in (structures / 'predictions').iterdir())
+    assert written == ['one', 'results.csv', 'summary.json']
 
 
 def test_element_that_the_model_never_saw(model, structures, hamlr):

@@ -39,6 +39,18 @@ def test_prediction_is_marked_symmetric_and_adds_to_h0(predictor, make_reference
     assert np.array_equal(predicted.hamiltonian, reference.h0 + delta)
 
 
+def test_structures_predicted_together_are_the_same_as_alone(predictor, make_reference, rattled):
+    """One pass through the network for cells of several sizes, long range included."""
+    references = [make_reference(rattled(seed).repeat((1 + seed % 2, 1, 1))) for seed in range(3)]
+    for reference, together in zip(references, predictor.predict_batch(references), strict=True):
+        alone = predictor.predict_from(reference)
+        assert np.abs(alone.hamiltonian - alone.h0).max() > 1e-3
+        assert np.abs(together.hamiltonian - alone.hamiltonian).max() < 1e-10
+        if predictor.model.long_range is not None:
+            charges = (each.attributes.long_range_charges for each in (together, alone))
+            assert next(charges) == pytest.approx(next(charges), abs=1e-12)
+
+
 def test_charges_are_stored_and_neutral(predictor, make_reference, rattled):
     attributes = predictor.predict_from(make_reference(rattled(0))).attributes
     if predictor.model.long_range is None:

@@ -50,6 +50,12 @@ class BandAttributes(StoredAttributes):
         Highest occupied and lowest empty level, of both spins together.
     gap, direct_gap : float
         ``cbm - vbm``, 0 if they overlap, and the smallest vertical gap.
+    vbm_kpoint, cbm_kpoint, direct_gap_kpoint : list of three float
+        Where they are, fractions of the reciprocal vectors.
+    vbm_band, cbm_band : int
+        Bands of the edges, counted from 0.
+    vbm_spin, cbm_spin : int
+        Their spins, 0 up and 1 down; None without spin.
     """
 
     formula: str | None = None
@@ -62,6 +68,13 @@ class BandAttributes(StoredAttributes):
     cbm: float | None = stored_as('cbm_eV')
     gap: float | None = stored_as('gap_eV')
     direct_gap: float | None = stored_as('direct_gap_eV')
+    vbm_kpoint: list[float] | None = None
+    cbm_kpoint: list[float] | None = None
+    direct_gap_kpoint: list[float] | None = None
+    vbm_band: int | None = None
+    cbm_band: int | None = None
+    vbm_spin: int | None = None
+    cbm_spin: int | None = None
 
 
 @dataclass
@@ -131,7 +144,7 @@ class Bands:
     @classmethod
     def _at(cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None) -> Bands:
         energies = eigenvalues(hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
-        return cls(kpoints, energies, ('',) * len(kpoints), attributes=_edges(hamiltonian, energies, mesh))
+        return cls(kpoints, energies, ('',) * len(kpoints), attributes=band_edges(hamiltonian, mesh, kpoints, energies))
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
@@ -217,8 +230,30 @@ def band_structure(
     return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands)
 
 
-def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution) -> BandAttributes:
-    """Fermi level and band edges, over the mesh and the given points together."""
+def band_edges(
+    hamiltonian: Hamiltonian,
+    mesh: MeshSolution,
+    kpoints: np.ndarray | None = None,
+    energies: np.ndarray | None = None,
+) -> BandAttributes:
+    """Fermi level, gap and band edges over a mesh and further k-points together.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Records the electrons.
+    mesh : MeshSolution
+        Its filling says which bands are occupied.
+    kpoints : (nk, 3) array, optional
+        Further points, as of a path, fractional.
+    energies : (nk, nb) or (2, nk, nb) array, optional
+        Bands at the further points, eV.
+
+    Returns
+    -------
+    BandAttributes
+        Energies in eV. Without edges if the electrons do not fill whole bands.
+    """
     filling = mesh.filling
     attributes = BandAttributes(
         formula=hamiltonian.atoms.get_chemical_formula(),
@@ -228,13 +263,22 @@ def _edges(hamiltonian: Hamiltonian, energies: np.ndarray, mesh: MeshSolution) -
         fermi_level=filling.fermi_level,
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
     )
-    n_common = min(energies.shape[-1], mesh.eigenvalues.shape[-1])
-    together = np.concatenate([mesh.eigenvalues[..., :n_common], energies[..., :n_common]], axis=-2)
+    points, together = mesh.kpoints, mesh.eigenvalues
+    if kpoints is not None:
+        n_common = min(energies.shape[-1], together.shape[-1])
+        together = np.concatenate([together[..., :n_common], energies[..., :n_common]], axis=-2)
+        points = np.concatenate([points, kpoints])
     fixed = hamiltonian.attributes.fixed_magnetization
     edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed)
-    if edges is not None:
-        attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
-        attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
-        if edges.gap > 0:
-            attributes.fermi_level = 0.5 * (edges.vbm + edges.cbm)
+    if edges is None:
+        return attributes
+    attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
+    attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
+    if edges.gap > 0:
+        attributes.fermi_level = 0.5 * (edges.vbm + edges.cbm)
+    attributes.vbm_kpoint, attributes.cbm_kpoint = points[edges.vbm_index].tolist(), points[edges.cbm_index].tolist()
+    attributes.direct_gap_kpoint = points[edges.direct_index].tolist()
+    attributes.vbm_band, attributes.cbm_band = edges.vbm_band, edges.cbm_band
+    if mesh.eigenvalues.ndim == 3:
+        attributes.vbm_spin, attributes.cbm_spin = edges.vbm_spin, edges.cbm_spin
     return attributes

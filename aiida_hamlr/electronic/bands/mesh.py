@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing, monkhorst_pack
 from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvectors
 from aiida_hamlr.electronic.bands.occupations import SMEARING, Filling, fill_bands
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: Sum of squares of the coefficients of an occupied state that bonds cannot explain: the overlap of a bonding state is
@@ -26,9 +28,13 @@ class MeshSolution:
     kpoints, weights : (nk, 3), (nk,) arrays
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV; the occupied bands and some above.
+    states : (nk, n_orbitals, nb) or (2, nk, n_orbitals, nb) array
+        Coefficients of the bands, see `eigenvectors`.
     filling : Filling
-    density_matrix : (M,) or (2, M) array
-        ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+    pattern : BlockPattern
+        Of the Hamiltonian.
+    divisions : (int, int, int)
+        Of the mesh, along the reciprocal vectors.
     n_ghosts : int
         Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
         errors of the matrix elements, not levels of the crystal.
@@ -41,11 +47,29 @@ class MeshSolution:
     kpoints: np.ndarray
     weights: np.ndarray
     eigenvalues: np.ndarray
+    states: np.ndarray
     filling: Filling
-    density_matrix: np.ndarray
+    pattern: BlockPattern
+    divisions: tuple[int, int, int]
     n_ghosts: int = 0
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
+
+    @cached_property
+    def density_matrix(self) -> np.ndarray:
+        """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern."""
+        shape = (-1, *self.states.shape[-3:])
+        states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
+        sums = BlochSum(self.pattern)
+        density = np.zeros((len(states), self.pattern.n_entries))
+        for index, (kpoint, weight) in enumerate(zip(self.kpoints, self.weights, strict=True)):
+            phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
+            for spin, filled in enumerate(occupations[:, index]):
+                coefficients = states[spin, index][:, filled > 0]
+                dense = (coefficients * filled[filled > 0]) @ coefficients.conj().T
+                density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
+        density = self.pattern.symmetrize(density)
+        return density if self.eigenvalues.ndim == 3 else density[0]
 
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
@@ -74,8 +98,9 @@ def solve_mesh(
     n_bands: int | None = None,
     overlap_threshold: float = 0.0,
 ) -> MeshSolution:
-    """Diagonalise on a Gamma-centred mesh, fill the bands and build the density matrix.
+    """Diagonalise on a Gamma-centred mesh and fill the bands.
 
+    The solution makes the density matrix when it is asked for:
     ``P_mu,nu(R) = Re sum_k w_k sum_n f_nk c_mu c_nu^* exp(-2 pi i k.R)``. Since the overlap has no elements outside
     the pattern, the sum of ``P * S`` over the stored entries is exactly the number of electrons.
 
@@ -97,7 +122,7 @@ def solve_mesh(
     Returns
     -------
     MeshSolution
-        Energies (eV), occupations and density matrix.
+        Energies (eV), states, occupations and density matrix.
     """
     n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)
@@ -106,25 +131,21 @@ def solve_mesh(
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
     filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
-    pattern = hamiltonian.pattern
-    sums = BlochSum(pattern)
-    shape = (n_spin, len(kpoints))
-    spin_states = states.reshape(*shape, *states.shape[-2:])
-    occupations = filling.occupations.reshape(*shape, -1)
-    density = np.zeros((n_spin, pattern.n_entries))
-    for index, (kpoint, weight) in enumerate(zip(kpoints, weights, strict=True)):
-        phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
-        for spin in range(n_spin):
-            coefficients, filled = spin_states[spin, index], occupations[spin, index]
-            bands = filled > 0
-            dense = (coefficients[:, bands] * filled[bands]) @ coefficients[:, bands].conj().T
-            density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
-    density = pattern.symmetrize(density)
-    ghosts = (occupations > 0.5 / n_spin) & (np.square(np.abs(spin_states)).sum(axis=2) > GHOST)
-    n_ghosts = int(ghosts.sum(axis=2).max())
-    if energies.ndim == 2:
-        density = density[0]
-    return MeshSolution(kpoints, weights, energies, filling, density, n_ghosts, matrix, overlap_threshold)
+    occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])
+    sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
+    n_ghosts = int(((occupations > 0.5 / n_spin) & (sizes > GHOST)).sum(axis=2).max())
+    return MeshSolution(
+        kpoints,
+        weights,
+        energies,
+        states,
+        filling,
+        hamiltonian.pattern,
+        tuple(int(n) for n in mesh),
+        n_ghosts,
+        matrix,
+        overlap_threshold,
+    )
 
 
 def sample(

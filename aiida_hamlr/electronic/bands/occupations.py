@@ -139,6 +139,10 @@ class BandGap:
         Highest occupied and lowest empty level.
     vbm_index, cbm_index, direct_index : int
         The k-points at which they are found.
+    vbm_band, cbm_band : int
+        Their bands, counted from 0 within a spin.
+    vbm_spin, cbm_spin : int
+        Their spins: 0, or 1 for spin down.
     """
 
     gap: float
@@ -148,6 +152,10 @@ class BandGap:
     vbm_index: int
     cbm_index: int
     direct_index: int
+    vbm_band: int
+    cbm_band: int
+    vbm_spin: int = 0
+    cbm_spin: int = 0
 
     @property
     def is_direct(self) -> bool:
@@ -181,10 +189,27 @@ def band_gap(
         n_occupied = tuple(round(number) for number in numbers)
     if max(n_occupied) < 1 or max(n_occupied) >= spins.shape[2]:
         return None
-    pairs = list(zip(spins, n_occupied, strict=True))
-    valence = np.max([spin[:, n - 1] for spin, n in pairs if n], axis=0)
-    conduction = np.min([spin[:, n] for spin, n in pairs], axis=0)
+    # A spin without electrons has no valence band.
+    tops = np.array([spin[:, n - 1] if n else np.full(len(spin), -np.inf) for spin, n in _by_spin(spins, n_occupied)])
+    bottoms = np.array([spin[:, n] for spin, n in _by_spin(spins, n_occupied)])
+    valence, conduction = tops.max(axis=0), bottoms.min(axis=0)
     i, j, direct = int(valence.argmax()), int(conduction.argmin()), int((conduction - valence).argmin())
+    above, below = int(bottoms[:, j].argmin()), int(tops[:, i].argmax())
     vbm, cbm = float(valence[i]), float(conduction[j])
-    vertical = max(0.0, float(conduction[direct] - valence[direct]))
-    return BandGap(max(0.0, cbm - vbm), vertical, vbm, cbm, i, j, direct)
+    return BandGap(
+        gap=max(0.0, cbm - vbm),
+        direct_gap=max(0.0, float(conduction[direct] - valence[direct])),
+        vbm=vbm,
+        cbm=cbm,
+        vbm_index=i,
+        cbm_index=j,
+        direct_index=direct,
+        vbm_band=n_occupied[below] - 1,
+        cbm_band=n_occupied[above],
+        vbm_spin=below,
+        cbm_spin=above,
+    )
+
+
+def _by_spin(spins: np.ndarray, n_occupied) -> list[tuple[np.ndarray, int]]:
+    return list(zip(spins, n_occupied, strict=True))

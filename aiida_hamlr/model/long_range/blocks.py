@@ -38,6 +38,10 @@ class Action:
     potential: torch.Tensor
     force: torch.Tensor | None = None
 
+    def of(self, atoms) -> Action:
+        """Action on some atoms."""
+        return Action(self.potential[atoms], None if self.force is None else self.force[atoms])
+
     def to(self, device) -> Action:
         """The same on a device."""
         return Action(self.potential.to(device), None if self.force is None else self.force.to(device))

@@ -82,6 +82,7 @@ def test_full_polarisation_leaves_a_spin_empty():
     assert filling.n_occupied == (1, 0)
     gap = band_gap(bands, 1, filling.n_occupied)
     assert (gap.vbm, gap.cbm) == (-2.0, 1.0)
+    assert (gap.vbm_band, gap.cbm_band, gap.vbm_spin, gap.cbm_spin) == (0, 0, 0, 1)
     assert filling.fermi_level == pytest.approx(-0.5)
     assert band_gap(bands, 1, magnetization=1.0) == gap
     with pytest.raises(ValueError, match='-1 electrons do not fit'):
@@ -98,6 +99,7 @@ def test_band_gap_direct_and_indirect():
     gap = band_gap(bands, 2)
     assert (gap.vbm, gap.cbm, gap.gap) == (-0.2, 1.0, pytest.approx(1.2))
     assert gap.direct_gap == pytest.approx(1.5)
+    assert (gap.vbm_band, gap.cbm_band, gap.vbm_spin, gap.cbm_spin) == (0, 1, 0, 0)
     assert (gap.vbm_index, gap.cbm_index, gap.direct_index) == (1, 2, 2)
     assert not gap.is_direct
     assert band_gap(bands[:, ::-1] * 0 + [[-1, 0]], 3) is None

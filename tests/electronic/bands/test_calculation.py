@@ -1,0 +1,41 @@
+"""All that follows from one Hamiltonian, in one call."""
+
+import json
+
+import numpy as np
+import pytest
+
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+
+OPTIONS = PropertyOptions(kpoints=(3, 3, 3), spacing=0.2)
+
+
+@pytest.fixture
+def hamiltonian(make_hamiltonian, zincblende):
+    return make_hamiltonian(zincblende())
+
+
+def test_gap_alone_needs_neither_path_nor_density_matrix(hamiltonian):
+    found = compute_properties(hamiltonian, ['gap'], OPTIONS)
+    assert found.bands is None and found.properties is None
+    assert 'density_matrix' not in vars(found.mesh)
+    scalars = found.scalars
+    assert json.loads(json.dumps(scalars)) == scalars
+    assert scalars['gap_eV'] == pytest.approx(scalars['cbm_eV'] - scalars['vbm_eV'])
+    assert (scalars['vbm_band'], scalars['cbm_band']) == (3, 4)
+    for edge in ('vbm', 'cbm'):
+        levels = eigenvalues(hamiltonian, np.array([scalars[f'{edge}_kpoint']]))
+        assert levels[0, scalars[f'{edge}_band']] == pytest.approx(scalars[f'{edge}_eV'])
+    levels = eigenvalues(hamiltonian, np.array([scalars['direct_gap_kpoint']]))[0]
+    assert levels[4] - levels[3] == pytest.approx(scalars['direct_gap_eV'])
+
+
+def test_one_mesh_serves_all(hamiltonian):
+    found = compute_properties(hamiltonian, ['bands', 'dos', 'profile'], OPTIONS)
+    alone = compute_properties(hamiltonian, ['gap'], OPTIONS).scalars
+    assert found.scalars['gap_eV'] <= alone['gap_eV']
+    assert found.scalars['gap_eV'] == found.bands.attributes.gap
+    step = np.diff(found.properties.dos_energies)[0]
+    assert found.properties.dos.sum() * step == pytest.approx(2 * found.mesh.eigenvalues.shape[1], rel=1e-4)
+    assert found.properties.potential is not None and found.properties.charges is None

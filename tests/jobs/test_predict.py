@@ -1,0 +1,121 @@
+"""Many structures in one prediction: batches, interruptions, results of other inputs."""
+
+import json
+
+import ase.io
+import pytest
+from ase.build import bulk
+
+from aiida_hamlr.jobs import predict
+from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
+from aiida_hamlr.jobs.results import read_results
+from aiida_hamlr.model.config import ModelConfig
+from aiida_hamlr.model.files import write_model
+from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+
+@pytest.fixture(scope='module')
+def model(study, tmp_path_factory):
+    """A model with random weights and the long-range channel."""
+    basis = read_basis_folder(study / 'basis', ('Al', 'As'))
+    pseudos = read_pseudo_folder(study / 'pseudos', ('Al', 'As'))
+    channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
+    config = ModelConfig(variant='lr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
+    network = HamiltonianModel({e: list(s.angular_momenta) for e, s in basis.items()}, config, 4.0, 10.0)
+    texts = {element: pseudo.text for element, pseudo in pseudos.items()}
+    folder = tmp_path_factory.mktemp('model') / 'model'
+    write_model(folder, network, network.state_dict(), basis, texts, {'ecutrho_Ry': 40.0, 'functional': 'lda'})
+    return folder
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """Three structures of two sizes in one file."""
+    frames = [bulk('AlAs', 'zincblende', a=5.66).repeat((n, 1, 1)) for n in (2, 1, 1)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=seed)
+    ase.io.write(tmp_path / 'many.extxyz', frames)
+    return frames
+
+
+@pytest.fixture
+def run(model, frames, hamlr, tmp_path):
+    """Function: predict the structures; the summary."""
+
+    def run(structures=('many.extxyz',), outputs=('gap',), exit_code=0, **settings):
+        content = {'model': str(model), 'structures': list(structures), 'outputs': list(outputs), **settings}
+        (tmp_path / 'predict.yaml').write_text(json.dumps({'kpoints': [2, 2, 2], 'spacing': 0.5, **content}))
+        result = hamlr('predict', 'predict.yaml')
+        assert result.exit_code == exit_code, result.stderr
+        return json.loads((tmp_path / 'predictions/summary.json').read_text()) if exit_code == 0 else result
+
+    return run
+
+
+def test_table_has_a_row_for_each_structure(run, tmp_path):
+    (tmp_path / 'bad.extxyz').write_text('3\nno structure\n')
+    summary = run(('many.extxyz', 'bad.extxyz'))
+    rows = read_results(tmp_path / 'predictions/results.csv')
+    assert [(row['label'], row['status']) for row in rows] == [
+        ('many_0', 'done'),
+        ('many_1', 'done'),
+        ('many_2', 'done'),
+        ('bad', 'failed'),
+    ]
+    assert 'bad.extxyz' in rows[3]['reason']
+    assert rows[0]['gap_eV'] == summary['structures']['many_0']['gap_eV']
+    assert rows[0]['cbm_eV'] - rows[0]['vbm_eV'] == pytest.approx(rows[0]['gap_eV'])
+    assert summary['n_failed'] == 1
+
+
+def test_interrupted_run_continues(run, tmp_path, monkeypatch):
+    """What was done is kept and not done again; the table in between has the rows of that time."""
+    solved = []
+    finish = predict._finish
+
+    def stop_after_two(job, *arguments):
+        if len(solved) == 2:
+            raise KeyboardInterrupt
+        solved.append(job.name)
+        return finish(job, *arguments)
+
+    monkeypatch.setattr(predict, '_finish', stop_after_two)
+    run(exit_code=130)
+    assert [row['label'] for row in read_results(tmp_path / 'predictions/results.csv')] == solved
+    assert not (tmp_path / 'predictions/summary.json').exists()
+    monkeypatch.setattr(predict, '_finish', lambda job, *rest: solved.append(job.name) or finish(job, *rest))
+    summary = run()
+    assert sorted(solved) == ['many_0', 'many_1', 'many_2']
+    assert (summary['n_done'], summary['n_earlier']) == (3, 2)
+    assert [row['label'] for row in read_results(tmp_path / 'predictions/results.csv')] == sorted(solved)
+
+
+def test_results_of_other_inputs_are_not_kept(run, frames, tmp_path):
+    run()
+    frames[1].positions[0, 0] += 1e-3
+    ase.io.write(tmp_path / 'many.extxyz', frames)
+    assert run()['n_earlier'] == 2
+    assert run(kpoints=[1, 1, 1])['n_earlier'] == 0
+    assert run(kpoints=[1, 1, 1], outputs=('bands',))['n_earlier'] == 0
+    (tmp_path / 'predictions/many_1/bands.h5').unlink()
+    assert run(kpoints=[1, 1, 1], outputs=('bands',))['n_earlier'] == 2
+    assert (tmp_path / 'predictions/many_1/bands.h5').is_file()
+
+
+def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_path):
+    """A batch with one structure that gives no finite values is taken apart."""
+    from aiida_hamlr.errors import NumericalError
+    from aiida_hamlr.model.inference import Predictor
+
+    assemble = Predictor._assemble
+
+    def refuse_four_atoms(self, structure, *arguments):
+        if len(structure[0]) == 4:
+            raise NumericalError('the model predicts values that are not finite')
+        return assemble(self, structure, *arguments)
+
+    monkeypatch.setattr(Predictor, '_assemble', refuse_four_atoms)
+    summary = run()
+    assert [entry['name'] for entry in summary['failed']] == ['many_0']
+    assert list(summary['structures']) == ['many_1', 'many_2']
+    assert not (tmp_path / 'predictions/many_0').exists()
