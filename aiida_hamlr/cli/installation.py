@@ -10,7 +10,14 @@ from pathlib import Path
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
-__all__ = ('EXECUTABLES', 'create_codes', 'create_localhost', 'create_pseudo_family', 'find_executable')
+__all__ = (
+    'EXECUTABLES',
+    'create_codes',
+    'create_localhost',
+    'create_measured_family',
+    'create_pseudo_family',
+    'find_executable',
+)
 
 #: Name of the executable and default calculation of each code, by the label of the code.
 EXECUTABLES = {
@@ -127,3 +134,41 @@ def create_pseudo_family(folder: str | Path, label: str, ecutwfc: float, ecutrho
     cutoffs = {'cutoff_wfc': float(ecutwfc), 'cutoff_rho': float(ecutrho or 4 * ecutwfc)}
     family.set_cutoffs({element: cutoffs for element in family.elements}, 'standard', unit='Ry')
     return family
+
+
+def create_measured_family(folder: Path, label: str, ecutwfc: float | None = None) -> dict[str, float]:
+    """Create a family of the UPF files in a folder, with cutoffs measured on the orbitals of the free atoms.
+
+    :param ecutwfc: cutoff of all elements, Ry, instead of measured ones.
+    :returns: cutoff of the wave functions by element, Ry.
+    :raises ValueError: if the label is taken, the folder has no UPF file, a file is not supported, or two files are of
+        one element; nothing is stored.
+    """
+    from aiida_pseudo.data.pseudo.upf import UpfData
+    from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
+
+    from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+
+    if orm.QueryBuilder().append(orm.Group, filters={'label': label}).count():
+        raise ValueError(f'a group {label!r} exists; choose another label, or delete it: verdi group delete {label}')
+    nodes, cutoffs = {}, {}
+    for path in sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == '.upf'):
+        pseudo = Pseudopotential.read(path)
+        if pseudo.element in nodes:
+            raise ValueError(
+                f'{path}: a second pseudopotential of {pseudo.element}, besides {nodes[pseudo.element].filename}; '
+                'move one of them away'
+            )
+        try:
+            nodes[pseudo.element] = UpfData(path)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}; species of fractional charge are given with --pseudo') from error
+        cutoffs[pseudo.element] = float(ecutwfc or suggested_cutoff(pseudo))
+    if not nodes:
+        raise ValueError(f'{folder}: no UPF files (*.upf)')
+    family = CutoffsPseudoPotentialFamily(label=label).store()
+    family.add_nodes([node.store() for node in nodes.values()])
+    recommended = {element: {'cutoff_wfc': cutoff, 'cutoff_rho': 4 * cutoff} for element, cutoff in cutoffs.items()}
+    family.set_cutoffs(recommended, 'standard', unit='Ry')
+    return cutoffs
