@@ -37,7 +37,7 @@ docs: install
 
 pytest: install
 	@.ci/install cluster
-	pytest --durations=15
+	pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=15
 
 format: install
 	ruff check --fix .

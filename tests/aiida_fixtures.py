@@ -17,6 +17,8 @@ from ase.build import bulk
 # The first import of AiiDA makes a configuration folder, in the user's home unless told otherwise.
 _FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_')
 os.environ['AIIDA_PATH'] = _FOLDER.name
+# The daemon looks for `verdi` on the path.
+os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
 
 from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
     aiida_code,
@@ -47,8 +49,6 @@ PSEUDOS = {'Al': 'Al.pz-vbc.UPF', 'As': 'As.pz-bhs.UPF', 'Si': 'Si.pz-vbc.UPF'}
 @pytest.fixture(scope='session')
 def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
     """Return a temporary AiiDA configuration."""
-    # The daemon looks for `verdi` on the path.
-    os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     with aiida_config_factory(tmp_path_factory.mktemp(secrets.token_hex(4))) as config:
         config.set_option('runner.poll.interval', 1)
         config.set_option('transport.task_maximum_attempts', 2)
@@ -67,6 +67,7 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # no
     ) as profile:
         # The client of the daemon does not see what is set for all profiles.
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
+        aiida_config.set_default_profile(profile.name, overwrite=True)
         yield profile
 
 

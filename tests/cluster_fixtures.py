@@ -24,7 +24,6 @@ def cluster():
 @pytest.fixture(scope='package')
 def cluster_profile(cluster, aiida_config, aiida_profile_factory):
     """Return a profile on PostgreSQL whose daemon finds the cluster."""
-    default = aiida_config.default_profile_name
     with (
         environment(cluster.environment),
         aiida_profile_factory(
@@ -37,5 +36,3 @@ def cluster_profile(cluster, aiida_config, aiida_profile_factory):
     ):
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         yield profile
-    if default is not None:
-        aiida_config.set_default_profile(default, overwrite=True)

@@ -12,6 +12,15 @@ from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 
 pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of one file in one process, since they share what their fixtures make."""
+    for item in items:
+        if item.get_closest_marker('xdist_group') is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition('::')[0]))
+
+
 #: Cutoff radius of the model orbitals, bohr, and the range of the model matrices, Å.
 _RADIUS, _RANGE = 4.0, 4.2
 

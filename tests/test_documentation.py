@@ -1,5 +1,6 @@
 """The files that the documentation says to write are accepted."""
 
+import csv
 import re
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 import aiida_hamlr
 from aiida_hamlr import __version__
+from aiida_hamlr.cli.installation import find_executable
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
 
@@ -105,3 +107,72 @@ def test_pages_name_modules_that_exist():
 def _is_module(root, parts):
     path = root.joinpath(*parts)
     return path.is_dir() or path.with_suffix('.py').is_file()
+
+
+@pytest.fixture
+def alloy_model(aiida_profile, tmp_path):
+    """Return a model of random weights in the smallest orbitals, which can predict."""
+    from aiida_hamlr.data.model import ModelData
+    from aiida_hamlr.electronic.orbitals.basis import Basis
+    from aiida_hamlr.electronic.orbitals.generation import generate_basis
+    from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
+    from aiida_hamlr.model.config import ModelConfig
+    from aiida_hamlr.model.files import write_model
+    from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+    pseudos = {element: make_pseudopotential(element) for element in ('Al', 'As')}
+    basis = Basis({element: generate_basis(pseudo, 'sz', 5.0) for element, pseudo in pseudos.items()})
+    shells = {element: list(species.angular_momenta) for element, species in basis.items()}
+    config = ModelConfig(short_range={'layers': 1, 'hidden_channels': 8, 'pair_channels': 8})
+    model = HamiltonianModel(shells, config, 4.0, 20.0)
+    texts = {element: pseudo.text for element, pseudo in pseudos.items()}
+    write_model(tmp_path / 'model', model, model.state_dict(), basis, texts, {'ecutrho_Ry': 40.0, 'functional': 'lda'})
+    return ModelData.from_folder(tmp_path / 'model').store()
+
+
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_screening(localhost, alloy_model, zincblende, tmp_path, monkeypatch):
+    """The commands and blocks of the page run; the second screening predicts the new structure only."""
+    import ase.io
+
+    from aiida_hamlr.cli import cmd_root
+
+    code = orm.InstalledCode(
+        label='hamlr',
+        computer=localhost,
+        filepath_executable=str(find_executable('hamlr')),
+        prepend_text='export OMP_NUM_THREADS=1',
+    ).store()
+    monkeypatch.chdir(tmp_path)
+    frames = [zincblende(a=a) for a in (5.6, 5.7)]
+    ase.io.write('alloys.extxyz', frames)
+    commands = re.findall(r'\$ aiida-hamlr (launch screen .*|screen .*)\n', (PAGE.parent / 'screen.md').read_text())
+
+    def run_command(text, **values):
+        words = [str(values.get(word, word)) for word in text.split()]
+        result = CliRunner().invoke(cmd_root, words if words[0] == 'screen' else [*words, '-Z', code.full_label])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    run_command(commands[0], MODEL=alloy_model.pk)
+    rows = list(csv.DictReader(Path('gaps.csv').open()))
+    assert [row['status'] for row in rows] == ['done', 'done']
+    for row in rows:
+        assert float(row['gap_eV']) == pytest.approx(max(0.0, float(row['cbm_eV']) - float(row['vbm_eV'])))
+    # The second time with one more structure, and from Python.
+    text = (PAGE.parent / 'screen.md').read_text()
+    names = {'MODEL': alloy_model.pk}
+    first, second = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    group = orm.load_group('alloys')
+    group.add_nodes(orm.StructureData(ase=zincblende(a=5.8)).store())
+    exec(first.replace('hamlr@localhost', code.full_label).replace("'fast'", "'balanced'"), names)  # noqa: S102
+    jobs = [job for job in names['node'].called_descendants if isinstance(job, orm.CalcJobNode)]
+    assert [len(job.outputs.results) for job in jobs] == [1]
+    exec(second, names)  # noqa: S102 the page's own code
+    assert len(names['found']) == 3
+    for command in commands:
+        if command.startswith('screen'):
+            output = run_command(command, PK=names['node'].pk)
+            assert 'show' not in command or '3 structures: 3 done' in output
+    assert len(Path('gaps.csv').read_text().splitlines()) == 4
+    assert Path('gaps.png').stat().st_size > 5000

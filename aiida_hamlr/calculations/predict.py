@@ -13,12 +13,13 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import get_atoms, get_frame
 from aiida_hamlr.io.extxyz import format_extxyz
 from aiida_hamlr.jobs.config import Config, describe
+from aiida_hamlr.jobs.results import RESULTS
 from aiida_hamlr.jobs.schemas import PredictConfig
 
 __all__ = ('PredictCalculation', 'structure_labels')
 
 #: Keys of the configuration that the job sets, or that name files, which have no node.
-BLOCKED = ('model', 'structures', 'output', 'path')
+BLOCKED = ('model', 'structures', 'labels', 'output', 'path')
 
 _Parameters = create_model(
     '_Parameters',
@@ -46,6 +47,15 @@ def structure_labels(inputs) -> list[str]:
     return sorted(inputs.get('structures', {}))
 
 
+def find_equal_names(labels) -> tuple[str, str] | None:
+    """Return two labels that would be the same name of a folder on some computers, or nothing."""
+    known = {}
+    for label in labels:
+        if known.setdefault(label.casefold(), label) != label:
+            return known[label.casefold()], label
+    return None
+
+
 class PredictCalculation(HamlrCalculation):
     """Predict the Hamiltonians of structures and the properties that follow from them."""
 
@@ -53,6 +63,8 @@ class PredictCalculation(HamlrCalculation):
     _CONFIG_FILENAME = 'predict.yaml'
     _OUTPUT_SUBFOLDER = 'predictions'
     _MODEL_SUBFOLDER = 'model'
+    _STRUCTURES_FILENAME = 'structures.extxyz'
+    _RESULTS_FILENAME = RESULTS
     _BANDS_FILENAME = 'bands.h5'
     _STASHED = (f'{_OUTPUT_SUBFOLDER}/*/{HamiltonianData.FILENAME}',)
 
@@ -94,6 +106,14 @@ class PredictCalculation(HamlrCalculation):
         spec.output_namespace(
             'bands', valid_type=orm.BandsData, dynamic=True, required=False, help='The predicted bands by label.'
         )
+        spec.output_namespace(
+            'results',
+            valid_type=orm.Dict,
+            dynamic=True,
+            required=False,
+            help='Numbers by label: gap, band edges, Fermi level and what else the row of `results.csv` has. They are '
+            'there for all structures that were done, also if the job ended before the others were.',
+        )
         spec.exit_code(
             440,
             'ERROR_ALL_STRUCTURES_FAILED',
@@ -109,6 +129,9 @@ class PredictCalculation(HamlrCalculation):
             return problem
         if ('trajectory' in inputs) == bool(inputs.get('structures')):
             return 'give either `structures` or `trajectory`'
+        twice = find_equal_names(inputs.get('structures', {}))
+        if twice is not None:
+            return f'`structures`: the labels {" and ".join(twice)} differ in upper and lower case only; rename one'
         if 'model' not in inputs:
             return None
         known = set(inputs['model'].species)
@@ -129,29 +152,30 @@ class PredictCalculation(HamlrCalculation):
         """Write the configuration and the structures; the model folder is copied from its node."""
         parameters = self.inputs.parameters.get_dict()
         labels = structure_labels(self.inputs)
-        paths = [f'structures/{label}.extxyz' for label in labels]
-        for index, (label, path) in enumerate(zip(labels, paths, strict=True)):
-            if 'trajectory' in self.inputs:
-                structure = get_frame(self.inputs.trajectory, index)
-            else:
-                structure = self.inputs.structures[label]
-            folder.get_subfolder('structures', create=True)
-            with folder.open(path, 'w') as stream:
+        with folder.open(self._STRUCTURES_FILENAME, 'w') as stream:
+            for index, label in enumerate(labels):
+                if 'trajectory' in self.inputs:
+                    structure = get_frame(self.inputs.trajectory, index)
+                else:
+                    structure = self.inputs.structures[label]
                 stream.write(format_extxyz(get_atoms(structure)))
         self.write_config(
             folder,
             {
                 **parameters,
                 'model': self._MODEL_SUBFOLDER,
-                'structures': paths,
+                'structures': [self._STRUCTURES_FILENAME],
+                'labels': labels,
                 'output': f'{self._OUTPUT_SUBFOLDER}/',
             },
         )
         calc_info = self.get_calc_info([[self._COMMAND, self._CONFIG_FILENAME]])
         # The structures are already stored as nodes.
-        calc_info.provenance_exclude_list = ['structures']
+        calc_info.provenance_exclude_list = [self._STRUCTURES_FILENAME]
         calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
-        calc_info.retrieve_list.append((f'{self._OUTPUT_SUBFOLDER}/{self._SUMMARY_FILENAME}', '.', 1))
+        calc_info.retrieve_list += [
+            (f'{self._OUTPUT_SUBFOLDER}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, self._RESULTS_FILENAME)
+        ]
         hamiltonian = HamiltonianData.DESCRIPTION if is_remote_storage(self.inputs) else HamiltonianData.FILENAME
         calc_info.retrieve_temporary_list = [
             (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None) for name in (hamiltonian, self._BANDS_FILENAME)

@@ -113,6 +113,58 @@ def launch_predict(model, structures, settings):
     _launch(builder, settings.daemon)
 
 
+@cmd_launch.command('screen')
+@click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
+@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.option(
+    '-M',
+    '--another-model',
+    'others',
+    multiple=True,
+    type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)),
+    help='A further model that predicts all structures, too; tables then have mean and spread. Repeatable.',
+)
+@click.option(
+    '-G',
+    '--group',
+    help='Label of a group to which the structures are added, unless an equal one is in it, and which is screened as a '
+    'whole; it is created if it does not exist. What has a result is not predicted again.',
+)
+@click.option('-b', '--batch-size', type=click.IntRange(min=1), help='Maximum number of structures of a job.')
+@click.option('-n', '--max-concurrent', type=click.IntRange(min=1), help='Maximum number of jobs that run at a time.')
+@click.option('--reuse/--no-reuse', default=None, help='Whether to leave out structures that have a result already.')
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Write the table of results to this CSV file at the end; not with `--daemon`.',
+)
+@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@decorators.with_dbenv()
+def launch_screen(model, structures, others, group, batch_size, max_concurrent, reuse, output, settings):
+    """Predict gaps and band edges of many structures with MODEL, in batches.
+
+    A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; a group is screened as it is.
+    """
+    from aiida_hamlr.cli.screen import write_csv
+    from aiida_hamlr.workflows.screen import ScreenWorkChain
+
+    if output is not None and settings.daemon:
+        raise click.BadParameter(
+            'the daemon goes on after this command; use `aiida-hamlr screen export csv` later', param_hint='--output'
+        )
+    models = {f'model_{index}': node for index, node in enumerate((model, *others))} if others else model
+    content = options.load_overrides(settings.overrides)
+    source = options.load_source(structures, group)
+    builder = _build(ScreenWorkChain, settings.hamlr, models, source, overrides=content, **settings.hamlr_arguments())
+    _set_given(builder, batch_size=batch_size, max_concurrent=max_concurrent, reuse=reuse)
+    if settings.clean_workdir is not None:
+        _set_given(builder.predict, clean_workdir=settings.clean_workdir)
+    node = _launch(builder, settings.daemon)
+    if output is not None:
+        write_csv(node, output)
+
+
 @cmd_launch.command('pipeline')
 @click.option('--train', 'train', multiple=True, required=True, metavar='STRUCTURE', help='Structures to train on.')
 @click.option('--validation', multiple=True, metavar='STRUCTURE', help='Structures whose errors choose the best epoch.')
@@ -162,7 +214,7 @@ def _build(process_class, *args, **kwargs):
 
 
 def _launch(builder, daemon: bool):
-    """Submit, or run and show the outputs; end with a status other than 0 if the process failed."""
+    """Submit, or run and show the outputs; return the node, or end with a status other than 0 if it failed."""
     from aiida.cmdline.utils.common import get_node_info
     from aiida.common.exceptions import InvalidOperation
     from aiida.engine import run_get_node, submit
@@ -174,8 +226,9 @@ def _launch(builder, daemon: bool):
         echo.echo_critical(f'{name}: {error}')
     if daemon:
         echo.echo_success(f'submitted {name}<{node.pk}>; follow it with: verdi process status {node.pk}')
-        return
+        return node
     echo.echo(get_node_info(node))
     if not node.is_finished_ok:
         echo.echo_critical(f'{name}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
     echo.echo_success(f'{name}<{node.pk}> finished')
+    return node

@@ -14,7 +14,7 @@ from aiida.cmdline.params.options import OverridableOption
 if TYPE_CHECKING:
     from aiida import orm
 
-__all__ = ('Settings', 'combine', 'load_overrides', 'load_structures')
+__all__ = ('Settings', 'combine', 'load_overrides', 'load_source', 'load_structures')
 
 PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
 PP = OverridableOption(
@@ -277,3 +277,32 @@ def load_structures(arguments) -> dict:
         structures += nodes
     width = len(str(max(len(structures) - 1, 0)))
     return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}
+
+
+def load_source(arguments, group: str | None):
+    """Return what a screening takes its structures from: a group, or structures by label.
+
+    :param arguments: as of `load_structures`; if it is one group, this is returned.
+    :param group: label of a group to put the structures into, which is returned then.
+    """
+    from aiida import orm
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+    from aiida.common.hashing import make_hash
+
+    if group is None and len(arguments) == 1 and not Path(arguments[0]).is_file():
+        try:
+            return orm.load_group(arguments[0])
+        except (NotExistent, MultipleObjectsError, ValueError):
+            pass
+    structures = load_structures(arguments)
+    if group is None:
+        return structures
+    target, _ = orm.Group.collection.get_or_create(label=group)
+    known = {make_hash(node.base.attributes.all) for node in target.nodes if isinstance(node, orm.StructureData)}
+    for node in structures.values():
+        content = make_hash(node.base.attributes.all)
+        if node.pk is None and content in known:
+            continue
+        known.add(content)
+        target.add_nodes(node if node.is_stored else node.store())
+    return target

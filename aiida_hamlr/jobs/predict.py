@@ -74,7 +74,7 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = collect_structures(config.structures)
+    jobs = collect_structures(config.structures, config.labels)
     predictor = load_model(config.model, device=config.device)
     errors = {}
     for job in jobs:

@@ -19,7 +19,7 @@ from aiida_hamlr.jobs.outputs import folder_names
 from aiida_hamlr.jobs.schemas import PredictConfig
 
 #: Keys of the configuration that do not change a result.
-_IRRELEVANT = {'model', 'structures', 'output', 'device', 'batch_atoms', 'path'}
+IRRELEVANT = {'model', 'structures', 'labels', 'output', 'device', 'batch_atoms', 'path'}
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,22 @@ class Job:
     error: ValueError | None = None
 
 
-def collect_structures(paths: Sequence[Path]) -> list[Job]:
+def collect_structures(paths: Sequence[Path], labels: Sequence[str] | None = None) -> list[Job]:
     """All structures of all files, with names of their folders: stems if these are unique, else running numbers.
 
     A file that cannot be read counts as one structure, which has failed.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files with one or more structures each.
+    labels : sequence of str, optional
+        Other names, one for each structure.
+
+    Raises
+    ------
+    ValueError
+        If there is another number of labels than of structures, or they are no different names of folders.
     """
     jobs, stems = [], []
     for path in paths:
@@ -62,7 +74,12 @@ def collect_structures(paths: Sequence[Path]) -> list[Job]:
             stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
             source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
             jobs.append((source, atoms, None))
-    return [Job(name, *job) for name, job in zip(folder_names(stems), jobs, strict=True)]
+    names = folder_names(stems if labels is None else labels)
+    if labels is not None and len(labels) != len(jobs):
+        raise ValueError(f'labels: {len(labels)} are given for {len(jobs)} structures')
+    if labels is not None and names != list(labels):
+        raise ValueError('labels: must be different names of folders, also where upper and lower case are the same')
+    return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]
 
 
 class InputsDigest:
@@ -77,7 +94,7 @@ class InputsDigest:
     """
 
     def __init__(self, config: PredictConfig, model_hash: str):
-        settings = config.model_dump(mode='json', exclude=_IRRELEVANT)
+        settings = config.model_dump(mode='json', exclude=IRRELEVANT)
         settings['outputs'] = sorted(settings['outputs'])
         settings['path'] = 'auto' if str(config.path) == 'auto' else file_sha256(config.path)
         common = {'version': __version__, 'model': model_hash, 'settings': settings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from aiida import orm
@@ -10,9 +11,13 @@ from aiida.common.links import LinkType
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.jobs.results import DONE, read_results
 from aiida_hamlr.parsers.base import HamlrParser
 
 __all__ = ('PredictParser',)
+
+#: Columns that the links of a node tell already, or that are of no use in the database.
+_OMITTED = ('label', 'status', 'source', 'inputs_sha256')
 
 
 class PredictParser(HamlrParser):
@@ -24,15 +29,39 @@ class PredictParser(HamlrParser):
             return exit_code or self.exit_codes.ERROR_NOT_STASHED
         found = 0
         inputs = self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
+        try:
+            rows = self._read_rows()
+        except ValueError as error:
+            self.logger.error(str(error))
+            rows, exit_code = {}, exit_code or self.unreadable(error)
         for label in structure_labels(inputs):
             try:
+                # The last output: with it, all others of a structure are there, too.
                 found += self._parse_structure(folder, label)
+                if label in rows:
+                    self.out(f'results.{label}', orm.Dict(rows[label]))
+                    found += 1
             except ValueError as error:
                 self.logger.error(f'{label}: {error}')
                 exit_code = exit_code or self.unreadable(error)
         if exit_code is None and not found:
             return self.exit_codes.ERROR_ALL_STRUCTURES_FAILED.format(reason=self.reason)
         return exit_code
+
+    def _read_rows(self) -> dict[str, dict]:
+        """Return the numbers of all structures that were done, by label; the file may end where the job did."""
+        name = PredictCalculation._RESULTS_FILENAME
+        if name not in self.retrieved.base.repository.list_object_names():
+            return {}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(self.retrieved.base.repository.get_object_content(name, 'rb'))
+            rows = read_results(path)
+        return {
+            row['label']: {key: value for key, value in row.items() if key not in _OMITTED}
+            for row in rows
+            if row.get('status') == DONE
+        }
 
     def _parse_structure(self, folder: Path, label: str) -> bool:
         subfolder = f'{PredictCalculation._OUTPUT_SUBFOLDER}/{label}'

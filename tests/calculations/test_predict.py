@@ -5,7 +5,7 @@ from aiida_fixtures import find_problem as problem
 
 
 def test_predict(prepare, make_inputs, structure, file_regression):
-    """One file for each structure, with its label, to the last digit; the model is copied from its node."""
+    """All structures in one file, with their labels, to the last digit; the model is copied from its node."""
     import ase.io
 
     structures = {'b': structure, 'a': structure.clone().store()}
@@ -15,10 +15,10 @@ def test_predict(prepare, make_inputs, structure, file_regression):
     )
     with folder.open('predict.yaml') as stream:
         file_regression.check(stream.read(), extension='.yaml')
-    atoms = ase.io.read(folder.get_abs_path('structures/a.extxyz'))
+    atoms = ase.io.read(folder.get_abs_path('structures.extxyz'), index=0)
     assert (atoms.positions == structure.get_ase().positions).all()
     assert calc_info.local_copy_list[0][2] == 'model'
-    assert 'structures' in calc_info.provenance_exclude_list
+    assert 'structures.extxyz' in calc_info.provenance_exclude_list
 
 
 def test_predict_refused(make_inputs, structure):

@@ -9,6 +9,7 @@ from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import plot_levels
+from aiida_hamlr.plotting.screening import plot_gaps
 from aiida_hamlr.plotting.training import plot_training
 
 
@@ -72,3 +73,13 @@ def test_metrics_without_numbers_are_refused(tmp_path):
     file.write_text('epoch,step\n')
     with pytest.raises(ValueError, match=r'metrics\.csv'):
         plot_training({'run': file}, tmp_path / 'training.png')
+
+
+def test_gaps_of_many_structures(tmp_path):
+    gaps = np.linspace(1.0, 2.0, 40)
+    plot_gaps(gaps, tmp_path / 'one.png', direct_gaps=[None, *gaps[1:] + 0.2])
+    plot_gaps(gaps, tmp_path / 'several.png', spreads=0.1 * gaps)
+    assert (0xD5, 0x5E, 0x00) in colours(tmp_path / 'one.png')
+    assert imread(tmp_path / 'several.png').shape[0] > imread(tmp_path / 'one.png').shape[0]
+    with pytest.raises(ValueError, match='no gap'):
+        plot_gaps([], tmp_path / 'none.png')

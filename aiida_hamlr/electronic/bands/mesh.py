@@ -28,8 +28,8 @@ class MeshSolution:
     kpoints, weights : (nk, 3), (nk,) arrays
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV; the occupied bands and some above.
-    states : (nk, n_orbitals, nb) or (2, nk, n_orbitals, nb) array
-        Coefficients of the bands, see `eigenvectors`.
+    states : (nk, n, nb) or (2, nk, n, nb) array
+        Coefficients of the bands in the n orbitals, see `eigenvectors`.
     filling : Filling
     pattern : BlockPattern
         Of the Hamiltonian.
