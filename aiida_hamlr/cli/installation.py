@@ -144,31 +144,16 @@ def create_measured_family(folder: Path, label: str, ecutwfc: float | None = Non
     :raises ValueError: if the label is taken, the folder has no UPF file, a file is not supported, or two files are of
         one element; nothing is stored.
     """
-    from aiida_pseudo.data.pseudo.upf import UpfData
     from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
 
-    from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
-    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+    from aiida_hamlr.data.upf import read_upf_folder
 
     if orm.QueryBuilder().append(orm.Group, filters={'label': label}).count():
         raise ValueError(f'a group {label!r} exists; choose another label, or delete it: verdi group delete {label}')
-    nodes, cutoffs = {}, {}
-    for path in sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == '.upf'):
-        pseudo = Pseudopotential.read(path)
-        if pseudo.element in nodes:
-            raise ValueError(
-                f'{path}: a second pseudopotential of {pseudo.element}, besides {nodes[pseudo.element].filename}; '
-                'move one of them away'
-            )
-        try:
-            nodes[pseudo.element] = UpfData(path)
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}; species of fractional charge are given with --pseudo') from error
-        cutoffs[pseudo.element] = float(ecutwfc or suggested_cutoff(pseudo))
-    if not nodes:
-        raise ValueError(f'{folder}: no UPF files (*.upf)')
+    found = read_upf_folder(folder, measure=ecutwfc is None)
+    cutoffs = {element: float(ecutwfc or cutoff) for element, (_, cutoff) in found.items()}
     family = CutoffsPseudoPotentialFamily(label=label).store()
-    family.add_nodes([node.store() for node in nodes.values()])
+    family.add_nodes([node.store() for node, _ in found.values()])
     recommended = {element: {'cutoff_wfc': cutoff, 'cutoff_rho': 4 * cutoff} for element, cutoff in cutoffs.items()}
     family.set_cutoffs(recommended, 'standard', unit='Ry')
     return cutoffs
