@@ -1,8 +1,11 @@
 from aiida_hamlr.electronic.bands.band_structure import Bands as Bands
 from aiida_hamlr.electronic.bands.band_structure import band_structure as band_structure
+from aiida_hamlr.electronic.bands.calculation import compute_properties as compute_properties
 from aiida_hamlr.electronic.bands.charges import mulliken_charges as mulliken_charges
 from aiida_hamlr.electronic.bands.density_of_states import DensityOfStates as DensityOfStates
 from aiida_hamlr.electronic.bands.density_of_states import density_of_states as density_of_states
+from aiida_hamlr.electronic.bands.derivatives import band_velocities as band_velocities
+from aiida_hamlr.electronic.bands.derivatives import effective_mass as effective_mass
 from aiida_hamlr.electronic.bands.kpoints import band_path as band_path
 from aiida_hamlr.electronic.bands.kspace import eigenvalues as eigenvalues
 from aiida_hamlr.electronic.bands.kspace import eigenvectors as eigenvectors

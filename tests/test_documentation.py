@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import aiida_hamlr
 from aiida_hamlr import __version__
 from aiida_hamlr.cli.installation import find_executable
+from aiida_hamlr.jobs.cli import main as hamlr
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
 
@@ -71,6 +72,49 @@ def test_python_tutorial(rattled_alas_run, tmp_path, monkeypatch):
     assert (tmp_path / 'bands.png').is_file()
     assert names['reference'].attributes.verification['band_mae_occupied_meV'] > 0
     assert names['h0'].n_occupied == 4
+
+
+def test_properties_page(make_hamiltonian, zincblende, tmp_path, monkeypatch):
+    """The commands and the programs of the page run one after the other beside a Hamiltonian file."""
+    monkeypatch.chdir(tmp_path)
+    make_hamiltonian(zincblende(cubic=True)).write('hamiltonian.h5')
+    text = (PAGE.parent / 'properties.md').read_text()
+    names = {}
+    commands = re.findall(r'^\$ hamlr (.*)$', text, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        result = CliRunner().invoke(hamlr, command.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
+        exec(block, names)  # noqa: S102 the page's own code
+    assert names['gap'] > 0 and len(names['along_111']) == 3
+    # Averaged over the whole cell, the potential is one number.
+    assert names['potential'] == pytest.approx(names['potential'].mean())
+    assert abs(names['valence']) < 1.0 > abs(names['conduction'])
+    for picture in ('all/bands.png', 'all/fat_bands.png', 'all/dos.png', 'dos/dos.png'):
+        assert Path(picture).stat().st_size > 5000
+
+
+def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
+    """Commands and Python of the page run on a small structure; its configuration has known keys."""
+    from aiida_hamlr.jobs.cli import main
+    from aiida_hamlr.jobs.schemas import PredictConfig
+
+    monkeypatch.chdir(tmp_path)
+    hamiltonian = make_hamiltonian(zincblende(cubic=True) * (1, 1, 2))
+    hamiltonian.write('hamiltonian.h5')
+    text = (PAGE.parent / 'large.md').read_text()
+    assert set(yaml.safe_load(re.search(r'```yaml\n(.*?)```', text, re.DOTALL).group(1))) <= set(
+        PredictConfig.model_fields
+    )
+    for line in re.findall(r'^\$ hamlr (.*)', text, re.MULTILINE):
+        with pytest.raises(SystemExit) as end:
+            main(line.split())
+        assert end.value.code == 0
+    names = {}
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
+    assert names['below'][1] == hamiltonian.n_electrons / 2
+    assert names['found'].states.shape == (hamiltonian.n_orbitals, 32)
 
 
 def test_citation():

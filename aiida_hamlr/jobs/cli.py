@@ -223,11 +223,104 @@ def predict(config):
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
 @_OVERLAP_THRESHOLD
-def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold):
-    """Bands of a HAMILTONIAN file along a path or on a mesh."""
+@click.option('--around-gap', type=click.IntRange(1), metavar='N', help='Only N levels around the gap, at one k-point.')
+@click.option('--energy', type=float, help='With --around-gap: around this energy instead, eV.')
+@click.option('--kpoint', nargs=3, type=float, help='With --around-gap: fractional.  [default: 0 0 0]')
+@click.option(
+    '--solver',
+    type=click.Choice(['auto', 'lapack', 'pardiso', 'superlu']),
+    help='With --around-gap: what factorises the matrices.  [default: auto, the fastest that fits]',
+)
+@click.option(
+    '--memory-limit',
+    type=click.FloatRange(0, min_open=True),
+    help='With --around-gap: GB; what needs more is refused.  [default: 90 % of the machine]',
+)
+def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold, **near_gap):
+    """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
+    given = {name: value for name, value in near_gap.items() if value is not None}
+    if given:
+        if 'around_gap' not in given:
+            raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
+        if path or mesh or plot or n_bands or overlap_threshold:
+            raise ValueError('--around-gap excludes --path, --mesh, --plot, --n-bands and --overlap-threshold')
+        from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
+
+        run_bands_near_gap(hamiltonian, output, NearGapOptions(given.pop('around_gap'), matrix=matrix, **given))
+        return
+
     run_bands(hamiltonian, output, BandOptions(path, mesh, matrix, n_bands, spacing, overlap_threshold), plot)
+
+
+def _property_options(command):
+    """Options of `hamlr dos` and `hamlr properties`."""
+    for option in (
+        click.option(
+            '--mesh', 'kpoints', nargs=3, type=click.IntRange(1), help='Mesh; default: recorded, or 0.25 1/Å.'
+        ),
+        click.option(
+            '--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: twice the occupied.'
+        ),
+        click.option(
+            '--method',
+            'dos_method',
+            type=click.Choice(['gaussian', 'tetrahedra']),
+            default='gaussian',
+            help='Of the DOS.',
+        ),
+        click.option(
+            '--broadening', type=click.FloatRange(0, min_open=True), default=0.1, help='Deviation of the Gaussians, eV.'
+        ),
+        click.option(
+            '--projection',
+            type=click.Choice(['species', 'shell', 'm', 'atom', 'orbital']),
+            default='orbital',
+            help='What projections are on.',
+        ),
+        click.option('--plot', is_flag=True, help='Draw what was computed, as PNG files in the folder.'),
+        _OVERLAP_THRESHOLD,
+        click.option(
+            '-o', '--output', type=_FILE, required=True, help='Folder for properties.h5, bands.h5, summary.json.'
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument('hamiltonian', type=_FILE)
+@click.option('--total', is_flag=True, help='Without projections.')
+@_property_options
+def dos(hamiltonian, output, total, plot, **options):
+    """Density of states of a HAMILTONIAN file, by orbital too."""
+    from aiida_hamlr.electronic.bands.calculation import PropertyOptions
+    from aiida_hamlr.jobs.properties import run_properties
+
+    outputs = ['dos'] if total else ['dos', 'projections']
+    run_properties(hamiltonian, output, outputs, PropertyOptions(**options), plot)
+
+
+@main.command()
+@click.argument('hamiltonian', type=_FILE)
+@click.option(
+    '--outputs',
+    default='gap',
+    metavar='A,B,...',
+    help='Of gap, bands, dos, projections (fat bands too), masses, charges, profile, layers.',
+)
+@click.option('--path', default='auto', metavar='auto|FILE', help='Path of the bands.')
+@click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
+@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector along which the layers are.')
+@_property_options
+def properties(hamiltonian, output, outputs, plot, **options):
+    """Gap, bands, density of states, masses, charges and more of a HAMILTONIAN file, with one diagonalisation."""
+    from aiida_hamlr.electronic.bands.calculation import PropertyOptions
+    from aiida_hamlr.jobs.properties import run_properties
+
+    wanted = [name.strip() for name in outputs.split(',') if name.strip()]
+    run_properties(hamiltonian, output, wanted, PropertyOptions(**options), plot)
 
 
 @main.command()

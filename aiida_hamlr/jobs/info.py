@@ -125,6 +125,13 @@ def _describe_properties(path: Path) -> list[str]:
         for label in sorted(set(properties.symbols)):
             chosen = properties.charges[np.array(properties.symbols) == label]
             lines.append(f'Mulliken charge of {label}: {chosen.mean():+.4f} e on average')
+    if properties.groups:
+        names = list(dict.fromkeys(group.label for group in properties.groups))
+        lines.append(f'projected on {len(names)} groups: {_short(", ".join(names))}')
+    for edge, mass in (properties.attributes.get('effective_masses') or {}).items():
+        lines.append(f'effective masses at {edge}: {_short(mass.get("principal_masses") or mass["masses_along"])}')
+    if properties.layer_heights is not None:
+        lines.append(f'band edges of {len(properties.layer_heights)} layers')
     if properties.levels is not None:
         lines.append('on-site levels and their difference to neutral atoms, along z')
     return lines

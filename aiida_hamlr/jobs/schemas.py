@@ -140,6 +140,9 @@ class TrainConfig(Config):
     """train.yaml."""
 
     data: DataConfig
+    #: model folder from which training starts (fine-tuning): its network, basis and elements are kept, the files may
+    #: add elements; null: a new network
+    parent: InputPath | None = None
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     output: ConfigPath = Field(Path('run'), validate_default=True)
@@ -150,15 +153,21 @@ class PredictConfig(Config):
 
     #: model folder
     model: InputPath
+    #: further models of the same elements and basis, for example of other seeds: their spread is an uncertainty
+    committee: list[InputPath] = Field(default_factory=list)
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
     #: names of all structures in their order, which are those of their folders; null: names of the files, with running
     #: numbers where a file has several structures
     labels: list[str] | None = None
-    #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; profile: levels of the atoms
-    outputs: list[Literal['hamiltonian', 'gap', 'bands', 'dos', 'charges', 'profile']] = Field(
-        default=['hamiltonian', 'bands'], min_length=1
-    )
+    #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; projections: density of states
+    #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer;
+    #: response: dielectric tensor and Born charges of a model with response
+    outputs: list[
+        Literal[
+            'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'
+        ]
+    ] = Field(default=['hamiltonian', 'bands'], min_length=1)
     #: mesh for gap, Fermi level, density of states and charges; null: points at most ``kpoints_distance`` apart
     kpoints: Mesh | None = None
     #: largest distance of the points of the mesh, 1/Å, for structures of different cells
@@ -171,10 +180,18 @@ class PredictConfig(Config):
     spacing: PositiveFloat = 0.04
     #: standard deviation of the Gaussians of the density of states, eV
     broadening: PositiveFloat = 0.1
+    #: gaussian or tetrahedra (linear, without broadening)
+    dos_method: Literal['gaussian', 'tetrahedra'] = 'gaussian'
+    #: what 'projections' projects density of states and bands on: species; shell (l); m; atom; orbital (atom, l, m)
+    projection: Literal['species', 'shell', 'm', 'atom', 'orbital'] = 'orbital'
+    #: lattice vector along which 'layers' are, 0, 1 or 2
+    axis: Literal[0, 1, 2] = 2
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
+    #: GB for matrices, integrals and factorisations of one structure; null: no limit
+    memory_limit: PositiveFloat | None = None
     device: Device = 'auto'
     output: ConfigPath = Field(Path('predictions'), validate_default=True)

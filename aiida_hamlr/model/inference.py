@@ -29,6 +29,7 @@ from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, long_range_entries
 from aiida_hamlr.model.long_range.channel import Sources
+from aiida_hamlr.model.uncertainty import Rigidity
 
 
 class Predictor:
@@ -46,6 +47,8 @@ class Predictor:
         UPF texts of the elements; needed by :meth:`predict` only.
     device : str
         'cpu' or 'cuda'.
+    memory_limit : float, optional
+        GB, for H0 of one structure.
     """
 
     def __init__(
@@ -55,7 +58,9 @@ class Predictor:
         basis: Basis,
         pseudopotentials: Mapping[str, str],
         device: str = 'cpu',
+        memory_limit: float | None = None,
     ):
+        self.memory_limit = memory_limit
         self.model, self.device = model.to(device).eval(), device
         self.description, self.basis = description, basis
         self.pseudopotentials = dict(pseudopotentials)
@@ -86,6 +91,12 @@ class Predictor:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def rigidity(self) -> Rigidity | None:
+        """Uncertainty of the atoms; None for models of earlier versions."""
+        content = self.description.get('uncertainty')
+        return None if content is None else Rigidity.from_dict(content)
+
     def predict(self, atoms: Atoms) -> Hamiltonian:
         """Hamiltonian, H0 and overlap of a structure; no DFT run.
 
@@ -108,7 +119,15 @@ class Predictor:
         ecutrho = self.description.get('ecutrho_Ry')
         if ecutrho is None:
             raise ValueError('the model does not say at which ecutrho its H0 was made')
-        return compute_h0(atoms, self.basis, self.pseudos, ecutrho, tables=self._tables, device=self.device)
+        return compute_h0(
+            atoms,
+            self.basis,
+            self.pseudos,
+            ecutrho,
+            tables=self._tables,
+            device=self.device,
+            memory_limit=self.memory_limit,
+        )
 
     def predict_from(self, h0: Hamiltonian) -> Hamiltonian:
         """The same as :meth:`predict`, starting from a Hamiltonian that holds ``h0`` and ``overlap``.
@@ -138,7 +157,9 @@ class Predictor:
         corrections = self._corrections([(h0.atoms, h0.pattern, h0.overlap) for h0 in h0s])
         return [self._corrected(h0, *correction) for h0, correction in zip(h0s, corrections, strict=True)]
 
-    def _corrected(self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None) -> Hamiltonian:
+    def _corrected(
+        self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None, uncertainty: list | None
+    ) -> Hamiltonian:
         """H0 with its correction (M,), eV, and the attributes of a prediction."""
         inherited = ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho')
         attributes = HamiltonianAttributes(
@@ -147,6 +168,7 @@ class Predictor:
             code=f'aiida-hamlr {__version__}',
             model={key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')},
         )
+        attributes.uncertainty = uncertainty
         if sources is not None:
             attributes.long_range_charges = sources.charge.tolist()
             if sources.polarisability is not None:
@@ -183,10 +205,10 @@ class Predictor:
 
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
         """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
-        return self._corrections([(atoms, pattern, overlap)])[0]
+        return self._corrections([(atoms, pattern, overlap)])[0][:2]
 
-    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None]]:
-        """`correction` of several structures (atoms, pattern, overlap)."""
+    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None, list | None]]:
+        """`correction` of several structures (atoms, pattern, overlap), and the uncertainties of the atoms."""
         graphs, selections = zip(*(self.model.builder.build(*structure[:2]) for structure in structures), strict=True)
         for graph in graphs:
             self.model.normalise_pairs(graph)
@@ -201,7 +223,11 @@ class Predictor:
             action = None if components.action is None else components.action.of(of_atoms)
             delta = self._assemble(structure, selection, (onsite[of_atoms], offsite[of_pairs]), action)
             sources = None if components.sources is None else components.sources.of(of_atoms).to_numpy()
-            results.append((delta, sources))
+            uncertainty = None
+            if self.rigidity is not None:
+                invariants = components.invariants[of_atoms].double().cpu().numpy()
+                uncertainty = self.rigidity(invariants, species_labels(structure[0])).tolist()
+            results.append((delta, sources, uncertainty))
         return results
 
     def _assemble(self, structure: tuple, selection, components: tuple, action: Action | None) -> np.ndarray:
@@ -246,7 +272,7 @@ class Predictor:
                 )
 
 
-def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
+def load_model(path: str | Path, device: str = 'cpu', memory_limit: float | None = None) -> Predictor:
     """Load a model folder; runs no code from it.
 
     Parameters
@@ -255,6 +281,8 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
         Folder with ``model.json``, or the output folder of a training, which has it in ``model/``.
     device : str
         'cpu', 'cuda' or 'auto'.
+    memory_limit : float, optional
+        GB, for H0 of one structure.
 
     Returns
     -------
@@ -269,4 +297,4 @@ def load_model(path: str | Path, device: str = 'cpu') -> Predictor:
     path = Path(path)
     if not (path / 'model.json').exists() and (path / 'model' / 'model.json').exists():
         path = path / 'model'
-    return Predictor(*read_model(path), device=choose_device(device))
+    return Predictor(*read_model(path), device=choose_device(device), memory_limit=memory_limit)

@@ -9,8 +9,10 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
+from aiida_hamlr.data.electronic_structure import make_arrays, make_bands, make_dos, make_projections
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.jobs.results import DONE, read_results
 from aiida_hamlr.parsers.base import HamlrParser
 
@@ -21,7 +23,7 @@ _OMITTED = ('label', 'status', 'source', 'inputs_sha256')
 
 
 class PredictParser(HamlrParser):
-    """Make nodes of the Hamiltonians and the bands of every structure that could be predicted."""
+    """Make nodes of the Hamiltonians, bands and properties of every structure that could be predicted."""
 
     def parse_outputs(self, folder, summary, exit_code):
         """Attach the outputs of each structure; the job succeeds if at least one structure did."""
@@ -71,28 +73,37 @@ class PredictParser(HamlrParser):
             self.out(f'hamiltonians.{label}', hamiltonian)
         bands = folder / subfolder / PredictCalculation._BANDS_FILENAME
         if bands.is_file():
-            self.out(f'bands.{label}', _make_bands(Bands.read(bands)))
-        return hamiltonian is not None or bands.is_file()
+            bands_node = make_bands(Bands.read(bands), self._structure(label))
+            self.out(f'bands.{label}', bands_node)
+        properties = folder / subfolder / PredictCalculation._PROPERTIES_FILENAME
+        if properties.is_file():
+            path = (bands, bands_node) if bands.is_file() else None
+            self._parse_properties(Properties.read(properties), label, path)
+        return hamiltonian is not None or bands.is_file() or properties.is_file()
+
+    def _parse_properties(self, properties: Properties, label: str, path: tuple | None):
+        """Attach density of states, projections and arrays; ``path`` holds the file and the node of the bands."""
+        structure = self._structure(label)
+        symbols = [structure.get_kind(site.kind_name).symbol for site in structure.sites]
+        if len(symbols) != len(properties.symbols):
+            raise ValueError(f'{PredictCalculation._PROPERTIES_FILENAME}: of another structure than the job had')
+        nodes = {'output_dos': make_dos(properties), 'arrays': make_arrays(properties)}
+        if properties.groups:
+            bands = (Bands.read(path[0]), path[1]) if path else (None, None)
+            nodes |= make_projections(properties, structure, *bands)
+        for name, node in nodes.items():
+            if node is not None:
+                self.out(f'{name}.{label}', node)
+
+    def _structure(self, label: str):
+        """Return the structure with a label."""
+        inputs = self.node.inputs
+        if 'trajectory' in inputs:
+            return inputs.trajectory.get_step_structure(structure_labels(inputs).index(label))
+        return inputs.structures[label]
 
     def _check(self, hamiltonian: HamiltonianData, label: str):
         """Check that a Hamiltonian is of the structure with a label, in the orbitals of the model."""
-        inputs = self.node.inputs
-        if 'trajectory' in inputs:
-            index = structure_labels(inputs).index(label)
-            structure = inputs.trajectory.get_step_structure(index)
-        else:
-            structure = inputs.structures[label]
+        inputs, structure = self.node.inputs, self._structure(label)
         if 'model' in inputs:
             self.check_hamiltonian(hamiltonian, 'predicted', structure, inputs.model.get_description()['basis_hash'])
-
-
-def _make_bands(bands: Bands) -> orm.BandsData:
-    """Return a node of bands."""
-    node = orm.BandsData()
-    node.set_kpoints(bands.kpoints, weights=bands.weights)
-    energies = bands.eigenvalues
-    node.set_bands(energies[0] if len(energies) == 1 else energies, units='eV')
-    labels = [(index, label) for index, label in enumerate(bands.labels) if label]
-    if labels:
-        node.labels = labels
-    return node

@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from aiida import orm
+from aiida.orm.nodes.data.array.bands import find_bandgap
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
@@ -51,3 +53,48 @@ def test_predict_trajectory(parse, make_hamiltonian, zincblende, structure, tmp_
     results, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}'}, inputs={'trajectory': trajectory})
     assert node.is_finished_ok
     assert set(results['bands']) == {'step_0', 'step_1'}
+
+
+def _compute(folder, hamiltonian, outputs):
+    from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+
+    hamiltonian.attributes.long_range_charges = [0.3, -0.3]
+    found = compute_properties(hamiltonian, outputs, PropertyOptions(kpoints=(3, 3, 3), spacing=0.3))
+    folder.mkdir(parents=True)
+    if found.bands is not None:
+        found.bands.write(folder / 'bands.h5')
+    found.properties.write(folder / 'properties.h5')
+    return found
+
+
+def test_predict_properties(parse, make_hamiltonian, zincblende, structure, tmp_path):
+    """Bands, density of states, projections and arrays are nodes that AiiDA's own tools understand."""
+    outputs = ['bands', 'dos', 'projections', 'masses', 'profile', 'layers']
+    found = _compute(tmp_path / 'predictions' / 'a', make_hamiltonian(zincblende()), outputs)
+    results, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}'}, inputs={'structures': {'a': structure}})
+    assert node.is_finished_ok, node.exit_message
+    bands = results['bands']['a']
+    insulator, gap = find_bandgap(bands)
+    energies = found.bands.eigenvalues[0]
+    assert insulator and gap == pytest.approx(energies[:, 4].min() - energies[:, 3].max())
+    assert find_bandgap(bands, number_electrons=8)[1] == pytest.approx(gap)
+    np.testing.assert_allclose(bands.cell, structure.cell)
+    _, occupations = bands.get_bands(also_occupations=True)
+    assert set(np.unique(occupations)) == {0.0, 2.0} and (occupations.sum(axis=1) == 8).all()
+    # The axis of the plot has the lengths of the path.
+    plot = bands._get_bandplot_data(cartesian=True)
+    np.testing.assert_allclose(plot['x'], found.bands.distances, atol=1e-6)
+    dos = results['output_dos']['a']
+    assert dos.get_x()[0::2] == ('dos_energy', 'eV')
+    columns = {name: (values, unit) for name, values, unit in dos.get_y()}
+    np.testing.assert_array_equal(columns['dos'][0], found.properties.dos)
+    assert columns['dos'][1] == 'states/eV'
+    projections = results['projections']['a']
+    assert len(projections.get_orbitals()) == 8
+    total = sum(values for _, values, _ in projections.get_pdos())
+    np.testing.assert_allclose(total, found.properties.dos, atol=1e-10)
+    pz = projections.get_projections(angular_momentum=1, magnetic_number=0)
+    assert len(pz) == 2 and pz[0][1].shape == bands.get_bands().shape
+    arrays = results['arrays']['a']
+    assert set(arrays.get_arraynames()) >= {'levels', 'potential', 'layer_valence_edges'}
+    assert arrays.base.attributes.get('effective_masses')['vbm']['n_degenerate'] == 3

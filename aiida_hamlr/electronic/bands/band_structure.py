@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 
 from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
-from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.kspace import eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
-from aiida_hamlr.electronic.bands.occupations import band_gap
+from aiida_hamlr.electronic.bands.occupations import SMEARING, band_gap
+from aiida_hamlr.electronic.bands.projections import OrbitalGroup, project_states
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
@@ -24,7 +26,8 @@ from aiida_hamlr.electronic.files import (
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
-VERSION = 2
+#: Version 3 has projections; bands without them are written as version 2.
+VERSION = 3
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,6 +51,8 @@ class BandAttributes(StoredAttributes):
         Of spin up and spin down if the magnetization is fixed.
     vbm, cbm : float
         Highest occupied and lowest empty level, of both spins together.
+    first_band : int
+        Number of bands below the stored ones, where not the lowest bands are stored.
     gap, direct_gap : float
         ``cbm - vbm``, 0 if they overlap, and the smallest vertical gap.
     vbm_kpoint, cbm_kpoint, direct_gap_kpoint : list of three float
@@ -62,6 +67,7 @@ class BandAttributes(StoredAttributes):
     matrix: str | None = None
     n_electrons: float | None = None
     overlap_threshold: float | None = None
+    first_band: int | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
     spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
     vbm: float | None = stored_as('vbm_eV')
@@ -95,6 +101,10 @@ class Bands:
         Weights of a mesh, sum 1; None for a path.
     attributes : BandAttributes
         Fermi level and band edges, eV.
+    groups : tuple of OrbitalGroup
+        What the states are projected on; empty without projections.
+    projections : (n_spin, nk, nb, n_groups) array, optional
+        Shares of the groups in the states, without unit; see `project_states`.
     """
 
     kpoints: np.ndarray
@@ -103,6 +113,8 @@ class Bands:
     distances: np.ndarray | None = None
     weights: np.ndarray | None = None
     attributes: BandAttributes = field(default_factory=BandAttributes)
+    groups: tuple[OrbitalGroup, ...] = ()
+    projections: np.ndarray | None = None
 
     def __post_init__(self):
         self.eigenvalues = np.asarray(self.eigenvalues, dtype=float)
@@ -113,9 +125,35 @@ class Bands:
         lengths += [len(a) for a in (self.distances, self.weights) if a is not None]
         if self.eigenvalues.ndim != 3 or np.shape(self.kpoints) != (n_kpoints, 3) or set(lengths) != {n_kpoints}:
             raise ValueError('k-points, eigenvalues and labels disagree in number')
+        shape = (*self.eigenvalues.shape, len(self.groups))
+        if self.projections is not None and np.shape(self.projections) != shape:
+            raise ValueError(f'projections of shape {np.shape(self.projections)} instead of {shape}')
+
+    def occupations(self, smearing: float = SMEARING) -> np.ndarray:
+        """(n_spin, nk, nb) electrons in the states: whole below a gap, else Fermi-Dirac of width ``smearing``, eV.
+
+        Raises
+        ------
+        ValueError
+            If the Fermi level is not known.
+        """
+        attributes = self.attributes
+        levels = attributes.spin_fermi_levels or [attributes.fermi_level] * len(self.eigenvalues)
+        if levels[0] is None:
+            raise ValueError('occupations need the Fermi level, which these bands do not record')
+        above = self.eigenvalues - np.array(levels)[:, None, None]
+        filled = above < 0 if attributes.gap else expit(-above / smearing)
+        return 2.0 / len(self.eigenvalues) * filled
 
     @classmethod
-    def on_path(cls, hamiltonian: Hamiltonian, path: BandPath, mesh: MeshSolution, n_bands: int | None = None) -> Bands:
+    def on_path(
+        cls,
+        hamiltonian: Hamiltonian,
+        path: BandPath,
+        mesh: MeshSolution,
+        n_bands: int | None = None,
+        projection: str | None = None,
+    ) -> Bands:
         """All or the lowest ``n_bands`` bands along a path.
 
         Parameters
@@ -129,8 +167,10 @@ class Bands:
             threshold.
         n_bands : int, optional
             Default: all.
+        projection : str, optional
+            For fat bands, see `orbital_groups`.
         """
-        bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands)
+        bands = cls._at(hamiltonian, path.kpoints, mesh, n_bands, projection)
         bands.labels, bands.distances = path.labels, path.distances
         return bands
 
@@ -142,28 +182,44 @@ class Bands:
         return bands
 
     @classmethod
-    def _at(cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None) -> Bands:
-        energies = eigenvalues(hamiltonian, kpoints, mesh.matrix, n_bands, mesh.overlap_threshold)
-        return cls(kpoints, energies, ('',) * len(kpoints), attributes=band_edges(hamiltonian, mesh, kpoints, energies))
+    def _at(
+        cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None, projection=None
+    ) -> Bands:
+        settings = (mesh.matrix, n_bands, mesh.overlap_threshold)
+        groups, shares = (), None
+        if projection is None:
+            energies = eigenvalues(hamiltonian, kpoints, *settings)
+        else:
+            energies, states = eigenvectors(hamiltonian, kpoints, *settings)
+            groups, shares = project_states(hamiltonian, kpoints, states, projection)
+            shares = shares.reshape(-1, *shares.shape[-3:])
+        attributes = band_edges(hamiltonian, mesh, kpoints, energies)
+        return cls(kpoints, energies, ('',) * len(kpoints), attributes=attributes, groups=groups, projections=shares)
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+        with atomic_hdf5(path, FORMAT, VERSION if self.groups else VERSION - 1) as handle:
             handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
             handle.attrs['attributes'] = json.dumps(self.attributes.to_dict())
             handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
             handle['eigenvalues'] = self.eigenvalues
             handle['labels'] = list(self.labels)
-            for name in ('distances', 'weights'):
+            for name in ('distances', 'weights', 'projections'):
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
+            if self.groups:
+                handle.attrs['groups'] = json.dumps([asdict(group) for group in self.groups])
             handle.attrs['sha256'] = content_digest(self._content)
 
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
         """What is stored, for its digest."""
-        arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', 'distances', 'weights')}
+        arrays = {
+            name: getattr(self, name) for name in ('kpoints', 'eigenvalues', 'distances', 'weights', 'projections')
+        }
+        texts = {'groups': json.dumps([asdict(group) for group in self.groups])} if self.groups else {}
         return {
+            **texts,
             'attributes': json.dumps(self.attributes.to_dict()),
             'labels': json.dumps(list(self.labels)),
             **{name: np.asarray(values, dtype=np.float64) for name, values in arrays.items() if values is not None},
@@ -180,10 +236,13 @@ class Bands:
         """
         with read_hdf5(source, FORMAT, VERSION) as handle:
             kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
-            optional = {key: read_array(handle, key) for key in ('distances', 'weights') if key in handle}
+            optional = {
+                key: read_array(handle, key) for key in ('distances', 'weights', 'projections') if key in handle
+            }
+            groups = tuple(OrbitalGroup(**group) for group in json.loads(handle.attrs.get('groups', '[]')))
             labels = tuple(label.decode() for label in read_array(handle, 'labels'))
             attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
-            bands = cls(kpoints, energies, labels, attributes=attributes, **optional)
+            bands = cls(kpoints, energies, labels, attributes=attributes, groups=groups, **optional)
             check_digest(handle, bands._content)
             if not all(np.isfinite(values).all() for values in (kpoints, energies, *optional.values())):
                 raise ValueError('k-points or eigenvalues are not finite')
@@ -197,6 +256,7 @@ def band_structure(
     n_bands: int | None = None,
     spacing: float = PATH_SPACING,
     overlap_threshold: float | None = None,
+    projection: str | None = None,
 ) -> Bands:
     """Bands along a path, with Fermi level and band edges.
 
@@ -214,6 +274,8 @@ def band_structure(
         Largest distance of neighbouring points of the path, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one. Without effect if ``mesh`` is a solution.
+    projection : str, optional
+        For fat bands: 'species', 'shell', 'm', 'atom' or 'orbital', see `orbital_groups`; default: none.
 
     Returns
     -------
@@ -227,7 +289,7 @@ def band_structure(
     """
     if not isinstance(path, BandPath):
         path = find_band_path(hamiltonian.atoms, path, spacing)
-    return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands)
+    return Bands.on_path(hamiltonian, path, sample(hamiltonian, mesh, overlap_threshold), n_bands, projection)
 
 
 def band_edges(

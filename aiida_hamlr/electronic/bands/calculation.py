@@ -6,10 +6,14 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_edges, band_structure
 from aiida_hamlr.electronic.bands.charges import mulliken_charges
 from aiida_hamlr.electronic.bands.density_of_states import BROADENING, density_of_states
+from aiida_hamlr.electronic.bands.derivatives import edge_masses
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING
+from aiida_hamlr.electronic.bands.layers import Layers, layer_edges
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.bands.mesh import (
     MeshSolution,
@@ -18,12 +22,19 @@ from aiida_hamlr.electronic.bands.mesh import (
     recorded_threshold,
     solve_mesh,
 )
+from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: What `compute_properties` knows, and of it what needs the bands on a mesh.
-OUTPUTS = ('gap', 'bands', 'dos', 'charges', 'profile')
-_ON_MESH = frozenset({'gap', 'bands', 'dos', 'charges'})
+OUTPUTS = ('gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers')
+_ON_MESH = frozenset(OUTPUTS) - {'profile'}
+_IN_FILE = frozenset(OUTPUTS) - {'gap', 'bands'}
+#: Orbitals above which a gap at Gamma alone is found from the states around it, without the other bands.
+LARGEST_DENSE = 3000
+
+#: States around a gap.
+N_AROUND_GAP = 16
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,14 @@ class PropertyOptions:
         Standard deviation of the Gaussians of the density of states, eV.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the recorded one.
+    dos_method : str
+        'gaussian' or 'tetrahedra', see `density_of_states`.
+    projection : str
+        What 'projections' projects densities of states and bands on, see `orbital_groups`.
+    axis : int
+        Lattice vector along which the layers are, 0, 1 or 2.
+    memory_limit : float, optional
+        GB, for the factorisations of large structures; default: see `ShiftedMatrices`.
     """
 
     kpoints: tuple[int, int, int] | None = None
@@ -52,6 +71,10 @@ class PropertyOptions:
     spacing: float = PATH_SPACING
     broadening: float = BROADENING
     overlap_threshold: float | None = None
+    dos_method: str = 'gaussian'
+    projection: str = 'orbital'
+    axis: int = 2
+    memory_limit: float | None = None
 
 
 @dataclass
@@ -103,7 +126,10 @@ def compute_properties(
     """
     options, wanted = options or PropertyOptions(), set(outputs)
     results = PropertyResults()
-    if wanted & _ON_MESH:
+    if _only_gap_of_large(hamiltonian, wanted, options):
+        near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
+        results.scalars |= near.attributes(hamiltonian).to_dict()
+    elif wanted & _ON_MESH:
         results.mesh = solve_mesh(
             hamiltonian,
             options.kpoints or default_mesh(hamiltonian),
@@ -113,24 +139,73 @@ def compute_properties(
         results.scalars['n_ghost_states'] = results.mesh.n_ghosts
     if 'bands' in wanted:
         n_bands = options.n_bands or default_n_bands(hamiltonian)
-        results.bands = band_structure(hamiltonian, options.path, results.mesh, n_bands, options.spacing)
+        projection = options.projection if 'projections' in wanted else None
+        results.bands = band_structure(
+            hamiltonian, options.path, results.mesh, n_bands, options.spacing, projection=projection
+        )
         results.scalars |= results.bands.attributes.to_dict()
     elif results.mesh is not None:
         results.scalars |= band_edges(hamiltonian, results.mesh).to_dict()
-    if wanted & {'dos', 'charges', 'profile'}:
+    results.scalars |= _against_vacuum(hamiltonian, results.scalars)
+    if 'masses' in wanted and results.scalars.get('gap_eV'):
+        results.scalars['effective_masses'] = edge_masses(hamiltonian, results.scalars)
+    if wanted & _IN_FILE:
         results.properties = _properties(hamiltonian, results.mesh, wanted, options)
+        results.properties.attributes |= {
+            key: results.scalars[key]
+            for key in ('fermi_level_eV', 'n_electrons', 'effective_masses')
+            if key in results.scalars
+        }
     return results
+
+
+def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:
+    """Ionization energy and electron affinity of a slab whose vacuum level is recorded, one for each side if known."""
+    attributes = hamiltonian.attributes
+    levels = attributes.vacuum_levels or ([] if attributes.vacuum_level is None else [attributes.vacuum_level])
+    if not levels or 'vbm_eV' not in scalars:
+        return {}
+    return {
+        'vacuum_levels_eV': list(levels),
+        'ionization_energies_eV': [level - scalars['vbm_eV'] for level in levels],
+        'electron_affinities_eV': [level - scalars['cbm_eV'] for level in levels],
+    }
+
+
+def _only_gap_of_large(hamiltonian: Hamiltonian, wanted: set[str], options: PropertyOptions) -> bool:
+    """Whether the gap at Gamma is all that is wanted of the bands of a large structure without spin."""
+    mesh = options.kpoints or default_mesh(hamiltonian)
+    return (
+        wanted & _ON_MESH == {'gap'}
+        and hamiltonian.n_orbitals > LARGEST_DENSE
+        and tuple(mesh) == (1, 1, 1)
+        and not recorded_threshold(hamiltonian, options.overlap_threshold)
+        and hamiltonian.n_spin == 1
+        and 'spin_orbit' not in hamiltonian.matrices
+    )
 
 
 def _properties(
     hamiltonian: Hamiltonian, mesh: MeshSolution | None, wanted: set[str], options: PropertyOptions
 ) -> Properties:
     properties = Properties(hamiltonian.species, hamiltonian.atoms.positions)
-    if 'dos' in wanted:
-        dos = density_of_states(hamiltonian, mesh, options.broadening)
-        properties.dos_energies, properties.dos = dos.energies, dos.values
+    if wanted & {'dos', 'projections'}:
+        projection = options.projection if 'projections' in wanted else None
+        dos = density_of_states(hamiltonian, mesh, options.broadening, method=options.dos_method, projection=projection)
+        properties.dos_energies, properties.dos, properties.dos_by_spin = dos.energies, dos.values, dos.by_spin
+        properties.groups, properties.projected_dos = dos.groups, dos.projected
     if 'charges' in wanted:
         properties.charges = mulliken_charges(hamiltonian, mesh)
+        attributes = hamiltonian.attributes
+        if attributes.long_range_charges is not None:
+            properties.long_range_charges = np.array(attributes.long_range_charges)
+        if attributes.long_range_permanent_dipoles is not None:
+            properties.long_range_dipoles = np.array(attributes.long_range_permanent_dipoles)
+    if 'layers' in wanted:
+        edges = layer_edges(hamiltonian, mesh, Layers.of(hamiltonian.atoms, options.axis))
+        properties.attributes['axis'] = options.axis
+        properties.layer_heights = edges.layers.heights
+        properties.layer_valence_edges, properties.layer_conduction_edges = edges.valence, edges.conduction
     if 'profile' in wanted:
         properties.levels = onsite_levels(hamiltonian)
         properties.potential = potential_profile(hamiltonian)

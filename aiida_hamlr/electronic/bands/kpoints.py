@@ -54,6 +54,14 @@ def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
     return np.where(fractional > 0.5, fractional - 1.0, fractional), weights / weights.sum()
 
 
+def full_mesh_index(mesh) -> np.ndarray:
+    """(n1 n2 n3,) index into the points of `monkhorst_pack` of every point of the full mesh, row-major."""
+    points = np.stack(np.meshgrid(*(np.arange(n) for n in mesh), indexing='ij'), axis=-1).reshape(-1, 3)
+    index = np.arange(len(points))
+    first = np.minimum(index, np.ravel_multi_index((-points % mesh).T, mesh))
+    return np.unique(first, return_inverse=True)[1].ravel()
+
+
 def mesh_from_spacing(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
     """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å."""
     lengths = np.linalg.norm(reciprocal(cell), axis=1)

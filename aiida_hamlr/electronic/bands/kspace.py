@@ -56,7 +56,14 @@ class BlochSum:
             values = operator @ phases.real
         else:
             values = (operator @ phases.view(float)).view(complex)
-        matrices = np.zeros((len(kpoints), self.n_orbitals**2), dtype=values.dtype)
+        return self._scatter(values)
+
+    def dense_of(self, operator: sparse.csr_array, factors: np.ndarray) -> np.ndarray:
+        """(m, n, n) matrices ``sum_R f(R) M(R)`` of an ``operator`` and complex factors (n_images, m) of the images."""
+        return self._scatter((operator @ np.ascontiguousarray(factors, dtype=complex).view(float)).view(complex))
+
+    def _scatter(self, values: np.ndarray) -> np.ndarray:
+        matrices = np.zeros((values.shape[1], self.n_orbitals**2), dtype=values.dtype)
         matrices[:, self._elements] = values.T
         return matrices.reshape(-1, self.n_orbitals, self.n_orbitals)
 
@@ -121,11 +128,23 @@ def _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold):
     return energies[:n_bands], basis @ states[:, :n_bands] if vectors else None
 
 
+def recorded_matrix(hamiltonian: Hamiltonian, name: str) -> np.ndarray:
+    """Entries of a matrix, (M,) or (n_spin, M).
+
+    Raises
+    ------
+    ValueError
+        If the Hamiltonian does not hold it.
+    """
+    if name not in hamiltonian.matrices:
+        raise ValueError(f'bands need the matrix {name!r}, which this Hamiltonian does not hold')
+    return hamiltonian.matrices[name]
+
+
 def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, threshold, vectors):
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     for name in (matrix, 'overlap'):
-        if name not in hamiltonian.matrices:
-            raise ValueError(f'bands need the matrix {name!r}, which this Hamiltonian does not hold')
+        recorded_matrix(hamiltonian, name)
     sums = BlochSum(hamiltonian.pattern)
     n_bands = min(n_bands or sums.n_orbitals, sums.n_orbitals)
     overlap = sums.operator(np.asarray(hamiltonian.overlap, dtype=float))

@@ -55,6 +55,11 @@ class MeshSolution:
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
 
+    @property
+    def electrons_per_band(self) -> float:
+        """2, with spin 1."""
+        return 2.0 if self.eigenvalues.ndim == 2 else 1.0
+
     @cached_property
     def density_matrix(self) -> np.ndarray:
         """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern."""

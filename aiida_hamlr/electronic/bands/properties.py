@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from aiida_hamlr.electronic.bands.projections import OrbitalGroup
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
@@ -17,9 +18,25 @@ from aiida_hamlr.electronic.files import (
 )
 
 FORMAT = 'hamlr-properties'
-VERSION = 2
+#: Version 3 has the projected density of states, layers and long-range charges.
+VERSION = 3
 
-_ARRAYS = ('dos_energies', 'dos', 'charges', 'levels', 'potential')
+_ARRAYS = (
+    'dos_energies',
+    'dos',
+    'dos_by_spin',
+    'projected_dos',
+    'charges',
+    'long_range_charges',
+    'long_range_dipoles',
+    'levels',
+    'potential',
+    'layer_heights',
+    'layer_valence_edges',
+    'layer_conduction_edges',
+    'dielectric_tensor',
+    'born_charges',
+)
 
 
 @dataclass
@@ -34,26 +51,59 @@ class Properties:
         Å; the profile along z is ``levels`` or ``potential`` over ``positions[:, 2]``.
     dos_energies, dos : (ne,) arrays
         Energies in eV and density of states per eV and cell.
+    dos_by_spin : (2, ne) array
+        Of spin up and down, 1/eV per cell.
+    projected_dos : (n_spin, n_groups, ne) array
+        Parts of the density of states on ``groups``, 1/eV per cell.
     charges : (N,) array
         Mulliken charges ``Z - sum_{mu in i} (P S)_mumu``, |e|.
+    long_range_charges : (N,) array
+        Charges of the model's long range, |e|.
+    long_range_dipoles : (N, 3) array
+        Its permanent dipoles, |e| Å.
     levels : (N,) array
         On-site level of every atom, eV.
     potential : (N,) array
         Mean of ``(H - H0)_mumu`` of every atom, eV: the potential relative to that of neutral atoms.
+    layer_heights : (n_layers,) array
+        Heights of the layers along the axis of ``attributes``, Å.
+    layer_valence_edges, layer_conduction_edges : (n_layers,) array
+        Band edges by layer, eV.
+    dielectric_tensor : (3, 3) array
+        Of a model with response, with the atoms at rest, without unit.
+    born_charges : (N, 3, 3) array
+        ``[i, a, b]``: dipole of the cell along a per displacement of atom i along b, |e|.
+    groups : tuple of OrbitalGroup
+        What ``projected_dos`` is projected on.
+    attributes : dict
+        Plain JSON values: ``fermi_level_eV``, ``n_electrons``, ``effective_masses``, ``axis`` of the layers.
     """
 
     symbols: list[str]
     positions: np.ndarray
     dos_energies: np.ndarray | None = None
     dos: np.ndarray | None = None
+    dos_by_spin: np.ndarray | None = None
+    projected_dos: np.ndarray | None = None
     charges: np.ndarray | None = None
+    long_range_charges: np.ndarray | None = None
+    long_range_dipoles: np.ndarray | None = None
     levels: np.ndarray | None = None
     potential: np.ndarray | None = None
+    layer_heights: np.ndarray | None = None
+    layer_valence_edges: np.ndarray | None = None
+    layer_conduction_edges: np.ndarray | None = None
+    dielectric_tensor: np.ndarray | None = None
+    born_charges: np.ndarray | None = None
+    groups: tuple[OrbitalGroup, ...] = ()
+    attributes: dict = field(default_factory=dict)
 
     def write(self, path: str | Path):
         """Write ``properties.h5``, under a temporary name first."""
         with atomic_hdf5(path, FORMAT, VERSION) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å, charges |e|, density of states 1/eV per cell'
+            handle.attrs['attributes'] = json.dumps(self.attributes)
+            handle.attrs['groups'] = json.dumps([asdict(group) for group in self.groups])
             handle['symbols'] = list(self.symbols)
             handle['positions'] = self.positions
             for name in _ARRAYS:
@@ -66,7 +116,12 @@ class Properties:
         """What is stored, for its digest."""
         arrays = {name: getattr(self, name) for name in ('positions', *_ARRAYS)}
         found = {name: np.asarray(values, dtype=np.float64) for name, values in arrays.items() if values is not None}
-        return {'symbols': json.dumps(list(self.symbols)), **found}
+        texts = {'symbols': json.dumps(list(self.symbols))}
+        if self.attributes:
+            texts['attributes'] = json.dumps(self.attributes)
+        if self.groups:
+            texts['groups'] = json.dumps([asdict(group) for group in self.groups])
+        return {**texts, **found}
 
     @classmethod
     def read(cls, source) -> Properties:
@@ -81,6 +136,10 @@ class Properties:
             arrays = {key: read_array(handle, key) for key in _ARRAYS if key in handle}
             symbols = [symbol.decode() for symbol in read_array(handle, 'symbols')]
             properties = cls(symbols, read_array(handle, 'positions'), **arrays)
+            # Files before version 3 have neither.
+            properties.attributes = json.loads(handle.attrs.get('attributes', '{}'))
+            groups = json.loads(handle.attrs.get('groups', '[]'))
+            properties.groups = tuple(OrbitalGroup(**group) for group in groups)
             check_digest(handle, properties._content)
             properties._check()
             return properties
@@ -89,7 +148,14 @@ class Properties:
         """Raise ``ValueError`` unless all arrays are of the same atoms and energies, and finite."""
         n_atoms = len(self.symbols)
         shapes = {'positions': (n_atoms, 3)} | dict.fromkeys(('charges', 'levels', 'potential'), (n_atoms,))
-        shapes |= dict.fromkeys(('dos_energies', 'dos'), np.shape(self.dos_energies))
+        shapes |= {'long_range_charges': (n_atoms,), 'long_range_dipoles': (n_atoms, 3)}
+        shapes |= {'dielectric_tensor': (3, 3), 'born_charges': (n_atoms, 3, 3)}
+        n_energies = np.shape(self.dos_energies)
+        shapes |= dict.fromkeys(('dos_energies', 'dos'), n_energies) | {'dos_by_spin': (2, *n_energies)}
+        n_spin = 1 if self.dos_by_spin is None else 2
+        shapes['projected_dos'] = (n_spin, len(self.groups), *n_energies)
+        layers = ('layer_heights', 'layer_valence_edges', 'layer_conduction_edges')
+        shapes |= dict.fromkeys(layers, np.shape(self.layer_heights))
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values is not None and (np.shape(values) != shape or not np.isfinite(values).all()):

@@ -6,13 +6,22 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
-from aiida_hamlr.calculations.predict import PredictCalculation
+from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
+
+#: Outputs by label of the job, and the names of those of a single structure as in aiida-quantumespresso.
+SINGLE = {
+    'bands': ('band_structure', orm.BandsData),
+    'output_dos': ('dos.output_dos', orm.XyData),
+    'projections': ('projwfc.projections', orm.ProjectionData),
+    'projections_up': ('projwfc.projections_up', orm.ProjectionData),
+    'projections_down': ('projwfc.projections_down', orm.ProjectionData),
+}
 
 
 class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
@@ -31,6 +40,13 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
             cls.results,
         )
         spec.expose_outputs(PredictCalculation)
+        for name, valid_type in SINGLE.values():
+            spec.output(
+                name,
+                valid_type=valid_type,
+                required=False,
+                help='Of a single structure, under the name that aiida-quantumespresso uses.',
+            )
 
     @classmethod
     def get_protocol_filepath(cls):
@@ -70,6 +86,16 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         builder.clean_workdir = orm.Bool(inputs['clean_workdir'])
         builder.max_iterations = orm.Int(inputs['max_iterations'])
         return builder
+
+    def results(self):
+        """Attach the outputs; those of a single structure also without its label."""
+        code = super().results()
+        node = self.ctx.children[self.ctx.iteration - 1]
+        if len(structure_labels(self.inputs.predict)) == 1:
+            for namespace, (name, _) in SINGLE.items():
+                for output in node.outputs[namespace].values() if namespace in node.outputs else ():
+                    self.out(name, output)
+        return code
 
     def setup(self):
         """Initialise the context with the inputs of the first job."""

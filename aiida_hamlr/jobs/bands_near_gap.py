@@ -1,0 +1,95 @@
+"""`hamlr bands --around-gap`: the levels around the gap or an energy of a large structure, at one k-point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiida_hamlr.electronic.bands.mesh import recorded_threshold
+from aiida_hamlr.electronic.bands.near_gap import StatesNear, states_around
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.summary import JobSummary
+
+
+@dataclass(frozen=True)
+class NearGapOptions:
+    """Which levels.
+
+    Parameters
+    ----------
+    n_states : int
+        How many.
+    energy : float, optional
+        eV; default: the gap.
+    kpoint : three float
+        Fractional.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    solver : str
+        'auto', 'lapack', 'pardiso' or 'superlu'.
+    memory_limit : float, optional
+        GB.
+    """
+
+    n_states: int
+    energy: float | None = None
+    kpoint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    matrix: str = 'hamiltonian'
+    solver: str = 'auto'
+    memory_limit: float | None = None
+
+
+def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOptions) -> StatesNear:
+    """Write ``bands.h5`` with the levels of one k-point, and ``summary.json`` beside it.
+
+    Parameters
+    ----------
+    hamiltonian_file, output : path
+        File to read, and ``bands.h5`` to write.
+    options : NearGapOptions
+        Which levels.
+
+    Raises
+    ------
+    ValueError
+        If an input is missing or does not fit, or the memory does not suffice.
+    """
+    summary = JobSummary('bands')
+    check_outputs([output], [hamiltonian_file])
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(options.matrix, 'overlap'))
+    if recorded_threshold(hamiltonian):
+        raise ValueError(
+            f'{hamiltonian_file}: records overlap_threshold {recorded_threshold(hamiltonian):g}, which needs all '
+            'eigenvectors of the overlap; leave out --around-gap'
+        )
+    remove_earlier([output, summary_path(output)])
+    found = states_around(
+        hamiltonian,
+        options.n_states,
+        options.energy,
+        options.kpoint,
+        options.matrix,
+        options.solver,
+        options.memory_limit,
+    )
+    bands = found.bands(hamiltonian, options.matrix)
+    bands.write(output)
+    summary |= bands.attributes.to_dict()
+    summary |= {
+        'kpoint': [float(each) for each in options.kpoint],
+        'n_bands': len(found.energies),
+        'solver': found.plan.solver,
+        'factor_memory_GB': round(found.plan.memory / 1e9, 4),
+        'factor_TFLOP': round(found.plan.flops / 1e12, 6),
+        'output': str(output),
+    }
+    summary.write(summary_path(output))
+    log(f'{found.plan}')
+    low, high = found.first + 1, found.first + len(found.energies)
+    log(f'levels {low} to {high}, {found.energies[0]:.4f} to {found.energies[-1]:.4f} eV, none missed')
+    if bands.attributes.gap is not None:
+        log(f'gap {bands.attributes.gap:.4f} eV at this k, valence band maximum {bands.attributes.vbm:.4f} eV')
+    log(f'levels written to {output}')
+    return found

@@ -1,0 +1,167 @@
+"""Densities of states, fat bands and band edges by layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.lines import Line2D
+
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.projections import sum_groups
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.plotting.bands import draw_bands, zero_of_energy
+from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+
+#: Groups that are drawn; the others are part of the total only.
+_MOST_GROUPS = 6
+
+#: Area of the dot of a state that is all on one group, points^2.
+_DOT = 28.0
+
+
+def plot_dos(
+    properties: Properties, output: str | Path, kind: str = 'shell', window: tuple[float, float] = (-8.0, 8.0)
+) -> Path:
+    """Draw a density of states and, if it is projected, its parts.
+
+    Parameters
+    ----------
+    properties : Properties
+        With the density of states.
+    output : path
+        PNG file.
+    kind : str
+        What the parts are: 'species', 'shell' or 'm'.
+    window : (float, float)
+        Energies shown, eV from the Fermi level.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If there is no density of states.
+    """
+    if properties.dos is None:
+        raise ValueError('these properties hold no density of states')
+    zero = properties.attributes.get('fermi_level_eV', 0.0)
+    energies = properties.dos_energies - zero
+    spins = [properties.dos] if properties.dos_by_spin is None else list(properties.dos_by_spin)
+    shown = (energies >= window[0]) & (energies <= window[1])
+    with rc_context(SETTINGS):
+        figure = new_figure(6.4, 4.2)
+        axes = figure.add_subplot()
+        parts, groups = None, ()
+        if properties.groups:
+            groups, parts = sum_groups(properties.groups, np.moveaxis(properties.projected_dos, 1, -1), kind)
+            order = np.argsort(-parts[:, shown].sum(axis=(0, 1)), kind='stable')[:_MOST_GROUPS]
+        for spin, total in enumerate(spins):
+            sign = 1 - 2 * spin
+            axes.fill_between(energies, sign * total, color=GREY, alpha=0.35, linewidth=0, label='total' * (not spin))
+            for colour, index in zip(COLOURS, order if groups else (), strict=False):
+                label = groups[index].label if not spin else None
+                axes.plot(energies, sign * parts[spin, :, index], color=colour, label=label)
+        axes.axvline(0.0, color=GREY, linewidth=0.8)
+        axes.set_xlim(*window)
+        top = 1.05 * max((total[shown].max(initial=0.0) for total in spins), default=1.0)
+        axes.set_ylim(-top if len(spins) == 2 else 0.0, top)
+        axes.set_xlabel(r'Energy − $E_\mathrm{F}$ (eV)')
+        axes.set_ylabel('Density of states (1/eV per cell)')
+        figure.legend(loc='outside upper center', ncols=4)
+        return save(figure, output)
+
+
+def plot_fat_bands(
+    bands: Bands, output: str | Path, kind: str = 'species', window: tuple[float, float] = (-7.0, 7.0)
+) -> Path:
+    """Draw bands with dots whose area is the share of a group in each state.
+
+    Parameters
+    ----------
+    bands : Bands
+        Along a path, with projections.
+    output : path
+        PNG file.
+    kind : str
+        'species' or 'shell'.
+    window : (float, float)
+        Energies shown, eV from the valence band maximum (of a metal: from the Fermi level).
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If the bands have no projections, or lie on a mesh.
+    """
+    if bands.projections is None or bands.distances is None:
+        raise ValueError('fat bands need projected bands along a path')
+    groups, shares = sum_groups(bands.groups, bands.projections, kind)
+    order = np.argsort(-shares.sum(axis=(0, 1, 2)), kind='stable')[: min(4, len(groups))]
+    levels = bands.eigenvalues - zero_of_energy(bands)
+    with rc_context(SETTINGS):
+        figure = new_figure(3.2 * len(order) + 0.8, 4.4)
+        panels = figure.subplots(1, len(order), sharey=True, squeeze=False)[0]
+        for axes, colour, index in zip(panels, COLOURS, order, strict=False):
+            handles, _ = draw_bands(axes, [bands], window)
+            for line in axes.lines:
+                line.set(color=GREY, linewidth=0.6)
+            for spin in range(len(levels)):
+                x = np.broadcast_to(bands.distances[:, None], levels[spin].shape)
+                axes.scatter(x, levels[spin], s=_DOT * shares[spin, ..., index], color=colour, alpha=0.6, linewidths=0)
+            axes.set_title(groups[index].label)
+            del handles
+        for axes in panels[1:]:
+            axes.set_ylabel('')
+        return save(figure, output)
+
+
+def plot_layers(properties: Properties, output: str | Path) -> Path:
+    """Draw the band edges of the layers along the axis.
+
+    Parameters
+    ----------
+    properties : Properties
+        With band edges by layer.
+    output : path
+        PNG file.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If there are no band edges by layer.
+    """
+    if properties.layer_heights is None:
+        raise ValueError('these properties hold no band edges by layer')
+    with rc_context(SETTINGS):
+        figure = new_figure(6.4, 3.8)
+        axes = figure.add_subplot()
+        sets = (
+            ('conduction band', properties.layer_conduction_edges),
+            ('valence band', properties.layer_valence_edges),
+        )
+        handles = []
+        for colour, (name, edges) in zip(COLOURS[1::-1], sets, strict=False):
+            axes.step(properties.layer_heights, edges, where='mid', color=colour, marker='o', markersize=3.5)
+            handles.append(Line2D([], [], color=colour, marker='o', markersize=3.5, label=name))
+        fermi = properties.attributes.get('fermi_level_eV')
+        if fermi is not None:
+            axes.axhline(fermi, color=GREY, linewidth=0.8, linestyle='--')
+            handles.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle='--', label='Fermi level'))
+        axes.set_xlabel('Height of the layer (Å)')
+        axes.set_ylabel('Edge (eV)')
+        figure.legend(handles=handles, loc='outside upper center', ncols=3)
+        return save(figure, output)

@@ -1,0 +1,66 @@
+"""Slopes and masses against finite differences of the bands."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from aiida_hamlr.electronic.bands.derivatives import HBAR2_PER_MASS, band_velocities, effective_mass
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.lattice import reciprocal
+
+
+def fractional(atoms: Atoms, cartesian):
+    return np.asarray(cartesian) @ np.linalg.inv(reciprocal(atoms.cell[:]))
+
+
+@pytest.fixture
+def hamiltonian(make_hamiltonian, zincblende):
+    atoms = zincblende()
+    atoms.rattle(0.08, seed=2)
+    return make_hamiltonian(atoms)
+
+
+def test_slopes_are_those_of_the_bands(hamiltonian):
+    kpoint, step = np.array([0.13, -0.21, 0.34]), 1e-4
+    slopes = band_velocities(hamiltonian, kpoint[None])[0]
+    for a, axis in enumerate(np.eye(3)):
+        shift = fractional(hamiltonian.atoms, step * axis)
+        above, below = eigenvalues(hamiltonian, np.array([kpoint + shift, kpoint - shift]))
+        assert slopes[:, a] == pytest.approx((above - below) / (2 * step), abs=1e-6)
+
+
+def test_curvature_is_that_of_the_band_also_on_a_slope(hamiltonian):
+    kpoint, step = np.array([0.13, -0.21, 0.34]), 2e-3
+    for band in (0, 3, 4):
+        mass = effective_mass(hamiltonian, kpoint, band)
+        assert mass.slope > 0.1
+        for n in ([1, 0, 0], [0, 1, 1], [1, -2, 3]):
+            unit = np.array(n) / np.linalg.norm(n)
+            shift = fractional(hamiltonian.atoms, step * unit)
+            points = np.array([kpoint + s * shift for s in (-2, -1, 0, 1, 2)])
+            e = eigenvalues(hamiltonian, points)[:, band]
+            second = (-e[0] + 16 * e[1] - 30 * e[2] + 16 * e[3] - e[4]) / (12 * step**2)
+            assert unit @ mass.curvature[0, 0].real @ unit == pytest.approx(second, abs=1e-4)
+            assert mass.along(n)[0] == pytest.approx(HBAR2_PER_MASS / second, rel=1e-3)
+
+
+def test_degenerate_edge_has_a_mass_for_each_branch_and_direction(make_hamiltonian, zincblende):
+    """The valence band maximum of zincblende at Gamma is threefold; along [111] two branches stay together."""
+    hamiltonian = make_hamiltonian(zincblende())
+    mass = effective_mass(hamiltonian, np.zeros(3), 3)
+    assert mass.bands == (1, 3) and not mass.is_linear and mass.tensor is None
+    step = 2e-3
+    for n in ([1, 0, 0], [1, 1, 0], [1, 1, 1], [2, 1, -1]):
+        unit = np.array(n) / np.linalg.norm(n)
+        e = eigenvalues(hamiltonian, np.array([s * fractional(hamiltonian.atoms, step * unit) for s in (0, 1, 2)]))
+        # even in k: from two distances the fourth order is eliminated
+        second = 2 * (16 * (e[1] - e[0]) - (e[2] - e[0])) / (12 * step**2)
+        assert HBAR2_PER_MASS / mass.along(n) == pytest.approx(np.sort(second[1:4]), abs=1e-3)
+    heavy = HBAR2_PER_MASS / mass.along([1, 1, 1])
+    assert np.isclose(np.diff(np.sort(heavy)), 0, atol=1e-8).any()
+
+
+def test_mass_tensor_of_a_cubic_minimum_is_a_number(make_hamiltonian, zincblende):
+    mass = effective_mass(make_hamiltonian(zincblende()), np.zeros(3), 0)
+    assert mass.tensor == pytest.approx(mass.tensor[0, 0] * np.eye(3), abs=1e-8)
+    assert mass.principal[0] == pytest.approx(mass.along([3, 1, 2])[0])
