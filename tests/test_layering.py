@@ -50,8 +50,9 @@ LEVELS = {
         ('long_range',),
         ('network',),
         ('graph', 'graph_builder', 'hamiltonian_model', 'files'),
-        ('training',),
         ('inference', 'evaluation', 'uncertainty'),
+        # A training may start from a model, and leaves one with its uncertainty.
+        ('training',),
     ),
 }
 

@@ -19,7 +19,7 @@ from aiida_hamlr.jobs.schemas import PredictConfig
 __all__ = ('PredictCalculation', 'structure_labels')
 
 #: Keys of the configuration that the job sets, or that name files, which have no node.
-BLOCKED = ('model', 'structures', 'labels', 'output', 'path')
+BLOCKED = ('model', 'committee', 'structures', 'labels', 'output', 'path')
 
 _Parameters = create_model(
     '_Parameters',
@@ -63,6 +63,7 @@ class PredictCalculation(HamlrCalculation):
     _CONFIG_FILENAME = 'predict.yaml'
     _OUTPUT_SUBFOLDER = 'predictions'
     _MODEL_SUBFOLDER = 'model'
+    _COMMITTEE_SUBFOLDER = 'committee'
     _STRUCTURES_FILENAME = 'structures.extxyz'
     _RESULTS_FILENAME = RESULTS
     _BANDS_FILENAME = 'bands.h5'
@@ -74,6 +75,14 @@ class PredictCalculation(HamlrCalculation):
         """Define the process specification."""
         super().define(spec)
         spec.input('model', valid_type=ModelData, help='The trained network.')
+        spec.input_namespace(
+            'committee',
+            valid_type=ModelData,
+            dynamic=True,
+            required=False,
+            help='Further models of the same elements and basis, for example of other seeds; the spread of their '
+            'predictions is an uncertainty.',
+        )
         spec.input_namespace(
             'structures',
             valid_type=orm.StructureData,
@@ -168,6 +177,9 @@ class PredictCalculation(HamlrCalculation):
                 else:
                     structure = self.inputs.structures[label]
                 stream.write(format_extxyz(get_atoms(structure)))
+        others = {f'{self._COMMITTEE_SUBFOLDER}/{label}': node for label, node in self._committee.items()}
+        if others:
+            parameters['committee'] = list(others)
         self.write_config(
             folder,
             {
@@ -182,6 +194,7 @@ class PredictCalculation(HamlrCalculation):
         # The structures are already stored as nodes.
         calc_info.provenance_exclude_list = [self._STRUCTURES_FILENAME]
         calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
+        calc_info.local_copy_list += [(node.uuid, '.', name) for name, node in others.items()]
         calc_info.retrieve_list += [
             (f'{self._OUTPUT_SUBFOLDER}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, self._RESULTS_FILENAME)
         ]
@@ -191,3 +204,8 @@ class PredictCalculation(HamlrCalculation):
             for name in (hamiltonian, self._BANDS_FILENAME, self._PROPERTIES_FILENAME)
         ]
         return calc_info
+
+    @property
+    def _committee(self) -> dict:
+        """Models to compare with, by label, in a fixed order."""
+        return dict(sorted(self.inputs.committee.items())) if 'committee' in self.inputs else {}

@@ -16,7 +16,7 @@ from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 __all__ = ('TrainCalculation',)
 
 #: Keys of the configuration that the job sets, not the user.
-BLOCKED = {'data': None, 'output': None, 'training': ('seed', 'walltime', 'resume')}
+BLOCKED = {'data': None, 'output': None, 'parent': None, 'training': ('seed', 'walltime', 'resume')}
 
 #: Checkpoints to resume from, and their files.
 CHECKPOINTS = {'last': 'last.ckpt', 'best': 'best.ckpt'}
@@ -113,6 +113,17 @@ def find_machines_problem(inputs: dict) -> str | None:
     return None
 
 
+def find_parent_problem(inputs: dict) -> str | None:
+    """Return why the model to fine-tune does not fit the dataset, or nothing; bases are compared by the job."""
+    model, dataset = inputs.get('parent_model'), inputs['dataset']
+    if model is None:
+        return None
+    known, found = model.base.attributes.get('functional'), dataset.base.attributes.get('functional')
+    if known != found:
+        return f'`parent_model` was trained on {known or "an unknown functional"}, but the dataset has {found}'
+    return None
+
+
 class TrainCalculation(HamlrCalculation):
     """Train a network on the Hamiltonians of a dataset."""
 
@@ -121,6 +132,7 @@ class TrainCalculation(HamlrCalculation):
     _REMOTE_FOLDERS = ('parent_folder',)
     _ON_EACH_MACHINE = True
     _OUTPUT_SUBFOLDER = 'run'
+    _PARENT_SUBFOLDER = 'parent'
     #: A training stops by itself after this fraction of its wall-time, before the scheduler ends it.
     _WALLTIME_FRACTION = 0.95
 
@@ -149,6 +161,13 @@ class TrainCalculation(HamlrCalculation):
             validator=validate_processes,
             help='Number of processes on each machine that train together on separate batches, one for each GPU of the '
             'job; one if not given.',
+        )
+        spec.input(
+            'parent_model',
+            valid_type=ModelData,
+            required=False,
+            help='Model to fine-tune: training starts with its weights and keeps its network; the dataset may add '
+            'elements. `parameters.training.freeze` names parts that keep their weights.',
         )
         spec.input(
             'parent_folder',
@@ -184,7 +203,8 @@ class TrainCalculation(HamlrCalculation):
         problem = super().validate_inputs(inputs, namespace) or find_machines_problem(inputs)
         if problem is not None or 'dataset' not in inputs:
             return problem
-        return find_remote_data_problem(inputs['dataset'].get_remote(), inputs.get('code'))
+        problem = find_remote_data_problem(inputs['dataset'].get_remote(), inputs.get('code'))
+        return problem or find_parent_problem(inputs)
 
     @classmethod
     def is_valid_cache(cls, node) -> bool:
@@ -218,9 +238,11 @@ class TrainCalculation(HamlrCalculation):
                 calc_info.provenance_exclude_list.append(name)
             data[part] = [f'{part}/*.h5']
             folder.get_subfolder(part, create=True)
-        self.write_config(
-            folder, {'data': data, 'model': parameters.get('model', {}), 'training': training, 'output': f'{output}/'}
-        )
+        config = {'data': data, 'model': parameters.get('model', {}), 'training': training, 'output': f'{output}/'}
+        if 'parent_model' in self.inputs:
+            config['parent'] = self._PARENT_SUBFOLDER
+            calc_info.local_copy_list.append((self.inputs.parent_model.uuid, '.', self._PARENT_SUBFOLDER))
+        self.write_config(folder, config)
         if 'parent_folder' in self.inputs:
             parent = self.inputs.parent_folder
             # Copies, because the training continues to write to them.

@@ -84,14 +84,21 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
     type=click.IntRange(min=1),
     help='Number of GPUs on each machine, with one process for each. SLURM is asked for them.',
 )
+@click.option(
+    '-M',
+    '--parent-model',
+    type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)),
+    help='Model node to fine-tune; its network is kept.',
+)
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @decorators.with_dbenv()
-def launch_train(dataset, gpus, settings):
+def launch_train(dataset, gpus, parent_model, settings):
     """Train a network on DATASET."""
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
     overrides = options.load_overrides(settings.overrides)
     keywords = {'overrides': overrides, 'seed': settings.seed, 'gpus': gpus, **settings.hamlr_arguments()}
+    keywords['parent_model'] = parent_model
     builder = _build(TrainBaseWorkChain, settings.hamlr, dataset, **keywords)
     _set_given(builder, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)

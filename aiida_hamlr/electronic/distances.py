@@ -42,6 +42,19 @@ def summarise_distances(structures: Iterable[Atoms]) -> dict:
     return {'shortest': dict(sorted(shortest.items())), 'nearest': dict(sorted(nearest.items()))}
 
 
+def join_distances(one: dict, other: dict | None) -> dict:
+    """Ranges of the distances in the structures of two summaries of `summarise_distances`; the second may be None."""
+    if not other:
+        return one
+    result = {}
+    for name, choose in (('shortest', min), ('nearest', max)):
+        keys = sorted({*one.get(name, {}), *other.get(name, {})})
+        result[name] = {
+            key: choose(known[name][key] for known in (one, other) if key in known.get(name, {})) for key in keys
+        }
+    return result
+
+
 def unusual_distances(atoms: Atoms, known: dict) -> list[str]:
     """Sentences that say where a structure has distances unlike those of other structures.
 

@@ -17,6 +17,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import parse_json, read_text
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
+from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
@@ -81,6 +82,7 @@ def run_predict(config_file: Path) -> dict:
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
     predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
+    committee = Committee(config.committee, predictor, config.device)
     if 'response' in config.outputs and not predictor.model.config.has_response:
         raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
     errors = {}
@@ -91,7 +93,7 @@ def run_predict(config_file: Path) -> dict:
             errors[job.name] = error
     if len(errors) == len(jobs):
         raise _all_failed(errors)
-    digest = InputsDigest(config, predictor.content_hash)
+    digest = InputsDigest(config, committee.content_hash)
     digests = {job.name: digest(job.atoms) for job in jobs if job.name not in errors}
     remove_earlier([config.output / name for name in ('summary.json', RESULTS)])
     earlier = _keep_earlier(jobs, digests, config)
@@ -104,7 +106,7 @@ def run_predict(config_file: Path) -> dict:
             table.add(_failed_row(name, error))
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
             if not isinstance(found, Exception):
-                found = _attempt(_finish, job, found, predictor, config, digests[job.name])
+                found = _attempt(_finish, job, found, committee, config, digests[job.name])
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)
                 errors[job.name] = found
@@ -231,7 +233,7 @@ def _plain(result: Mapping) -> dict:
 
 
 def _finish(
-    job: Job, prediction: tuple[Hamiltonian, float], predictor: Predictor, config: PredictConfig, digest: str
+    job: Job, prediction: tuple[Hamiltonian, float], committee: Committee, config: PredictConfig, digest: str
 ) -> dict:
     """Compute what follows from the Hamiltonian of a structure, into its folder; return its numbers."""
     summary, folder = JobSummary('predict'), config.output / job.name
@@ -245,18 +247,21 @@ def _finish(
         'n_orbitals': hamiltonian.n_orbitals,
         'prediction_s': round(seconds, 3),
     }
+    predictor = committee.predictor
     known = predictor.description.get('distances')
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
-    found = compute_properties(hamiltonian, config.outputs, replace(property_options(config), kpoints=mesh))
+    options = replace(property_options(config), kpoints=mesh)
+    found = compute_properties(hamiltonian, config.outputs, options)
     if found.mesh is not None:
         warn_of_ghosts(found.mesh, job.name)
     if 'fermi_level_eV' in found.scalars:
         hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
         hamiltonian.attributes.gap = found.scalars.get('gap_eV')
     summary |= found.scalars
+    summary |= committee.describe(hamiltonian, found.scalars.get('gap_eV'), options)
     if 'response' in config.outputs:
         found.properties = found.properties or Properties(hamiltonian.species, hamiltonian.atoms.positions)
         tensor, charges = predictor.field_response(hamiltonian)

@@ -140,6 +140,9 @@ class TrainConfig(Config):
     """train.yaml."""
 
     data: DataConfig
+    #: model folder from which training starts (fine-tuning): its network, basis and elements are kept, the files may
+    #: add elements; null: a new network
+    parent: InputPath | None = None
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     output: ConfigPath = Field(Path('run'), validate_default=True)
@@ -150,6 +153,8 @@ class PredictConfig(Config):
 
     #: model folder
     model: InputPath
+    #: further models of the same elements and basis, for example of other seeds: their spread is an uncertainty
+    committee: list[InputPath] = Field(default_factory=list)
     #: files that ASE reads, each with one or more structures
     structures: list[InputPath] = Field(min_length=1)
     #: names of all structures in their order, which are those of their folders; null: names of the files, with running

@@ -19,7 +19,17 @@ from aiida_hamlr.jobs.outputs import folder_names
 from aiida_hamlr.jobs.schemas import PredictConfig
 
 #: Keys of the configuration that do not change a result.
-IRRELEVANT = {'model', 'structures', 'labels', 'output', 'device', 'batch_atoms', 'memory_limit', 'path'}
+IRRELEVANT = {
+    'model',
+    'committee',
+    'structures',
+    'labels',
+    'output',
+    'device',
+    'batch_atoms',
+    'memory_limit',
+    'path',
+}
 
 
 @dataclass(frozen=True)

@@ -93,12 +93,16 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
         name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
         for name in ('train', 'validation', 'test')
     }
+    if config.parent is not None and config.parent.resolve().is_relative_to(config.output.resolve()):
+        raise ValueError(f'{source}: parent: {config.parent} is in the output folder; give another name for output')
     training = config.training
     beside = {key: str(folder / value) for key in ('resume', 'cache') if (value := getattr(training, key)) is not None}
     training = training.model_copy(update=beside)
     if is_first:
         log(', '.join(f'{len(files)} structures for {name}' for name, files in data.items() if files))
-    summary |= fit.train({'data': data, 'model': config.model, 'training': training}, config.output, started)
+    summary |= fit.train(
+        {'data': data, 'model': config.model, 'training': training, 'parent': config.parent}, config.output, started
+    )
     if not is_first:
         return summary
     if data['test']:

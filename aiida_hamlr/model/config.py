@@ -19,6 +19,9 @@ LONGEST_CUTOFF, MOST_LAYERS, MOST_CHANNELS = 30.0, 32, 4096
 
 Weight = Annotated[float, Field(ge=0.0)]
 
+#: Parts of the network that a training may leave as they are in its parent.
+Part = Literal['embeddings', 'messages', 'attention', 'onsite', 'pairs', 'long_range']
+
 
 class ShortRangeConfig(Section):
     """The short-range network."""
@@ -265,6 +268,9 @@ class TrainingConfig(Sectioned):
     #: Folder in which graphs are kept: they are made once and loaded batch by batch, so that data may be larger than
     #: the memory; null: graphs are made at every start and stay in memory.
     cache: str | None = None
+    #: Fine-tuning: parts of the network that keep the weights of the parent model. embeddings: what tells elements
+    #: apart; messages: the layers between atoms; attention; onsite and pairs: the outputs; long_range: charges.
+    freeze: tuple[Part, ...] = ()
     #: Checkpoint from which training resumes; by default checkpoints/last.ckpt of the output folder if it exists.
     resume: str | None = None
 

@@ -13,6 +13,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
 from aiida_hamlr.model.reference_matrices import fitted_shift, read_reference
+from aiida_hamlr.model.uncertainty import atom_rms
 
 #: k points at which bands are compared: the centre, a face, and one without symmetry.
 KPOINTS = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.21, 0.13, 0.37]])
@@ -113,7 +114,12 @@ def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True, ove
     reference = read_reference(path, 'nothing to compare with')
     predicted = predictor.predict_from(reference)
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
-    result |= element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
+    error = predicted.hamiltonian - reference.hamiltonian
+    result |= element_errors(error, reference)
+    error += fitted_shift(error, reference.overlap) * reference.overlap
+    result['atom_rms'] = (1e3 * atom_rms(error, reference, predictor.model.pair_cutoff)).tolist()
+    if predicted.attributes.uncertainty is not None:
+        result['atom_uncertainty'] = predicted.attributes.uncertainty
     if bands:
         result |= band_errors(predicted, reference, overlap_threshold=overlap_threshold)
     return result | response_errors(predictor, predicted, reference)

@@ -23,13 +23,15 @@ class Components:
     """Prediction for a graph.
 
     ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) are components of H - H0, eV, in the order of the layouts of
-    :mod:`shells`; ``sources`` and ``action`` those of the long range, None without it.
+    :mod:`shells`; ``sources`` and ``action`` those of the long range, None without it; ``invariants`` (N, c) the
+    invariant features of the atoms.
     """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     sources: Sources | None = None
     action: Action | None = None
+    invariants: torch.Tensor | None = None
 
 
 class HamiltonianModel(nn.Module):
@@ -113,7 +115,7 @@ class HamiltonianModel(nn.Module):
         mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
         onsite = mean + scale * output.onsite
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
-        return Components(onsite, pairs), output
+        return Components(onsite, pairs, invariants=output.invariants), output
 
     def short_range_and_action(self, graph) -> Components:
         """Short-range components, and the sources of the long range with their action on the orbitals.
@@ -123,15 +125,25 @@ class HamiltonianModel(nn.Module):
         graph : mapping of str to tensor
             Of one structure or of a batch, by the names of :mod:`keys`; after the channel's ``store``, if there is one.
         """
-        if self.config.long_range.field_features:
-            sources = self.long_range.sources_of_elements(graph)
-            graph = copy.copy(graph)
-            graph[keys.FIELD] = self.long_range.potentials(sources, graph)[1]
+        graph = self._with_field(graph)
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components
         sources = self.long_range.sources(output.invariants, graph, output.vectors)
         return replace(components, sources=sources, action=self.long_range(sources, graph))
+
+    def _with_field(self, graph):
+        """The graph with the field at the atoms, if the network sees it."""
+        if self.config.long_range.field_features:
+            sources = self.long_range.sources_of_elements(graph)
+            graph = copy.copy(graph)
+            graph[keys.FIELD] = self.long_range.potentials(sources, graph)[1]
+        return graph
+
+    def invariants(self, graph) -> torch.Tensor:
+        """(N, c) invariant features of the atoms, from which the blocks are made."""
+        features = self.network.atoms(self._with_field(graph))
+        return torch.cat([features.scalars, features.natural[:, 0]], dim=1)
 
     def forward(self, graph) -> Components:
         """All of H - H0 in components, for a graph that holds those of the overlap."""

@@ -29,6 +29,7 @@ from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, long_range_entries
 from aiida_hamlr.model.long_range.channel import Sources
+from aiida_hamlr.model.uncertainty import Rigidity
 
 
 class Predictor:
@@ -90,6 +91,12 @@ class Predictor:
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    @cached_property
+    def rigidity(self) -> Rigidity | None:
+        """Uncertainty of the atoms; None for models of earlier versions."""
+        content = self.description.get('uncertainty')
+        return None if content is None else Rigidity.from_dict(content)
+
     def predict(self, atoms: Atoms) -> Hamiltonian:
         """Hamiltonian, H0 and overlap of a structure; no DFT run.
 
@@ -150,7 +157,9 @@ class Predictor:
         corrections = self._corrections([(h0.atoms, h0.pattern, h0.overlap) for h0 in h0s])
         return [self._corrected(h0, *correction) for h0, correction in zip(h0s, corrections, strict=True)]
 
-    def _corrected(self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None) -> Hamiltonian:
+    def _corrected(
+        self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None, uncertainty: list | None
+    ) -> Hamiltonian:
         """H0 with its correction (M,), eV, and the attributes of a prediction."""
         inherited = ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho')
         attributes = HamiltonianAttributes(
@@ -159,6 +168,7 @@ class Predictor:
             code=f'aiida-hamlr {__version__}',
             model={key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')},
         )
+        attributes.uncertainty = uncertainty
         if sources is not None:
             attributes.long_range_charges = sources.charge.tolist()
             if sources.polarisability is not None:
@@ -195,10 +205,10 @@ class Predictor:
 
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
         """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
-        return self._corrections([(atoms, pattern, overlap)])[0]
+        return self._corrections([(atoms, pattern, overlap)])[0][:2]
 
-    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None]]:
-        """`correction` of several structures (atoms, pattern, overlap)."""
+    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None, list | None]]:
+        """`correction` of several structures (atoms, pattern, overlap), and the uncertainties of the atoms."""
         graphs, selections = zip(*(self.model.builder.build(*structure[:2]) for structure in structures), strict=True)
         for graph in graphs:
             self.model.normalise_pairs(graph)
@@ -213,7 +223,11 @@ class Predictor:
             action = None if components.action is None else components.action.of(of_atoms)
             delta = self._assemble(structure, selection, (onsite[of_atoms], offsite[of_pairs]), action)
             sources = None if components.sources is None else components.sources.of(of_atoms).to_numpy()
-            results.append((delta, sources))
+            uncertainty = None
+            if self.rigidity is not None:
+                invariants = components.invariants[of_atoms].double().cpu().numpy()
+                uncertainty = self.rigidity(invariants, species_labels(structure[0])).tolist()
+            results.append((delta, sources, uncertainty))
         return results
 
     def _assemble(self, structure: tuple, selection, components: tuple, action: Action | None) -> np.ndarray:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -82,17 +83,20 @@ class References:
         Ry.
     radius : float
         Of the orbitals, bohr.
+    charges : mapping of str to float
+        Valence electrons of the elements that have several pseudopotentials.
     """
 
     folder: Path
     elements: tuple[str, ...] = ('Al', 'As')
     ecutwfc: float = CUTOFF
     radius: float = RADIUS
+    charges: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def pseudos(self) -> dict[str, Pseudopotential]:
         """From the published GTH parameters (LDA)."""
-        return {element: make_pseudopotential(element) for element in self.elements}
+        return {element: make_pseudopotential(element, self.charges.get(element)) for element in self.elements}
 
     @cached_property
     def basis(self) -> Basis:

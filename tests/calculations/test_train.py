@@ -34,6 +34,21 @@ def test_train(prepare, make_inputs, make_remote, file_regression):
     assert 'must be last or best' in problem('hamlr.train', {**inputs, 'checkpoint': orm.Str('first')})
 
 
+def test_a_parent_model_is_copied_and_linked(prepare, make_inputs, model_node):
+    """The job reads the folder of the model to fine-tune; one of another functional is refused."""
+    inputs = {**make_inputs('hamlr.train'), 'parent_model': model_node}
+    calc_info, folder = prepare('hamlr.train', inputs)
+    assert (model_node.uuid, '.', 'parent') in calc_info.local_copy_list
+    with folder.open('train.yaml') as stream:
+        assert '\nparent: parent\n' in f'\n{stream.read()}'
+    dataset = inputs['dataset']
+    other = DatasetData.from_nodes({'train': dataset.get_hamiltonians('train')})
+    other.base.attributes.set('functional', 'pbe')
+    message = problem('hamlr.train', {**inputs, 'dataset': other.store()})
+    assert 'but the dataset has pbe' in message
+    assert '`parent` is set by the job' in problem('hamlr.train', {**inputs, 'parameters': orm.Dict({'parent': 'x'})})
+
+
 def test_train_with_spin(make_inputs, make_hamiltonian_node):
     """What the network does not learn is refused at once, in one line."""
     polarised = make_hamiltonian_node(seed=50)

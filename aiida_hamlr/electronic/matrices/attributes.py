@@ -68,6 +68,8 @@ class HamiltonianAttributes(StoredAttributes):
         Its polarisabilities, Å^3.
     long_range_permanent_dipoles : list of N lists of three float
         Its permanent dipoles, |e| Å.
+    uncertainty : list of N float
+        Expected errors of the blocks of the atoms, see `aiida_hamlr.model.uncertainty`, meV (``uncertainty_meV``).
     code : str
         Programs that made the numbers, and their versions.
     verification : dict
@@ -102,6 +104,7 @@ class HamiltonianAttributes(StoredAttributes):
     long_range_charges: list[float] | None = None
     long_range_polarisabilities: list[float] | None = None
     long_range_permanent_dipoles: list[list[float]] | None = None
+    uncertainty: list[float] | None = stored_as('uncertainty_meV')
     code: str | None = None
     verification: dict[str, Any] | None = None
     warnings: list[str] | None = None

@@ -34,6 +34,8 @@ def training_identity(model, settings: TrainingConfig, data_hash: str, batch_siz
         result['max_edges_per_batch'] = settings.max_edges_per_batch * settings.accumulate
     if settings.checkpoints_per_epoch != TrainingConfig().checkpoints_per_epoch:
         result['checkpoints_per_epoch'] = settings.checkpoints_per_epoch
+    if settings.freeze:
+        result['freeze'] = sorted(settings.freeze)
     return result
 
 

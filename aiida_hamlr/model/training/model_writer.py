@@ -24,13 +24,16 @@ class ModelWriter:
         Names of the files of every part of the split.
     response : dict
         What the summary says of the response.
+    parent : dict, optional
+        What identifies the model from which the training started.
     """
 
-    def __init__(self, output: Path, common: DataIdentity, files: dict, response: dict):
-        self.output, self.common, self.files, self.response = output, common, files, response
+    def __init__(self, output: Path, common: DataIdentity, files: dict, response: dict, parent: dict | None = None):
+        self.output, self.common, self.files = output, common, files
+        self.response, self.parent = response, parent
 
-    def write(self, module: TrainingModule) -> dict:
-        """Write the best model so far; return its summary."""
+    def write(self, module: TrainingModule, uncertainty: dict | None = None) -> dict:
+        """Write the best model so far, at the end with its uncertainty; return its summary."""
         model, settings = module.best_model(), module.settings
         summary = self._summary(module, model)
         metadata = {
@@ -45,6 +48,10 @@ class ModelWriter:
             'training': settings.flat(),
             'metrics': summary,
         }
+        if self.parent is not None:
+            metadata['parent'] = self.parent
+        if uncertainty is not None:
+            metadata['uncertainty'] = uncertainty
         metadata['identity'] = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
         folder, texts = self.output / 'model', self.common.pseudopotentials
         write_model(folder, model, model.state_dict(), self.common.basis, texts, metadata)

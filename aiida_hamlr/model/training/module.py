@@ -126,9 +126,9 @@ class TrainingModule(lightning.LightningModule):
     # -- Lightning
 
     def configure_optimizers(self):
-        """AdamW over all parameters."""
+        """AdamW over all parameters that are not frozen."""
         return torch.optim.AdamW(
-            self.model.parameters(),
+            [parameter for parameter in self.model.parameters() if parameter.requires_grad],
             lr=self.settings.schedule.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=self.settings.optimizer.weight_decay,

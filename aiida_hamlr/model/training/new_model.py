@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +26,7 @@ LEAST_WIDTH = 0.6
 def new_model(
     config: ModelConfig, settings: TrainingConfig, common: DataIdentity, surveys: Sequence[Survey]
 ) -> HamiltonianModel:
-    """Return a network with random weights for the elements, bases and distances of the training files.
-
-    Raises
-    ------
-    ValueError
-        If an element is in the other files only.
-    """
-    unseen = sorted(set(common.basis) - {element for survey in surveys for element in species_labels(survey.atoms)})
-    if unseen:
-        raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
+    """Return a network with random weights for the elements, bases and distances of the training files."""
     cutoff = config.short_range.pair_cutoff
     if cutoff is None:
         lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
@@ -44,6 +35,14 @@ def new_model(
     counts = [len(message_edges(survey.atoms, reach)[1]) / len(survey.atoms) for survey in surveys]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
+
+
+def check_seen(labels: Iterable[str], surveys: Sequence[Survey], known: Iterable[str] = ()):
+    """Raise ``ValueError`` if a species is neither in the files to train on nor among the known ones."""
+    trained = {label for survey in surveys for label in species_labels(survey.atoms)}
+    unseen = sorted(set(labels) - trained - set(known))
+    if unseen:
+        raise ValueError(f'{", ".join(unseen)}: in data.validation or data.test, but in no file of data.train')
 
 
 def enable_response(model, settings: TrainingConfig, references: Sequence[Survey]) -> dict:
@@ -73,8 +72,11 @@ def enable_response(model, settings: TrainingConfig, references: Sequence[Survey
             f'response: unidentified: {found.reason}; polarisabilities stay 0, the charges do not respond',
             stacklevel=3,
         )
-    model.long_range.identified.copy_(torch.tensor([element in found.elements for element in model.slots.species]))
-    return {'response': found.verdict, 'response_elements': list(found.elements), 'response_reason': found.reason}
+    told = torch.tensor([element in found.elements for element in model.slots.species], dtype=torch.float32)
+    # A parent's elements respond already.
+    model.long_range.identified.copy_(torch.maximum(told, model.long_range.identified))
+    elements = [label for label, flag in zip(model.slots.species, model.long_range.identified, strict=True) if flag > 0]
+    return {'response': found.verdict, 'response_elements': elements, 'response_reason': found.reason}
 
 
 def _nearest_distance(atoms, cutoff: float) -> float:

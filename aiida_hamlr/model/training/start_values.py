@@ -18,6 +18,7 @@ from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.identifiability import HYDROGEN
 from aiida_hamlr.model.training.initial_charges import fit_charges, fit_response
 from aiida_hamlr.model.training.labels import with_dielectric_tensor
+from aiida_hamlr.model.training.parent import Parent
 from aiida_hamlr.model.training.references import Survey
 
 #: Orbital pairs from which a model's tables are made, at most; a row of each is in memory then.
@@ -126,15 +127,15 @@ def representative(examples: Sequence[Example]) -> list[Example]:
     return [examples[int(index)] for index in np.linspace(0, len(examples) - 1, n_chosen).round()]
 
 
-def prepare(model, examples: Sequence[Example], known: FirstSources | None = None):
+def prepare(model, examples: Sequence[Example], known: FirstSources | None = None, parent: Parent | None = None):
     """Set a model's tables and its initial charges from the training set; complete the graphs with the tables.
 
     Charges and polarisabilities that labels tell are not fitted to the levels of the atoms. The tables describe H - H0
-    less the part of the initial charges.
+    less the part of the initial charges. With a parent model only what it does not know is fitted.
     """
     for example in examples:
         model.normalise_pairs(example.graph)
-    if model.long_range is not None:
+    if model.long_range is not None and (parent is None or parent.new_elements(model)):
         arguments = (
             model.long_range,
             [example.graph for example in examples],
@@ -142,7 +143,10 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.config.short_range.message_cutoff,
             model.slots.onsite.multiplicity,
         )
-        if model.config.has_response:
+        if parent is not None:
+            response = model.long_range.species_polarisability.numpy() if model.config.has_response else None
+            charges = parent.join_charges(model, fit_charges(*arguments, response))
+        elif model.config.has_response:
             if known is None or known.polarisability is None:
                 charges, polarisabilities = fit_response(*arguments)
             else:
@@ -151,11 +155,13 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
             model.long_range.start_from(polarisabilities)
         else:
             charges = fit_charges(*arguments)
-        for label, charge in known.charges.items() if known is not None else ():
+        for label, charge in known.charges.items() if known is not None and parent is None else ():
             charges[model.slots.species.index(label)] = charge
         with torch.no_grad():
             model.long_range.species_charge.copy_(torch.as_tensor(charges))
     _fit_normalisation(model, examples)
+    if parent is not None:
+        parent.keep_tables(model)
     for example in examples:
         model.normalise_pairs(example.graph)
 

@@ -76,6 +76,8 @@ def fit(
     dataset = ExampleDataset(train_set, settings.seed, settings.loss.band_kpoints)
     loader = DataLoader(dataset, batch_size=None, sampler=sampler, collate_fn=_as_it_is)
     identity = training_identity(model, settings, common.content_hash, batch_size)
+    if keep.parent is not None:
+        identity['parent'] = keep.parent
     module = TrainingModule(model, settings, sampler, identity, processes)
     loop = TrainingLoop(output, settings, examples['validation'], started, keep, processes)
     with warnings.catch_warnings():
@@ -145,7 +147,9 @@ def _strategy(processes: Processes, model: HamiltonianModel, dataset: ExampleDat
     batch = dataset[[(0, 0)]]
     components = model(batch.graph)
     gradients = torch.autograd.grad(
-        components.onsite.sum() + components.pairs.sum(), list(model.parameters()), allow_unused=True
+        components.onsite.sum() + components.pairs.sum(),
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        allow_unused=True,
     )
     idle = any(gradient is None for gradient in gradients)
     # Buffers are tables that training does not change.

@@ -84,7 +84,16 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
 
     @classmethod
     def get_builder_from_protocol(
-        cls, code, dataset=None, *, protocol=None, overrides=None, options=None, seed=None, gpus=None
+        cls,
+        code,
+        dataset=None,
+        *,
+        protocol=None,
+        overrides=None,
+        options=None,
+        seed=None,
+        gpus=None,
+        parent_model=None,
     ):
         """Return a builder with the inputs of a protocol.
 
@@ -95,6 +104,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         :param options: ``metadata.options`` of the jobs. If ``resources`` asks for several tasks on each machine, as
             many processes train together, unless ``processes`` or ``gpus`` says otherwise.
         :param seed: seed of all random numbers; by default the seed of the protocol.
+        :param parent_model: a model to fine-tune; its network takes the place of that of the protocol.
         :param gpus: GPUs on each machine, with one process for each; SLURM is asked for them, unless the
             ``custom_scheduler_commands`` of the options already do so.
         :raises ValueError: if an override or an option is unknown, or ``gpus`` is not positive.
@@ -102,6 +112,10 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         (code,) = load_codes(code)
         inputs = cls.get_protocol_inputs(protocol, _nest_overrides(overrides))
         train, parameters = inputs['train'], inputs['train']['parameters']
+        if parent_model is not None:
+            # Only what the user asks for is compared with the settings of the parent.
+            given = (_nest_overrides(overrides) or {}).get('train', {}).get('parameters', {})
+            parameters['model'] = given.get('model', {})
         job_options = recursive_options(train, options, code, cls.set_default_resources, mpi=False)
         n_tasks = count_tasks((options or {}).get('resources', {}))
         processes = n_tasks if n_tasks > 1 else None
@@ -113,6 +127,8 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         builder = cls.get_builder()
         if dataset is not None:
             builder.train.dataset = dataset
+        if parent_model is not None:
+            builder.train.parent_model = parent_model
         if processes is not None:
             builder.train.processes = orm.Int(processes)
         builder.train.code = code

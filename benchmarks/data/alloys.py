@@ -1,0 +1,130 @@
+"""Reference Hamiltonians of rattled Al(x)Ga(1-x)As cells, and of kinds of AlAs that a model of the bulk never saw.
+
+    OMP_NUM_THREADS=1 python benchmarks/data/alloys.py .benchmarks/alloys
+
+Needs pw.x; each structure takes two to ten CPU seconds. Structures that are finished are used again, so that an
+interrupted call can be repeated. Basis and pseudopotentials are those of `alas.py`. Progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, surface
+
+if __package__ is None and __name__ == '__main__':
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data.alas import KPOINTS, LATTICE_CONSTANT, SHIFT, References
+
+#: Alloy cells: candidates of the active learning, cells to validate on, and to test on.
+ALLOYS = {'pool': 96, 'validation': 8, 'test': 24}
+
+#: Alloy cells have two cations and two anions; meshes of the same density for all.
+ALLOY_KPOINTS = (3, 3, 2)
+
+#: Smallest and largest standard deviation of the displacements' components, Å: many cells are quiet, a few are hot.
+QUIET, HOT = 0.02, 0.25
+
+#: Largest component of the strain of the alloy cells.
+STRAIN = 0.04
+
+#: Number of structures of every kind that the cells of `alas.py` do not have.
+KINDS = {'wurtzite': 8, 'strained': 8, 'hot': 8, 'antisite': 6, 'slab': 6, 'planar': 6}
+
+
+def alloy(split: str, index: int) -> Atoms:
+    """Alloy cell of a number from 0; the same for ever."""
+    generator = np.random.default_rng([2027, list(ALLOYS).index(split), index])
+    a = LATTICE_CONSTANT
+    side = a / np.sqrt(2)
+    cations = generator.choice(['Al', 'Ga'], size=2)
+    atoms = Atoms(
+        [*cations, 'As', 'As'],
+        scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0, 0.25], [0, 0.5, 0.75]],
+        cell=[side, side, a],
+        pbc=True,
+    )
+    random = generator.uniform(-STRAIN, STRAIN, (3, 3))
+    atoms.set_cell(atoms.cell[:] @ (np.eye(3) + (random + random.T) / 2), scale_atoms=True)
+    # The distribution of the amplitude falls towards the hot end.
+    amplitude = QUIET + (HOT - QUIET) * generator.beta(1.0, 3.0)
+    atoms.positions += generator.normal(scale=amplitude, size=atoms.positions.shape)
+    return atoms
+
+
+def unseen(kind: str, index: int) -> tuple[Atoms, tuple[int, int, int]]:
+    """AlAs of a kind that is not in `alas.py`, and its mesh of k-points."""
+    generator = np.random.default_rng([2028, list(KINDS).index(kind), index])
+    a, kpoints, amplitude = LATTICE_CONSTANT, KPOINTS, 0.05
+    if kind == 'wurtzite':
+        atoms, kpoints = bulk('AlAs', 'wurtzite', a=a / np.sqrt(2), c=a / np.sqrt(2) * np.sqrt(8 / 3)), (3, 3, 2)
+    elif kind == 'slab':
+        atoms = surface(bulk('AlAs', 'zincblende', a=a, cubic=True), (1, 1, 0), 3, vacuum=5.0, periodic=True)
+        kpoints = (2, 3, 1)
+    elif kind == 'planar':
+        # Sheets as of boron nitride, alternating along c, with a spacing between those of layers and of bonds.
+        side = generator.uniform(4.0, 4.5)
+        atoms = Atoms(
+            ['Al', 'As', 'As', 'Al'],
+            scaled_positions=[[0, 0, 0], [1 / 3, 2 / 3, 0], [0, 0, 0.5], [1 / 3, 2 / 3, 0.5]],
+            cell=[[side, 0, 0], [-side / 2, side * np.sqrt(3) / 2, 0], [0, 0, generator.uniform(5.5, 7.0)]],
+            pbc=True,
+        )
+        kpoints = (3, 3, 2)
+    else:
+        atoms = bulk('AlAs', 'zincblende', a=a, cubic=True)
+    if kind == 'strained':
+        atoms.set_cell(atoms.cell[:] * (1 + 0.07 * generator.uniform(-1, 1, 3))[:, None], scale_atoms=True)
+    if kind == 'antisite':
+        numbers = atoms.numbers.copy()
+        first, second = generator.choice(np.flatnonzero(numbers == 13)), generator.choice(np.flatnonzero(numbers == 33))
+        atoms.numbers[[first, second]] = numbers[[second, first]]
+    if kind == 'hot':
+        amplitude = generator.uniform(0.15, 0.3)
+    atoms.positions += generator.normal(scale=amplitude, size=atoms.positions.shape)
+    return atoms, kpoints
+
+
+def structures() -> dict[str, tuple[Atoms, tuple[int, int, int], tuple[int, int, int]]]:
+    """All structures by name, with mesh and shift."""
+    result = {}
+    for split, count in ALLOYS.items():
+        result |= {f'{split}_{n:03d}': (alloy(split, n), ALLOY_KPOINTS, SHIFT) for n in range(count)}
+    for kind, count in KINDS.items():
+        for n in range(count):
+            atoms, kpoints = unseen(kind, n)
+            result[f'{kind}_{n}'] = (atoms, kpoints, (1, 1, 1) if kpoints[2] > 1 else (1, 1, 0))
+    return result
+
+
+def make_all(folder: Path) -> dict[str, list[Path]]:
+    """Make all structures; files by kind, those that pw.x does not converge left out."""
+    references = References(folder, elements=('Al', 'Ga', 'As'), charges={'Ga': 3})
+    result: dict[str, list[Path]] = {}
+    for name, (atoms, kpoints, shift) in structures().items():
+        try:
+            seconds = references.make(name, atoms, kpoints, shift)
+        except (RuntimeError, ValueError) as error:
+            print(f'{name} left out: {" ".join(str(error).split())[:200]}', file=sys.stderr, flush=True)
+            continue
+        if seconds is not None:
+            print(f'{name}: {seconds[0]:.1f} s pw.x, {seconds[1]:.1f} s Hamiltonian', file=sys.stderr, flush=True)
+        result.setdefault(name.rsplit('_', 1)[0], []).append(folder / f'{name}.h5')
+    return result
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help']}, help=__doc__)
+@click.argument('folder', type=click.Path(path_type=Path, file_okay=False))
+def main(folder):
+    """Command line."""
+    for kind, files in make_all(folder).items():
+        click.echo(f'{kind}: {len(files)}')
+
+
+if __name__ == '__main__':
+    main()
