@@ -55,6 +55,40 @@ def test_predict_trajectory(parse, make_hamiltonian, zincblende, structure, tmp_
     assert set(results['bands']) == {'step_0', 'step_1'}
 
 
+TABLE = 'label,status,n_atoms,gap_eV,reason,inputs_sha256\na,done,2,1.25,,0f\nb,failed,,,atoms too close,\nc,done,2,1.'
+
+
+def test_predict_numbers(parse, structure):
+    """Each structure that was done has a node of its numbers; a line that was cut off is none."""
+    inputs = {'structures': {label: structure.clone().store() for label in 'abc'}}
+    results, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}', 'results.csv': TABLE}, inputs=inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert {label: each.get_dict() for label, each in results['results'].items()} == {
+        'a': {'n_atoms': 2, 'gap_eV': 1.25}
+    }
+
+
+def test_predict_interrupted(parse, structure):
+    """What was done when the scheduler ended the job is kept; the job has failed all the same."""
+    status = CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME.status
+    results, node = parse(
+        'hamlr.predict', {'results.csv': TABLE}, inputs={'structures': {'a': structure}}, exit_status=status
+    )
+    assert node.exit_status == status
+    assert results['results']['a']['gap_eV'] == 1.25
+
+
+def test_predict_damaged_table(parse, structure):
+    """A table that cannot be read is named."""
+    _, node = parse(
+        'hamlr.predict',
+        {**STATUS, 'summary.json': '{}', 'results.csv': 'gap\n1\n'},
+        inputs={'structures': {'a': structure}},
+    )
+    assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
+    assert 'results.csv' in node.exit_message
+
+
 def _compute(folder, hamiltonian, outputs):
     from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 
