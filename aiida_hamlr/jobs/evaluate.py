@@ -22,7 +22,11 @@ _LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born ch
 
 
 def run_evaluate(
-    model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float = 0.0
+    model: Path,
+    data: Sequence[Path],
+    json_file: Path | None = None,
+    overlap_threshold: float = 0.0,
+    spin_orbit: bool = False,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -36,6 +40,8 @@ def run_evaluate(
         Gets the errors, with costs and versions.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
+    spin_orbit : bool
+        Whether to compare bands of spinors.
 
     Raises
     ------
@@ -48,7 +54,7 @@ def run_evaluate(
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')
-    errors = evaluate(model, data, overlap_threshold=overlap_threshold)
+    errors = evaluate(model, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit)
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():
         if key in errors:

@@ -33,8 +33,8 @@ class BlockAccumulator:
     """Sums symmetric matrices, each between the orbitals of a group of atoms and images, into a pattern's entries.
 
     Of every pair ``(A, B), (B, A)`` one block is added, the other follows by transposition at the end: the work is
-    halved and the result is symmetric to the last bit. Blocks outside the pattern are dropped. Which block goes where
-    is found on the CPU, the numbers stay on the device.
+    halved and the result is symmetric to the last bit, or antisymmetric. Blocks outside the pattern are dropped. Which
+    block goes where is found on the CPU, the numbers stay on the device.
 
     Groups come in batches. In a batch every group has the same number of places for atoms of every kind, kind after
     kind; places may be empty.
@@ -48,12 +48,20 @@ class BlockAccumulator:
         What the matrices and the sums are.
     n_operators : int
         How many matrices are summed at once, between the same orbitals.
+    antisymmetric : bool
+        Whether the matrices are antisymmetric instead.
     """
 
     def __init__(
-        self, pattern: BlockPattern, kinds: np.ndarray, arrays: NumpyArrays | TorchArrays, n_operators: int = 1
+        self,
+        pattern: BlockPattern,
+        kinds: np.ndarray,
+        arrays: NumpyArrays | TorchArrays,
+        n_operators: int = 1,
+        *,
+        antisymmetric: bool = False,
     ):
-        self.pattern = pattern
+        self.pattern, self._sign = pattern, -1.0 if antisymmetric else 1.0
         self._n_operators, self._arrays, self._n_atoms = n_operators, arrays, len(kinds)
         #: Orbitals of an atom of every kind.
         self._sizes = [int(pattern.n_orbitals[kinds == kind][0]) for kind in range(kinds.max() + 1)]
@@ -107,7 +115,7 @@ class BlockAccumulator:
         return self._arrays.array(result)
 
     def add(self, places, counts: list[int], left: Callable, right):
-        """Add ``left[:, n] @ right.T``, which must be symmetric, for every operator n and group.
+        """Add ``left[:, n] @ right.T``, which must have the symmetry of the sums, for every operator n and group.
 
         Parameters
         ----------
@@ -150,10 +158,10 @@ class BlockAccumulator:
             if a == b:
                 rows = np.empty(len(pattern), dtype=np.int64)
                 rows[members] = np.arange(len(members))
-                blocks = blocks + blocks[:, rows[reverse]].swapaxes(2, 3)
+                blocks = blocks + self._sign * blocks[:, rows[reverse]].swapaxes(2, 3)
                 blocks[:, members == reverse] *= 0.5
             else:
-                transposed = blocks.swapaxes(2, 3).reshape(n_operators, len(members), n_a * n_b)
+                transposed = self._sign * blocks.swapaxes(2, 3).reshape(n_operators, len(members), n_a * n_b)
                 result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
             blocks = blocks.reshape(n_operators, len(members), n_a * n_b)
             if len(members) == len(pattern):

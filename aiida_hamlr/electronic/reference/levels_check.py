@@ -16,6 +16,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift as periodic_gauge_shift
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.reference.spinor_plane_waves import plane_wave_hamiltonian
 from aiida_hamlr.electronic.reference.vacuum import find_vacuum, vacuum_sides
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def compare_levels(
     index = min(1, len(run.kpoints) - 1)
     differences = []
     for spin, energies, filled in zip(spins, expected[:, index], occupations[:, index], strict=True):
-        operator = PlaneWaveHamiltonian(atoms, spin, pseudos, run.ecutwfc)
+        operator = plane_wave_hamiltonian(atoms, spin, pseudos, run.ecutwfc, run.spin_orbit)
         n_occupied = max(int((filled > 0.5).sum()), 1)
         n_states = min(n_occupied, _affordable_states(operator, run.kpoints[index], len(atoms)))
         found = operator.eigenvalues(run.kpoints[index], n_states, residual=RESIDUAL)

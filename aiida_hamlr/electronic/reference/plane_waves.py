@@ -58,6 +58,9 @@ class PlaneWaveHamiltonian:
         Plane waves with ``|k + G|^2`` up to it, Ry.
     """
 
+    #: Components of a state: two for spinors.
+    n_components = 1
+
     def __init__(self, atoms: Atoms, potential: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutwfc: float):
         self.labels = species_labels(atoms)
         self.positions = atoms.positions / BOHR
@@ -110,33 +113,39 @@ class PlaneWaveHamiltonian:
         return prefactor * (phase * transform)[:, None] * real_harmonics(angular_momentum, vectors)
 
     def _projectors(self, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Plane-wave coefficients (n, p) of projectors, a group of atoms at a time, and their (p, p) coupling, Ry."""
-        lengths = np.linalg.norm(vectors, axis=1)
-        for element, table in self._projector_tables.items():
-            momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
-            prefactor = 4 * np.pi / np.sqrt(self.volume)
-            centred = np.concatenate(
-                [
-                    prefactor * (-1j) ** l * transform[:, None] * real_harmonics(l, vectors)
-                    for l, transform in zip(momenta, table(lengths), strict=True)
-                ],
-                axis=1,
-            )
-            coupling = np.block(
-                [
-                    [
-                        self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
-                        for q, b in enumerate(momenta)
-                    ]
-                    for p, a in enumerate(momenta)
-                ]
-            )
-            positions = self.positions[[label == element for label in self.labels]]
-            step = max(1, PROJECTOR_GROUP // centred.size)
-            for start in range(0, len(positions), step):
-                phases = np.exp(-1j * (vectors @ positions[start : start + step].T))
-                columns = phases[:, :, None] * centred[:, None, :]
-                yield columns.reshape(len(vectors), -1), block_diag(*[coupling] * phases.shape[1])
+        """Plane-wave coefficients (n, p) of projectors, a group of atoms at a time, and their coupling, Ry."""
+        for element in self._projector_tables:
+            for columns, n_atoms in self._projectors_of(element, vectors):
+                yield columns, self._coupling(element, n_atoms)
+
+    def _projectors_of(self, element: str, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Plane-wave coefficients (n, p) of the projectors of an element, some atoms at a time; their number."""
+        momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
+        prefactor = 4 * np.pi / np.sqrt(self.volume)
+        transforms = self._projector_tables[element](np.linalg.norm(vectors, axis=1))
+        centred = np.concatenate(
+            [
+                prefactor * (-1j) ** l * transform[:, None] * real_harmonics(l, vectors)
+                for l, transform in zip(momenta, transforms, strict=True)
+            ],
+            axis=1,
+        )
+        positions = self.positions[[label == element for label in self.labels]]
+        step = max(1, PROJECTOR_GROUP // centred.size)
+        for start in range(0, len(positions), step):
+            phases = np.exp(-1j * (vectors @ positions[start : start + step].T))
+            columns = phases[:, :, None] * centred[:, None, :]
+            yield columns.reshape(len(vectors), -1), phases.shape[1]
+
+    def _coupling(self, element: str, n_atoms: int) -> np.ndarray:
+        """(p, p) coupling of the projectors of some atoms of an element, Ry."""
+        pseudo = self.pseudos[element]
+        momenta = [projector.angular_momentum for projector in pseudo.projectors]
+        rows = [
+            [pseudo.dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b) for q, b in enumerate(momenta)]
+            for p, a in enumerate(momenta)
+        ]
+        return block_diag(*[np.block(rows)] * n_atoms)
 
     def matrix(self, kpoint: np.ndarray) -> np.ndarray:
         """(n, n) Hamiltonian in plane waves at a fractional k-point, Ry."""
@@ -228,14 +237,14 @@ class PlaneWaveHamiltonian:
         NumericalError
             If the iterations do not converge.
         """
-        size = len(self.plane_waves(kpoint)[0])
+        size = self.n_components * len(self.plane_waves(kpoint)[0])
         if size <= DENSE_SIZE:
             return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
         kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
         if start is None:
             # a few states more than asked for, so that those asked for converge fast
             start = self._smooth_states(kpoint, n_bands + 4)
-        preconditioner = diags_array(1.0 / (1.0 + kinetic))
+        preconditioner = diags_array(np.tile(1.0 / (1.0 + kinetic), self.n_components))
         with warnings.catch_warnings():
             # It warns of residuals a little above the tolerance; what counts is checked below.
             warnings.simplefilter('ignore', UserWarning)
@@ -257,9 +266,10 @@ class PlaneWaveHamiltonian:
         """(n, n_states) lowest states among the plane waves of lowest kinetic energy."""
         indices, vectors = self.plane_waves(kpoint)
         lowest = np.argsort((vectors**2).sum(axis=1), kind='stable')[: max(DENSE_SIZE, 3 * n_states)]
-        states = np.zeros((len(indices), n_states), dtype=complex)
-        _, states[lowest] = eigh(self._dense(indices[lowest], vectors[lowest]), subset_by_index=[0, n_states - 1])
-        return states
+        states = np.zeros((self.n_components, len(indices), n_states), dtype=complex)
+        _, found = eigh(self._dense(indices[lowest], vectors[lowest]), subset_by_index=[0, n_states - 1])
+        states[:, lowest] = found.reshape(self.n_components, len(lowest), n_states)
+        return states.reshape(-1, n_states)
 
     def orbitals(self, basis: Basis, kpoint: np.ndarray) -> np.ndarray:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""

@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
-from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.reference.spinor_plane_waves import plane_wave_hamiltonian
 
 #: Conduction bands that count as the lowest ones.
 CONDUCTION_BANDS = 4
@@ -59,6 +59,7 @@ class PlaneWaveRun(Protocol):
     eigenvalues: np.ndarray
     occupations: np.ndarray
     n_spin: int
+    spin_orbit: bool
     magnetization: float | None
     fixed_magnetization: float | None
     version: str
@@ -110,7 +111,8 @@ def verify(
         the occupied states, ``cutoff_error_meV`` (largest change of an eigenvalue, occupied or of the window, by the
         truncation) and ``n_kpoints_truncated``; if it was left out, ``truncated_check_skipped`` says why.
 
-        With spin, the bands of both count alike, and ``run_magnetization`` is that of the run, to be compared with the
+        With spin-orbit coupling the bands are those of spinors, and the lowest eight conduction bands count. With spin,
+        the bands of both count alike, and ``run_magnetization`` is that of the run, to be compared with the
         attribute ``magnetization``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
@@ -133,7 +135,8 @@ def verify(
     found = found - hamiltonian.attributes.gauge_shift
     n_bands = min(found.shape[2], expected.shape[2])
     found, expected = found[..., :n_bands], expected[..., :n_bands]
-    occupied, conduction, window = _compared_states(expected, _with_spin(run.occupations)[..., :n_bands])
+    n_conduction = CONDUCTION_BANDS * (2 if run.spin_orbit else 1)
+    occupied, conduction, window = _compared_states(expected, _with_spin(run.occupations)[..., :n_bands], n_conduction)
     result |= _compare_bands(1000 * (found - expected), occupied, conduction, window, run.weights)
     if potential is not None and pseudos is not None:
         truncated = _truncated_eigenvalues(hamiltonian, run, potential, pseudos, truncate)
@@ -157,10 +160,12 @@ def _with_spin(values: np.ndarray) -> np.ndarray:
     return np.reshape(values, (-1, *np.shape(values)[-2:]))
 
 
-def _compared_states(energies: np.ndarray, occupations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compared_states(
+    energies: np.ndarray, occupations: np.ndarray, n_conduction: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which states (n_spin, nk, nb) are occupied, are among the lowest conduction bands, and lie in the window."""
     occupied = occupations > HALF_FILLED
-    conduction = ~occupied & (np.cumsum(~occupied, axis=2) <= CONDUCTION_BANDS)
+    conduction = ~occupied & (np.cumsum(~occupied, axis=2) <= n_conduction)
     minimum = energies[~occupied].min(initial=np.inf)
     return occupied, conduction, ~occupied & (energies <= minimum + CONDUCTION_WINDOW)
 
@@ -198,7 +203,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
     if wanted is False:
         return 'not asked for'
     spins = [
-        PlaneWaveHamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc)
+        plane_wave_hamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc, run.spin_orbit)
         for channel in np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     ]
     n_orbitals = hamiltonian.n_orbitals
