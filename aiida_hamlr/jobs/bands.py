@@ -83,7 +83,7 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
-    remove_earlier([output, summary_path(output)])
+    remove_earlier([output, summary_path(output), *([plot] if plot else [])])
     solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
@@ -49,11 +50,12 @@ def run_evaluate(
         If a file is missing or does not fit the model.
     """
     summary = JobSummary('evaluate')
-    if json_file is not None and json_file.exists() and any(json_file.samefile(path) for path in data):
-        raise ValueError(f'{json_file}: is both input and output; give another name for --json')
+    if json_file is not None:
+        check_overwriting([json_file], [*data, *files_below(model)])
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')
+    remove_earlier([json_file] if json_file else [])
     errors = evaluate(model, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit)
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():

@@ -11,7 +11,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_sibling_folder, read_structure
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import check_outputs, check_overwriting, files_below, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 
@@ -51,6 +51,7 @@ def run_h0(
     if ecutrho <= 0:
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
     check_outputs([output], [structure, basis_folder, pseudo_folder])
+    check_overwriting([output], [*files_below(basis_folder), *files_below(pseudo_folder)])
     atoms = read_structure(structure)
     species = species_labels(atoms)
     basis = read_basis_folder(basis_folder, species)

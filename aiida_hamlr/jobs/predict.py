@@ -21,7 +21,7 @@ from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import read_siblings
-from aiida_hamlr.jobs.outputs import remove_earlier
+from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
 from aiida_hamlr.jobs.schemas import PredictConfig
@@ -74,7 +74,7 @@ def run_predict(config_file: Path) -> dict:
     Raises
     ------
     ValueError
-        If an input is missing or does not fit, or every structure fails.
+        If an input is missing, does not fit or would be replaced, or every structure fails.
     NumericalError
         If every structure fails, all for numerical reasons.
     MemoryError
@@ -83,6 +83,9 @@ def run_predict(config_file: Path) -> dict:
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
+    written = [config.output / name for name in ('summary.json', RESULTS)]
+    written += [config.output / job.name / name for job in jobs for name in _FILES]
+    check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
     predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
     siblings = read_siblings(config.spin_orbit, config.spin_orbit_pseudos)
     if config.spin_orbit:
@@ -278,6 +281,10 @@ def _finish(
         tensor, charges = predictor.field_response(hamiltonian)
         found.properties.dielectric_tensor, found.properties.born_charges = tensor, charges
         summary['dielectric_constant'] = float(tensor.trace() / 3)
+        if not predictor.model.long_range.identified.any():
+            text = 'response: unidentified, no training data told the polarisabilities; they are zero'
+            summary['warnings'].append(text)
+            log(f'warning: {job.name}: {text}')
     if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:

@@ -3,6 +3,7 @@
 import click
 import pytest
 from aiida import orm
+from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
 from aiida_hamlr.cli.options import Settings, load_pseudos, load_source, load_structures
 
@@ -60,6 +61,20 @@ def test_pseudopotentials_of_kinds(aiida_profile, tmp_path):
     for wrong in ('H1', 'H1=nothing.upf'):
         with pytest.raises(click.BadParameter, match=wrong):
             load_pseudos([wrong])
+
+
+def test_electronic_types():
+    """Moments imply a metal; nothing given is an insulator without spin."""
+    plain = Settings()._electronic_types()
+    assert plain == {'electronic_type': ElectronicType.INSULATOR}
+    assert Settings(metal=True)._electronic_types()['electronic_type'] is ElectronicType.METAL
+    spin = Settings(moments=('Fe1=2.5', 'Fe2=-2.5'))._electronic_types()
+    assert spin['electronic_type'] is ElectronicType.METAL and spin['spin_type'] is SpinType.COLLINEAR
+    assert spin['initial_magnetic_moments'] == {'Fe1': 2.5, 'Fe2': -2.5}
+    fixed = Settings(moments=('Fe=2',), metal=False)._electronic_types()
+    assert fixed['electronic_type'] is ElectronicType.INSULATOR
+    with pytest.raises(click.BadParameter, match='as in Fe1=2.5'):
+        Settings(moments=('Fe',))._electronic_types()
 
 
 def test_structures_into_a_group(aiida_profile, zincblende, tmp_path, monkeypatch):

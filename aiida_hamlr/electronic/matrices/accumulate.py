@@ -16,6 +16,9 @@ IMAGE_BASE = 1024
 #: Rows multiplied at once, about: few enough to skip most of the lower triangle, enough for BLAS.
 ROWS = 104
 
+#: Blocks brought into the storage of a pattern at once.
+BLOCKS_AT_ONCE = 4000
+
 #: Key of an empty place; no sum with it is the key of a block.
 NOWHERE = np.iinfo(np.int64).min // 4
 
@@ -151,20 +154,22 @@ class BlockAccumulator:
         """(n_operators, M) the sums as entries of the pattern."""
         pattern, n_operators = self.pattern, self._n_operators
         result = np.empty((n_operators, pattern.n_entries))
+        rows = np.empty(len(pattern), dtype=np.int64)
         for (a, b), members in self._members.items():
             n_a, n_b = self._sizes[a], self._sizes[b]
-            blocks = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b).swapaxes(0, 1)
-            reverse = pattern.reverse[members]
-            if a == b:
-                rows = np.empty(len(pattern), dtype=np.int64)
-                rows[members] = np.arange(len(members))
-                blocks = blocks + self._sign * blocks[:, rows[reverse]].swapaxes(2, 3)
-                blocks[:, members == reverse] *= 0.5
-            else:
-                transposed = self._sign * blocks.swapaxes(2, 3).reshape(n_operators, len(members), n_a * n_b)
-                result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
-            blocks = blocks.reshape(n_operators, len(members), n_a * n_b)
-            if len(members) == len(pattern):
-                return blocks.reshape(n_operators, -1)
-            result[:, pattern.chunk_boundaries[members, None] + np.arange(n_a * n_b)] = blocks
+            sums = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b)
+            rows[members] = np.arange(len(members))
+            # in slices, so that no array is as long as the result but the sums
+            for start in range(0, len(members), BLOCKS_AT_ONCE):
+                chosen = members[start : start + BLOCKS_AT_ONCE]
+                reverse = pattern.reverse[chosen]
+                blocks = sums[start : start + BLOCKS_AT_ONCE].swapaxes(0, 1)
+                if a == b:
+                    blocks = blocks + self._sign * sums[rows[reverse]].transpose(1, 0, 3, 2)
+                    blocks[:, chosen == reverse] *= 0.5
+                else:
+                    transposed = self._sign * blocks.swapaxes(2, 3).reshape(n_operators, len(chosen), n_a * n_b)
+                    result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
+                blocks = blocks.reshape(n_operators, len(chosen), n_a * n_b)
+                result[:, pattern.chunk_boundaries[chosen, None] + np.arange(n_a * n_b)] = blocks
         return result

@@ -38,8 +38,8 @@ ITERATIONS, SECONDS_PER_POINT, SECONDS_PER_PRODUCT = 10, 1e-7, 2e-9
 #: States that are compared at least.
 FEWEST_STATES = 4
 
-#: Norm of the residual of the states, Ry; their errors are of the order of its square.
-RESIDUAL = 1e-3
+#: Norm of the residual of the states, Ry; leaves errors of some tenths of a meV in the dense levels of large cells.
+RESIDUAL = 2e-3
 
 #: Fraction of the mean below which the scatter of differences counts as a common shift.
 COMMON_SHIFT = 0.05

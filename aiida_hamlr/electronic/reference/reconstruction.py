@@ -16,6 +16,7 @@ from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
 from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, neutral_atom_potential
+from aiida_hamlr.electronic.integrals.orbital_cutoff import sufficient_cutoff
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
@@ -195,7 +196,7 @@ def reconstruct(
     attributes.gap = gap.gap if gap else None
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     verification |= levels or {}
-    check_plausible(verification, source)
+    check_plausible(verification, source, sufficient_cutoff(basis))
     attributes.verification = verification
     attributes.warnings = find_warnings(hamiltonian, pseudos, solution.n_ghosts, run is not None)
     return hamiltonian

@@ -41,6 +41,9 @@ TRUNCATED_SIZE = 200_000
 #: up to one half of it.
 IMPLAUSIBLE_ERROR = 2.0
 
+#: Part of the error of the bands that the cutoff makes if it is its cause.
+CUTOFF_SHARE = 0.5
+
 #: Above it a violation of the variational theorem by the truncated basis is not the convergence of the run, meV.
 IMPLAUSIBLE_VIOLATION = 10.0
 
@@ -229,7 +232,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
         return 'the orbitals are linearly dependent when they are truncated at the cutoff of the run'
 
 
-def check_plausible(verification: Mapping, source: str | None = None):
+def check_plausible(verification: Mapping, source: str | None = None, cutoff: float | None = None):
     """Refuse a Hamiltonian whose bands cannot be those of the run.
 
     A damaged potential, or that of another run, has other eigenvalues. What stays within the errors that a basis and
@@ -241,6 +244,8 @@ def check_plausible(verification: Mapping, source: str | None = None):
         As `verify` returns it, with a run.
     source : str, optional
         Name of the file that the potential comes from, for the message.
+    cutoff : float, optional
+        Cutoff that the orbitals need, Ry, for the message.
 
     Raises
     ------
@@ -249,15 +254,29 @@ def check_plausible(verification: Mapping, source: str | None = None):
         bands is beyond 2 eV; the message holds the numbers.
     """
     where = f'{source}: ' if source else ''
+    proven = 'plane_wave_error_meV' in verification
     violation = verification.get('variational_violation_truncated_meV', 0.0)
     if not violation <= IMPLAUSIBLE_VIOLATION:
+        cause = (
+            'its plane-wave levels are right, so that the scf cycle is not converged, or orbitals are nearly dependent'
+            if proven
+            else 'the potential is damaged or that of another run'
+        )
         raise ValueError(
             f'{where}an eigenvalue lies {violation:.4g} meV below that of the run, which the variational theorem '
-            'forbids; the potential is damaged or that of another run'
+            f'forbids; {cause}'
         )
     error = max(abs(verification.get(key, 0.0)) for key in ('band_shift_meV', 'band_mae_occupied_meV')) / 1000
-    if not error <= IMPLAUSIBLE_ERROR:
-        raise ValueError(
-            f'{where}the occupied bands are {error:.3g} eV away from those of the run; the potential is damaged or '
-            'that of another run, or the basis is far too small'
+    if error <= IMPLAUSIBLE_ERROR:
+        return
+    cutoff_error, below = (verification.get(k, 0.0) for k in ('cutoff_error_meV', 'variational_violation_meV'))
+    if proven and max(cutoff_error, below) > 1000 * CUTOFF_SHARE * error:
+        cause = (
+            f'ecutwfc is too low for these pseudopotentials and orbitals: the cutoff moves levels by '
+            f'{max(cutoff_error, below):.0f} meV' + (f'; use {cutoff:g} Ry or more' if cutoff else '; raise it')
         )
+    elif proven:
+        cause = 'the potential is right, so that the basis is far too small'
+    else:
+        cause = 'the potential is damaged or that of another run, or the basis is far too small'
+    raise ValueError(f'{where}the occupied bands are {error:.3g} eV away from those of the run; {cause}')
