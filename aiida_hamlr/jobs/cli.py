@@ -327,12 +327,23 @@ def properties(hamiltonian, output, outputs, plot, **options):
 @click.argument('model', type=_FILE)
 @click.argument('data', type=_FILE, nargs=-1, required=True)
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
+@click.option('--plot', type=_FILE, help='PNG file with the errors by species, shells and distance.')
 @_OVERLAP_THRESHOLD
-def evaluate(model, data, json_file, overlap_threshold):
+def evaluate(model, data, json_file, plot, overlap_threshold):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, plot)
+
+
+@main.command()
+@click.argument('data', type=_FILE, nargs=-1, required=True)
+def statistics(data):
+    """Describe training data: elements, distances, gaps and the size of H - H0 in the Hamiltonian files DATA."""
+    from aiida_hamlr.model.training.statistics import data_statistics, statistics_in_words
+
+    for line in statistics_in_words(data_statistics(data)):
+        click.echo(line)
 
 
 @main.command()

@@ -22,7 +22,11 @@ _LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born ch
 
 
 def run_evaluate(
-    model: Path, data: Sequence[Path], json_file: Path | None = None, overlap_threshold: float = 0.0
+    model: Path,
+    data: Sequence[Path],
+    json_file: Path | None = None,
+    overlap_threshold: float = 0.0,
+    plot: Path | None = None,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -36,6 +40,8 @@ def run_evaluate(
         Gets the errors, with costs and versions.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
+    plot : path, optional
+        Gets a figure of the errors by species, shells and distance.
 
     Raises
     ------
@@ -63,4 +69,8 @@ def run_evaluate(
     summary['model'] = str(model)
     if json_file is not None:
         summary.write(json_file)
+    if plot is not None:
+        from aiida_hamlr.plotting.errors import plot_errors
+
+        log(f'wrote {plot_errors(errors, plot)}')
     return summary
