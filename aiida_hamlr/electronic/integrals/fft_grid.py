@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 from ase import Atoms
+from scipy.spatial import cKDTree
 
 from aiida_hamlr.electronic.lattice import reciprocal
+from aiida_hamlr.electronic.neighbour_search import close_atoms
 from aiida_hamlr.electronic.species import species_numbers
 from aiida_hamlr.electronic.units import BOHR
+
+#: Tolerance of positions for symmetries, Å.
+TOLERANCE = 1e-4
+
+#: Atoms above which it is checked first whether there can be a symmetry: finding them all is not linear.
+MANY_ATOMS = 1000
+
+#: Distances to neighbours by which atoms are told apart, and how far these are sought, Å.
+_N_DISTANCES, _REACH = 8, 6.0
 
 
 def fft_grid(cell: np.ndarray, ecutrho: float, factors: tuple[int, int, int] = (1, 1, 1)) -> tuple[int, int, int]:
@@ -57,9 +68,13 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
     atoms : ase.Atoms
         Cell and atoms, whose fractional translations are found.
     """
+    if len(atoms) > MANY_ATOMS and _has_no_equivalent_atoms(atoms):
+        return (1, 1, 1)
     import spglib
 
-    found = spglib.get_symmetry((atoms.cell[:], atoms.get_scaled_positions(), species_numbers(atoms)), symprec=1e-4)
+    found = spglib.get_symmetry(
+        (atoms.cell[:], atoms.get_scaled_positions(), species_numbers(atoms)), symprec=TOLERANCE
+    )
     if found is None:
         return (1, 1, 1)
     rotations, translations = found['rotations'], found['translations']
@@ -73,6 +88,22 @@ def symmetry_factors(atoms: Atoms) -> tuple[int, int, int]:
         if exact.all() and set(orders) <= {1, 2, 3, 4, 6}:
             factors = np.lcm(factors, orders)
     return tuple(int(factor) for factor in factors)
+
+
+def _has_no_equivalent_atoms(atoms: Atoms) -> bool:
+    """Whether the surroundings of all atoms differ, so that there is no symmetry but the identity; linear in the atoms.
+
+    Equivalent atoms have the same sorted distances to their neighbours, to twice the tolerance of positions.
+    """
+    first, *_, distances = close_atoms(atoms, _REACH)
+    order = np.lexsort([distances, first])
+    counts = np.bincount(first, minlength=len(atoms))
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    near = rank < _N_DISTANCES
+    points = np.full((len(atoms), _N_DISTANCES + 1), _REACH)
+    points[first[order][near], rank[near]] = distances[order][near]
+    points[:, -1] = species_numbers(atoms)
+    return not len(cKDTree(points).query_pairs(3 * TOLERANCE, p=np.inf))
 
 
 def _good_fft_order(n: int, factor: int) -> int:

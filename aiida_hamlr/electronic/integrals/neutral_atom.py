@@ -13,6 +13,7 @@ from ase import Atoms
 from scipy import fft
 from scipy.interpolate import CubicSpline
 
+from aiida_hamlr.electronic.integrals.structure_factor import fast_structure_factor
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.xc import xc_potential_grid
@@ -21,6 +22,9 @@ from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: Spacing of the wave vectors at which form factors are tabulated, bohr^-1.
 Q_STEP = 0.01
+
+#: Atoms above which structure factors are made by a fast Fourier transform.
+LARGEST_DIRECT = 1000
 
 #: Complex numbers of one slab of the structure-factor product.
 SLAB_SIZE = 8_000_000
@@ -74,9 +78,12 @@ class ReciprocalGrid:
     def structure_factor(self, positions: np.ndarray) -> np.ndarray:
         """``sum_a exp(-i G.tau_a)`` for atoms at ``positions`` (n, 3), bohr, on the vectors within the cutoff.
 
-        The phases factorise along the three axes, so that the sum is one matrix product.
+        The phases factorise along the three axes, so that the sum is one matrix product; for many atoms a fast Fourier
+        transform takes less.
         """
         fractional = positions @ np.linalg.inv(self.cell)
+        if len(positions) > LARGEST_DIRECT:
+            return fast_structure_factor(fractional, self.shape)[self.inside]
         first, second, third = (
             np.exp(-2j * np.pi * fractional[:, axis, None] * self.indices[axis]) for axis in range(3)
         )

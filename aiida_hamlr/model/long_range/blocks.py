@@ -49,7 +49,7 @@ class Action:
 
 def long_range_blocks(
     action: Action,
-    index: torch.Tensor,
+    index: torch.Tensor | None,
     overlap: torch.Tensor,
     dipole: torch.Tensor | None = None,
     vectors: torch.Tensor | None = None,
@@ -64,8 +64,8 @@ def long_range_blocks(
     ----------
     action : Action
         At the atoms of the structures.
-    index : (2, P) int tensor
-        Atoms i and j of the pairs; twice the same for on-site blocks.
+    index : (2, P) int tensor or None
+        Atoms i and j of the pairs; None: the on-site blocks of all atoms.
     overlap : (P, c) tensor
         Blocks of the overlap.
     dipole : (P, 3, c) tensor, optional
@@ -79,16 +79,17 @@ def long_range_blocks(
     -------
     (P, c) tensor
     """
-    first, second = index
-    potential = action.potential.to(overlap.dtype)
-    scale = -0.5 * (potential[first] + potential[second])
-    force = None
+
+    def mean(values):
+        return values if index is None else 0.5 * (values[index[0]] + values[index[1]])
+
+    scale, force = -mean(action.potential.to(overlap.dtype)), None
     if action.force is not None:
         each = action.force.to(overlap.dtype)
-        force = 0.5 * (each[first] + each[second])
+        force = mean(each)
         if vectors is not None:
             # <r - tau_j> = <r - tau_i> - (tau_j - tau_i) S
-            scale = scale - 0.5 * (each[second] * vectors).sum(1)
+            scale = scale - 0.5 * (each[index[1]] * vectors).sum(1)
     if weight is not None:
         scale = weight * scale
         force = None if force is None else weight[:, None] * force
@@ -98,9 +99,8 @@ def long_range_blocks(
 
 def component_blocks(action: Action, graph) -> tuple[torch.Tensor, torch.Tensor]:
     """Components of the on-site (N, n_onsite) and pair (P, n_columns) blocks, eV, of a graph that holds overlaps."""
-    atoms = torch.arange(len(graph[keys.SPECIES]), device=graph[keys.SPECIES].device)
     dipoles = (None, None) if action.force is None else (graph[keys.ONSITE_DIPOLE], graph[keys.PAIR_DIPOLE])
-    onsite = long_range_blocks(action, (atoms, atoms), graph[keys.ONSITE_OVERLAP], dipoles[0])
+    onsite = long_range_blocks(action, None, graph[keys.ONSITE_OVERLAP], dipoles[0])
     pairs = (graph[keys.PAIR_OVERLAP], dipoles[1], graph[keys.PAIR_VECTOR], graph[keys.PAIR_SWITCH])
     return onsite, long_range_blocks(action, graph[keys.PAIR_INDEX], *pairs)
 
