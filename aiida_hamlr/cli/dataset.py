@@ -25,7 +25,7 @@ def cmd_dataset_show(dataset):
     from tempfile import TemporaryDirectory
 
     from aiida_hamlr.data.dataset import SPLITS
-    from aiida_hamlr.model.training.statistics import data_statistics, statistics_in_words
+    from aiida_hamlr.jobs.statistics import describe_data
 
     try:
         for part in SPLITS:
@@ -36,7 +36,7 @@ def cmd_dataset_show(dataset):
             if not local:
                 continue
             with TemporaryDirectory() as folder:
-                lines = statistics_in_words(data_statistics(_export_each(local, folder)))
+                lines = describe_data(_export_each(local, folder))
             echo.echo(f'{part}:')
             echo.echo('\n'.join(f'  {line}' for line in lines))
     except (ValueError, OSError) as error:

@@ -340,9 +340,9 @@ def evaluate(model, data, json_file, plot, overlap_threshold):
 @click.argument('data', type=_FILE, nargs=-1, required=True)
 def statistics(data):
     """Describe training data: elements, distances, gaps and the size of H - H0 in the Hamiltonian files DATA."""
-    from aiida_hamlr.model.training.statistics import data_statistics, statistics_in_words
+    from aiida_hamlr.jobs.statistics import describe_data
 
-    for line in statistics_in_words(data_statistics(data)):
+    for line in describe_data(data):
         click.echo(line)
 
 
