@@ -15,7 +15,6 @@ The exit status is 1 if a structure has no result or two, or a figure is beyond 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -39,7 +38,7 @@ from aiida import orm
 from aiida.engine import submit
 from aiida.manage import get_manager
 from high_throughput import count_nodes, make_computer, processor_seconds
-from loopback_cluster import LoopbackCluster, make_codes, start_daemon, started_profile, wait_until
+from loopback_cluster import LoopbackCluster, make_codes, started_profile, wait_until
 
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.electronic.orbitals.basis import Basis
@@ -68,7 +67,7 @@ def make_model(folder: Path, size: str, radius: float) -> ModelData:
     shells = {element: list(species.angular_momenta) for element, species in basis.items()}
     model = HamiltonianModel(shells, ModelConfig(variant='lr'), 6.5, 28.0)
     texts = {element: pseudo.text for element, pseudo in pseudos.items()}
-    write_model(folder, model, model.state_dict(), basis, texts, {'functional': 'lda', 'ecutrho_Ry': 60.0})
+    write_model(folder, model, model.state_dict(), basis, texts, {'functional': 'lda', 'ecutrho_Ry': 30.0})
     return ModelData.from_folder(folder).store()
 
 
@@ -112,6 +111,14 @@ def kill_daemon(client) -> float:
     return used
 
 
+def is_reachable() -> bool:
+    """Return whether the broker answers, asked anew: its sockets are others than before it was killed."""
+    manager = get_manager()
+    manager.reset_broker()
+    manager.reset_runner()
+    return manager.get_broker().check_service_reachable()
+
+
 def screen(builder, client, arguments, database: int) -> tuple[dict, orm.WorkChainNode]:
     """Run a screening; return what it cost."""
     before = {'nodes': sum(count_nodes().values()), 'database': processor_seconds(database)}
@@ -121,9 +128,8 @@ def screen(builder, client, arguments, database: int) -> tuple[dict, orm.WorkCha
         wanted = arguments.kill_at * arguments.count
         wait_until(lambda: count_predictions().total() >= wanted or node.is_terminated, 'results', 3600, 0.5)
         used += kill_daemon(client)
-        with contextlib.suppress(RuntimeError):
-            start_daemon(client)
-        wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts again', 300, 1.0)
+        client.start_daemon(number_workers=2)
+        wait_until(is_reachable, 'the broker starts again', 300, 2.0)
     wait_until(lambda: node.is_terminated, 'the screening ends', 36000, 0.5)
     used += processor_seconds(client.get_daemon_pid())
     return {
@@ -147,7 +153,7 @@ def main() -> int:
     parser.add_argument('--kill-at', type=float, default=0.3, help='part of the results at which the daemon is killed')
     parser.add_argument('--no-kill', dest='kill_at', action='store_const', const=None)
     parser.add_argument('--size', default='sz', help='orbitals of the model')
-    parser.add_argument('--radius', type=float, default=6.0, help='of the orbitals, bohr')
+    parser.add_argument('--radius', type=float, default=5.0, help='of the orbitals, bohr')
     arguments = parser.parse_args()
     with LoopbackCluster() as cluster, started_profile(cluster, PROFILE) as client:
         codes = make_codes(make_computer(cluster, arguments.transport, arguments.interval))

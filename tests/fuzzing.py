@@ -1,6 +1,7 @@
 """Damage to files, and what their readers may make of it."""
 
-from hypothesis import HealthCheck, settings
+from fuzz_formats import REFUSED
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 
@@ -39,6 +40,8 @@ def fuzz(cases):
         deadline=None,
         derandomize=True,
         database=None,
+        # Finding a smaller example of what has failed would take minutes where reading is slow.
+        phases=[Phase.generate],
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
 
@@ -52,3 +55,21 @@ def read_or_refuse(path, data, read):
         assert path.name in str(error)
         assert '\n' not in str(error)
         return None
+
+
+def damage_file(item, examples):
+    """Damage the file of a `fuzz_formats.Format` in as many ways; check what is made of it each time."""
+    path, whole = item.folder / item.file, item.read(item.folder)
+    assert whole is not REFUSED, item.name
+    data = path.read_bytes()
+
+    @fuzz(examples)
+    @given(damage=damage())
+    def check(damage):
+        found = read_or_refuse(path, damage(data), lambda path: item.read(item.folder))
+        assert found is None or found is REFUSED or found == whole or not item.is_protected
+
+    try:
+        check()
+    finally:
+        path.write_bytes(data)

@@ -244,3 +244,26 @@ def open_shell_run(tmp_path_factory) -> FinishedRun:
     pseudos = {'C': debian_pseudo('C.pbe-mt_gipaw.UPF')}
     system = 'nspin=2 tot_magnetization=2'
     return run_pw(tmp_path_factory.mktemp('open_shell'), atoms, pseudos, 30, (1, 1, 1), 6, system, SPIN_ELECTRONS)
+
+
+@pytest.fixture(scope='session')
+def spin_orbit_pseudos() -> dict[str, Pseudopotential]:
+    """A scalar-relativistic aluminium and a fully relativistic arsenic, both LDA, from Debian's Quantum ESPRESSO."""
+    path = Path('/usr/share/doc/quantum-espresso/examples/atomic/pseudo-gen/reference/Asrel.RRKJ3.UPF.gz')
+    if not path.exists():
+        pytest.skip('Debian examples of Quantum ESPRESSO are not installed')
+    arsenic = Pseudopotential.from_text(gzip.decompress(path.read_bytes()).decode(), path.name)
+    return {'Al': debian_pseudo('Al.pz-vbc.UPF'), 'As': arsenic}
+
+
+@pytest.fixture(scope='session')
+def spin_orbit_basis(spin_orbit_pseudos) -> Basis:
+    """Plain orbitals, single zeta with polarisation."""
+    return Basis({element: generate_basis(pseudo, 'szp', 7.0) for element, pseudo in spin_orbit_pseudos.items()})
+
+
+@pytest.fixture(scope='session')
+def spin_orbit_run(spin_orbit_pseudos, tmp_path_factory) -> FinishedRun:
+    """AlAs with spin-orbit coupling and without magnetization."""
+    folder, atoms = tmp_path_factory.mktemp('spin_orbit'), bulk('AlAs', 'zincblende', a=5.66)
+    return run_pw(folder, atoms, spin_orbit_pseudos, 20, (2, 2, 2), 14, 'noncolin=.true. lspinorb=.true.')

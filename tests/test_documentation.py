@@ -220,3 +220,16 @@ def test_screening(localhost, alloy_model, zincblende, tmp_path, monkeypatch):
             assert 'show' not in command or '3 structures: 3 done' in output
     assert len(Path('gaps.csv').read_text().splitlines()) == 4
     assert Path('gaps.png').stat().st_size > 5000
+
+
+def test_tests_that_are_cited_exist():
+    """Guarantees in the documentation name the tests that hold them."""
+    root = PAGE.parents[2]
+    text = (root / 'docs/topics/robustness.md').read_text()
+    cited = re.findall(r'`((?:tests/|test_)[\w/]+\.py)`', text)
+    assert len(cited) > 20
+    folder = ''
+    for name in cited:
+        folder = name.rpartition('/')[0] or folder
+        path = root / folder / name.rpartition('/')[2]
+        assert path.is_file() and 'def test_' in path.read_text() or path.name == 'fault_drill.py', name

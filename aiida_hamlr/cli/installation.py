@@ -10,7 +10,14 @@ from pathlib import Path
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
-__all__ = ('EXECUTABLES', 'create_codes', 'create_localhost', 'create_pseudo_family', 'find_executable')
+__all__ = (
+    'EXECUTABLES',
+    'create_codes',
+    'create_localhost',
+    'create_measured_family',
+    'create_pseudo_family',
+    'find_executable',
+)
 
 #: Name of the executable and default calculation of each code, by the label of the code.
 EXECUTABLES = {
@@ -127,3 +134,26 @@ def create_pseudo_family(folder: str | Path, label: str, ecutwfc: float, ecutrho
     cutoffs = {'cutoff_wfc': float(ecutwfc), 'cutoff_rho': float(ecutrho or 4 * ecutwfc)}
     family.set_cutoffs({element: cutoffs for element in family.elements}, 'standard', unit='Ry')
     return family
+
+
+def create_measured_family(folder: Path, label: str, ecutwfc: float | None = None) -> dict[str, float]:
+    """Create a family of the UPF files in a folder, with cutoffs measured on the orbitals of the free atoms.
+
+    :param ecutwfc: cutoff of all elements, Ry, instead of measured ones.
+    :returns: cutoff of the wave functions by element, Ry.
+    :raises ValueError: if the label is taken, the folder has no UPF file, a file is not supported, or two files are of
+        one element; nothing is stored.
+    """
+    from aiida_pseudo.groups.family import CutoffsPseudoPotentialFamily
+
+    from aiida_hamlr.data.upf import read_upf_folder
+
+    if orm.QueryBuilder().append(orm.Group, filters={'label': label}).count():
+        raise ValueError(f'a group {label!r} exists; choose another label, or delete it: verdi group delete {label}')
+    found = read_upf_folder(folder, measure=ecutwfc is None)
+    cutoffs = {element: float(ecutwfc or cutoff) for element, (_, cutoff) in found.items()}
+    family = CutoffsPseudoPotentialFamily(label=label).store()
+    family.add_nodes([node.store() for node, _ in found.values()])
+    recommended = {element: {'cutoff_wfc': cutoff, 'cutoff_rho': 4 * cutoff} for element, cutoff in cutoffs.items()}
+    family.set_cutoffs(recommended, 'standard', unit='Ry')
+    return cutoffs

@@ -34,6 +34,17 @@ PSEUDOS = OverridableOption(
     metavar='KIND=UPF',
     help='UPF file or node for a kind of the structures in place of the family, as in H1=H.1.25.upf; repeatable.',
 )
+METAL = OverridableOption(
+    '--metal/--insulator', default=None, help='Smeared or fixed occupations in pw.x; by default fixed ones.'
+)
+SPIN = OverridableOption(
+    '--spin',
+    'moments',
+    multiple=True,
+    metavar='KIND=MOMENT',
+    help='Collinear spin, with an initial magnetic moment in Bohr magnetons as in Fe1=2.5; repeatable. Implies '
+    '--metal unless --insulator is given.',
+)
 BASIS = OverridableOption(
     '-B',
     '--basis',
@@ -86,7 +97,7 @@ CLEAN = OverridableOption(
 )
 
 #: What the work chains that run pw.x share; all of them get the options of jobs.
-DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, BASIS, PROTOCOL, OVERRIDES, STASH)
+DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, METAL, SPIN, BASIS, PROTOCOL, OVERRIDES, STASH)
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
 
 
@@ -99,6 +110,8 @@ class Settings:
     hamlr: orm.AbstractCode | None = None
     pseudo_family: str | None = None
     pseudos: tuple[str, ...] = ()
+    metal: bool | None = None
+    moments: tuple[str, ...] = ()
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -152,7 +165,18 @@ class Settings:
             'basis': self.basis,
             'pp_code': self.pp,
             'pseudos': load_pseudos(self.pseudos),
+            **self._electronic_types(),
         }
+
+    def _electronic_types(self) -> dict:
+        """Return the electronic type, the spin type and the initial moments that the command line gives."""
+        from aiida_quantumespresso.common.types import ElectronicType, SpinType
+
+        metal = bool(self.moments) if self.metal is None else self.metal
+        found = {'electronic_type': ElectronicType.METAL if metal else ElectronicType.INSULATOR}
+        if self.moments:
+            found |= {'spin_type': SpinType.COLLINEAR, 'initial_magnetic_moments': read_moments(self.moments)}
+        return found
 
     def hamlr_arguments(self) -> dict:
         """Return the keyword arguments, but the overrides, of the builders of work chains that run only `hamlr`."""
@@ -188,6 +212,20 @@ def load_overrides(path: Path | None) -> dict:
         return read_yaml(path)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def read_moments(arguments) -> dict[str, float]:
+    """Return initial magnetic moments by kind, from arguments such as ``Fe1=2.5``."""
+    moments = {}
+    for argument in arguments:
+        kind, _, value = argument.partition('=')
+        try:
+            moments[kind] = float(value)
+        except ValueError as error:
+            raise click.BadParameter(
+                f'{argument}: give a kind and its moment, as in Fe1=2.5', param_hint='--spin'
+            ) from error
+    return moments
 
 
 def load_pseudos(arguments) -> dict:

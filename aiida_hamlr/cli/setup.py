@@ -1,4 +1,6 @@
-"""`aiida-hamlr setup`: computers and codes."""
+"""`aiida-hamlr setup`: computers, codes and pseudopotentials."""
+
+from pathlib import Path
 
 import click
 from aiida.cmdline.utils import decorators, echo
@@ -10,7 +12,7 @@ __all__ = ('cmd_setup',)
 
 @cmd_root.group('setup')
 def cmd_setup():
-    """Set up computers and codes for the work chains."""
+    """Set up computers, codes and pseudopotentials for the work chains."""
 
 
 @cmd_setup.command('codes')
@@ -39,3 +41,25 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
         echo.echo_critical(str(error))
     for code in codes.values():
         echo.echo_success(f'{code.full_label}: {code.filepath_executable}')
+
+
+@cmd_setup.command('pseudos')
+@click.argument('folder', type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument('label')
+@click.option('--ecutwfc', type=float, help='Cutoff of all elements, Ry; by default measured for each pseudopotential.')
+@decorators.with_dbenv()
+def setup_pseudos(folder, label, ecutwfc):
+    """Make the family LABEL of the UPF files in FOLDER, with cutoffs.
+
+    Other files are ignored. Each element may occur once. The cutoffs are those above which the orbitals of the free
+    atom have less than 10 meV of kinetic energy. Example: aiida-hamlr setup pseudos pseudos GTH-LDA
+    """
+    from aiida_hamlr.cli.installation import create_measured_family
+
+    try:
+        cutoffs = create_measured_family(folder, label, ecutwfc)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    for element, cutoff in cutoffs.items():
+        echo.echo(f'{element}: ecutwfc {cutoff:g} Ry, ecutrho {4 * cutoff:g} Ry')
+    echo.echo_success(f'family {label}: {len(cutoffs)} elements; use it with -F {label}')

@@ -63,10 +63,14 @@ def find_missing_species(nodes, given: Collection[str]) -> list[str]:
     return sorted(name for name, chosen in species if chosen not in given)
 
 
-def get_atoms(structure: StructureData) -> Atoms:
-    """Return cell, positions and species of a structure; the names of its kinds are the labels of the species."""
+def get_atoms(structure: StructureData, given: Collection[str] | None = None) -> Atoms:
+    """Return cell, positions and species of a structure; the names of its kinds are the labels of the species.
+
+    :param given: species for which there are pseudopotentials; kinds with other names are species of their element.
+    """
+    species = choose_species(structure, structure.get_kind_names() if given is None else given)
     return labelled_atoms(
-        [site.kind_name for site in structure.sites],
+        [species[site.kind_name] for site in structure.sites],
         positions=[site.position for site in structure.sites],
         cell=structure.cell,
         pbc=structure.pbc,

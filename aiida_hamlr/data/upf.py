@@ -10,7 +10,7 @@ from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
 
-__all__ = ('FractionalUpfData', 'create_upf')
+__all__ = ('FractionalUpfData', 'create_upf', 'read_upf_folder')
 
 
 class FractionalUpfData(UpfData):
@@ -53,3 +53,30 @@ def create_upf(source: str | Path | BinaryIO, filename: str | None = None) -> Up
     source.seek(0)
     node_type = UpfData if content.z_valence.is_integer() else FractionalUpfData
     return node_type.get_or_create(source, filename)
+
+
+def read_upf_folder(folder: str | Path, measure: bool = True) -> dict[str, tuple[UpfData, float | None]]:
+    """Return the pseudopotentials of a folder by element, not stored, with the plane-wave cutoff that each needs, Ry.
+
+    :param measure: whether to measure the cutoffs; else they are None.
+    :raises ValueError: if there is no UPF file, one is not supported, or two are of one element.
+    """
+    from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+
+    found: dict[str, tuple[UpfData, float | None]] = {}
+    for path in sorted(path for path in Path(folder).iterdir() if path.suffix.lower() == '.upf'):
+        pseudo = Pseudopotential.read(path)
+        if pseudo.element in found:
+            raise ValueError(
+                f'{path}: a second pseudopotential of {pseudo.element}, besides {found[pseudo.element][0].filename}; '
+                'move one of them away'
+            )
+        try:
+            node = UpfData(path)
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}; species of fractional charge are given with --pseudo') from error
+        found[pseudo.element] = node, suggested_cutoff(pseudo) if measure else None
+    if not found:
+        raise ValueError(f'{folder}: no UPF files (*.upf)')
+    return found

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -100,31 +102,55 @@ def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5
 
 
 class _Output:
-    """The stream that HDF5 writes to. After a failed write the library may crash the process: it never sees one."""
+    """The file that HDF5 writes to. After a failed write the library may crash the process: it never sees one.
+
+    What finds no room goes into memory, together with what was written before, so that HDF5 reads back what it wrote.
+    """
 
     def __init__(self, stream):
-        self._stream = stream
+        self._file = stream
         #: What the first write that failed has raised.
         self.error: OSError | None = None
-        self.seek, self.tell, self.read, self.readinto = stream.seek, stream.tell, stream.read, stream.readinto
+
+    def seek(self, *arguments) -> int:
+        return self._file.seek(*arguments)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(size)
+
+    def readinto(self, buffer) -> int:
+        return self._file.readinto(buffer)
 
     def write(self, data) -> int:
-        return self._attempt(_write_all, self._stream, data) or len(data)
+        position = self.tell()
+        try:
+            _write_all(self._file, data)
+        except OSError as error:
+            self._continue_in_memory(error)
+            self.seek(position)
+            _write_all(self._file, data)
+        return len(data)
 
     def truncate(self, size: int) -> int:
-        return self._attempt(self._stream.truncate, size) or size
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._continue_in_memory(error)
+            self._file.seek(0, os.SEEK_END)
+            self._file.write(bytes(max(0, size - self._file.tell())))
+            return self._file.truncate(size)
 
     def flush(self):
         pass
 
-    def _attempt(self, function, *arguments):
-        if self.error is not None:
-            return None
-        try:
-            return function(*arguments)
-        except OSError as error:
-            self.error = error
-            return None
+    def _continue_in_memory(self, error: OSError):
+        self.error = error
+        stream, self._file = self._file, io.BytesIO()
+        stream.seek(0)
+        shutil.copyfileobj(stream, self._file)
 
 
 def _write_all(stream, data) -> int:

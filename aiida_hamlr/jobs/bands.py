@@ -8,7 +8,10 @@ from pathlib import Path
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, find_band_path
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, recorded_threshold, solve_mesh
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
+from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.jobs.inputs import read_sibling_folder
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -32,6 +35,10 @@ class BandOptions:
         Largest distance of neighbouring path points, 1/Å.
     overlap_threshold : float, optional
         See `eigenvalues`; default: the threshold recorded in the file.
+    spin_orbit : bool, optional
+        Whether the bands are those of spinors; default: if the file has a spin-orbit part.
+    spin_orbit_folder : path, optional
+        Folder with fully relativistic versions of the pseudopotentials of the file.
     """
 
     path: str | None = None
@@ -40,6 +47,8 @@ class BandOptions:
     n_bands: int | None = None
     spacing: float = PATH_SPACING
     overlap_threshold: float | None = None
+    spin_orbit: bool | None = None
+    spin_orbit_folder: Path | None = None
 
 
 def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: Path | None = None) -> Bands:
@@ -66,13 +75,15 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
     check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
-    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(matrix, 'overlap'))
+    names = (matrix, 'overlap') if options.spin_orbit is False else (matrix, 'overlap', SPIN_ORBIT)
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=names)
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
+    _include_spin_orbit(hamiltonian, options)
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
-    remove_earlier([output, summary_path(output)])
+    remove_earlier([output, summary_path(output), *([plot] if plot else [])])
     solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:
@@ -97,6 +108,19 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     log(edges_in_words(result.attributes))
     log(f'bands written to {output}')
     return result
+
+
+def _include_spin_orbit(hamiltonian: Hamiltonian, options: BandOptions):
+    """Add the spin-orbit part if it is wanted and the file has none."""
+    pseudos = {
+        label: Pseudopotential.from_text(text, f'pseudopotential of {label}')
+        for label, text in (hamiltonian.pseudopotentials.items() if options.spin_orbit_folder else ())
+    }
+    siblings = read_sibling_folder(bool(options.spin_orbit), options.spin_orbit_folder, pseudos)
+    if options.spin_orbit and not hamiltonian.has_spin_orbit:
+        add_spin_orbit(hamiltonian, siblings)
+    if hamiltonian.has_spin_orbit:
+        log('with spin-orbit coupling: bands of spinors, one electron each')
 
 
 def warn_of_ghosts(solution: MeshSolution, name: str):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.bands.mesh import recorded_threshold
 from aiida_hamlr.electronic.bands.near_gap import StatesNear, states_around
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -58,7 +58,9 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
     """
     summary = JobSummary('bands')
     check_outputs([output], [hamiltonian_file])
-    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(options.matrix, 'overlap'))
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(options.matrix, 'overlap', SPIN_ORBIT))
+    if hamiltonian.matrices.pop(SPIN_ORBIT, None) is not None:
+        log(f'warning: {hamiltonian_file}: the levels are those without the spin-orbit part of the file')
     if recorded_threshold(hamiltonian):
         raise ValueError(
             f'{hamiltonian_file}: records overlap_threshold {recorded_threshold(hamiltonian):g}, which needs all '

@@ -67,7 +67,8 @@ def make_bases(
     if crystals and config.recipe == 'plain':
         raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
     sizes = {label: config.recipe_of(label).size for label in pseudos}
-    remove_earlier([output, summary_path(output)] if len(upfs) == 1 else [output / 'summary.json'])
+    files = [output] if len(upfs) == 1 else [output / f'{label}.basis.h5' for label in pseudos]
+    remove_earlier([*files, summary_path(files[0]), *([plot] if plot else [])])
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe
     summary |= _gain(next(iter(basis.values())).metadata)
@@ -153,6 +154,7 @@ def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasi
     """
     summary = JobSummary('basis')
     check_outputs([output], [path])
+    remove_earlier([output, summary_path(output)])
     basis = read_basis(path, selection)
     for line in describe_cutoffs(basis):
         log(line)

@@ -22,6 +22,13 @@ _OVERLAP_THRESHOLD = click.option(
     help='Discard overlap eigenvectors with eigenvalues at or below this, for nearly dependent orbitals.',
 )
 
+_SPIN_ORBIT_PSEUDOS = click.option(
+    '--spin-orbit-pseudos',
+    'spin_orbit_folder',
+    type=_FILE,
+    help='Folder with fully relativistic versions (UPF) of scalar-relativistic pseudopotentials, for --spin-orbit.',
+)
+
 
 class _Executable(click.Group):
     """Turns every expected error into one line on standard error and the documented exit status."""
@@ -166,12 +173,14 @@ def reconstruct(config):
 @click.option('--basis', 'basis_folder', type=_FILE, required=True, help='Folder with El.basis.h5 of every species.')
 @click.option('--pseudos', type=_FILE, required=True, help='Folder with a UPF file of every species.')
 @click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid for the potential, Ry.')
+@click.option('--spin-orbit', is_flag=True, help='Add the spin-orbit part of fully relativistic pseudopotentials.')
+@_SPIN_ORBIT_PSEUDOS
 @click.option('-o', '--output', type=_FILE, required=True, help='Hamiltonian file, as in h0.h5.')
-def h0(structure, basis_folder, pseudos, ecutrho, output):
+def h0(structure, basis_folder, pseudos, ecutrho, spin_orbit, spin_orbit_folder, output):
     """Overlap and H0 (neutral atoms) of STRUCTURE, without any DFT run."""
     from aiida_hamlr.jobs.h0 import run_h0
 
-    run_h0(structure, basis_folder, pseudos, ecutrho, output)
+    run_h0(structure, basis_folder, pseudos, ecutrho, output, spin_orbit, spin_orbit_folder)
 
 
 @main.command()
@@ -236,22 +245,30 @@ def predict(config):
     type=click.FloatRange(0, min_open=True),
     help='With --around-gap: GB; what needs more is refused.  [default: 90 % of the machine]',
 )
-def bands(hamiltonian, path, mesh, output, plot, matrix, n_bands, spacing, overlap_threshold, **near_gap):
+@click.option(
+    '--spin-orbit/--no-spin-orbit',
+    default=None,
+    help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
+)
+@_SPIN_ORBIT_PSEUDOS
+def bands(hamiltonian, output, plot, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
+    near_gap = {'energy': energy, 'kpoint': kpoint, 'solver': solver, 'memory_limit': memory_limit}
     given = {name: value for name, value in near_gap.items() if value is not None}
-    if given:
-        if 'around_gap' not in given:
+    if around_gap is None:
+        if given:
             raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
-        if path or mesh or plot or n_bands or overlap_threshold:
-            raise ValueError('--around-gap excludes --path, --mesh, --plot, --n-bands and --overlap-threshold')
-        from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
-
-        run_bands_near_gap(hamiltonian, output, NearGapOptions(given.pop('around_gap'), matrix=matrix, **given))
+        run_bands(hamiltonian, output, BandOptions(**options), plot)
         return
+    if plot or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold', 'spin_orbit')):
+        raise ValueError(
+            '--around-gap excludes --path, --mesh, --plot, --n-bands, --overlap-threshold and --spin-orbit'
+        )
+    from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
 
-    run_bands(hamiltonian, output, BandOptions(path, mesh, matrix, n_bands, spacing, overlap_threshold), plot)
+    run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, matrix=options['matrix'], **given))
 
 
 def _property_options(command):
@@ -329,11 +346,14 @@ def properties(hamiltonian, output, outputs, plot, **options):
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
 @click.option('--plot', type=_FILE, help='PNG file with the errors by species, shells and distance.')
 @_OVERLAP_THRESHOLD
-def evaluate(model, data, json_file, plot, overlap_threshold):
+@click.option(
+    '--spin-orbit', is_flag=True, help='Compare bands of spinors, with the spin-orbit part of the references.'
+)
+def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0, plot)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot)
 
 
 @main.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
@@ -26,6 +27,7 @@ def run_evaluate(
     data: Sequence[Path],
     json_file: Path | None = None,
     overlap_threshold: float = 0.0,
+    spin_orbit: bool = False,
     plot: Path | None = None,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
@@ -40,6 +42,8 @@ def run_evaluate(
         Gets the errors, with costs and versions.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
+    spin_orbit : bool
+        Whether to compare bands of spinors.
     plot : path, optional
         Gets a figure of the errors by species, shells and distance.
 
@@ -49,12 +53,13 @@ def run_evaluate(
         If a file is missing or does not fit the model.
     """
     summary = JobSummary('evaluate')
-    if json_file is not None and json_file.exists() and any(json_file.samefile(path) for path in data):
-        raise ValueError(f'{json_file}: is both input and output; give another name for --json')
+    if json_file is not None:
+        check_overwriting([json_file], [*data, *files_below(model)])
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')
-    errors = evaluate(model, data, overlap_threshold=overlap_threshold)
+    remove_earlier([json_file] if json_file else [])
+    errors = evaluate(model, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit)
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():
         if key in errors:

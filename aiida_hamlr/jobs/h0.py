@@ -6,15 +6,25 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.geometry import describe_periodicity
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.species import species_labels
-from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_sibling_folder, read_structure
+from aiida_hamlr.jobs.outputs import check_outputs, check_overwriting, files_below, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 
 
-def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: float, output: Path) -> Hamiltonian:
+def run_h0(
+    structure: Path,
+    basis_folder: Path,
+    pseudo_folder: Path,
+    ecutrho: float,
+    output: Path,
+    spin_orbit: bool = False,
+    spin_orbit_folder: Path | None = None,
+) -> Hamiltonian:
     """Write a Hamiltonian file with ``overlap`` and ``h0``, and ``summary.json`` beside it.
 
     Parameters
@@ -27,6 +37,10 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
         Cutoff of the grid, Ry.
     output : path
         Hamiltonian file to write.
+    spin_orbit : bool
+        Whether to add the spin-orbit part.
+    spin_orbit_folder : path, optional
+        Folder with fully relativistic versions of the pseudopotentials.
 
     Raises
     ------
@@ -37,13 +51,19 @@ def run_h0(structure: Path, basis_folder: Path, pseudo_folder: Path, ecutrho: fl
     if ecutrho <= 0:
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
     check_outputs([output], [structure, basis_folder, pseudo_folder])
+    check_overwriting([output], [*files_below(basis_folder), *files_below(pseudo_folder)])
     atoms = read_structure(structure)
     species = species_labels(atoms)
     basis = read_basis_folder(basis_folder, species)
     pseudos = read_pseudo_folder(pseudo_folder, species)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     remove_earlier([output, summary_path(output)])
+    siblings = read_sibling_folder(spin_orbit, spin_orbit_folder, pseudos)
+    if spin_orbit:
+        fully_relativistic(basis, pseudos, siblings)
     hamiltonian = compute_h0(atoms, basis, pseudos, ecutrho)
+    if spin_orbit:
+        add_spin_orbit(hamiltonian, siblings)
     hamiltonian.write(output)
     warnings = describe_periodicity(atoms)
     for text in warnings:

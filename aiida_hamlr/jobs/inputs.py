@@ -131,6 +131,19 @@ def read_pseudo_files(files: Mapping[str, Path]) -> dict[str, Pseudopotential]:
     return pseudos
 
 
+def read_siblings(wanted: bool, files: Mapping[str, Path] | None) -> dict[str, Pseudopotential]:
+    """Fully relativistic pseudopotentials that spin-orbit coupling is taken from, by species label.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read, or files are given though no spin-orbit coupling is wanted.
+    """
+    if files and not wanted:
+        raise ValueError('fully relativistic pseudopotentials are given without spin_orbit; set it, or leave them out')
+    return read_pseudo_files(files or {})
+
+
 def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudopotential]:
     """Pseudopotentials of the species from a folder of UPF files; the element is read from the file.
 
@@ -157,6 +170,22 @@ def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudop
             raise ValueError(f'{folder}: one UPF file for {label} is needed, as {label}.upf; found {names}')
         pseudos |= read_pseudo_files({label: found[0]})
     return pseudos
+
+
+def read_sibling_folder(
+    wanted: bool, folder: Path | None, pseudos: Mapping[str, Pseudopotential]
+) -> dict[str, Pseudopotential]:
+    """The same from a folder, for the pseudopotentials that are scalar-relativistic.
+
+    Raises
+    ------
+    ValueError
+        If there is no such folder, a species has no file or several, or no spin-orbit coupling is wanted.
+    """
+    if folder is None:
+        return {}
+    read_siblings(wanted, {'folder': folder} if not wanted else None)
+    return read_pseudo_folder(folder, [label for label, pseudo in pseudos.items() if pseudo.spin_orbit_dij is None])
 
 
 def split_label(argument: str | Path) -> tuple[str | None, Path]:

@@ -25,21 +25,27 @@ def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None])
     Raises
     ------
     ValueError
-        If an output is an input, or lies in an input that is a folder, or is the summary, or two are the same.
+        If an output is an input or the summary, or two are the same.
     """
     written, read = [path for path in outputs if path], [path for path in inputs if path]
     for path in written:
         if path.name == SUMMARY:
             raise ValueError(f'{path}: {SUMMARY} is the name of the summary; give another name for the output')
-        for other in read:
-            if _same(path, other):
-                raise ValueError(f'{path}: is both input and output; give another name for the output')
+    check_overwriting(written, read)
     for index, path in enumerate(written):
         if any(_same(path, other) for other in written[:index]):
             raise ValueError(f'{path}: given for two outputs')
     for path in read:
         if any(_same(path, summary_path(output)) for output in written):
             raise ValueError(f'{path}: would be replaced by the summary; write the output into another folder')
+
+
+def check_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]):
+    """Raise ``ValueError`` if an output is an input, also through links."""
+    known = {_identity(path) for path in inputs}
+    for path in outputs:
+        if _identity(path) in known:
+            raise ValueError(f'{path}: is both input and output; give another name for the output')
 
 
 def summary_path(output: str | Path) -> Path:
@@ -64,9 +70,20 @@ def folder_names(stems: Sequence[str]) -> list[str]:
     return [f'{index:0{width}d}' for index in range(len(stems))]
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files in a folder and its folders; none if there is no such folder."""
+    return [path for path in folder.rglob('*') if path.is_file()]
+
+
 def _same(path: Path, other: Path) -> bool:
     """Whether two paths name the same file, also through links."""
+    return _identity(path) == _identity(other)
+
+
+def _identity(path: Path) -> tuple[int, int] | Path:
+    """What two paths of one file have in common."""
     try:
-        return os.path.samefile(path, other)
+        found = os.stat(path)
     except OSError:
-        return Path(path).resolve() == Path(other).resolve()
+        return Path(path).resolve()
+    return found.st_dev, found.st_ino

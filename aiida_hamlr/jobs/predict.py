@@ -14,12 +14,14 @@ from aiida_hamlr.electronic.distances import unusual_distances
 from aiida_hamlr.electronic.geometry import check_structure, describe_periodicity
 from aiida_hamlr.electronic.matrices.description import write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.reading import parse_json, read_text
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.jobs.bands import warn_of_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
-from aiida_hamlr.jobs.outputs import remove_earlier
+from aiida_hamlr.jobs.inputs import read_siblings
+from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
 from aiida_hamlr.jobs.schemas import PredictConfig
@@ -72,7 +74,7 @@ def run_predict(config_file: Path) -> dict:
     Raises
     ------
     ValueError
-        If an input is missing or does not fit, or every structure fails.
+        If an input is missing, does not fit or would be replaced, or every structure fails.
     NumericalError
         If every structure fails, all for numerical reasons.
     MemoryError
@@ -81,7 +83,17 @@ def run_predict(config_file: Path) -> dict:
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
     jobs = collect_structures(config.structures, config.labels)
+    written = [config.output / name for name in ('summary.json', RESULTS)]
+    written += [config.output / job.name / name for job in jobs for name in _FILES]
+    check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
     predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
+    siblings = read_siblings(config.spin_orbit, config.spin_orbit_pseudos)
+    if config.spin_orbit:
+        if config.committee:
+            raise ValueError(
+                'committee and spin_orbit: a committee compares gaps without spin-orbit coupling; leave out one of both'
+            )
+        fully_relativistic(predictor.species, predictor.pseudos, siblings)
     committee = Committee(config.committee, predictor, config.device)
     if 'response' in config.outputs and not predictor.model.config.has_response:
         raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
@@ -106,6 +118,8 @@ def run_predict(config_file: Path) -> dict:
             table.add(_failed_row(name, error))
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
             if not isinstance(found, Exception):
+                if config.spin_orbit:
+                    predictor.add_spin_orbit(found[0], siblings)
                 found = _attempt(_finish, job, found, committee, config, digests[job.name])
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)

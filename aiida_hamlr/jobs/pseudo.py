@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiida_hamlr.electronic.pseudo.gth import gth_parameters, write_upf
+from aiida_hamlr.electronic.pseudo.gth import GENERATED, gth_parameters, write_upf
+from aiida_hamlr.electronic.reading import read_text
+from aiida_hamlr.jobs.outputs import SUMMARY, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.summary import JobSummary
+
+#: Largest file that may be one of those that are replaced, bytes.
+_LARGEST_UPF = 100_000_000
 
 
 def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float | None = None) -> list[Path]:
@@ -25,7 +30,8 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
     Raises
     ------
     ValueError
-        If the table has no such element or charge; nothing is written then.
+        If the table has no such element or charge, or a file of another origin would be replaced; nothing is written
+        then.
     """
     summary = JobSummary('pseudo')
     elements = list(dict.fromkeys(elements))
@@ -34,8 +40,11 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
     entries = {element: gth_parameters(element, charge) for element in elements}
     suffix = '' if charge is None else f'.q{charge:g}'
     paths, summary['pseudos'] = [], {}
-    for element in track(elements, 'pseudo-atoms'):
-        path = folder / f'{element}{suffix}.upf'
+    files = {element: folder / f'{element}{suffix}.upf' for element in elements}
+    for path in files.values():
+        _check_replaceable(path)
+    remove_earlier([*files.values(), folder / SUMMARY])
+    for element, path in track(files.items(), 'pseudo-atoms'):
         pseudo = write_upf(path, element, charge)
         paths.append(path)
         summary['pseudos'][element] = {
@@ -48,5 +57,11 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
         log(f'{path}: {pseudo.z_valence:g} valence electrons, cutoff from {entries[element].ecutwfc:g} Ry')
         if entries[element].caveat:
             log(f'  note: {entries[element].caveat}')
-    summary.write(folder / 'summary.json')
+    summary.write(folder / SUMMARY)
     return paths
+
+
+def _check_replaceable(path: Path):
+    """Raise ``ValueError`` if there is a file that this command has not written, which may be an input of others."""
+    if path.exists() and GENERATED not in read_text(path, _LARGEST_UPF):
+        raise ValueError(f'{path}: is there already, and is not a file of hamlr pseudo; give another folder')

@@ -189,6 +189,10 @@ class PredictConfig(Config):
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
+    #: add the spin-orbit part of fully relativistic pseudopotentials: bands and all else are those of spinors then
+    spin_orbit: bool = False
+    #: fully relativistic UPF files by species, of the set of the model's pseudopotentials where these are scalar
+    spin_orbit_pseudos: dict[SpeciesLabel, InputPath] = Field(default_factory=dict)
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
     #: GB for matrices, integrals and factorisations of one structure; null: no limit

@@ -107,6 +107,9 @@ class InputsDigest:
         settings = config.model_dump(mode='json', exclude=IRRELEVANT)
         settings['outputs'] = sorted(settings['outputs'])
         settings['path'] = 'auto' if str(config.path) == 'auto' else file_sha256(config.path)
+        settings['spin_orbit_pseudos'] = {
+            label: file_sha256(path) for label, path in sorted(config.spin_orbit_pseudos.items())
+        }
         common = {'version': __version__, 'model': model_hash, 'settings': settings}
         self._common = hashlib.sha256(json.dumps(common, sort_keys=True).encode())
 

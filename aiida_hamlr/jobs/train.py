@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiida_hamlr.jobs.config import expanded, load_config, validate
+from aiida_hamlr.jobs.outputs import check_overwriting
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.training import fit
+from aiida_hamlr.model.training.checkpoints import BEST, LAST, METRICS, SUMMARY
 from aiida_hamlr.model.training.processes import Processes
 
 
@@ -93,6 +95,8 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
         name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
         for name in ('train', 'validation', 'test')
     }
+    written = [config.output / name for name in (SUMMARY, METRICS, *(f'checkpoints/{name}' for name in (LAST, BEST)))]
+    check_overwriting(written, [path for files in data.values() for path in files])
     if config.parent is not None and config.parent.resolve().is_relative_to(config.output.resolve()):
         raise ValueError(f'{source}: parent: {config.parent} is in the output folder; give another name for output')
     training = config.training

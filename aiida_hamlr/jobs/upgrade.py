@@ -10,12 +10,12 @@ from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import FORMAT as PROPERTIES
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.files import open_hdf5
-from aiida_hamlr.electronic.matrices.description import write_described
+from aiida_hamlr.electronic.matrices.description import description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT as HAMILTONIAN
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import FORMAT as BASIS
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
-from aiida_hamlr.jobs.outputs import check_outputs
+from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier
 from aiida_hamlr.jobs.progress import log
 
 #: What model.json says that `write_model` finds itself.
@@ -69,6 +69,7 @@ def _upgrade_file(source: Path, output: Path) -> tuple[int, int]:
     if kind not in kinds:
         raise ValueError(f'{source}: an HDF5 file of unknown format {kind!r}')
     read, write = kinds[kind]
+    remove_earlier([output, description_path(output)])
     write(read(source), output)
     # Some versions are written only if their content is there.
     with open_hdf5(output) as handle:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
+from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
@@ -115,15 +116,17 @@ def band_errors(
     Returns
     -------
     dict
-        ``band_mae_occupied_meV``, ``band_mae_conduction_meV`` (the lowest four) and ``gap_error_meV``, the mean
-        absolute error of the direct gaps at the k points. Empty if the number of electrons is unknown or odd.
+        ``band_mae_occupied_meV``, ``band_mae_conduction_meV`` (the lowest four, of spinors eight) and
+        ``gap_error_meV``, the mean absolute error of the direct gaps at the k points. Empty if the number of electrons
+        is unknown or odd.
     """
     electrons = reference.attributes.n_electrons or predicted.attributes.n_electrons
-    if electrons is None or abs(electrons / 2 - round(electrons / 2)) > 1e-6:
+    per_band = reference.electrons_per_band
+    if electrons is None or abs(electrons / per_band - round(electrons / per_band)) > 1e-6 or round(electrons) % 2:
         return {}
-    occupied = round(electrons / 2)
+    occupied = round(electrons / per_band)
     shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
-    n_bands = min(occupied + N_CONDUCTION, reference.n_orbitals)
+    n_bands = min(occupied + N_CONDUCTION * 2 // per_band, reference.n_orbitals * 2 // per_band)
     found = eigenvalues(predicted, kpoints, n_bands=n_bands, overlap_threshold=overlap_threshold)
     threshold = reference.attributes.overlap_threshold or 0.0
     expected = eigenvalues(reference, kpoints, n_bands=n_bands, overlap_threshold=threshold)
@@ -135,10 +138,20 @@ def band_errors(
     }
 
 
-def evaluate_one(predictor: Predictor, path: str | Path, bands: bool = True, overlap_threshold: float = 0.0) -> dict:
+def evaluate_one(
+    predictor: Predictor,
+    path: str | Path,
+    bands: bool = True,
+    overlap_threshold: float = 0.0,
+    spin_orbit: bool = False,
+) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap."""
-    reference = read_reference(path, 'nothing to compare with')
+    reference = read_reference(path, 'nothing to compare with', spin_orbit=spin_orbit)
     predicted = predictor.predict_from(reference)
+    if spin_orbit:
+        if not reference.has_spin_orbit:
+            add_spin_orbit(reference)
+        predicted.matrices[SPIN_ORBIT] = reference.spin_orbit
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     error = predicted.hamiltonian - reference.hamiltonian
     result |= element_errors(error, reference)
@@ -182,6 +195,7 @@ def evaluate(
     paths: Sequence[str | Path],
     bands: bool = True,
     overlap_threshold: float = 0.0,
+    spin_orbit: bool = False,
 ) -> dict:
     """Errors of a model on reference files.
 
@@ -195,6 +209,8 @@ def evaluate(
         Whether to compare bands too.
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
+    spin_orbit : bool
+        Whether to compare bands of spinors, with the spin-orbit part that both have in common.
 
     Returns
     -------
@@ -211,7 +227,7 @@ def evaluate(
         raise ValueError('no Hamiltonian files to evaluate the model on')
     if not isinstance(predictor, Predictor):
         predictor = load_model(predictor)
-    structures = [evaluate_one(predictor, path, bands, overlap_threshold) for path in paths]
+    structures = [evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit) for path in paths]
     keys = [key for key in structures[0] if key.endswith('_meV')]
     keys += [key for key in ('dielectric_mae', 'born_mae_e') if any(key in one for one in structures)]
     result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}

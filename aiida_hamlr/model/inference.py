@@ -14,11 +14,13 @@ from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.resources import choose_device
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.errors import NumericalError
@@ -64,6 +66,7 @@ class Predictor:
         self.model, self.device = model.to(device).eval(), device
         self.description, self.basis = description, basis
         self.pseudopotentials = dict(pseudopotentials)
+        self._spin_orbit_tables: TwoCentreTables | None = None
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -177,6 +180,27 @@ class Predictor:
                 attributes.long_range_permanent_dipoles = sources.dipole.tolist()
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
+
+    def add_spin_orbit(self, hamiltonian: Hamiltonian, siblings: Mapping[str, Pseudopotential] | None = None):
+        """Add the spin-orbit part to a prediction; nothing of it is learned, see `spin_orbit.add_spin_orbit`.
+
+        Parameters
+        ----------
+        hamiltonian : Hamiltonian
+            Of :meth:`predict`.
+        siblings : mapping of str to Pseudopotential, optional
+            Fully relativistic versions of the model's pseudopotentials; those of the first call are kept.
+
+        Raises
+        ------
+        ValueError
+            If a species of the model has no fully relativistic pseudopotential, or one that does not belong to its own.
+        """
+        if self._spin_orbit_tables is None:
+            pseudos = fully_relativistic(self.species, self.pseudos, siblings)
+            same = all(pseudos[label] is self.pseudos[label] for label in pseudos)
+            self._spin_orbit_tables = self._tables if same else TwoCentreTables(self.basis, pseudos)
+        add_spin_orbit(hamiltonian, tables=self._spin_orbit_tables)
 
     def field_response(self, hamiltonian: Hamiltonian) -> tuple[np.ndarray, np.ndarray]:
         """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of a model with response.

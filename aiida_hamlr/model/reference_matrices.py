@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 
 #: Matrices that every reference needs.
 NEEDED = ('hamiltonian', 'h0', 'overlap')
 
 
-def read_reference(path: str | Path, remedy: str) -> Hamiltonian:
+def read_reference(path: str | Path, remedy: str, *, spin_orbit: bool = False) -> Hamiltonian:
     """Read H, H0 (eV) and the overlap of a file without spin polarisation.
 
     Parameters
@@ -21,13 +21,15 @@ def read_reference(path: str | Path, remedy: str) -> Hamiltonian:
         A hamiltonian.h5.
     remedy : str
         End of the message about missing matrices.
+    spin_orbit : bool
+        Whether to read the spin-orbit part too, if the file has one.
 
     Raises
     ------
     ValueError
         If a matrix is missing or the file is spin-polarised.
     """
-    hamiltonian = Hamiltonian.read(path, NEEDED)
+    hamiltonian = Hamiltonian.read(path, (*NEEDED, SPIN_ORBIT) if spin_orbit else NEEDED)
     missing = [name for name in NEEDED if name not in hamiltonian.matrices]
     if missing:
         raise ValueError(f'{path}: holds no {" and no ".join(missing)}; {remedy}')

@@ -14,6 +14,7 @@ from aiida.parsers import Parser
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import is_remote_storage
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import get_atoms
 from aiida_hamlr.electronic.matrices.description import description_path
 from aiida_hamlr.parsers.raw import (
     SIGNALLED,
@@ -80,7 +81,8 @@ class HamlrParser(Parser):
 
         :param origin: `reference` or `predicted`.
         :param structure: the structure that the job had, if it is known.
-        :param hashes: sha256 of the orbitals that the job had, by element.
+        :param hashes: sha256 of the orbitals that the job had, by species; kinds without an entry are species of their
+            element.
         :raises ValueError: if it is another.
         """
         attributes = node.base.attributes
@@ -91,7 +93,9 @@ class HamlrParser(Parser):
         for element, found in attributes.get('basis_hashes').items():
             if hashes.get(element) != found:
                 raise ValueError(f'{HamiltonianData.FILENAME}: orbitals of {element} are not those that the job had')
-        difference = None if structure is None else find_difference(node.get_structure().get_ase(), structure.get_ase())
+        if structure is None:
+            return
+        difference = find_difference(get_atoms(node.get_structure()), get_atoms(structure, hashes))
         if difference is not None:
             raise ValueError(f'{HamiltonianData.FILENAME}: of another structure than the job had: {difference}')
 

@@ -11,6 +11,7 @@ from aiida.common.links import LinkType
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.data.electronic_structure import make_arrays, make_bands, make_dos, make_projections
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import get_frame
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.jobs.results import DONE, read_results
@@ -99,7 +100,7 @@ class PredictParser(HamlrParser):
         """Return the structure with a label."""
         inputs = self.node.inputs
         if 'trajectory' in inputs:
-            return inputs.trajectory.get_step_structure(structure_labels(inputs).index(label))
+            return get_frame(inputs.trajectory, structure_labels(inputs).index(label))
         return inputs.structures[label]
 
     def _check(self, hamiltonian: HamiltonianData, label: str):

@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr.electronic.reading import parse_json
+from aiida_hamlr.electronic.species import species_labels
 
 __all__ = (
     'EXIT_LABELS',
@@ -68,8 +69,11 @@ def parse_status(text: str | None) -> int | None:
 
 def find_difference(found: Atoms, expected: Atoms) -> str | None:
     """Return in what two structures differ, or nothing; positions may differ by lattice vectors."""
-    if found.get_chemical_symbols() != expected.get_chemical_symbols():
-        return f'{found.get_chemical_formula()} instead of {expected.get_chemical_formula()}, or in another order'
+    if len(found) != len(expected):
+        return f'{len(found)} atoms instead of {len(expected)}'
+    for index, (label, other) in enumerate(zip(species_labels(found), species_labels(expected), strict=True)):
+        if label != other:
+            return f'atom {index} (counted from 0) is {label} instead of {other}'
     if np.abs(found.cell[:] - expected.cell[:]).max() > SAME_POSITION:
         return 'its cell is another'
     fractions = np.linalg.solve(expected.cell[:].T, (found.positions - expected.positions).T).T

@@ -32,5 +32,10 @@ class ReconstructParser(HamlrParser):
         run = inputs.parent_folder.creator if 'parent_folder' in inputs else None
         structure = run.inputs.structure if run is not None and 'structure' in run.inputs else None
         if 'basis' in inputs:
-            hashes = {element: basis.content_hash for element, basis in inputs.basis.get_basis().items()}
+            # Orbitals of other species may be in the node too.
+            hashes = {
+                label: basis.content_hash
+                for label, basis in inputs.basis.get_basis().items()
+                if 'pseudos' not in inputs or label in inputs.pseudos
+            }
             self.check_hamiltonian(hamiltonian, 'reference', structure, hashes)

@@ -6,7 +6,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ToContext, WorkChain, if_, while_
 from aiida.plugins import CalculationFactory, WorkflowFactory
-from aiida_quantumespresso.common.types import ElectronicType
+from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.calculations.potential import PotentialCalculation
@@ -182,13 +182,23 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             from the density of pw.x.
         :param electronic_type: ``ElectronicType`` of aiida-quantumespresso: an insulator (default) has fixed
             occupations, a metal smeared ones.
+        :param spin_type: ``SpinType`` of aiida-quantumespresso: none (default) or collinear.
+        :param initial_magnetic_moments: initial magnetic moments, Bohr magnetons, by name of the kind.
         :param pseudos: pseudopotentials by name of the kind that take the place of those of the family, as of capping
             hydrogens ``H1`` and ``H2``: each of these kinds is a species. Names that the structure lacks do not matter.
         :raises ValueError: if a setting, an override or an option is unknown, or a keyword of pw.x is misspelt.
         """
-        basis, pp_code, electronic_type, pseudos = take_settings(
-            settings, basis=None, pp_code=None, electronic_type=ElectronicType.INSULATOR, pseudos=None
+        basis, pp_code, pseudos, electronic_type, spin_type, moments = take_settings(
+            settings,
+            basis=None,
+            pp_code=None,
+            pseudos=None,
+            electronic_type=ElectronicType.INSULATOR,
+            spin_type=SpinType.NONE,
+            initial_magnetic_moments=None,
         )
+        if spin_type not in (SpinType.NONE, SpinType.COLLINEAR):
+            raise ValueError(f'spin type {spin_type.value!r} is not supported; use none or collinear')
         pw_code, hamlr_code, pp_code = load_codes(pw_code, hamlr_code, pp_code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
         scf = PwBaseWorkChain.get_builder_from_protocol(
@@ -197,6 +207,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             protocol=protocol,
             overrides=inputs['scf'],
             electronic_type=electronic_type,
+            spin_type=spin_type,
+            initial_magnetic_moments=moments,
             options=options,
         )
         misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
@@ -330,6 +342,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
             return None if self.repeat('reconstruct', node) else exit_code
         self.ctx.hamiltonian = hamiltonian
+        self.report_warnings(hamiltonian)
         self.node.base.extras.set(INPUTS_HASH, self._hash_inputs())
         self.out('hamiltonian', hamiltonian)
         self.out('output_parameters', node.outputs.output_parameters)
@@ -337,6 +350,11 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         if 'output_band' in self.ctx.scf[-1].outputs:
             self.out('bands', self.ctx.scf[-1].outputs.output_band)
         return None
+
+    def report_warnings(self, hamiltonian: HamiltonianData):
+        """Report what speaks against the use of the Hamiltonian."""
+        for warning in hamiltonian.base.attributes.get('warnings', None) or ():
+            self.report(f'warning: {warning}')
 
     def _hash_inputs(self) -> str:
         """Return the hash by which later work chains find this reference; generated orbitals count as given ones."""

@@ -6,7 +6,21 @@ from aiida import orm
 
 from aiida_hamlr.workflows.remote_folders import clean_called_folders
 
-__all__ = ('StepsMixin',)
+__all__ = ('StepsMixin', 'describe_failure')
+
+
+def describe_failure(node: orm.ProcessNode) -> str:
+    """Return the exit message of a failed process, followed by that of the job that caused it, if it called one.
+
+    A work chain often says only that a job failed; the last failed job says why.
+    """
+    state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
+    reason = ' '.join((node.exit_message or state).split())
+    failed = [child for child in getattr(node, 'called', ()) if child.exit_status]
+    if not failed:
+        return reason
+    cause = max(failed, key=lambda child: child.pk)
+    return f'{reason.rstrip(".")}: {cause.process_label}<{cause.pk}> [{cause.exit_status}] {describe_failure(cause)}'
 
 
 class StepsMixin:
@@ -27,8 +41,7 @@ class StepsMixin:
         """Return why a called process failed, which is also reported, or nothing."""
         if node.is_finished_ok:
             return None
-        state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
-        reason = ' '.join((node.exit_message or state).split())
+        reason = describe_failure(node)
         self.report(f'{node.process_label}<{node.pk}> failed: {reason}')
         return reason
 

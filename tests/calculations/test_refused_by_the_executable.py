@@ -58,7 +58,7 @@ SPOIL = {
     ),
     'spin-orbit': (
         lambda xml, filplot: edit(xml, '<spinorbit>false', '<spinorbit>true'),
-        'spin-orbit runs are not supported',
+        'spin-orbit runs without noncolin are not supported',
     ),
 }
 

@@ -56,3 +56,19 @@ def test_launch_train_on_gpus(invoke, monkeypatch, hamlr_code, make_hamiltonian_
     assert result.exit_code == 0, result.output
     assert builders[0].train.processes.value == 2
     assert builders[0].train.parameters['training']['device'] == 'gpu'
+
+
+def test_launch_screen(invoke, monkeypatch, hamlr_code, model_node, structure, tmp_path):
+    """Several models, the size of batches and the window; a table cannot wait for the daemon."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    arguments = ('launch', 'screen', model_node.pk, structure.pk, '-Z', hamlr_code.pk, '-M', model_node.pk)
+    result = invoke(cmd_root, *arguments, '-b', 7, '-n', 3, '--no-reuse', '-x')
+    assert result.exit_code == 0, result.output
+    (builder,) = builders
+    assert sorted(builder.models) == ['model_0', 'model_1']
+    assert (builder.batch_size.value, builder.max_concurrent.value, builder.reuse.value) == (7, 3, False)
+    assert builder.predict.clean_workdir.value
+    result = invoke(cmd_root, *arguments, '-d', '-o', tmp_path / 'gaps.csv')
+    assert result.exit_code == 2
+    assert 'screen export csv' in result.output

@@ -3,8 +3,9 @@
 import click
 import pytest
 from aiida import orm
+from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
-from aiida_hamlr.cli.options import Settings, load_pseudos, load_structures
+from aiida_hamlr.cli.options import Settings, load_pseudos, load_source, load_structures
 
 
 def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
@@ -60,3 +61,33 @@ def test_pseudopotentials_of_kinds(aiida_profile, tmp_path):
     for wrong in ('H1', 'H1=nothing.upf'):
         with pytest.raises(click.BadParameter, match=wrong):
             load_pseudos([wrong])
+
+
+def test_electronic_types():
+    """Moments imply a metal; nothing given is an insulator without spin."""
+    plain = Settings()._electronic_types()
+    assert plain == {'electronic_type': ElectronicType.INSULATOR}
+    assert Settings(metal=True)._electronic_types()['electronic_type'] is ElectronicType.METAL
+    spin = Settings(moments=('Fe1=2.5', 'Fe2=-2.5'))._electronic_types()
+    assert spin['electronic_type'] is ElectronicType.METAL and spin['spin_type'] is SpinType.COLLINEAR
+    assert spin['initial_magnetic_moments'] == {'Fe1': 2.5, 'Fe2': -2.5}
+    fixed = Settings(moments=('Fe=2',), metal=False)._electronic_types()
+    assert fixed['electronic_type'] is ElectronicType.INSULATOR
+    with pytest.raises(click.BadParameter, match='as in Fe1=2.5'):
+        Settings(moments=('Fe',))._electronic_types()
+
+
+def test_structures_into_a_group(aiida_profile, zincblende, tmp_path, monkeypatch):
+    """A file adds to the group what is not in it yet; a group alone is taken as it is."""
+    import ase.io
+
+    monkeypatch.chdir(tmp_path)
+    ase.io.write('alloys.extxyz', [zincblende(a=a) for a in (5.6, 5.7)])
+    first = load_source(['alloys.extxyz'], 'screened alloys')
+    assert first.count() == 2
+    ase.io.write('alloys.extxyz', [zincblende(a=a) for a in (5.7, 5.8, 5.8)])
+    again = load_source(['alloys.extxyz'], 'screened alloys')
+    assert (again.pk, again.count()) == (first.pk, 3)
+    assert load_source(['screened alloys'], None).pk == first.pk
+    assert len(load_source(['alloys.extxyz'], None)) == 3
+    assert orm.QueryBuilder().append(orm.Group, filters={'label': 'screened alloys'}).count() == 1

@@ -1,7 +1,11 @@
 """Tests of `aiida-hamlr setup`."""
 
+import shutil
+
+import pytest
 from aiida import orm
 from aiida.cmdline.utils.echo import ExitCode
+from qe_fixtures import DEBIAN_PSEUDOS
 
 from aiida_hamlr.cli import cmd_root
 
@@ -22,3 +26,27 @@ def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
     result = invoke(cmd_root, 'setup', 'codes', 'nowhere')
     assert result.exit_code == ExitCode.CRITICAL
     assert 'nowhere' in result.output
+
+
+def test_setup_pseudos(aiida_profile_clean, invoke, tmp_path):
+    """A family of the UPF files among others, with measured cutoffs; what cannot be one leaves nothing behind."""
+    if not DEBIAN_PSEUDOS.exists():
+        pytest.skip('Debian pseudopotentials are not installed')
+    arguments = ('setup', 'pseudos', str(tmp_path), 'mine')
+    result = invoke(cmd_root, *arguments)
+    assert result.exit_code == ExitCode.CRITICAL and 'no UPF files' in result.output
+    for name in ('Al.pz-vbc.UPF', 'As.pz-bhs.UPF'):
+        shutil.copy(DEBIAN_PSEUDOS / name, tmp_path)
+    (tmp_path / 'summary.json').write_text('{}')
+    shutil.copy(DEBIAN_PSEUDOS / 'Al.pz-vbc.UPF', tmp_path / 'second.upf')
+    result = invoke(cmd_root, *arguments)
+    assert 'a second pseudopotential of Al, besides Al.pz-vbc.UPF' in result.output
+    assert orm.QueryBuilder().append(orm.Group, filters={'label': 'mine'}).count() == 0
+    (tmp_path / 'second.upf').unlink()
+    result = invoke(cmd_root, *arguments)
+    assert result.exit_code == 0, result.output
+    family = orm.load_group('mine')
+    assert sorted(family.elements) == ['Al', 'As']
+    wfc, rho = family.get_recommended_cutoffs(elements=('Al', 'As'), unit='Ry')
+    assert 10 <= wfc <= 40 and rho == 4 * wfc
+    assert 'choose another label' in invoke(cmd_root, *arguments).output

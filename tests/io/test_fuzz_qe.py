@@ -7,9 +7,9 @@ by the comparison with neutral atoms (100 eV) and with the bands of the run. Whe
 well, anything above 5 meV is noticed.
 """
 
-import h5py
 import numpy as np
 import pytest
+from fuzz_formats import write_hdf5_density
 from fuzzing import damage, fuzz, read_or_refuse
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +29,6 @@ from aiida_hamlr.io.qe import (
     read_potential,
     read_scf_xml,
 )
-from aiida_hamlr.io.qe.grid_files import _read_binary_coefficients
 
 pytestmark = pytest.mark.qe
 
@@ -98,15 +97,7 @@ def test_binary_densities(tmp_path, rattled_alas_run, run, damage):
 @pytest.fixture(scope='module')
 def hdf5_density(rattled_alas_run, tmp_path_factory):
     path = tmp_path_factory.mktemp('hdf5') / 'charge-density.hdf5'
-    _, n_vectors, n_spin, reciprocal, miller, coefficients = _read_binary_coefficients(rattled_alas_run.charge_density)
-    with h5py.File(path, 'w') as handle:
-        handle.attrs['gamma_only'] = np.bytes_(b'.FALSE.')
-        handle.attrs['ngm_g'] = np.int32(n_vectors)
-        handle.attrs['nspin'] = np.int32(n_spin)
-        handle['MillerIndices'] = miller
-        handle['rhotot_g'] = coefficients.view(float)
-        for axis in range(3):
-            handle['MillerIndices'].attrs[f'bg{axis + 1}'] = reciprocal[axis]
+    write_hdf5_density(rattled_alas_run.charge_density, path)
     return path.read_bytes()
 
 

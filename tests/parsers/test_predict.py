@@ -8,8 +8,14 @@ import pytest
 from aiida import orm
 from aiida.orm.nodes.data.array.bands import find_bandgap
 from aiida.plugins import CalculationFactory
+from ase import Atoms
 
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import set_species_labels
+from aiida_hamlr.parsers.base import HamlrParser
 
 STATUS = {'hamlr.status': '0'}
 CODES = CalculationFactory('hamlr.predict').exit_codes
@@ -55,6 +61,40 @@ def test_predict_trajectory(parse, make_hamiltonian, zincblende, structure, tmp_
     assert set(results['bands']) == {'step_0', 'step_1'}
 
 
+TABLE = 'label,status,n_atoms,gap_eV,reason,inputs_sha256\na,done,2,1.25,,0f\nb,failed,,,atoms too close,\nc,done,2,1.'
+
+
+def test_predict_numbers(parse, structure):
+    """Each structure that was done has a node of its numbers; a line that was cut off is none."""
+    inputs = {'structures': {label: structure.clone().store() for label in 'abc'}}
+    results, node = parse('hamlr.predict', {**STATUS, 'summary.json': '{}', 'results.csv': TABLE}, inputs=inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert {label: each.get_dict() for label, each in results['results'].items()} == {
+        'a': {'n_atoms': 2, 'gap_eV': 1.25}
+    }
+
+
+def test_predict_interrupted(parse, structure):
+    """What was done when the scheduler ended the job is kept; the job has failed all the same."""
+    status = CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME.status
+    results, node = parse(
+        'hamlr.predict', {'results.csv': TABLE}, inputs={'structures': {'a': structure}}, exit_status=status
+    )
+    assert node.exit_status == status
+    assert results['results']['a']['gap_eV'] == 1.25
+
+
+def test_predict_damaged_table(parse, structure):
+    """A table that cannot be read is named."""
+    _, node = parse(
+        'hamlr.predict',
+        {**STATUS, 'summary.json': '{}', 'results.csv': 'gap\n1\n'},
+        inputs={'structures': {'a': structure}},
+    )
+    assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
+    assert 'results.csv' in node.exit_message
+
+
 def _compute(folder, hamiltonian, outputs):
     from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 
@@ -98,3 +138,24 @@ def test_predict_properties(parse, make_hamiltonian, zincblende, structure, tmp_
     arrays = results['arrays']['a']
     assert set(arrays.get_arraynames()) >= {'levels', 'potential', 'layer_valence_edges'}
     assert arrays.base.attributes.get('effective_masses')['vbm']['n_degenerate'] == 3
+
+
+def test_species_of_another_order_are_refused(make_hamiltonian):
+    """Two species of one element that are exchanged make another structure; kinds need not be species."""
+    atoms = Atoms('As2', positions=[[0, 0, 0], [0, 0, 2.5]], cell=5 * np.eye(3), pbc=True)
+    hamiltonian = make_hamiltonian(atoms)
+    orbitals = hamiltonian.basis['As']
+
+    def check(labels, kinds):
+        found, expected = atoms.copy(), atoms.copy()
+        set_species_labels(found, labels)
+        set_species_labels(expected, kinds)
+        basis = Basis(dict.fromkeys(labels, orbitals))
+        node = HamiltonianData.from_hamiltonian(replace(hamiltonian, atoms=found, basis=basis))
+        hashes = dict.fromkeys(labels, orbitals.content_hash)
+        HamlrParser.check_hamiltonian(node, 'reference', structure_from_atoms(expected), hashes)
+
+    check(['As1', 'As2'], ['As1', 'As2'])
+    check(['As', 'As'], ['As1', 'As2'])
+    with pytest.raises(ValueError, match=r'another structure .* atom 0 \(counted from 0\) is As1 instead of As2'):
+        check(['As1', 'As2'], ['As2', 'As1'])

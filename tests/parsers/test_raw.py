@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from aiida_hamlr.parsers.raw import find_reason, parse_metrics, parse_summary
+from aiida_hamlr.electronic.species import labelled_atoms
+from aiida_hamlr.parsers.raw import find_difference, find_reason, parse_metrics, parse_summary
 
 
 def test_reason():
@@ -13,6 +14,23 @@ def test_reason():
     assert find_reason('Traceback\n  File x\nKeyError: 3\n') == 'KeyError: 3'
     assert find_reason('') == 'no message'
     assert len(find_reason('x' * 10000)) == 400
+
+
+def test_difference_of_structures():
+    """Species count, not only elements; positions may differ by lattice vectors."""
+
+    def make(labels, shift=0.0):
+        return labelled_atoms(labels, positions=[[0, 0, 0], [0, 0, 1 + shift]], cell=np.eye(3) * 3, pbc=True)
+
+    assert find_difference(make(['H1', 'H2'], 3.0), make(['H1', 'H2'])) is None
+    assert find_difference(make(['H2', 'H1']), make(['H1', 'H2'])) == 'atom 0 (counted from 0) is H2 instead of H1'
+    assert find_difference(make(['H', 'H']), make(['H', 'H2'])) == 'atom 1 (counted from 0) is H instead of H2'
+    assert find_difference(make(['H', 'He']), make(['H', 'H'])) == 'atom 1 (counted from 0) is He instead of H'
+    assert find_difference(make(['H', 'H'])[:1], make(['H', 'H'])) == '1 atoms instead of 2'
+    assert '0.1 Å away' in find_difference(make(['H', 'H'], 0.1), make(['H', 'H']))
+    other = make(['H', 'H'])
+    other.cell[0, 0] += 0.1
+    assert find_difference(other, make(['H', 'H'])) == 'its cell is another'
 
 
 def test_summary():

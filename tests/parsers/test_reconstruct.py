@@ -5,11 +5,13 @@ import logging
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from aiida.common.links import LinkType
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.calculations.base import ReadsAnyOutput
+from aiida_hamlr.electronic.orbitals.basis import Basis
 
 CODES = CalculationFactory('hamlr.reconstruct').exit_codes
 STATUS, STDERR = 'hamlr.status', '_scheduler-stderr.txt'
@@ -171,6 +173,26 @@ def test_hamiltonians_of_another_job_are_refused(
     results, node = parse('hamlr.reconstruct', {STATUS: '0', 'summary.json': SUMMARY}, inputs=inputs)
     assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
     assert re.search(message, node.exit_message), node.exit_message
+    assert 'hamiltonian' not in results
+
+
+def test_orbitals_of_another_job_are_refused(parse, make_hamiltonian, zincblende, tmp_path, basis_node):
+    """The same structure and shells, but one radial function differs: the hash of the basis gives it away."""
+    hamiltonian = make_hamiltonian(zincblende())
+    hamiltonian.write(tmp_path / 'hamiltonian.h5')
+    files = {STATUS: '0', 'summary.json': SUMMARY}
+    _, node = parse('hamlr.reconstruct', files, inputs={'basis': basis_node})
+    assert node.is_finished_ok, node.exit_message
+    species = hamiltonian.basis['As']
+    first, *others = species.shells
+    radial = first.radial * np.linspace(1.0, 0.9, len(first.radial))
+    radial /= np.sqrt(np.sum((radial * species.step * np.arange(len(radial))) ** 2) * species.step)
+    other = replace(species, shells=(replace(first, radial=radial), *others))
+    basis = Basis({**hamiltonian.basis, 'As': other})
+    replace(hamiltonian, basis=basis).write(tmp_path / 'hamiltonian.h5')
+    results, node = parse('hamlr.reconstruct', files, inputs={'basis': basis_node})
+    assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
+    assert 'orbitals of As are not those that the job had' in node.exit_message
     assert 'hamiltonian' not in results
 
 

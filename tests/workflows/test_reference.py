@@ -1,14 +1,18 @@
 """Tests of the reference work chain without running anything."""
 
+from types import SimpleNamespace
+
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 from aiida_fixtures import find_problem as problem
+from aiida_quantumespresso.common.types import ElectronicType, SpinType
 from plumpy.base.utils import call_with_super_check
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.steps import describe_failure
 
 CODES = ReferenceWorkChain.exit_codes
 
@@ -350,6 +354,54 @@ def test_band_tolerance(builder, instantiate, make_scf, make_reconstruct, error,
     else:
         assert exit_code.status == CODES.ERROR_BAND_TOLERANCE_EXCEEDED.status == 412
         assert words in exit_code.message
+
+
+def test_warnings_are_reported(builder, instantiate):
+    """A reference that is usable only with care says so in its report."""
+    process = instantiate(builder)
+    warnings = {'warnings': ['levels change by up to 708 meV']}
+    node = SimpleNamespace(base=SimpleNamespace(attributes=warnings))
+    reports = []
+    process.report = reports.append
+    process.report_warnings(node)
+    assert reports == ['warning: levels change by up to 708 meV']
+
+
+def test_magnetic_metal(pw_code, hamlr_code, structure, pseudo_family, basis_node):
+    """Electronic type, spin type and moments are those of aiida-quantumespresso."""
+    settings = {
+        'electronic_type': ElectronicType.METAL,
+        'spin_type': SpinType.COLLINEAR,
+        'initial_magnetic_moments': {'Al': 1.0, 'As': 0.0},
+    }
+    overrides = {'scf': {'pseudo_family': pseudo_family}}
+    make = ReferenceWorkChain.get_builder_from_protocol
+    builder = make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)
+    system = builder.scf.pw.parameters['SYSTEM']
+    assert system['occupations'] == 'smearing' and system['degauss'] > 0 and system['nspin'] == 2
+    assert system['starting_magnetization']['Al'] == pytest.approx(1 / 3)
+    settings['spin_type'] = SpinType.NON_COLLINEAR
+    with pytest.raises(ValueError, match='is not supported; use none or collinear'):
+        make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)
+
+
+def test_the_deepest_reason_is_told():
+    """A work chain that only knows that a job failed hands on what the job says."""
+
+    def node(pk, label, status, message, called=()):
+        return SimpleNamespace(
+            pk=pk, process_label=label, exit_status=status, exit_message=message, called=called,
+            process_state=SimpleNamespace(value='finished'),
+        )  # fmt: skip
+
+    jobs = [
+        node(2, 'PwCalculation', 400, 'killed'),
+        node(3, 'PwCalculation', 531, 'Smearing might be required'),
+        node(4, 'mesh', 0, None),
+    ]
+    found = describe_failure(node(1, 'PwBaseWorkChain', 300, 'An unhandled failure.', jobs))
+    assert found == 'An unhandled failure: PwCalculation<3> [531] Smearing might be required'
+    assert describe_failure(node(5, 'PwCalculation', 531, None)) == 'exit status 531'
 
 
 @pytest.mark.parametrize('has_hamiltonian', [True, False])

@@ -12,10 +12,11 @@ from scipy.special import expit
 
 from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
-from aiida_hamlr.electronic.bands.kspace import eigenvalues, eigenvectors
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
 from aiida_hamlr.electronic.bands.occupations import SMEARING, band_gap
 from aiida_hamlr.electronic.bands.projections import OrbitalGroup, project_states
+from aiida_hamlr.electronic.bands.spinors import spin_expectation
 from aiida_hamlr.electronic.files import (
     atomic_hdf5,
     check_digest,
@@ -26,8 +27,11 @@ from aiida_hamlr.electronic.files import (
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 FORMAT = 'hamlr-bands'
-#: Version 3 has projections; bands without them are written as version 2.
-VERSION = 3
+#: Version 4 has bands of spinors, version 3 projections; bands without either are written as version 2.
+VERSION = 4
+
+#: Arrays that are there for some bands only.
+_OPTIONAL = ('distances', 'weights', 'spins', 'projections')
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class BandAttributes(StoredAttributes):
         'hamiltonian' or 'h0'.
     n_electrons : float
         Per cell.
+    electrons_per_band : int
+        1 for bands of spinors; None: 2, or 1 with spin.
     overlap_threshold : float
         With which the bands were computed, see `eigenvalues`; None if all eigenvectors of the overlap were kept.
     fermi_level : float
@@ -66,6 +72,7 @@ class BandAttributes(StoredAttributes):
     formula: str | None = None
     matrix: str | None = None
     n_electrons: float | None = None
+    electrons_per_band: int | None = None
     overlap_threshold: float | None = None
     first_band: int | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
@@ -99,6 +106,8 @@ class Bands:
         Length along the path, 1/Å; None for a mesh.
     weights : (nk,) array, optional
         Weights of a mesh, sum 1; None for a path.
+    spins : (nk, 3, nb) array, optional
+        ``<sigma>`` of bands of spinors, dimensionless; see `spin_expectation`.
     attributes : BandAttributes
         Fermi level and band edges, eV.
     groups : tuple of OrbitalGroup
@@ -112,6 +121,7 @@ class Bands:
     labels: tuple[str, ...]
     distances: np.ndarray | None = None
     weights: np.ndarray | None = None
+    spins: np.ndarray | None = None
     attributes: BandAttributes = field(default_factory=BandAttributes)
     groups: tuple[OrbitalGroup, ...] = ()
     projections: np.ndarray | None = None
@@ -125,9 +135,17 @@ class Bands:
         lengths += [len(a) for a in (self.distances, self.weights) if a is not None]
         if self.eigenvalues.ndim != 3 or np.shape(self.kpoints) != (n_kpoints, 3) or set(lengths) != {n_kpoints}:
             raise ValueError('k-points, eigenvalues and labels disagree in number')
+        expected = (n_kpoints, 3, self.eigenvalues.shape[2])
+        if self.spins is not None and np.shape(self.spins) != expected:
+            raise ValueError(f'spins have shape {np.shape(self.spins)} instead of {expected}')
         shape = (*self.eigenvalues.shape, len(self.groups))
         if self.projections is not None and np.shape(self.projections) != shape:
             raise ValueError(f'projections of shape {np.shape(self.projections)} instead of {shape}')
+
+    @property
+    def electrons_per_band(self) -> int:
+        """Electrons that a band holds: 2, with collinear spin or of spinors 1."""
+        return self.attributes.electrons_per_band or 2 // len(self.eigenvalues)
 
     def occupations(self, smearing: float = SMEARING) -> np.ndarray:
         """(n_spin, nk, nb) electrons in the states: whole below a gap, else Fermi-Dirac of width ``smearing``, eV.
@@ -143,7 +161,7 @@ class Bands:
             raise ValueError('occupations need the Fermi level, which these bands do not record')
         above = self.eigenvalues - np.array(levels)[:, None, None]
         filled = above < 0 if attributes.gap else expit(-above / smearing)
-        return 2.0 / len(self.eigenvalues) * filled
+        return self.electrons_per_band * filled
 
     @classmethod
     def on_path(
@@ -186,25 +204,30 @@ class Bands:
         cls, hamiltonian: Hamiltonian, kpoints: np.ndarray, mesh: MeshSolution, n_bands: int | None, projection=None
     ) -> Bands:
         settings = (mesh.matrix, n_bands, mesh.overlap_threshold)
-        groups, shares = (), None
-        if projection is None:
+        groups, shares, spins, states = (), None, None, None
+        if projection is None and not hamiltonian.has_spin_orbit:
             energies = eigenvalues(hamiltonian, kpoints, *settings)
         else:
             energies, states = eigenvectors(hamiltonian, kpoints, *settings)
+        if hamiltonian.has_spin_orbit:
+            spins = spin_expectation(states, bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints))
+        if projection is not None:
             groups, shares = project_states(hamiltonian, kpoints, states, projection)
             shares = shares.reshape(-1, *shares.shape[-3:])
         attributes = band_edges(hamiltonian, mesh, kpoints, energies)
-        return cls(kpoints, energies, ('',) * len(kpoints), attributes=attributes, groups=groups, projections=shares)
+        more = {'spins': spins, 'groups': groups, 'projections': shares}
+        return cls(kpoints, energies, ('',) * len(kpoints), attributes=attributes, **more)
 
     def write(self, path: str | Path):
         """Write ``bands.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION if self.groups else VERSION - 1) as handle:
+        version = VERSION if self.attributes.electrons_per_band else VERSION - (1 if self.groups else 2)
+        with atomic_hdf5(path, FORMAT, version) as handle:
             handle.attrs['units'] = 'eigenvalues eV, k-points fractional, distances 1/Å'
             handle.attrs['attributes'] = json.dumps(self.attributes.to_dict())
             handle['kpoints'] = np.asarray(self.kpoints, dtype=float)
             handle['eigenvalues'] = self.eigenvalues
             handle['labels'] = list(self.labels)
-            for name in ('distances', 'weights', 'projections'):
+            for name in _OPTIONAL:
                 if getattr(self, name) is not None:
                     handle[name] = getattr(self, name)
             if self.groups:
@@ -214,9 +237,7 @@ class Bands:
     @property
     def _content(self) -> dict[str, str | np.ndarray]:
         """What is stored, for its digest."""
-        arrays = {
-            name: getattr(self, name) for name in ('kpoints', 'eigenvalues', 'distances', 'weights', 'projections')
-        }
+        arrays = {name: getattr(self, name) for name in ('kpoints', 'eigenvalues', *_OPTIONAL)}
         texts = {'groups': json.dumps([asdict(group) for group in self.groups])} if self.groups else {}
         return {
             **texts,
@@ -236,9 +257,7 @@ class Bands:
         """
         with read_hdf5(source, FORMAT, VERSION) as handle:
             kpoints, energies = read_array(handle, 'kpoints'), read_array(handle, 'eigenvalues')
-            optional = {
-                key: read_array(handle, key) for key in ('distances', 'weights', 'projections') if key in handle
-            }
+            optional = {key: read_array(handle, key) for key in _OPTIONAL if key in handle}
             groups = tuple(OrbitalGroup(**group) for group in json.loads(handle.attrs.get('groups', '[]')))
             labels = tuple(label.decode() for label in read_array(handle, 'labels'))
             attributes = BandAttributes.from_dict(json.loads(handle.attrs['attributes']))
@@ -321,6 +340,7 @@ def band_edges(
         formula=hamiltonian.atoms.get_chemical_formula(),
         matrix=mesh.matrix,
         n_electrons=hamiltonian.n_electrons,
+        electrons_per_band=1 if hamiltonian.has_spin_orbit else None,
         overlap_threshold=mesh.overlap_threshold or None,
         fermi_level=filling.fermi_level,
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
@@ -331,7 +351,7 @@ def band_edges(
         together = np.concatenate([together[..., :n_common], energies[..., :n_common]], axis=-2)
         points = np.concatenate([points, kpoints])
     fixed = hamiltonian.attributes.fixed_magnetization
-    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed)
+    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
     if edges is None:
         return attributes
     attributes.vbm, attributes.cbm = edges.vbm, edges.cbm

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from scipy import linalg, sparse
 
+from aiida_hamlr.electronic.bands.spinors import spinor_matrices, spinor_overlaps
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError
@@ -145,18 +146,16 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, threshold, vector
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     for name in (matrix, 'overlap'):
         recorded_matrix(hamiltonian, name)
-    sums = BlochSum(hamiltonian.pattern)
-    n_bands = min(n_bands or sums.n_orbitals, sums.n_orbitals)
-    overlap = sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
-    entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
-    spins = [sums.operator(spin) for spin in np.atleast_2d(entries)]
-    energies = np.empty((len(spins), len(kpoints), n_bands))
-    states = np.empty((len(spins), len(kpoints), sums.n_orbitals, n_bands), dtype=complex) if vectors else None
-    for start in range(0, len(kpoints), sums.batch_size):
-        batch = slice(start, start + sums.batch_size)
-        S = sums.dense(overlap, kpoints[batch])
-        for spin, operator in enumerate(spins):
-            H = sums.dense(operator, kpoints[batch])
+    matrices = BlochMatrices(hamiltonian, matrix)
+    size, n_spin, batch_size = matrices.size, matrices.n_spin, matrices.batch_size
+    n_bands = min(n_bands or size, size)
+    energies = np.empty((n_spin, len(kpoints), n_bands))
+    states = np.empty((n_spin, len(kpoints), size, n_bands), dtype=complex) if vectors else None
+    for start in range(0, len(kpoints), batch_size):
+        batch = slice(start, start + batch_size)
+        S = matrices.overlap(kpoints[batch])
+        for spin in range(n_spin):
+            H = matrices.hamiltonian(kpoints[batch], spin)
             for local, kpoint in enumerate(kpoints[batch]):
                 e, c = _diagonalise(H[local], S[local], kpoint, n_bands, vectors, threshold)
                 # Where less is independent, all k-points get no more bands than that.
@@ -165,9 +164,50 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, threshold, vector
                 if vectors:
                     states[spin, start + local, :, :n_bands] = c
     energies, states = energies[..., :n_bands], states[..., :n_bands] if vectors else None
-    if entries.ndim == 1:
+    if not matrices.spin_axis:
         return energies[0], states[0] if vectors else None
     return energies, states
+
+
+class BlochMatrices:
+    """H(k) and S(k) of a Hamiltonian for many k: without spin, of each collinear spin, or of spinors.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With its spin-orbit part the matrices are those of spinors, see `spinor_matrices`.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    """
+
+    def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian'):
+        self.sums = BlochSum(hamiltonian.pattern)
+        entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
+        self._overlap = self.sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
+        self._channels = [self.sums.operator(spin) for spin in np.atleast_2d(entries)]
+        self.spinors = hamiltonian.has_spin_orbit
+        self._coupling = [self.sums.operator(part) for part in hamiltonian.spin_orbit] if self.spinors else []
+        #: Whether eigenvalues have a leading axis for spin up and spin down.
+        self.spin_axis = entries.ndim == 2 and not self.spinors
+        self.n_spin = len(self._channels) if self.spin_axis else 1
+        self.size = (2 if self.spinors else 1) * self.sums.n_orbitals
+
+    @property
+    def batch_size(self) -> int:
+        """Number of k-points whose dense matrices are made together."""
+        return max(1, self.sums.batch_size // (self.size // self.sums.n_orbitals) ** 2)
+
+    def overlap(self, kpoints: np.ndarray) -> np.ndarray:
+        """(nk, size, size) overlaps."""
+        overlap = self.sums.dense(self._overlap, kpoints)
+        return spinor_overlaps(overlap) if self.spinors else overlap
+
+    def hamiltonian(self, kpoints: np.ndarray, spin: int = 0) -> np.ndarray:
+        """(nk, size, size) Hamiltonians, of one spin if they are two, eV."""
+        if not self.spinors:
+            return self.sums.dense(self._channels[spin], kpoints)
+        parts = [self.sums.dense(operator, kpoints) for operator in (*self._channels, *self._coupling)]
+        return spinor_matrices(parts[:-3], parts[-3:])
 
 
 def eigenvalues(
@@ -177,7 +217,7 @@ def eigenvalues(
     n_bands: int | None = None,
     overlap_threshold: float = 0.0,
 ) -> np.ndarray:
-    """Band energies: ``H(k) c = e S(k) c``.
+    """Band energies: ``H(k) c = e S(k) c``; with the matrix ``spin_orbit``, of spinors.
 
     Parameters
     ----------
@@ -234,6 +274,7 @@ def eigenvectors(
     energies : (nk, nb) or (n_spin, nk, nb) array
         eV.
     states : (nk, n_orbitals, nb) or (n_spin, nk, n_orbitals, nb) complex array
-        Coefficients of the Bloch sums of the orbitals, ``c^+ S(k) c = 1``.
+        Coefficients of the Bloch sums of the orbitals, ``c^+ S(k) c = 1``; of spinors (nk, 2 n_orbitals, nb), those of
+        spin up before those of spin down.
     """
     return _solve(hamiltonian, kpoints, matrix, n_bands, overlap_threshold, vectors=True)

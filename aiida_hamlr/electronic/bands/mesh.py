@@ -29,7 +29,7 @@ class MeshSolution:
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV; the occupied bands and some above.
     states : (nk, n, nb) or (2, nk, n, nb) array
-        Coefficients of the bands in the n orbitals, see `eigenvectors`.
+        Coefficients of the bands in the n orbitals, of spinors in 2 n, see `eigenvectors`.
     filling : Filling
     pattern : BlockPattern
         Of the Hamiltonian.
@@ -42,6 +42,8 @@ class MeshSolution:
         What was diagonalised, 'hamiltonian' or 'h0'.
     overlap_threshold : float
         See `eigenvalues`.
+    electrons_per_band : int
+        As `Hamiltonian.electrons_per_band` says.
     """
 
     kpoints: np.ndarray
@@ -54,15 +56,14 @@ class MeshSolution:
     n_ghosts: int = 0
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
-
-    @property
-    def electrons_per_band(self) -> float:
-        """2, with spin 1."""
-        return 2.0 if self.eigenvalues.ndim == 2 else 1.0
+    electrons_per_band: int = 2
 
     @cached_property
     def density_matrix(self) -> np.ndarray:
-        """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern."""
+        """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
+
+        Of spinors it is (M,), the sum over both components.
+        """
         shape = (-1, *self.states.shape[-3:])
         states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
         sums = BlochSum(self.pattern)
@@ -71,7 +72,8 @@ class MeshSolution:
             phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
             for spin, filled in enumerate(occupations[:, index]):
                 coefficients = states[spin, index][:, filled > 0]
-                dense = (coefficients * filled[filled > 0]) @ coefficients.conj().T
+                components = coefficients.reshape(-1, sums.n_orbitals, coefficients.shape[1])
+                dense = sum((part * filled[filled > 0]) @ part.conj().T for part in components)
                 density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
         density = self.pattern.symmetrize(density)
         return density if self.eigenvalues.ndim == 3 else density[0]
@@ -132,13 +134,16 @@ def solve_mesh(
     n_electrons = hamiltonian.n_electrons
     kpoints, weights = monkhorst_pack(mesh)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
+    per_band = 1 if n_spin == 2 or hamiltonian.has_spin_orbit else 2
+    n_spin = 1 if hamiltonian.has_spin_orbit else n_spin
     occupied = hamiltonian.n_occupied * n_spin
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
-    filling = fill_bands(energies, weights, n_electrons, smearing, hamiltonian.attributes.fixed_magnetization)
+    fixed = hamiltonian.attributes.fixed_magnetization
+    filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
     occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])
     sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
-    n_ghosts = int(((occupations > 0.5 / n_spin) & (sizes > GHOST)).sum(axis=2).max())
+    n_ghosts = int(((occupations > 0.25 * per_band) & (sizes > GHOST)).sum(axis=2).max())
     return MeshSolution(
         kpoints,
         weights,
@@ -150,6 +155,7 @@ def solve_mesh(
         n_ghosts,
         matrix,
         overlap_threshold,
+        per_band,
     )
 
 

@@ -25,7 +25,7 @@ class Filling:
         eV; the middle of the gap if there is one on the mesh. If the magnetization is fixed and there is no gap over
         both spins, the mean of their two levels.
     occupations : array, shape of the eigenvalues
-        Electrons in every state: 0 to 2, with spin 0 to 1.
+        Electrons in every state: 0 to 2, with spin or of spinors 0 to 1.
     n_occupied : tuple of int, or None
         Filled bands of every spin; None for a metal.
     spin_fermi_levels : (float, float), or None
@@ -44,6 +44,7 @@ def fill_bands(
     n_electrons: float,
     smearing: float = SMEARING,
     magnetization: float | None = None,
+    electrons_per_band: int | None = None,
 ) -> Filling:
     """Occupy the lowest states.
 
@@ -63,6 +64,8 @@ def fill_bands(
         eV.
     magnetization : float, optional
         Electrons of spin up less those of spin down, Bohr magnetons per cell; each spin is filled on its own then.
+    electrons_per_band : int, optional
+        1 for bands of spinors; default: 2, with a leading spin axis 1.
 
     Raises
     ------
@@ -74,7 +77,8 @@ def fill_bands(
     if magnetization is not None and energies.ndim == 3:
         return _fill_spins(energies, weights, n_electrons, smearing, magnetization)
     spins = energies[None] if energies.ndim == 2 else energies
-    return _fill(spins, weights, n_electrons, smearing, 2.0 / len(spins), energies.shape)
+    per_state = electrons_per_band or 2 // len(spins)
+    return _fill(spins, weights, n_electrons, smearing, float(per_state), energies.shape)
 
 
 def _fill_spins(spins, weights, n_electrons, smearing, magnetization) -> Filling:
@@ -164,7 +168,11 @@ class BandGap:
 
 
 def band_gap(
-    eigenvalues: np.ndarray, n_electrons: float, n_occupied=None, magnetization: float | None = None
+    eigenvalues: np.ndarray,
+    n_electrons: float,
+    n_occupied=None,
+    magnetization: float | None = None,
+    electrons_per_band: int = 2,
 ) -> BandGap | None:
     """Band edges, or None if the electrons cannot fill whole bands or no empty band is there.
 
@@ -178,12 +186,16 @@ def band_gap(
         Filled bands per spin; default: half of the electrons in each.
     magnetization : float, optional
         The fixed one, Bohr magnetons per cell, that sets the default of ``n_occupied``.
+    electrons_per_band : int
+        1 for bands of spinors; without effect with a leading spin axis.
     """
     energies = np.asarray(eigenvalues, dtype=float)
     spins = energies[None] if energies.ndim == 2 else energies
     if n_occupied is None:
         excess = 0.0 if magnetization is None or len(spins) == 1 else magnetization
         numbers = [0.5 * (n_electrons + excess), 0.5 * (n_electrons - excess)][: len(spins)]
+        if len(spins) == 1 and electrons_per_band == 1:
+            numbers = [n_electrons]
         if any(abs(number - round(number)) > 1e-6 for number in numbers):
             return None
         n_occupied = tuple(round(number) for number in numbers)

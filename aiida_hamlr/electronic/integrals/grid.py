@@ -33,8 +33,8 @@ BATCH_SIZE = {'cpu': 40_000, 'cuda': 4_000_000}
 #: Bytes of temporary arrays for one point of one atom of a batch.
 BYTES_PER_POINT = 500
 
-#: Arrays as long as a result that adding it up takes: sums, their mirror images and the result.
-ARRAYS_PER_RESULT = 4
+#: Arrays as long as a result that adding it up takes: the sums and the result.
+ARRAYS_PER_RESULT = 2
 
 #: Where the atom of an empty place is, bohr.
 FAR_AWAY = 1e6

@@ -81,6 +81,41 @@ def real_harmonics(l: int, vectors: np.ndarray) -> np.ndarray:
 
 
 @cache
+def rotation_generators(l: int) -> np.ndarray:
+    """Real matrices ``A_a = <Y_m| (r x grad)_a |Y_m'>`` of the rotations about x, y and z, exact by quadrature.
+
+    Angular momentum is ``L_a = -i A_a`` (units of hbar); of l = 1, in the order x, y, z, ``(A_a)_bc = eps_abc``.
+
+    Returns
+    -------
+    (3, 2l + 1, 2l + 1) array, antisymmetric, read-only
+    """
+    directions, weight = _quadrature(2 * l)
+    values = real_harmonics(l, directions)
+    result = np.empty((3, 2 * l + 1, 2 * l + 1))
+    for axis, unit in enumerate(np.eye(3)):
+        # The derivative of Y(R(angle) r) from a step into the complex plane, which loses no digits.
+        moved = np.moveaxis(directions + 1e-30j * np.cross(unit, directions), -1, 0)
+        functions = solid_harmonics(l, *moved)[l]
+        derivatives = np.stack([np.broadcast_to(np.imag(f), weight.shape) for f in functions], axis=-1) / 1e-30
+        result[axis] = np.einsum('pqa,pqb,pq->ab', values, derivatives, weight)
+    result = 0.5 * (result - result.swapaxes(1, 2))
+    result[np.abs(result) < 1e-13] = 0.0
+    result.setflags(write=False)
+    return result
+
+
+def _quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (p, q, 3) and weights (p, q), exact for harmonics up to a degree."""
+    nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
+    azimuth = np.arange(degree + 1) * (2 * pi / (degree + 1))
+    height, angle = np.meshgrid(nodes, azimuth, indexing='ij')
+    radius = np.sqrt(1 - height**2)
+    directions = np.stack([radius * np.sin(angle), height, radius * np.cos(angle)], axis=-1)
+    return directions, np.broadcast_to(weights[:, None] * (2 * pi / (degree + 1)), height.shape)
+
+
+@cache
 def gaunt(l1: int, l2: int, l3: int) -> np.ndarray:
     """Integrals of three real spherical harmonics over the sphere, exact by quadrature.
 
@@ -88,13 +123,7 @@ def gaunt(l1: int, l2: int, l3: int) -> np.ndarray:
     -------
     (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) array, read-only
     """
-    degree = l1 + l2 + l3
-    nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
-    azimuth = np.arange(degree + 1) * (2 * pi / (degree + 1))
-    height, angle = np.meshgrid(nodes, azimuth, indexing='ij')
-    radius = np.sqrt(1 - height**2)
-    directions = np.stack([radius * np.sin(angle), height, radius * np.cos(angle)], axis=-1)
-    weight = np.broadcast_to(weights[:, None] * (2 * pi / (degree + 1)), height.shape)
+    directions, weight = _quadrature(l1 + l2 + l3)
     first, second, third = (real_harmonics(l, directions) for l in (l1, l2, l3))
     result = np.einsum('pqa,pqb,pqc,pq->abc', first, second, third, weight, optimize=True)
     result[np.abs(result) < 1e-14] = 0.0

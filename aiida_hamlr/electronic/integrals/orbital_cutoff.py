@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
-from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
+from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import RYDBERG
@@ -79,6 +79,13 @@ def describe_cutoffs(species: SpeciesBasis) -> list[str]:
         needs = f'use ecutwfc of {enough} or more' if enough else f'no cutoff up to {CUTOFFS[-1]} Ry is enough'
         lines.append(f'{species.element} {shell.label}: kinetic energy beyond a cutoff, meV: {listed}; {needs}')
     return lines
+
+
+def sufficient_cutoff(basis: Basis) -> float | None:
+    """Smallest of ``CUTOFFS``, Ry, beyond which no orbital has more than 20 meV of kinetic energy; None if none is."""
+    energies = np.max([kinetic_energy_beyond(species).max(axis=0) for species in basis.values()], axis=0)
+    enough = np.flatnonzero(energies < SUFFICIENT)
+    return float(CUTOFFS[enough[0]]) if len(enough) else None
 
 
 def suggested_cutoff(pseudo: Pseudopotential) -> float:

@@ -13,7 +13,7 @@ from ase import Atoms
 from scipy.special import spherical_jn
 
 from aiida_hamlr.electronic.arrays import NumpyArrays
-from aiida_hamlr.electronic.integrals.harmonics import gaunt
+from aiida_hamlr.electronic.integrals.harmonics import gaunt, rotation_generators
 from aiida_hamlr.electronic.integrals.radial_integrals import RadialFunctions, RadialIntegrals, simpson_weights
 from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
@@ -253,6 +253,19 @@ class TwoCentreTables:
                     result[rows, columns] = pseudo.dij[p, q] * np.eye(rows.stop - rows.start)
         return result
 
+    def spin_orbit_coupling(self, element: str) -> np.ndarray:
+        """(3, n, n) matrices ``D_pq (A_a)_mm'`` between the projectors of an element, Ry; see `spin_orbit_part`."""
+        pseudo, functions = self.pseudos[element], self._projectors[element]
+        result = np.zeros((3, functions.size, functions.size))
+        if pseudo.spin_orbit_dij is None:
+            return result
+        for p, rows in enumerate(functions.slices):
+            for q, columns in enumerate(functions.slices):
+                if functions.angular_momenta[p] == functions.angular_momenta[q]:
+                    generators = rotation_generators(functions.angular_momenta[p])
+                    result[:, rows, columns] = pseudo.spin_orbit_dij[p, q] * generators
+        return result
+
     def nonlocal_part(self, atoms: Atoms, pattern: BlockPattern) -> np.ndarray:
         """Nonlocal pseudopotential, ``sum_a sum_pq <phi_i|beta_p^a> D_pq <beta_q^a|phi_j>``, linear in the atoms.
 
@@ -265,22 +278,44 @@ class TwoCentreTables:
         (M,) array
             eV.
         """
+        couplings = {element: self.coupling(element)[None] for element in self._projectors}
+        return self._sum_over_projectors(atoms, pattern, couplings)[0]
+
+    def spin_orbit_part(self, atoms: Atoms, pattern: BlockPattern) -> np.ndarray:
+        """Spin-orbit part of fully relativistic pseudopotentials, ``H_SO = sum_a sigma_a (x) (-i K_a)``.
+
+        ``K_a = sum_atoms sum_pq <phi_i|beta_p> D_pq A_a <beta_q|phi_j>`` with ``spin_orbit_dij`` and the generators of
+        `rotation_generators`; like `nonlocal_part` linear in the atoms, third atoms included. Scalar-relativistic
+        pseudopotentials add nothing.
+
+        Returns
+        -------
+        (3, M) array
+            K_x, K_y and K_z, real, ``K_ij(R) = -K_ji(-R)^T``, eV.
+        """
+        couplings = {element: self.spin_orbit_coupling(element) for element in self._projectors}
+        return self._sum_over_projectors(atoms, pattern, couplings, antisymmetric=True)
+
+    def _sum_over_projectors(
+        self, atoms: Atoms, pattern: BlockPattern, couplings: Mapping[str, np.ndarray], antisymmetric: bool = False
+    ) -> np.ndarray:
+        """(n, M) sums over the projectors of all atoms with n couplings (n, p, p) of each element, Ry; result in eV."""
         labels = species_labels(atoms)
         elements = sorted(set(labels))
         kinds = np.searchsorted(elements, labels)
-        accumulator = BlockAccumulator(pattern, kinds, NumpyArrays())
-        couplings = {element: self.coupling(element) for element in self._projectors}
+        n_operators = len(next(iter(couplings.values()))) if couplings else (3 if antisymmetric else 1)
+        accumulator = BlockAccumulator(pattern, kinds, NumpyArrays(), n_operators, antisymmetric=antisymmetric)
         by_atom: dict[int, list] = {}
         for atom, neighbours, blocks in self.projections(atoms):
             by_atom.setdefault(atom, []).append((neighbours, blocks))
         for atom, parts in by_atom.items():
             neighbours = np.concatenate([rows for rows, _ in parts])
             projections = np.concatenate([blocks.reshape(-1, blocks.shape[2]) for _, blocks in parts])
-            left = (projections @ couplings[labels[atom]])[None, None]
+            left = (projections @ couplings[labels[atom]])[None]
             counts = np.bincount(kinds[neighbours[:, 3]], minlength=len(elements)).tolist()
             slots = np.arange(len(neighbours))
             places = accumulator.places(
                 neighbours[:, 3], neighbours[:, :3], np.zeros_like(slots), slots, (1, len(neighbours))
             )
             accumulator.add(places, counts, lambda rows, left=left: left[:, :, rows], projections[None])
-        return accumulator.entries()[0] * RYDBERG
+        return accumulator.entries() * RYDBERG

@@ -16,6 +16,9 @@ IMAGE_BASE = 1024
 #: Rows multiplied at once, about: few enough to skip most of the lower triangle, enough for BLAS.
 ROWS = 104
 
+#: Blocks brought into the storage of a pattern at once.
+BLOCKS_AT_ONCE = 4000
+
 #: Key of an empty place; no sum with it is the key of a block.
 NOWHERE = np.iinfo(np.int64).min // 4
 
@@ -33,8 +36,8 @@ class BlockAccumulator:
     """Sums symmetric matrices, each between the orbitals of a group of atoms and images, into a pattern's entries.
 
     Of every pair ``(A, B), (B, A)`` one block is added, the other follows by transposition at the end: the work is
-    halved and the result is symmetric to the last bit. Blocks outside the pattern are dropped. Which block goes where
-    is found on the CPU, the numbers stay on the device.
+    halved and the result is symmetric to the last bit, or antisymmetric. Blocks outside the pattern are dropped. Which
+    block goes where is found on the CPU, the numbers stay on the device.
 
     Groups come in batches. In a batch every group has the same number of places for atoms of every kind, kind after
     kind; places may be empty.
@@ -48,12 +51,20 @@ class BlockAccumulator:
         What the matrices and the sums are.
     n_operators : int
         How many matrices are summed at once, between the same orbitals.
+    antisymmetric : bool
+        Whether the matrices are antisymmetric instead.
     """
 
     def __init__(
-        self, pattern: BlockPattern, kinds: np.ndarray, arrays: NumpyArrays | TorchArrays, n_operators: int = 1
+        self,
+        pattern: BlockPattern,
+        kinds: np.ndarray,
+        arrays: NumpyArrays | TorchArrays,
+        n_operators: int = 1,
+        *,
+        antisymmetric: bool = False,
     ):
-        self.pattern = pattern
+        self.pattern, self._sign = pattern, -1.0 if antisymmetric else 1.0
         self._n_operators, self._arrays, self._n_atoms = n_operators, arrays, len(kinds)
         #: Orbitals of an atom of every kind.
         self._sizes = [int(pattern.n_orbitals[kinds == kind][0]) for kind in range(kinds.max() + 1)]
@@ -107,7 +118,7 @@ class BlockAccumulator:
         return self._arrays.array(result)
 
     def add(self, places, counts: list[int], left: Callable, right):
-        """Add ``left[:, n] @ right.T``, which must be symmetric, for every operator n and group.
+        """Add ``left[:, n] @ right.T``, which must have the symmetry of the sums, for every operator n and group.
 
         Parameters
         ----------
@@ -143,20 +154,22 @@ class BlockAccumulator:
         """(n_operators, M) the sums as entries of the pattern."""
         pattern, n_operators = self.pattern, self._n_operators
         result = np.empty((n_operators, pattern.n_entries))
+        rows = np.empty(len(pattern), dtype=np.int64)
         for (a, b), members in self._members.items():
             n_a, n_b = self._sizes[a], self._sizes[b]
-            blocks = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b).swapaxes(0, 1)
-            reverse = pattern.reverse[members]
-            if a == b:
-                rows = np.empty(len(pattern), dtype=np.int64)
-                rows[members] = np.arange(len(members))
-                blocks = blocks + blocks[:, rows[reverse]].swapaxes(2, 3)
-                blocks[:, members == reverse] *= 0.5
-            else:
-                transposed = blocks.swapaxes(2, 3).reshape(n_operators, len(members), n_a * n_b)
-                result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
-            blocks = blocks.reshape(n_operators, len(members), n_a * n_b)
-            if len(members) == len(pattern):
-                return blocks.reshape(n_operators, -1)
-            result[:, pattern.chunk_boundaries[members, None] + np.arange(n_a * n_b)] = blocks
+            sums = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b)
+            rows[members] = np.arange(len(members))
+            # in slices, so that no array is as long as the result but the sums
+            for start in range(0, len(members), BLOCKS_AT_ONCE):
+                chosen = members[start : start + BLOCKS_AT_ONCE]
+                reverse = pattern.reverse[chosen]
+                blocks = sums[start : start + BLOCKS_AT_ONCE].swapaxes(0, 1)
+                if a == b:
+                    blocks = blocks + self._sign * sums[rows[reverse]].transpose(1, 0, 3, 2)
+                    blocks[:, chosen == reverse] *= 0.5
+                else:
+                    transposed = self._sign * blocks.swapaxes(2, 3).reshape(n_operators, len(chosen), n_a * n_b)
+                    result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
+                blocks = blocks.reshape(n_operators, len(chosen), n_a * n_b)
+                result[:, pattern.chunk_boundaries[chosen, None] + np.arange(n_a * n_b)] = blocks
         return result

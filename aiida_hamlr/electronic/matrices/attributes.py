@@ -110,6 +110,6 @@ class HamiltonianAttributes(StoredAttributes):
     warnings: list[str] | None = None
 
 
-def count_occupied(n_electrons: float) -> int:
-    """Number of bands that ``n_electrons`` need without spin; the last may be half filled."""
-    return ceil(n_electrons / 2 - 1e-6)
+def count_occupied(n_electrons: float, electrons_per_band: int = 2) -> int:
+    """Number of bands that ``n_electrons`` need; the last may be half filled."""
+    return ceil(n_electrons / electrons_per_band - 1e-6)

@@ -24,11 +24,14 @@ from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.species import set_species_labels, species_labels
 
 FORMAT = 'hamlr-hamiltonian'
-#: Version 5 has species labels; a structure without them is written as version 4.
-VERSION = 5
+#: Version 6 has a spin-orbit part, version 5 species labels; what has neither is written as version 4.
+VERSION = 6
+
+#: Name of the spin-orbit part, with a leading axis of length 3.
+SPIN_ORBIT = 'spin_orbit'
 
 #: The matrices that the file may hold, by name.
-MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix')
+MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix', SPIN_ORBIT)
 
 #: Labels that the file may hold, and their shapes; None stands for the number of atoms.
 LABELS = {
@@ -60,10 +63,12 @@ class Hamiltonian:
         Orbitals of every species of the structure.
     pattern : BlockPattern
         Which atom pairs are stored; the same for all matrices.
-    matrices : mapping of str to (M,) or (2, M) float arrays
+    matrices : mapping of str to (M,), (2, M) or (3, M) float arrays
         Entries by name (``MATRICES``): ``hamiltonian`` and ``h0`` in eV, ``overlap`` and ``density_matrix`` without
         unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
         With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
+        ``spin_orbit`` holds K_x, K_y and K_z (eV, antisymmetric) of ``H_SO = sum_a sigma_a (x) (-i K_a)``; with it
+        the bands are those of spinors.
     pseudopotentials : mapping of str to str
         The UPF text of every species: with the basis, all that H0 of another structure needs.
     attributes : HamiltonianAttributes
@@ -108,6 +113,16 @@ class Hamiltonian:
         return max(axes, default=int(self.attributes.n_spin or 1))
 
     @property
+    def has_spin_orbit(self) -> bool:
+        """Whether it holds a spin-orbit part: its states are spinors then."""
+        return SPIN_ORBIT in self.matrices
+
+    @property
+    def electrons_per_band(self) -> int:
+        """Electrons that a band holds: 2, with collinear spin or spin-orbit coupling 1."""
+        return 1 if self.has_spin_orbit or self.n_spin == 2 else 2
+
+    @property
     def n_orbitals(self) -> int:
         """Orbitals of the cell."""
         return self.pattern.dimension
@@ -129,8 +144,8 @@ class Hamiltonian:
 
     @property
     def n_occupied(self) -> int:
-        """Bands that the electrons need without spin; the last may be half filled."""
-        return count_occupied(self.n_electrons)
+        """Bands that the electrons need, the last may be half filled; with collinear spin, in the mean of both."""
+        return count_occupied(self.n_electrons, 1 if self.has_spin_orbit else 2)
 
     @property
     def symbols(self) -> list[str]:
@@ -157,7 +172,8 @@ class Hamiltonian:
     def write(self, path: str | Path):
         """Write ``hamiltonian.h5``, under a temporary name first."""
         attributes = self.attributes.to_dict()
-        with atomic_hdf5(path, FORMAT, VERSION if self._labelled else VERSION - 1) as handle:
+        version = VERSION if self.has_spin_orbit else VERSION - (1 if self._labelled else 2)
+        with atomic_hdf5(path, FORMAT, version) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
             handle.attrs['orbital_order'] = ORBITAL_ORDER
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
@@ -260,8 +276,9 @@ class Hamiltonian:
         names = json.loads(handle.attrs.get('matrices', json.dumps([name for name in MATRICES if name in handle])))
         attributes = HamiltonianAttributes.from_dict(json.loads(handle.attrs['attributes']))
         # The digest is checked before the matrices, which may be large, are read.
-        placeholder = np.broadcast_to(0.0, pattern.n_entries)
-        result = cls(atoms, basis, pattern, dict.fromkeys(names, placeholder), pseudos, attributes)
+        axes = {name: (3,) if name == SPIN_ORBIT else () for name in names}
+        placeholders = {name: np.broadcast_to(0.0, (*axes[name], pattern.n_entries)) for name in names}
+        result = cls(atoms, basis, pattern, placeholders, pseudos, attributes)
         result.labels = dict.fromkeys(json.loads(handle.attrs.get('labels', '[]')))
         check_digest(handle, result._content)
         result.labels = {name: _read_label(handle['labels'], name, len(atoms)) for name in result.labels}
@@ -273,6 +290,10 @@ class Hamiltonian:
 
 def _check_spin_axis(name: str, shape: tuple[int, ...], n_spin: int | None):
     """Raise ``ValueError`` unless a matrix has the axes of its spin; ``n_spin`` is None if that is not known."""
+    if name == SPIN_ORBIT:
+        if len(shape) != 2 or shape[0] != 3:
+            raise ValueError(f'{name} has shape {shape}; it needs a leading axis of length 3 for x, y and z')
+        return
     allowed = [()] if n_spin in (1, None) or name not in SPIN_MATRICES else []
     if n_spin in (2, None) and name in SPIN_MATRICES:
         allowed.append((2,))

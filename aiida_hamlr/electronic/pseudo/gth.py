@@ -24,6 +24,9 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Projector, Pseudopoten
 from aiida_hamlr.electronic.pseudo.upf_content import UpfContent
 from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 
+#: What the files that are made here say of themselves.
+GENERATED = 'GTH pseudopotential of'
+
 TABLE = Path(__file__).with_name('gth_parameters.yaml')
 
 #: End of the radial mesh of the files, bohr. The mesh is uniform and begins at the origin: all integrands are even

@@ -25,7 +25,10 @@ CHUNK = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Pseudopotential:
-    """A scalar-relativistic norm-conserving pseudopotential as its UPF file gives it.
+    """A norm-conserving pseudopotential as its UPF file gives it.
+
+    Of a fully relativistic file this is the scalar-relativistic part, and beside it the coupling of the spin-orbit
+    part, see `aiida_hamlr.electronic.pseudo.relativistic`.
 
     Lengths are in bohr, energies in Ry (e^2 = 2). ``n`` is the number of points of the file's radial mesh.
 
@@ -48,11 +51,13 @@ class Pseudopotential:
     projectors : tuple of Projector
         Nonlocal part.
     dij : (n_projectors, n_projectors) array
-        ``V_nl = sum_pq |beta_p> D_pq <beta_q|``, Ry.
+        ``V_nl = sum_pq |beta_p> D_pq <beta_q|``, Ry; of a fully relativistic file its scalar part.
     wavefunctions : tuple of PseudoWavefunction
         Of the free pseudo-atom.
     text : str
         The whole UPF file.
+    spin_orbit_dij : (n_projectors, n_projectors) array or None
+        ``V_SO = sum_pq |beta_p> D_pq (L . sigma) <beta_q|``, Ry; None of a scalar-relativistic file.
     """
 
     element: str
@@ -67,6 +72,7 @@ class Pseudopotential:
     dij: np.ndarray
     wavefunctions: tuple[PseudoWavefunction, ...]
     text: str
+    spin_orbit_dij: np.ndarray | None = None
 
     @classmethod
     def read(cls, path: str | Path) -> Pseudopotential:
@@ -98,8 +104,8 @@ class Pseudopotential:
         ------
         ValueError
             If the text is no UPF file, truncated or inconsistent; if the pseudopotential is ultrasoft, PAW, semilocal,
-            a bare Coulomb potential or fully relativistic; if its functional or element is not known; if its local
-            potential does not end as that of an ion.
+            or a bare Coulomb potential; if its functional or element is not known; if its local potential does not end
+            as that of an ion.
         """
         content = parse_upf(text, name)
         check_local_potential(content, name)
@@ -107,6 +113,11 @@ class Pseudopotential:
         if not pseudo._valence_charge > 0:
             raise ValueError(f'{name}: PP_RHOATOM holds no electrons')
         return pseudo
+
+    @property
+    def has_spin_orbit(self) -> bool:
+        """Whether the file is fully relativistic and has projectors with an angular momentum."""
+        return self.spin_orbit_dij is not None and bool(np.any(self.spin_orbit_dij))
 
     @cached_property
     def content_hash(self) -> str:

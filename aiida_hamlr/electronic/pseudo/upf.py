@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.fortran import parse_numbers
+from aiida_hamlr.electronic.pseudo.relativistic import TotalMomenta, separate_spin_orbit
 from aiida_hamlr.electronic.pseudo.upf_content import Projector, PseudoWavefunction, UpfContent
 from aiida_hamlr.electronic.units import RYDBERG
 
@@ -42,6 +43,9 @@ _ATTRIBUTES = r"""((?:\s+\w+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*"""
 def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     """Read the text of a UPF file, version 1 or 2.
 
+    A fully relativistic file is separated into its scalar-relativistic and its spin-orbit part, see
+    `separate_spin_orbit`.
+
     Parameters
     ----------
     text : str
@@ -52,12 +56,15 @@ def parse_upf(text: str, name: str = 'UPF') -> UpfContent:
     Raises
     ------
     ValueError
-        If it is not a UPF file, truncated or inconsistent, or not a scalar-relativistic norm-conserving
-        pseudopotential of a functional in ``FUNCTIONALS``.
+        If it is not a UPF file, truncated or inconsistent, or not a norm-conserving pseudopotential of a functional in
+        ``FUNCTIONALS``.
     """
     reader = _Version2 if re.search(r'<UPF\s+version', text) else _Version1
     try:
-        content = reader(text, name).read()
+        reading = reader(text, name)
+        content = reading.read()
+        if reading.is_fully_relativistic:
+            content = separate_spin_orbit(content, reading.total_momenta(content), name)
     except (ValueError, IndexError, OverflowError) as error:
         message = str(error)
         raise ValueError(message if message.startswith(name) else f'{name}: damaged UPF file: {message}') from error
@@ -168,10 +175,6 @@ class _Reader:
             described = UNSUPPORTED_TYPES.get(kind, f'an unknown ({kind})')
             self.fail(f'{described} pseudopotential; only norm-conserving ones are supported')
 
-    def check_spin_orbit(self, present: bool):
-        if present:
-            self.fail('a fully relativistic pseudopotential (spin-orbit), which is not supported; use a scalar one')
-
     def check_functional(self, text: str) -> str:
         words = ' '.join(re.split(r'[\s+-]+', text.strip().upper()))
         if words not in FUNCTIONALS:
@@ -183,6 +186,24 @@ class _Reader:
 class _Version2(_Reader):
     """Version 2: sections with attributes."""
 
+    @property
+    def is_fully_relativistic(self) -> bool:
+        header, _ = self.required('PP_HEADER')
+        return self.boolean(header, 'has_so') or header.get('relativistic', '').lower() == 'full'
+
+    def total_momenta(self, content: UpfContent) -> TotalMomenta:
+        """l and j of every projector and wave function."""
+
+        def read(tag: str, l: str, j: str) -> tuple[int, float]:
+            attributes, _ = self.required(tag)
+            momentum = self.integer(self.header_value(attributes, l), f'{l} of {tag}')
+            return momentum, self.number(self.header_value(attributes, j), f'{j} of {tag}')
+
+        return TotalMomenta(
+            tuple(read(f'PP_RELBETA.{i + 1}', 'lll', 'jjj') for i in range(len(content.projectors))),
+            tuple(read(f'PP_RELWFC.{i + 1}', 'lchi', 'jchi') for i in range(len(content.wavefunctions))),
+        )
+
     def read(self) -> UpfContent:
         header, _ = self.required('PP_HEADER')
         element = self.check_element(self.header_value(header, 'element'))
@@ -190,7 +211,6 @@ class _Version2(_Reader):
             if self.boolean(header, flag):
                 self.check_type(kind)
         self.check_type(self.header_value(header, 'pseudo_type'))
-        self.check_spin_orbit(self.boolean(header, 'has_so') or header.get('relativistic', '').lower() == 'full')
         functional = self.check_functional(self.header_value(header, 'functional'))
         if '</UPF>' not in self.text:
             self.fail('truncated: no </UPF> at the end')
@@ -250,6 +270,20 @@ class _Version2(_Reader):
 class _Version1(_Reader):
     """Version 1: a header that goes by the order of its lines."""
 
+    @property
+    def is_fully_relativistic(self) -> bool:
+        return '<PP_ADDINFO>' in self.text
+
+    def total_momenta(self, content: UpfContent) -> TotalMomenta:
+        """l and j of every projector and wave function."""
+        lines = [line.split() for line in self.required('PP_ADDINFO')[1].strip().splitlines()]
+        n_waves, n_projectors = len(content.wavefunctions), len(content.projectors)
+        if len(lines) < n_waves + n_projectors:
+            self.fail(f'PP_ADDINFO has {len(lines)} lines for {n_waves} wave functions and {n_projectors} projectors')
+        pairs = [line[2:4] for line in lines[:n_waves]] + [line[:2] for line in lines[n_waves:][:n_projectors]]
+        momenta = [(self.integer(l, 'l in PP_ADDINFO'), self.number(j, 'j in PP_ADDINFO')) for l, j in pairs]
+        return TotalMomenta(tuple(momenta[n_waves:]), tuple(momenta[:n_waves]))
+
     def read(self) -> UpfContent:
         if '<PP_HEADER>' not in self.text:
             self.fail('not a UPF file (no PP_HEADER)')
@@ -259,7 +293,6 @@ class _Version1(_Reader):
         first = [line.split()[0] for line in lines[:11]]
         element = self.check_element(first[1])
         self.check_type(first[2])
-        self.check_spin_orbit('<PP_ADDINFO>' in self.text)
         functional = self.check_functional(' '.join(lines[4].split()[:4]))
         mesh = self.integer(first[9], 'number of mesh points')
         n_wavefunctions, n_projectors = (self.integer(word, 'count in PP_HEADER') for word in lines[10].split()[:2])

@@ -18,11 +18,14 @@ class Projector:
         ``r beta(r)`` on the mesh of the file, zero beyond the end of the projector, bohr^-1/2.
     cutoff_index : int
         Number of mesh points that the file gives the projector.
+    total_angular_momentum : float or None
+        j, of a fully relativistic file.
     """
 
     angular_momentum: int
     values: np.ndarray
     cutoff_index: int
+    total_angular_momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,4 @@ class UpfContent:
     projectors: tuple[Projector, ...] = ()
     dij: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     wavefunctions: tuple[PseudoWavefunction, ...] = ()
+    spin_orbit_dij: np.ndarray | None = None

@@ -22,7 +22,7 @@ def format_upf(content: UpfContent, info: str, generated: str) -> str:
     Parameters
     ----------
     content : UpfContent
-        Scalar-relativistic, norm-conserving.
+        Norm-conserving; only its scalar-relativistic part is written.
     info : str
         Free text for PP_INFO: where the numbers come from.
     generated : str

@@ -7,7 +7,6 @@ cells. Inside: bohr and Ry; results: eV.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
@@ -15,22 +14,28 @@ from ase import Atoms
 from scipy import fft
 from scipy.interpolate import CubicSpline
 from scipy.linalg import block_diag, eigh, eigvalsh
-from scipy.sparse import diags_array
-from scipy.sparse.linalg import LinearOperator, lobpcg
+from scipy.sparse.linalg import LinearOperator
 from scipy.special import spherical_jn
 
+from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
 from aiida_hamlr.electronic.integrals.neutral_atom import Q_STEP
 from aiida_hamlr.electronic.integrals.radial_integrals import simpson_weights
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reference.lowest_states import lowest_states
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
-from aiida_hamlr.errors import NumericalError
 
 #: Up to this number of plane waves the matrix is diagonalised, beyond it the lowest states are found iteratively.
 DENSE_SIZE = 600
+
+#: From this number of plane waves on, iterations start from the states of this part of the cutoff.
+COARSE_SIZE, COARSE_CUTOFF = 5000, 0.45
+
+#: States that are iterated beyond those that are asked for.
+GUARD_STATES = 5
 
 #: Complex numbers on the FFT grid that are transformed together.
 BATCH_SIZE = 4_000_000
@@ -58,7 +63,11 @@ class PlaneWaveHamiltonian:
         Plane waves with ``|k + G|^2`` up to it, Ry.
     """
 
+    #: Components of a state: two for spinors.
+    n_components = 1
+
     def __init__(self, atoms: Atoms, potential: np.ndarray, pseudos: Mapping[str, Pseudopotential], ecutwfc: float):
+        self._atoms = atoms
         self.labels = species_labels(atoms)
         self.positions = atoms.positions / BOHR
         self.cell = atoms.cell[:] / BOHR
@@ -110,33 +119,39 @@ class PlaneWaveHamiltonian:
         return prefactor * (phase * transform)[:, None] * real_harmonics(angular_momentum, vectors)
 
     def _projectors(self, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Plane-wave coefficients (n, p) of projectors, a group of atoms at a time, and their (p, p) coupling, Ry."""
-        lengths = np.linalg.norm(vectors, axis=1)
-        for element, table in self._projector_tables.items():
-            momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
-            prefactor = 4 * np.pi / np.sqrt(self.volume)
-            centred = np.concatenate(
-                [
-                    prefactor * (-1j) ** l * transform[:, None] * real_harmonics(l, vectors)
-                    for l, transform in zip(momenta, table(lengths), strict=True)
-                ],
-                axis=1,
-            )
-            coupling = np.block(
-                [
-                    [
-                        self.pseudos[element].dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b)
-                        for q, b in enumerate(momenta)
-                    ]
-                    for p, a in enumerate(momenta)
-                ]
-            )
-            positions = self.positions[[label == element for label in self.labels]]
-            step = max(1, PROJECTOR_GROUP // centred.size)
-            for start in range(0, len(positions), step):
-                phases = np.exp(-1j * (vectors @ positions[start : start + step].T))
-                columns = phases[:, :, None] * centred[:, None, :]
-                yield columns.reshape(len(vectors), -1), block_diag(*[coupling] * phases.shape[1])
+        """Plane-wave coefficients (n, p) of projectors, a group of atoms at a time, and their coupling, Ry."""
+        for element in self._projector_tables:
+            for columns, n_atoms in self._projectors_of(element, vectors):
+                yield columns, self._coupling(element, n_atoms)
+
+    def _projectors_of(self, element: str, vectors: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Plane-wave coefficients (n, p) of the projectors of an element, some atoms at a time; their number."""
+        momenta = [projector.angular_momentum for projector in self.pseudos[element].projectors]
+        prefactor = 4 * np.pi / np.sqrt(self.volume)
+        transforms = self._projector_tables[element](np.linalg.norm(vectors, axis=1))
+        centred = np.concatenate(
+            [
+                prefactor * (-1j) ** l * transform[:, None] * real_harmonics(l, vectors)
+                for l, transform in zip(momenta, transforms, strict=True)
+            ],
+            axis=1,
+        )
+        positions = self.positions[[label == element for label in self.labels]]
+        step = max(1, PROJECTOR_GROUP // centred.size)
+        for start in range(0, len(positions), step):
+            phases = np.exp(-1j * (vectors @ positions[start : start + step].T))
+            columns = phases[:, :, None] * centred[:, None, :]
+            yield columns.reshape(len(vectors), -1), phases.shape[1]
+
+    def _coupling(self, element: str, n_atoms: int) -> np.ndarray:
+        """(p, p) coupling of the projectors of some atoms of an element, Ry."""
+        pseudo = self.pseudos[element]
+        momenta = [projector.angular_momentum for projector in pseudo.projectors]
+        rows = [
+            [pseudo.dij[p, q] * np.eye(2 * a + 1, 2 * b + 1) * (a == b) for q, b in enumerate(momenta)]
+            for p, a in enumerate(momenta)
+        ]
+        return block_diag(*[np.block(rows)] * n_atoms)
 
     def matrix(self, kpoint: np.ndarray) -> np.ndarray:
         """(n, n) Hamiltonian in plane waves at a fractional k-point, Ry."""
@@ -164,7 +179,7 @@ class PlaneWaveHamiltonian:
             block = columns.reshape(len(indices), -1)
             result = kinetic[:, None] * block
             for projectors, coupling in groups if isinstance(groups, list) else self._projectors(vectors):
-                result += projectors @ (coupling @ (projectors.conj().T @ block))
+                result += projectors @ (coupling @ (block.conj().T @ projectors).conj().T)
             return (result + local(block)).reshape(columns.shape)
 
         return LinearOperator((len(indices),) * 2, matvec=apply, matmat=apply, dtype=complex)
@@ -228,38 +243,56 @@ class PlaneWaveHamiltonian:
         NumericalError
             If the iterations do not converge.
         """
-        size = len(self.plane_waves(kpoint)[0])
-        if size <= DENSE_SIZE:
+        indices, vectors = self.plane_waves(kpoint)
+        if self.n_components * len(indices) <= DENSE_SIZE:
             return eigvalsh(self.matrix(kpoint), subset_by_index=[0, n_bands - 1]) * RYDBERG
-        kinetic = (self.plane_waves(kpoint)[1] ** 2).sum(axis=1)
         if start is None:
             # a few states more than asked for, so that those asked for converge fast
-            start = self._smooth_states(kpoint, n_bands + 4)
-        preconditioner = diags_array(1.0 / (1.0 + kinetic))
-        with warnings.catch_warnings():
-            # It warns of residuals a little above the tolerance; what counts is checked below.
-            warnings.simplefilter('ignore', UserWarning)
-            energies, _, history = lobpcg(
-                self.operator(kpoint),
-                start,
-                M=preconditioner,
-                largest=False,
-                tol=residual,
-                maxiter=400,
-                retResidualNormsHistory=True,
-            )
-        order = np.argsort(energies)[:n_bands]
-        if not np.max(history[-1][order]) < 10 * residual:
-            raise NumericalError(f'plane-wave eigenvalues did not converge, residual {np.max(history[-1]):.1e} Ry')
-        return energies[order] * RYDBERG
+            start = self._start_states(kpoint, n_bands, n_bands + GUARD_STATES, residual)
+        kinetic = np.tile((vectors**2).sum(axis=1), self.n_components)
+        energies, _ = lowest_states(self.operator(kpoint).matmat, kinetic, start, n_bands, residual)
+        return energies[:n_bands] * RYDBERG
+
+    def _start_states(self, kpoint: np.ndarray, n_wanted: int, n_states: int, residual: float) -> np.ndarray:
+        """(n, n_states) states of a lower cutoff, where iterations are cheap; of a small cell its smooth states."""
+        if self.n_components > 1 or len(self.plane_waves(kpoint)[0]) < COARSE_SIZE:
+            return self._smooth_states(kpoint, n_states)
+        coarse = self._with_lower_cutoff(COARSE_CUTOFF * self.ecutwfc)
+        few, vectors = coarse.plane_waves(kpoint)
+        smooth = coarse._smooth_states(kpoint, n_states)
+        kinetic = (vectors**2).sum(axis=1)
+        _, found = lowest_states(coarse.operator(kpoint).matmat, kinetic, smooth, n_wanted, residual)
+        indices = self.plane_waves(kpoint)[0]
+        lowest = indices.min(axis=0)
+        extent = tuple(indices.max(axis=0) - lowest + 1)
+        row = np.zeros(extent, dtype=int)
+        row[tuple((indices - lowest).T)] = np.arange(len(indices))
+        states = np.zeros((len(indices), n_states), dtype=complex)
+        states[row[tuple((few - lowest).T)]] = found
+        return states
+
+    def _with_lower_cutoff(self, ecutwfc: float) -> PlaneWaveHamiltonian:
+        """The same with fewer plane waves, and the potential on the grid that these need."""
+        grid = fft_grid(self.cell * BOHR, 4 * ecutwfc)
+        orders = [np.fft.fftfreq(n, 1 / n).astype(int) for n in grid]
+        # The highest order of an even grid stands for itself and its negative.
+        kept = [np.where(2 * np.abs(m) < n, m, n) for m, n in zip(orders, grid, strict=True)]
+        inside = [m < n for m, n in zip(kept, grid, strict=True)]
+        coefficients = np.zeros(grid, dtype=complex)
+        places = [np.flatnonzero(flags) for flags in inside]
+        sources = [m[flags] % full for m, flags, full in zip(orders, inside, self._coefficients.shape, strict=True)]
+        coefficients[np.ix_(*places)] = self._coefficients[np.ix_(*sources)]
+        potential = fft.ifftn(coefficients * coefficients.size).real * RYDBERG
+        return PlaneWaveHamiltonian(self._atoms, potential, self.pseudos, ecutwfc)
 
     def _smooth_states(self, kpoint: np.ndarray, n_states: int) -> np.ndarray:
         """(n, n_states) lowest states among the plane waves of lowest kinetic energy."""
         indices, vectors = self.plane_waves(kpoint)
         lowest = np.argsort((vectors**2).sum(axis=1), kind='stable')[: max(DENSE_SIZE, 3 * n_states)]
-        states = np.zeros((len(indices), n_states), dtype=complex)
-        _, states[lowest] = eigh(self._dense(indices[lowest], vectors[lowest]), subset_by_index=[0, n_states - 1])
-        return states
+        states = np.zeros((self.n_components, len(indices), n_states), dtype=complex)
+        _, found = eigh(self._dense(indices[lowest], vectors[lowest]), subset_by_index=[0, n_states - 1])
+        states[:, lowest] = found.reshape(self.n_components, len(lowest), n_states)
+        return states.reshape(-1, n_states)
 
     def orbitals(self, basis: Basis, kpoint: np.ndarray) -> np.ndarray:
         """(n, n_orbitals) Bloch sums of the orbitals at a fractional k-point, truncated at the cutoff."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from aiida_hamlr.electronic.integrals.orbital_cutoff import kinetic_energy_beyond
+from aiida_hamlr.electronic.integrals.orbital_cutoff import kinetic_energy_beyond, sufficient_cutoff
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -70,6 +70,12 @@ def find_warnings(
     attributes = hamiltonian.attributes
     verification = attributes.verification or {}
     found = [text.format(verification[key]) for key, limit, text in _LIMITS if verification.get(key, 0.0) > limit]
+    if verification.get('cutoff_error_meV', 0.0) > CUTOFF_ERROR:
+        cutoff = sufficient_cutoff(hamiltonian.basis)
+        found.append(
+            f'ecutwfc is {attributes.ecutwfc:g} Ry: '
+            + (f'{cutoff:g} Ry or more are enough for these orbitals' if cutoff else 'no cutoff in use is enough')
+        )
     if n_ghosts:
         found.append(f'{n_ghosts} occupied states are combinations of nearly dependent orbitals (ghost states)')
     if from_run and 'cutoff_error_meV' not in verification:

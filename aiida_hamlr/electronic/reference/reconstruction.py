@@ -16,9 +16,10 @@ from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
 from aiida_hamlr.electronic.integrals.neutral_atom import common_functional, neutral_atom_potential
+from aiida_hamlr.electronic.integrals.orbital_cutoff import sufficient_cutoff
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
-from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -112,7 +113,8 @@ def reconstruct(
     Returns
     -------
     Hamiltonian
-        With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin. With labels if
+        With all four matrices, with spin H and density matrix of each; H0 and the overlap have no spin. With the
+        spin-orbit part if the run has spin-orbit coupling; H is the scalar part then, to be learned. With labels if
         the density is given. ``attributes.verification`` says how good it is.
 
     Raises
@@ -139,7 +141,7 @@ def reconstruct(
             raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
         check_electrons(atoms, density, pseudos)
     pattern = overlap_pattern(atoms, basis)
-    n_arrays = ARRAYS + 2 * (len(spins) - 1)
+    n_arrays = ARRAYS + 2 * (len(spins) - 1) + (3 if run is not None and run.spin_orbit else 0)
     check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
     tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
     overlap, fixed = structure_matrices(atoms, tables, pattern)
@@ -172,6 +174,8 @@ def reconstruct(
         ),
     )
     attributes = hamiltonian.attributes
+    if run is not None and run.spin_orbit:
+        hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(atoms, pattern)
     if run is not None:
         attributes.ecutwfc = float(run.ecutwfc)
         attributes.scf_kpoints = run.kpoint_mesh and list(run.kpoint_mesh)
@@ -187,11 +191,12 @@ def reconstruct(
     attributes.fermi_level = float(solution.filling.fermi_level)
     record_spin(hamiltonian, solution.filling)
     n_occupied = solution.filling.n_occupied
-    gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization)
+    per_band = solution.electrons_per_band
+    gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization, per_band)
     attributes.gap = gap.gap if gap else None
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     verification |= levels or {}
-    check_plausible(verification, source)
+    check_plausible(verification, source, sufficient_cutoff(basis))
     attributes.verification = verification
     attributes.warnings = find_warnings(hamiltonian, pseudos, solution.n_ghosts, run is not None)
     return hamiltonian
@@ -225,6 +230,7 @@ def check_run(
     species = species_labels(atoms)
     spins = np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     n_electrons = sum(pseudos[label].z_valence for label in species)
+    _check_relativity(pseudos, species, run)
     _check_against_run(run, spins.shape[1:], len(spins), n_electrons, common_functional(species, pseudos), source)
     run.electrostatics.check_cell(atoms)
     check_falling_part(atoms, pseudos, run.electrostatics, source)
@@ -252,6 +258,18 @@ def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, sou
         raise ValueError(
             f'{where}the potential differs by up to {largest:.3g} eV from that of neutral atoms; '
             'it is damaged, or that of other atoms'
+        )
+
+
+def _check_relativity(pseudos: Mapping[str, Pseudopotential], species: list[str], run: PlaneWaveRun):
+    """Refuse a run in which pw.x made scalar pseudopotentials out of fully relativistic ones."""
+    full = sorted(label for label in set(species) if pseudos[label].has_spin_orbit)
+    if full and not run.spin_orbit:
+        raise ValueError(
+            f'the pseudopotential of {" and ".join(full)} is fully relativistic, and the run has no spin-orbit '
+            'coupling: pw.x averages projectors of both j then, which is not the scalar-relativistic part of the file '
+            'and moves levels by up to electronvolts; set noncolin and lspinorb, or use scalar-relativistic '
+            'pseudopotentials'
         )
 
 

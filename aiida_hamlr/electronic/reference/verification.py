@@ -12,7 +12,7 @@ from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.electrostatics import Electrostatics
-from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.reference.spinor_plane_waves import plane_wave_hamiltonian
 
 #: Conduction bands that count as the lowest ones.
 CONDUCTION_BANDS = 4
@@ -41,6 +41,9 @@ TRUNCATED_SIZE = 200_000
 #: up to one half of it.
 IMPLAUSIBLE_ERROR = 2.0
 
+#: Part of the error of the bands that the cutoff makes if it is its cause.
+CUTOFF_SHARE = 0.5
+
 #: Above it a violation of the variational theorem by the truncated basis is not the convergence of the run, meV.
 IMPLAUSIBLE_VIOLATION = 10.0
 
@@ -59,6 +62,7 @@ class PlaneWaveRun(Protocol):
     eigenvalues: np.ndarray
     occupations: np.ndarray
     n_spin: int
+    spin_orbit: bool
     magnetization: float | None
     fixed_magnetization: float | None
     version: str
@@ -110,7 +114,8 @@ def verify(
         the occupied states, ``cutoff_error_meV`` (largest change of an eigenvalue, occupied or of the window, by the
         truncation) and ``n_kpoints_truncated``; if it was left out, ``truncated_check_skipped`` says why.
 
-        With spin, the bands of both count alike, and ``run_magnetization`` is that of the run, to be compared with the
+        With spin-orbit coupling the bands are those of spinors, and the lowest eight conduction bands count. With spin,
+        the bands of both count alike, and ``run_magnetization`` is that of the run, to be compared with the
         attribute ``magnetization``.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
@@ -133,7 +138,8 @@ def verify(
     found = found - hamiltonian.attributes.gauge_shift
     n_bands = min(found.shape[2], expected.shape[2])
     found, expected = found[..., :n_bands], expected[..., :n_bands]
-    occupied, conduction, window = _compared_states(expected, _with_spin(run.occupations)[..., :n_bands])
+    n_conduction = CONDUCTION_BANDS * (2 if run.spin_orbit else 1)
+    occupied, conduction, window = _compared_states(expected, _with_spin(run.occupations)[..., :n_bands], n_conduction)
     result |= _compare_bands(1000 * (found - expected), occupied, conduction, window, run.weights)
     if potential is not None and pseudos is not None:
         truncated = _truncated_eigenvalues(hamiltonian, run, potential, pseudos, truncate)
@@ -157,10 +163,12 @@ def _with_spin(values: np.ndarray) -> np.ndarray:
     return np.reshape(values, (-1, *np.shape(values)[-2:]))
 
 
-def _compared_states(energies: np.ndarray, occupations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compared_states(
+    energies: np.ndarray, occupations: np.ndarray, n_conduction: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which states (n_spin, nk, nb) are occupied, are among the lowest conduction bands, and lie in the window."""
     occupied = occupations > HALF_FILLED
-    conduction = ~occupied & (np.cumsum(~occupied, axis=2) <= CONDUCTION_BANDS)
+    conduction = ~occupied & (np.cumsum(~occupied, axis=2) <= n_conduction)
     minimum = energies[~occupied].min(initial=np.inf)
     return occupied, conduction, ~occupied & (energies <= minimum + CONDUCTION_WINDOW)
 
@@ -198,7 +206,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
     if wanted is False:
         return 'not asked for'
     spins = [
-        PlaneWaveHamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc)
+        plane_wave_hamiltonian(hamiltonian.atoms, channel, pseudos, run.ecutwfc, run.spin_orbit)
         for channel in np.reshape(potential, (-1, *np.shape(potential)[-3:]))
     ]
     n_orbitals = hamiltonian.n_orbitals
@@ -224,7 +232,7 @@ def _truncated_eigenvalues(hamiltonian, run, potential, pseudos, wanted: bool | 
         return 'the orbitals are linearly dependent when they are truncated at the cutoff of the run'
 
 
-def check_plausible(verification: Mapping, source: str | None = None):
+def check_plausible(verification: Mapping, source: str | None = None, cutoff: float | None = None):
     """Refuse a Hamiltonian whose bands cannot be those of the run.
 
     A damaged potential, or that of another run, has other eigenvalues. What stays within the errors that a basis and
@@ -236,6 +244,8 @@ def check_plausible(verification: Mapping, source: str | None = None):
         As `verify` returns it, with a run.
     source : str, optional
         Name of the file that the potential comes from, for the message.
+    cutoff : float, optional
+        Cutoff that the orbitals need, Ry, for the message.
 
     Raises
     ------
@@ -244,15 +254,29 @@ def check_plausible(verification: Mapping, source: str | None = None):
         bands is beyond 2 eV; the message holds the numbers.
     """
     where = f'{source}: ' if source else ''
+    proven = 'plane_wave_error_meV' in verification
     violation = verification.get('variational_violation_truncated_meV', 0.0)
     if not violation <= IMPLAUSIBLE_VIOLATION:
+        cause = (
+            'its plane-wave levels are right, so that the scf cycle is not converged, or orbitals are nearly dependent'
+            if proven
+            else 'the potential is damaged or that of another run'
+        )
         raise ValueError(
             f'{where}an eigenvalue lies {violation:.4g} meV below that of the run, which the variational theorem '
-            'forbids; the potential is damaged or that of another run'
+            f'forbids; {cause}'
         )
     error = max(abs(verification.get(key, 0.0)) for key in ('band_shift_meV', 'band_mae_occupied_meV')) / 1000
-    if not error <= IMPLAUSIBLE_ERROR:
-        raise ValueError(
-            f'{where}the occupied bands are {error:.3g} eV away from those of the run; the potential is damaged or '
-            'that of another run, or the basis is far too small'
+    if error <= IMPLAUSIBLE_ERROR:
+        return
+    cutoff_error, below = (verification.get(k, 0.0) for k in ('cutoff_error_meV', 'variational_violation_meV'))
+    if proven and max(cutoff_error, below) > 1000 * CUTOFF_SHARE * error:
+        cause = (
+            f'ecutwfc is too low for these pseudopotentials and orbitals: the cutoff moves levels by '
+            f'{max(cutoff_error, below):.0f} meV' + (f'; use {cutoff:g} Ry or more' if cutoff else '; raise it')
         )
+    elif proven:
+        cause = 'the potential is right, so that the basis is far too small'
+    else:
+        cause = 'the potential is damaged or that of another run, or the basis is far too small'
+    raise ValueError(f'{where}the occupied bands are {error:.3g} eV away from those of the run; {cause}')

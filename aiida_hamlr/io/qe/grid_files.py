@@ -230,7 +230,9 @@ def read_charge_density(path: str | Path, fft_grid: tuple[int, int, int], atoms:
         raise ValueError(f'{path}: holds {n_spin} spin components; noncollinear runs are not supported')
     if not np.isfinite(coefficients).all():
         raise ValueError(f'{path}: damaged charge density: coefficients are not finite')
-    if not 0 < len(miller) == coefficients.shape[1] == n_vectors or (2 * np.abs(miller).max(axis=0) >= fft_grid).any():
+    is_complete = 0 < len(miller) == coefficients.shape[1] == n_vectors
+    # As floats: damaged indices may be so large that twice them overflows.
+    if not is_complete or (2.0 * np.abs(miller.astype(float)).max(axis=0) >= fft_grid).any():
         raise ValueError(f'{path}: does not fit the FFT grid {fft_grid}')
     if atoms is not None:
         product = atoms.cell[:] / BOHR @ reciprocal.T / (2 * np.pi)

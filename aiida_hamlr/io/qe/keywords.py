@@ -90,7 +90,11 @@ _NONLOCAL = Refusal(
     'nonlocal van der Waals functionals (vdW-DF, rVV10) are not supported: their potential is not rebuilt here; use '
     'LDA or GGA, with a correction by Grimme (vdw_corr) if energies or forces matter'
 )
-_SPINORS = Refusal('noncollinear and spin-orbit runs are not supported; use nspin = 1 or 2 and scalar pseudopotentials')
+_SPINORS = Refusal(
+    'noncollinear runs without spin-orbit coupling, or with a magnetization, are not supported; set noncolin and '
+    'lspinorb and no magnetization, or nspin = 1 or 2',
+    (1, 2),
+)
 _TWO_CHEMICAL = Refusal(
     'two chemical potentials are not supported: the states are not those of the ground state; leave it out'
 )
@@ -108,9 +112,7 @@ _RESERVOIR = Refusal(
 
 #: Keywords that are refused unless they are off, with the reason.
 REFUSED = {
-    'nspin': Refusal(_SPINORS.reason, (1, 2)),
-    'noncolin': _SPINORS,
-    'lspinorb': _SPINORS,
+    'nspin': _SPINORS,
     'gate': Refusal('charged gates are not supported: they add a potential and charge the cell; leave it out'),
     'tot_charge': Refusal(
         'charged cells are not supported: their potential has no zero that could be compared; run a neutral cell'
@@ -193,7 +195,7 @@ MOVED_AFTER_SCF = {
 
 def known_keywords() -> frozenset[str]:
     """All keywords that the table has an opinion on."""
-    return _HARMLESS | frozenset(REFUSED) | {'tefield', 'dipfield', 'eamp'}
+    return _HARMLESS | frozenset(REFUSED) | {'tefield', 'dipfield', 'eamp', 'noncolin', 'lspinorb'}
 
 
 def find_keyword_problem(keywords: Mapping[str, object]) -> str | None:
@@ -212,7 +214,7 @@ def find_keyword_problem(keywords: Mapping[str, object]) -> str | None:
     for name, refusal in REFUSED.items():
         if name in keywords and refusal.applies(keywords[name]):
             return f'{name} = {_shown(keywords[name])}: {refusal.reason}'
-    problem = _find_field_problem(keywords)
+    problem = _find_spinor_problem(keywords) or _find_field_problem(keywords)
     if problem is not None:
         return problem
     for name, value in keywords.items():
@@ -227,6 +229,24 @@ def find_keyword_problem(keywords: Mapping[str, object]) -> str | None:
 def _shown(value) -> str:
     text = str(value)
     return text if len(text) <= 40 else f'{text[:37]}...'
+
+
+def _find_spinor_problem(keywords: Mapping[str, object]) -> str | None:
+    """Spinors: supported with spin-orbit coupling and without magnetization only."""
+    noncollinear, spin_orbit = (keywords.get(name) not in (None, *_OFF) for name in ('noncolin', 'lspinorb'))
+    if noncollinear and not spin_orbit:
+        return f'noncolin = True without lspinorb: {_SPINORS.reason}'
+    if spin_orbit and not noncollinear:
+        return 'lspinorb = True: spin-orbit runs without noncolin are not supported; set noncolin too'
+    if not spin_orbit:
+        return None
+    for name in ('starting_magnetization', 'tot_magnetization', 'angle1', 'angle2'):
+        values = keywords.get(name, 0)
+        if any(value not in _OFF for value in (values.values() if isinstance(values, Mapping) else [values])):
+            return f'{name} with lspinorb: spin-orbit runs with a magnetization are not supported; leave it out'
+    if keywords.get('nspin', 1) != 1:
+        return f'nspin = {_shown(keywords["nspin"])} with lspinorb: leave nspin out'
+    return None
 
 
 def _find_field_problem(keywords: Mapping[str, object]) -> str | None:

@@ -86,6 +86,8 @@ class QeRun:
         Electrons of spin up less those of spin down, Bohr magnetons per cell; None without spin.
     fixed_magnetization : float or None
         The value at which the run held it (``tot_magnetization``); every spin has a Fermi level of its own then.
+    noncollinear_magnetization : bool
+        Whether a noncollinear run has a magnetization, which may vanish at the end.
     """
 
     source: str
@@ -117,6 +119,12 @@ class QeRun:
     hartree_energy: float | None = None
     magnetization: float | None = None
     fixed_magnetization: float | None = None
+    noncollinear_magnetization: bool = False
+
+    @property
+    def electrons_per_band(self) -> int:
+        """Electrons that a band holds: 2, with collinear spin or of spinors 1."""
+        return 1 if self.noncollinear or self.n_spin == 2 else 2
 
     @property
     def electrostatics(self) -> Electrostatics:
@@ -314,6 +322,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
         magnetization=magnetization,
         fixed_magnetization=fixed_magnetization,
+        noncollinear_magnetization=_flag(output, 'magnetization/do_magnetization') and _flag(bands, 'noncolin'),
     )
 
 
@@ -323,10 +332,10 @@ def check_supported(run: QeRun):
     Raises
     ------
     ValueError
-        If the run is no scf run, or did not converge; if it is noncollinear, charged, ultrasoft, PAW, or uses a
-        functional or an extension of it that is not supported; if it holds no eigenvalues, or its occupations are not
-        those of its electrons; if its atoms moved after the last scf cycle; if a keyword is set that is not supported,
-        see `find_keyword_problem`. The message names the file.
+        If the run is no scf run, or did not converge; if it is charged, ultrasoft, PAW, noncollinear without spin-orbit
+        coupling or with a magnetization, or uses a functional or an extension of it that is not supported; if it holds
+        no eigenvalues, or its occupations are not those of its electrons; if its atoms moved after the last scf cycle;
+        if a keyword is set that is not supported, see `find_keyword_problem`. The message names the file.
     """
     if run.calculation in MOVED_AFTER_SCF:
         raise ValueError(f'{run.source}: {MOVED_AFTER_SCF[run.calculation]}')
@@ -338,7 +347,13 @@ def check_supported(run: QeRun):
             run.positions_converged is False
         ),
         problem: problem is not None,
-        'noncolin, lspinorb: noncollinear and spin-orbit runs are not supported': run.noncollinear or run.spin_orbit,
+        'noncolin: noncollinear runs without spin-orbit coupling (lspinorb) are not supported': (
+            run.noncollinear and not run.spin_orbit
+        ),
+        'noncolin, lspinorb: spin-orbit runs with a magnetization are not supported; leave it out': (
+            run.noncollinear_magnetization
+        ),
+        'lspinorb: spin-orbit runs without noncolin are not supported': run.spin_orbit and not run.noncollinear,
         f'tot_charge = {run.total_charge:g}: charged cells are not supported; run a neutral cell': (
             abs(run.total_charge) > 1e-8
         ),
@@ -351,7 +366,7 @@ def check_supported(run: QeRun):
     for reason, applies in reasons.items():
         if applies:
             raise ValueError(f'{run.source}: {reason}')
-    electrons = 2 / run.n_spin * float((run.weights[:, None] * run.occupations).sum())
+    electrons = run.electrons_per_band * float((run.weights[:, None] * run.occupations).sum())
     if not abs(electrons - run.n_electrons) < OCCUPATION_TOLERANCE:
         raise ValueError(
             f'{run.source}: damaged: its occupations hold {electrons:.6g} electrons instead of {run.n_electrons:.6g}'

@@ -9,12 +9,20 @@ from ase import Atoms
 from qe_tools.exceptions import InputValidationError, ParsingError
 from qe_tools.parsers import PwInputFile
 
+from aiida_hamlr.electronic.reading import shortened
 from aiida_hamlr.electronic.species import labelled_atoms
 
 #: Largest disagreement of two descriptions of one structure, Å; headers hold nine digits.
 STRUCTURE_TOLERANCE = 1e-4
 
 _PW_INPUT = re.compile(r'^\s*&system\b.*^\s*atomic_positions\b', re.IGNORECASE | re.MULTILINE | re.DOTALL)
+
+#: Text and comments of a namelist, which stay as they are; what stands before a further variable; the slash at its end.
+_ITEMS = re.compile(
+    r"'[^'\n]*'|\"[^\"\n]*\"|![^\n]*"
+    r'|(?P<before>[ \t,]+)(?=[a-z]\w*\s*(?:\([\d\s,]*\)\s*)?=)|(?P<end>[ \t,]*/[ \t]*$)',
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 def is_pw_input(text: str) -> bool:
@@ -41,7 +49,7 @@ def read_pw_input(text: str) -> Atoms:
         If it cannot be read, or does not hold as many atoms as it announces.
     """
     try:
-        parsed = PwInputFile(text, validate_species_names=False)
+        parsed = PwInputFile(_with_line_breaks(text), validate_species_names=False)
         structure = parsed.structure
         announced = int(parsed.namelists['SYSTEM']['nat'])
     except (
@@ -53,11 +61,20 @@ def read_pw_input(text: str) -> Atoms:
         ValueError,
         NotImplementedError,
     ) as error:
-        raise ValueError(f'not a complete input of pw.x: {" ".join(str(error).split())}') from error
+        raise ValueError(f'not a complete input of pw.x: {shortened(error, 200)}') from error
     labels = structure['atom_names']
     if announced != len(labels):
         raise ValueError(f'nat is {announced}, but {len(labels)} atomic positions are given')
     return labelled_atoms(labels, positions=structure['positions'], cell=structure['cell'], pbc=True)
+
+
+def _with_line_breaks(text: str) -> str:
+    """An input with one variable of its namelists on each line; qe-tools knows no other form."""
+
+    def broken(found: re.Match) -> str:
+        return '\n' if found['before'] else '\n/' if found['end'] else found[0]
+
+    return _ITEMS.sub(broken, text)
 
 
 def check_same_structure(expected: Atoms, found: Atoms, tolerance: float = STRUCTURE_TOLERANCE):

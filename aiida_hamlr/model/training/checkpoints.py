@@ -9,9 +9,13 @@ from pathlib import Path
 import torch
 
 from aiida_hamlr.electronic.reading import check_regular, shortened
+from aiida_hamlr.model.folder import DESCRIPTION, WEIGHTS
 
 #: Files in checkpoints/: of the last epoch, and of the one with the best validation.
 LAST, BEST = 'last.ckpt', 'best.ckpt'
+
+#: Other files of a training, relative to its folder.
+METRICS, SUMMARY = 'metrics.csv', 'summary.json'
 
 #: What a damaged checkpoint makes torch raise.
 _DAMAGE = (RuntimeError, ValueError, KeyError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile)
@@ -52,6 +56,21 @@ def find_checkpoint(resume: str | None, output: Path) -> Path | None:
     if problems:
         raise ValueError(f'{"; ".join(problems)}; remove {output / "checkpoints"} to begin anew')
     return None
+
+
+def remove_results(output: Path, is_new: bool):
+    """Remove results of an earlier training from its folder, so that they do not pass for those of the one that begins.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the training.
+    is_new : bool
+        Whether nothing is resumed: then the metrics and the model go, too, and not only the summary.
+    """
+    names = [SUMMARY, *([METRICS, f'model/{DESCRIPTION}', f'model/{WEIGHTS}'] if is_new else [])]
+    for name in names:
+        (output / name).unlink(missing_ok=True)
 
 
 def find_damage(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from aiida_hamlr.model.config import TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.training.batches import BatchSampler, ExampleDataset
 from aiida_hamlr.model.training.cache import CachedExamples, n_edges
-from aiida_hamlr.model.training.checkpoints import find_checkpoint
+from aiida_hamlr.model.training.checkpoints import find_checkpoint, remove_results
 from aiida_hamlr.model.training.identity import training_identity
 from aiida_hamlr.model.training.loop import TrainingLoop
 from aiida_hamlr.model.training.model_writer import ModelWriter
@@ -102,6 +102,8 @@ def fit(
             default_root_dir=output,
         )
         checkpoint = find_checkpoint(settings.resume, output)
+        if processes.is_first:
+            remove_results(output, is_new=checkpoint is None)
         try:
             trainer.fit(module, loader, ckpt_path=checkpoint, weights_only=True)
         except SystemExit as error:

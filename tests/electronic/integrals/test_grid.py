@@ -80,7 +80,7 @@ def test_blocks_of_any_size_and_any_memory_limit_give_the_same(basis, monkeypatc
     potentials = np.random.default_rng(3).normal(size=(2, 12, 15, 10))
     expected = local_matrix(atoms, basis, pattern, potentials, 'cpu')
     # room for both results and for the sums of one potential
-    limited = local_matrix(atoms, basis, pattern, potentials, memory_limit=5.5 * 8e-9 * pattern.n_entries)
+    limited = local_matrix(atoms, basis, pattern, potentials, memory_limit=3.5 * 8e-9 * pattern.n_entries)
     assert np.abs(limited - expected).max() < 1e-11
     for edge in (1.5, 5.0):
         monkeypatch.setattr(grid, 'BLOCK_EDGE', edge)
@@ -90,7 +90,7 @@ def test_blocks_of_any_size_and_any_memory_limit_give_the_same(basis, monkeypatc
 def test_a_memory_limit_below_the_result_is_refused_with_both_numbers(basis):
     atoms = skewed_alas()
     pattern = overlap_pattern(atoms, basis)
-    needed = 4 * 8e-9 * pattern.n_entries
+    needed = 2 * 8e-9 * pattern.n_entries
     with pytest.raises(ValueError, match=f'takes {needed:.3g} GB, memory_limit is 0.0001 GB'):
         local_matrix(atoms, basis, pattern, np.zeros((12, 12, 12)), memory_limit=1e-4)
 

@@ -121,9 +121,9 @@ FILES = {
     'O.blyp-mt.UPF': "functional 'SLA  LYP  B88  BLYP' is not supported",
     'Fe.pbe-mt_fhi.UPF': 'a semilocal (SL) pseudopotential',
     'H.coulomb-ae.UPF': 'a bare Coulomb (1/r) pseudopotential',
-    'Si.rel-pbe-rrkj.UPF': 'a fully relativistic pseudopotential (spin-orbit)',
-    'Si_r.upf': 'a fully relativistic pseudopotential (spin-orbit)',
-    'pb_s.UPF': 'a fully relativistic pseudopotential (spin-orbit)',
+    'Si.rel-pbe-rrkj.UPF': 'pbe',
+    'Si_r.upf': 'pbe',
+    'pb_s.UPF': 'lda_pz',
     'H_US.van': 'not a UPF file',
     'Si.bhs': 'not a UPF file',
     'B.pbe-n-kjpaw_psl.1.0.0.UPF': 'a PAW pseudopotential',
@@ -139,7 +139,7 @@ GZIPPED = {
     'Ni_PBE_TM_2pj.UPF.gz': 'pbe',
     'O_PBE_TM.UPF.gz': 'pbe',
     'Si.LDA.0.5.UPF.gz': 'lda_pz',
-    'Asrel.RRKJ3.UPF.gz': 'a fully relativistic pseudopotential (spin-orbit)',
+    'Asrel.RRKJ3.UPF.gz': 'lda_pz',
     'Ga.pbe-dn-kjpaw_psl.0.2.upf.gz': 'a PAW pseudopotential',
     'O_PBE_USPP.UPF.gz': 'an ultrasoft pseudopotential',
 }
@@ -155,7 +155,7 @@ def outcome(path):
 
 def check_outcome(path, expected):
     if expected is None:
-        reasons = ('an ultrasoft pseudopotential', 'a PAW pseudopotential', 'not a UPF file', 'a fully relativistic')
+        reasons = ('an ultrasoft pseudopotential', 'a PAW pseudopotential', 'not a UPF file')
         assert outcome(path).startswith(reasons), path.name
     else:
         assert outcome(path).startswith(expected), path.name
@@ -222,7 +222,7 @@ def test_file_without_projectors(content):
         ('element="Si"', 'element="Xy"', "'Xy' is not a chemical element"),
         ('is_ultrasoft="F"', 'is_ultrasoft="T"', 'an ultrasoft pseudopotential'),
         ('pseudo_type="NC"', 'pseudo_type="SL"', 'a semilocal'),
-        ('has_so="F"', 'has_so=".TRUE."', 'spin-orbit'),
+        ('has_so="F"', 'has_so=".TRUE."', 'no section PP_RELBETA.1'),
         ('has_so="F"', 'has_so="maybe"', 'instead of a boolean'),
         ('SLA PW NOGX NOGC', 'SCAN', "functional 'SCAN' is not supported"),
         ('mesh_size="1201"', 'mesh_size="1200"', 'mesh_size is 1200'),

@@ -133,3 +133,15 @@ def test_bands_of_another_potential_are_refused(alas_run, upf_pseudos, plain_bas
         check_plausible({'variational_violation_truncated_meV': 11.0}, 'v.filplot')
     with pytest.raises(ValueError, match='away from those of the run'):
         check_plausible({'band_shift_meV': 2500.0, 'band_mae_occupied_meV': 200.0})
+
+
+def test_too_low_a_cutoff_is_not_called_damage():
+    """Where the plane-wave levels have proven the potential, other causes remain."""
+    proven = {'plane_wave_error_meV': 0.1, 'band_shift_meV': -2500.0, 'band_mae_occupied_meV': 200.0}
+    with pytest.raises(ValueError, match='ecutwfc is too low for these .* by 1900 meV; use 80 Ry or more') as caught:
+        check_plausible({**proven, 'cutoff_error_meV': 1900.0}, 'v.filplot', 80.0)
+    assert 'damaged' not in str(caught.value)
+    with pytest.raises(ValueError, match='the potential is right, so that the basis is far too small'):
+        check_plausible({**proven, 'band_shift_meV': 2500.0})
+    with pytest.raises(ValueError, match='levels are right, so that the scf cycle is not converged'):
+        check_plausible({**proven, 'variational_violation_truncated_meV': 11.0})

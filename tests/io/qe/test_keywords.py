@@ -11,6 +11,7 @@ from qe_fixtures import PSEUDO_FILES, debian_pseudo, pw_input, run_executable
 
 from aiida_hamlr.io.qe import check_supported, read_scf_xml
 from aiida_hamlr.io.qe.keywords import HARMLESS, REFUSED, find_keyword_problem, keywords_of_xml
+from aiida_hamlr.jobs.reconstruct import reconstruct
 
 SMEARING = "occupations='smearing' degauss=0.02"
 
@@ -122,13 +123,37 @@ def more_kpoints(text):
         ({'calculation': 'relax', 'control': 'nstep=1'}, 'the relaxation did not converge'),
         ({'calculation': 'vc-relax', 'control': 'nstep=1'}, 'the relaxation did not converge'),
         ({'calculation': 'md', 'control': 'nstep=2'}, 'molecular dynamics'),
+        ({'system': "input_dft='rvv10'", 'pseudo': 'Si.pbe-rrkj.UPF'}, 'van der Waals functionals (vdW-DF, rVV10)'),
     ],
 )
 def test_real_runs_that_are_refused(run, keywords, words):
+    """By both routes, before density or potential are read."""
     file = run(**keywords)
-    with pytest.raises(ValueError, match=re.escape(words)) as caught:
-        check_supported(read_scf_xml(file))
-    assert str(caught.value).startswith(str(file)) and '\n' not in str(caught.value)
+    (file.parent / 'not_read').touch()
+    settings = {
+        'structure': file,
+        'pseudos': {path.stem: path for path in file.parents[2].glob('*.upf')},
+        'basis': {'size': 'sz'},
+    }
+    for route in ({'density': file.parent}, {'potential': file.parent / 'not_read'}):
+        with pytest.raises(ValueError, match=re.escape(words)) as caught:
+            reconstruct(**settings, **route)
+        assert str(caught.value).startswith(str(file)) and '\n' not in str(caught.value)
+
+
+@pytest.mark.qe
+def test_berry_phase_runs_are_refused(run):
+    """They are nscf runs, which replace the XML file of the scf run."""
+    file = run()
+    folder = file.parents[2]
+    text = (
+        (folder / 'pw.in').read_text().replace("calculation='scf'", "calculation='nscf' lberry=.true. gdir=3 nppstr=3")
+    )
+    assert 'JOB DONE' in run_executable('pw.x', text.replace('nbnd=8', 'nbnd=4'), folder)
+    berry = read_scf_xml(file)
+    assert 'Berry' in find_keyword_problem(berry.keywords)
+    with pytest.raises(ValueError, match="a run of type 'nscf'"):
+        check_supported(berry)
 
 
 @pytest.mark.qe

@@ -51,6 +51,15 @@ def test_inputs_that_are_incomplete():
     assert not is_pw_input('ATOMIC_POSITIONS\n') and not is_pw_input('&system\n/')
 
 
+def test_namelists_on_one_line():
+    text = ALAT_WITH_COMMENT.replace(
+        ALAT_WITH_COMMENT[: ALAT_WITH_COMMENT.index('CELL_PARAMETERS')],
+        "&CONTROL calculation='scf', title = 'C=3/' /\n&system ibrav=0 A = 1.00, ecutwfc=60 nat=2 ! nat=3\n ntyp=2/\n",
+    )
+    expected, atoms = read_pw_input(ALAT_WITH_COMMENT), read_pw_input(text)
+    check_same_structure(expected, atoms, 1e-12)
+
+
 def test_isotopes_are_hydrogen():
     assert [element_of_label(label) for label in ('D', 'T', 'D1', 'Dy', 'Ti2', 'h_cap')] == [
         'H', 'H', 'H', 'Dy', 'Ti', 'H',
@@ -74,7 +83,7 @@ def test_the_structure_is_the_one_that_pw_x_reads(upf_pseudos, tmp_path, name, p
     scale = 5.0 if positions == 'bohr' else 1.0
     text = (
         "&control\n prefix='aiida', outdir='./out' pseudo_dir='.'\n/\n"
-        f'&system\n {CELLS[name]}, nat=2, ntyp=2, ecutwfc=6\n/\n&electrons\n conv_thr=1e-2\n/\n'
+        f'&system\n {CELLS[name]}, nat=2, ntyp=2, ecutwfc=6\n/\n&electrons conv_thr=1e-2 /\n'
         'ATOMIC_SPECIES\nSi1 28.0 Si.upf\nSi2 28.0 Si.upf\n'
         f'ATOMIC_POSITIONS {positions}\nSi1 0 0 0\nSi2 {0.3 * scale} {0.25 * scale} {0.2 * scale} 0 0 1\n'
         'K_POINTS gamma\n'
