@@ -281,6 +281,10 @@ def _finish(
         tensor, charges = predictor.field_response(hamiltonian)
         found.properties.dielectric_tensor, found.properties.born_charges = tensor, charges
         summary['dielectric_constant'] = float(tensor.trace() / 3)
+        if not predictor.model.long_range.identified.any():
+            text = 'response: unidentified, no training data told the polarisabilities; they are zero'
+            summary['warnings'].append(text)
+            log(f'warning: {job.name}: {text}')
     if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:

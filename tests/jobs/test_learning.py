@@ -12,6 +12,7 @@ from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.cli import main
+from aiida_hamlr.model.inference import load_model
 
 TRAIN = """
 data: {{train: ['{study}/train/*.h5'], validation: ['{study}/valid/*.h5'], test: ['{study}/test/*.h5']}}
@@ -155,3 +156,35 @@ def test_trainings_that_cannot_work_are_refused_at_once(study, hamlr, tmp_path, 
     for word in words:
         assert word in result.stderr
     assert not (tmp_path / 'run').exists()
+
+
+def test_response_is_an_output_of_models_that_have_it(model, study, hamlr, tmp_path):
+    from aiida_hamlr.jobs.inputs import read_basis_folder
+    from aiida_hamlr.model.config import ModelConfig
+    from aiida_hamlr.model.files import read_model, write_model
+    from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+    atoms = bulk('AlAs', 'zincblende', a=5.66)
+    ase.io.write(tmp_path / 'one.extxyz', atoms)
+    text = 'model: {}\nstructures: [one.extxyz]\noutputs: [response]\n'
+    (tmp_path / 'predict.yaml').write_text(text.format(model / 'model'))
+    refused = hamlr('predict', tmp_path / 'predict.yaml')
+    assert refused.exit_code == 2 and 'a model without response has no dielectric tensor' in refused.stderr
+    _, description, _, pseudos = read_model(model / 'model')
+    basis = read_basis_folder(study / 'basis', ('Al', 'As'))
+    shells = {element: list(species.angular_momenta) for element, species in basis.items()}
+    sizes = dict.fromkeys(('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_hidden'), 4)
+    config = ModelConfig(variant='lr', response=True, layers=1, hidden_channels=8, pair_channels=8, **sizes)
+    polar = HamiltonianModel(shells, config, 4.0, 10.0)
+    polar.long_range.start_from(8.0)
+    polar.long_range.identified.fill_(1)
+    metadata = {'functional': 'lda_pz', 'ecutrho_Ry': description['ecutrho_Ry']}
+    write_model(tmp_path / 'polar', polar, polar.state_dict(), basis, pseudos, metadata)
+    (tmp_path / 'predict.yaml').write_text(text.format('polar'))
+    result = hamlr('predict', tmp_path / 'predict.yaml')
+    assert result.exit_code == 0, result.stderr
+    properties = Properties.read(tmp_path / 'predictions/one/properties.h5')
+    assert properties.born_charges.sum(axis=0) == pytest.approx(np.zeros((3, 3)), abs=1e-6)
+    expected, _ = load_model(tmp_path / 'polar').field_response(load_model(tmp_path / 'polar').predict(atoms))
+    assert properties.dielectric_tensor == pytest.approx(expected, abs=1e-6)
+    assert properties.dielectric_tensor == pytest.approx(expected[0, 0] * np.eye(3), abs=1e-3) and expected[0, 0] > 1
