@@ -1,6 +1,6 @@
 """The command line: `aiida-hamlr`, and `verdi data hamlr`."""
 
-from aiida_hamlr.cli import launch, screen, setup
+from aiida_hamlr.cli import dataset, launch, screen, setup
 from aiida_hamlr.cli.root import cmd_root
 
-__all__ = ('cmd_root', 'launch', 'screen', 'setup')
+__all__ = ('cmd_root', 'dataset', 'launch', 'screen', 'setup')

@@ -344,15 +344,26 @@ def properties(hamiltonian, output, outputs, plot, **options):
 @click.argument('model', type=_FILE)
 @click.argument('data', type=_FILE, nargs=-1, required=True)
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
+@click.option('--plot', type=_FILE, help='PNG file with the errors by species, shells and distance.')
 @_OVERLAP_THRESHOLD
 @click.option(
     '--spin-orbit', is_flag=True, help='Compare bands of spinors, with the spin-orbit part of the references.'
 )
-def evaluate(model, data, json_file, overlap_threshold, spin_orbit):
+def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot)
+
+
+@main.command()
+@click.argument('data', type=_FILE, nargs=-1, required=True)
+def statistics(data):
+    """Describe training data: elements, distances, gaps and the size of H - H0 in the Hamiltonian files DATA."""
+    from aiida_hamlr.jobs.statistics import describe_data
+
+    for line in describe_data(data):
+        click.echo(line)
 
 
 @main.command()

@@ -28,6 +28,7 @@ def run_evaluate(
     json_file: Path | None = None,
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
+    plot: Path | None = None,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -43,6 +44,8 @@ def run_evaluate(
         For the bands of the predictions, see `eigenvalues`.
     spin_orbit : bool
         Whether to compare bands of spinors.
+    plot : path, optional
+        Gets a figure of the errors by species, shells and distance.
 
     Raises
     ------
@@ -71,4 +74,8 @@ def run_evaluate(
     summary['model'] = str(model)
     if json_file is not None:
         summary.write(json_file)
+    if plot is not None:
+        from aiida_hamlr.plotting.errors import plot_errors
+
+        log(f'wrote {plot_errors(errors, plot)}')
     return summary

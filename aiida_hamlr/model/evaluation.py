@@ -11,6 +11,7 @@ import torch
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
 from aiida_hamlr.model.reference_matrices import fitted_shift, read_reference
@@ -41,7 +42,8 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
     dict
         ``mae_meV``, ``mae_onsite_meV``, ``mae_onsite_diagonal_meV``, ``mae_overlapping_meV`` (elements with
         ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from_angstrom``, ``to_angstrom``,
-        ``mae_meV`` and ``n_elements``.
+        ``mae_meV`` and ``n_elements``; ``mae_by_species`` and ``mae_by_shells``: the same entries without distances, by
+        pairs of species such as ``Al-As`` and of angular momenta such as ``s-p``, blocks up to the last range but one.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
     error = 1e3 * np.abs(error + fitted_shift(error, overlap) * overlap)
@@ -68,7 +70,31 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
         'mae_onsite_diagonal_meV': float(error[onsite & (rows == columns)].mean()),
         'mae_overlapping_meV': float(error[np.abs(overlap) > 1e-8].mean()),
         'mae_by_distance': by_distance,
+        **_by_orbitals(error, hamiltonian, np.repeat(lengths < DISTANCES[-2], sizes)),
     }
+
+
+def _by_orbitals(error: np.ndarray, hamiltonian: Hamiltonian, near: np.ndarray) -> dict:
+    """Mean errors (meV) of the elements that are ``near`` (M,), by pairs of species and of angular momenta."""
+    basis, labels = hamiltonian.basis, species_labels(hamiltonian.atoms)
+    momenta = {label: np.concatenate([[l] * (2 * l + 1) for l in basis[label].angular_momenta]) for label in labels}
+    of_species = np.unique(np.concatenate([[label] * len(momenta[label]) for label in labels]), return_inverse=True)
+    of_shells = ('spdfgh', np.concatenate([momenta[label] for label in labels]))
+    rows, columns = (indices[near] for indices in hamiltonian.pattern.orbital_indices)
+    result = {}
+    for key, (kinds, number) in (('mae_by_species', of_species), ('mae_by_shells', of_shells)):
+        low, high = np.minimum(number[rows], number[columns]), np.maximum(number[rows], number[columns])
+        pair = len(kinds) * low + high
+        counts = np.bincount(pair, minlength=len(kinds) ** 2)
+        sums = np.bincount(pair, error[near], minlength=len(kinds) ** 2)
+        result[key] = {
+            f'{kinds[n // len(kinds)]}-{kinds[n % len(kinds)]}': {
+                'mae_meV': float(sums[n] / counts[n]),
+                'n_elements': int(counts[n]),
+            }
+            for n in np.flatnonzero(counts)
+        }
+    return result
 
 
 def band_errors(
@@ -206,8 +232,21 @@ def evaluate(
     keys += [key for key in ('dielectric_mae', 'born_mae_e') if any(key in one for one in structures)]
     result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}
     result['mae_by_distance'] = _mean_by_distance(structures)
+    for key in ('mae_by_species', 'mae_by_shells'):
+        result[key] = _mean_by_name([one[key] for one in structures])
     result['n_structures'] = len(structures)
     result['structures'] = structures
+    return result
+
+
+def _mean_by_name(parts: Sequence[dict]) -> dict:
+    """Means over all elements of the entries with the same name."""
+    result = {}
+    for name in sorted(set().union(*parts)):
+        entries = [part[name] for part in parts if name in part]
+        numbers = [entry['n_elements'] for entry in entries]
+        mean = float(np.average([entry['mae_meV'] for entry in entries], weights=numbers))
+        result[name] = {'mae_meV': mean, 'n_elements': int(sum(numbers))}
     return result
 
 
