@@ -130,8 +130,8 @@ def project_states(
         With the overlap.
     kpoints : (nk, 3) array
         Fractional.
-    states : (nk, n_orbitals, nb) or (n_spin, nk, n_orbitals, nb) array
-        As from `eigenvectors`. Spinors, of 2 n_orbitals with spin as the slow index, count both spins together.
+    states : (nk, n, nb) or (n_spin, nk, n, nb) array
+        Coefficients in the n orbitals, as from `eigenvectors`. Spinors, of 2 n with spin as the slow index, count both spins together.
     kind : str
         See `orbital_groups`.
 
