@@ -131,7 +131,8 @@ def project_states(
     kpoints : (nk, 3) array
         Fractional.
     states : (nk, n, nb) or (n_spin, nk, n, nb) array
-        Coefficients in the n orbitals, as from `eigenvectors`. Spinors, of 2 n with spin as the slow index, count both spins together.
+        Coefficients in the n orbitals, as from `eigenvectors`. Spinors, of 2 n with spin as the slow index,
+        count both spins together.
     kind : str
         See `orbital_groups`.
 
