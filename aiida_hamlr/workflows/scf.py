@@ -178,10 +178,11 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
 
 
 def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:
-    """Return the number of bands that pw.x must compute; with spin, for each spin.
+    """Return the number of bands that pw.x must compute; with collinear spin, for each spin.
 
     The majority spin fills half of the sum of electrons and magnetization. The latter is the total magnetization if it
-    is fixed, and otherwise at most the sum of the starting magnetizations.
+    is fixed, and otherwise at most the sum of the starting magnetizations. Bands of spinors (``noncolin``) hold one
+    electron each, so that there are twice as many.
 
     :param valences: valence electrons by name of the kind.
     :param system: the namelist SYSTEM.
@@ -189,6 +190,8 @@ def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_em
     """
     system = {key.lower(): value for key, value in system.items()}
     electrons = [valences[site.kind_name] for site in structure.sites]
+    if system.get('noncolin', False):
+        return ceil(sum(electrons) - 1e-6) + 2 * n_empty
     excess = 0.0
     if system.get('nspin', 1) == 2:
         starting = system.get('starting_magnetization', {})
