@@ -21,7 +21,7 @@ def test_launch_refuses(invoke, pw_code, hamlr_code, structure, pseudo_family, b
     arguments = (structure.pk, *codes, '-F', pseudo_family, '-B', basis_node.pk, '-O', overrides)
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
-    assert 'use nspin = 1 or 2' in result.output
+    assert 'or nspin = 1 or 2' in result.output
     overrides.write_text(yaml.safe_dump({'scf': {'kpoints_distanze': 0.2}}))
     result = invoke(cmd_root, 'launch', 'reference', *arguments)
     assert result.exit_code == ExitCode.CRITICAL
