@@ -15,10 +15,10 @@ pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Keep the tests of one file in one process, since they share what their fixtures make."""
+    """Keep the tests of one file, and all on the cluster, in one process: they share what their fixtures make."""
     for item in items:
-        if item.get_closest_marker('xdist_group') is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition('::')[0]))
+        group = 'cluster' if item.path.parent.name == 'cluster' else item.nodeid.partition('::')[0]
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 #: Cutoff radius of the model orbitals, bohr, and the range of the model matrices, Å.

@@ -50,6 +50,20 @@ class PlaysPausedMixin:
         self.add_cleanup(self._cancel_look)
         self._schedule_look()
 
+    def kill(self, msg_text: str | None = None, force_kill: bool = False):
+        """Kill the process and those that it called, also while it is paused.
+
+        A paused process is killed at once, and aiida-core (2.9.4) passes the request only to children of one that was
+        not: `Process.kill` looks whether the process has ended after it ended it.
+        """
+        left = [child.pk for child in self.node.called if not child.is_terminated] if self.paused else []
+        result = super().kill(msg_text, force_kill)
+        if left and result is not False and self.runner.controller is not None:
+            for pk in left:
+                message = f'Killed by parent<{self.node.pk}>'
+                self.runner.controller.kill_process(pk, msg_text=message, force_kill=force_kill)
+        return result
+
     def _cancel_look(self):
         """Stop looking; the engine calls this when it is done with the process, also when it hands it to the daemon."""
         if self._paused_timer is not None:

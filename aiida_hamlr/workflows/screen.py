@@ -13,6 +13,7 @@ from aiida_hamlr.calculations.functions.structures import extract_frames
 from aiida_hamlr.calculations.validation import find_structure_problem, validate_structures, validate_trajectory
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
+from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path
 from aiida_hamlr.workflows.results import find_results
@@ -38,7 +39,7 @@ def validate_inputs(inputs, _) -> str | None:
     return None
 
 
-class ScreenWorkChain(WaitsForFirstMixin, StepsMixin, StrictProtocolMixin, WorkChain):
+class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictProtocolMixin, WorkChain):
     """Predict many structures in batches, a limited number of jobs at a time; what is known is not predicted again."""
 
     @classmethod

@@ -14,16 +14,14 @@ from loopback_cluster import start_daemon
 FOLDER = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark all tests of this folder, and run them first, in one process: they load another profile than all others."""
+    """Mark all tests of this folder, and run them first: they load another profile than all others."""
     for item in items:
         if FOLDER in item.path.parents:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.daemon)
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(1800))
-            item.add_marker(pytest.mark.xdist_group('cluster'))
     items.sort(key=lambda item: FOLDER not in item.path.parents)
 
 

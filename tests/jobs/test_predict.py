@@ -3,9 +3,16 @@
 import json
 
 import ase.io
+import numpy as np
 import pytest
 from ase.build import bulk
+from qe_fixtures import debian_pseudo
 
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.jobs import predict
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
 from aiida_hamlr.jobs.results import read_results
@@ -19,11 +26,14 @@ def model(study, tmp_path_factory):
     """A model with random weights and the long-range channel."""
     basis = read_basis_folder(study / 'basis', ('Al', 'As'))
     pseudos = read_pseudo_folder(study / 'pseudos', ('Al', 'As'))
+    return write_random_model(tmp_path_factory.mktemp('model') / 'model', basis, pseudos)
+
+
+def write_random_model(folder, basis, pseudos):
     channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
     config = ModelConfig(variant='lr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
     network = HamiltonianModel({e: list(s.angular_momenta) for e, s in basis.items()}, config, 4.0, 10.0)
     texts = {element: pseudo.text for element, pseudo in pseudos.items()}
-    folder = tmp_path_factory.mktemp('model') / 'model'
     write_model(folder, network, network.state_dict(), basis, texts, {'ecutrho_Ry': 40.0, 'functional': 'lda'})
     return folder
 
@@ -119,3 +129,33 @@ def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_p
     assert [entry['name'] for entry in summary['failed']] == ['many_0']
     assert list(summary['structures']) == ['many_1', 'many_2']
     assert not (tmp_path / 'predictions/many_0').exists()
+
+
+def test_spin_orbit_is_added_to_what_the_network_predicts(hamlr, tmp_path):
+    """The same H with and without; K is that of the pseudopotential; gap and bands are those of spinors."""
+    pseudo = debian_pseudo('Si_r.upf')
+    basis = Basis({'Si': generate_basis(pseudo, 'sz', 6.0)})
+    folder = write_random_model(tmp_path / 'model', basis, {'Si': pseudo})
+    ase.io.write(tmp_path / 'si.extxyz', bulk('Si', 'diamond', a=5.43))
+    found = {}
+    for with_it in (True, False):
+        settings = {'outputs': ['hamiltonian', 'bands'], 'kpoints': [2, 2, 2], 'spacing': 0.5, 'spin_orbit': with_it}
+        content = {'model': str(folder), 'structures': ['si.extxyz'], 'output': f'p{with_it}', **settings}
+        (tmp_path / 'predict.yaml').write_text(json.dumps(content))
+        result = hamlr('predict', 'predict.yaml')
+        assert result.exit_code == 0, result.stderr
+        output = tmp_path / f'p{with_it}/si'
+        found[with_it] = Hamiltonian.read(output / 'hamiltonian.h5'), Bands.read(output / 'bands.h5')
+    (spinors, bands), (scalar, scalar_bands) = found[True], found[False]
+    np.testing.assert_allclose(spinors.hamiltonian, scalar.hamiltonian, atol=1e-12)
+    assert (bands.electrons_per_band, scalar_bands.electrons_per_band) == (1, 2)
+    np.testing.assert_allclose(bands.eigenvalues[..., ::2], bands.eigenvalues[..., 1::2], atol=1e-9)
+    add_spin_orbit(scalar)
+    np.testing.assert_allclose(spinors.matrices['spin_orbit'], scalar.matrices['spin_orbit'], atol=1e-12)
+    # Taken as a reference, it has no errors.
+    spinors.attributes.origin = 'reference'
+    spinors.write(tmp_path / 'reference.h5')
+    result = hamlr('evaluate', folder, 'reference.h5', '--spin-orbit', '--json', 'errors.json')
+    assert result.exit_code == 0, result.stderr
+    errors = json.loads((tmp_path / 'errors.json').read_text())
+    assert errors['mae_meV'] < 1e-6 and errors['band_mae_occupied_meV'] < 1e-6

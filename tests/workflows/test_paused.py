@@ -5,6 +5,7 @@ from aiida import orm
 from aiida.common.datastructures import CalcJobState
 from aiida.common.links import LinkType
 from aiida.engine import ProcessState
+from aiida.plugins import WorkflowFactory
 from aiida.plugins.entry_point import format_entry_point_string
 from plumpy.base.utils import call_with_super_check
 
@@ -24,7 +25,7 @@ class Controller:
         """Remember that a process is to be played."""
         self.asked.append(('play', pk))
 
-    def kill_process(self, pk, msg_text, force_kill):
+    def kill_process(self, pk, msg_text, force_kill=False):
         """Remember that a process is to be killed."""
         self.asked.append(('kill', pk))
 
@@ -98,6 +99,34 @@ def test_whose_jobs(process, call):
     below = call(call(process.node, 'quantumespresso.pw.base'))
     call(call(process.node, 'hamlr.train.base'))
     assert {node.pk for node in find_active_jobs(process.node)} == {own.pk, below.pk}
+
+
+def test_kill_while_paused_reaches_the_called(process, call):
+    """What a paused work chain has called is killed with it; what has ended is left alone."""
+    job, below = call(process.node), call(process.node, 'quantumespresso.pw.base')
+    call(process.node).set_process_state(ProcessState.FINISHED)
+    process.pause()
+    assert process.kill() is True
+    assert process.killed()
+    assert sorted(process.runner.controller.asked) == [('kill', pk) for pk in sorted([job.pk, below.pk])]
+
+
+def test_core_leaves_the_called_of_a_paused_work_chain(instantiate, call):
+    """If this fails, aiida-core kills them itself, and `PlaysPausedMixin.kill` can go."""
+    builder = WorkflowFactory('core.arithmetic.multiply_add').get_builder()
+    builder.x, builder.y, builder.z = orm.Int(1), orm.Int(2), orm.Int(3)
+    builder.code = orm.InstalledCode(
+        computer=orm.load_computer('localhost'),
+        filepath_executable='/bin/bash',
+        default_calc_job_plugin='core.arithmetic.add',
+    )
+    core = instantiate(builder)
+    core.runner._controller = Controller()
+    call(core.node)
+    core.pause()
+    assert core.kill() is True
+    assert core.killed()
+    assert core.runner.controller.asked == []
 
 
 def test_looks_from_the_start_until_it_is_closed(process):
