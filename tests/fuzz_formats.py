@@ -5,7 +5,6 @@
 import json
 import re
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -315,8 +314,7 @@ def cp2k_formats(folder: Path) -> Iterator[Format]:
     from aiida_hamlr.io.cp2k import read_matrices
 
     folder.mkdir()
-    with tarfile.open(TESTS / 'io/fixtures/cp2k_si2.tar.xz') as archive:
-        archive.extractall(folder, filter='data')
+    shutil.unpack_archive(TESTS / 'io/fixtures/cp2k_si2.tar.xz', folder)
     output = next(path for path in sorted(folder.rglob('*.out')))
     matrix = next(path for path in sorted(output.parent.glob('*.csr')))
     for path in (output, matrix):

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -77,8 +76,7 @@ def band_errors(matrices, path):
 @pytest.fixture(scope='module')
 def printed(tmp_path_factory):
     folder = tmp_path_factory.mktemp('cp2k')
-    with tarfile.open(FIXTURE) as archive:
-        archive.extractall(folder, filter='data')
+    shutil.unpack_archive(FIXTURE, folder)
     return folder
 
 

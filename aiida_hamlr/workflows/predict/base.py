@@ -40,6 +40,9 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
             cls.results,
         )
         spec.expose_outputs(PredictCalculation)
+        for namespace, program in (('dos', 'dos.x'), ('projwfc', 'projwfc.x')):
+            text = f'Of a single structure, what aiida-quantumespresso has from {program}.'
+            spec.output_namespace(namespace, required=False, help=text)
         for name, valid_type in SINGLE.values():
             spec.output(
                 name,
