@@ -107,7 +107,7 @@ def _hard_orbitals(hamiltonian: Hamiltonian) -> list[str]:
 
 def _coarse_mesh(cell: np.ndarray, mesh: list[int]) -> list[str]:
     distances = np.linalg.norm(reciprocal(cell), axis=1) / mesh
-    if distances.max() <= KPOINT_DISTANCE:
+    if distances.max() <= 1.01 * KPOINT_DISTANCE:
         return []
     return [
         f'the k-points of the run ({" x ".join(map(str, mesh))}) are up to {distances.max():.2f} 1/Å apart: density '
