@@ -9,27 +9,12 @@ from aiida.plugins import OrbitalFactory
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.projections import OrbitalGroup
-from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.bands.properties import OTHER_ARRAYS, Properties
 
 __all__ = ('make_arrays', 'make_bands', 'make_dos', 'make_projections')
 
 #: Largest angular momentum of AiiDA's orbitals.
 LARGEST_L = 3
-
-#: Arrays of a properties file that go into the array node.
-ARRAYS = (
-    'positions',
-    'charges',
-    'long_range_charges',
-    'long_range_dipoles',
-    'levels',
-    'potential',
-    'layer_heights',
-    'layer_valence_edges',
-    'layer_conduction_edges',
-    'dielectric_tensor',
-    'born_charges',
-)
 
 
 def make_bands(bands: Bands, structure: orm.StructureData | None = None) -> orm.BandsData:
@@ -127,7 +112,8 @@ def make_arrays(properties: Properties) -> orm.ArrayData | None:
 
     :raises ValidationError: if an array cannot be stored.
     """
-    found = {name: getattr(properties, name) for name in ARRAYS if getattr(properties, name) is not None}
+    names = ('positions', *OTHER_ARRAYS)
+    found = {name: getattr(properties, name) for name in names if getattr(properties, name) is not None}
     masses = properties.attributes.get('effective_masses')
     if set(found) == {'positions'} and masses is None:
         return None

@@ -183,7 +183,7 @@ def _keep_earlier(jobs: Sequence[Job], digests: Mapping[str, str], config: Predi
 def _predict_all(
     jobs: Sequence[Job], predictor: Predictor, config: PredictConfig
 ) -> Iterator[tuple[Job, tuple[Hamiltonian, float] | Exception]]:
-    """The Hamiltonian of every structure and the seconds that it took, or why there is none; in batches by size."""
+    """The Hamiltonian of every structure and the seconds that it took, or why it failed; in batches by size."""
     for batch in batches_by_size(jobs, config.batch_atoms):
         starts, seconds = {}, {}
         for job in batch:

@@ -245,7 +245,7 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
         return self.launch(PredictBaseWorkChain, inputs, name).pk
 
     def _collect(self, node: orm.WorkChainNode, label: str, batch: list[int]):
-        """Look which structures of a batch have a result; split what is left, or note why there is none."""
+        """Look which structures of a batch have a result; split what is left, or note why nothing came."""
         reason = self.find_failure(node)
         done, failures = find_outcome(node)
         self.ctx.failures[label].update({pk: why for pk, why in failures.items() if pk not in done})

@@ -21,11 +21,9 @@ FORMAT = 'hamlr-properties'
 #: Version 3 has the projected density of states, layers and long-range charges.
 VERSION = 3
 
-_ARRAYS = (
-    'dos_energies',
-    'dos',
-    'dos_by_spin',
-    'projected_dos',
+#: Arrays over the energies of the density of states, and all others beside the positions.
+DOS_ARRAYS = ('dos_energies', 'dos', 'dos_by_spin', 'projected_dos')
+OTHER_ARRAYS = (
     'charges',
     'long_range_charges',
     'long_range_dipoles',
@@ -37,6 +35,7 @@ _ARRAYS = (
     'dielectric_tensor',
     'born_charges',
 )
+_ARRAYS = DOS_ARRAYS + OTHER_ARRAYS
 
 
 @dataclass

@@ -214,7 +214,7 @@ def freeze(model: HamiltonianModel, parts: Sequence[str], new_elements: Sequence
 
 
 def _contradiction(given: Section, known: Section, prefix: str = '') -> tuple[str, object, object] | None:
-    """Name of a setting that is given and differs from the known one, with both values; None if there is none."""
+    """Name of a setting that is given and differs from the known one, with both values; None if all agree."""
     for name in sorted(given.model_fields_set):
         one, other = getattr(given, name), getattr(known, name)
         if isinstance(one, Section):
