@@ -52,6 +52,9 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
                 color=GREY, fontsize=8.5,
             )  # fmt: skip
             axes.set_yscale('log')
+            axes.yaxis.set_major_formatter('{x:g}')
+            axes.yaxis.set_minor_formatter('{x:g}')
+            axes.yaxis.get_minor_locator().set_params(subs=(2.0, 5.0))
             axes.set_xticks(sorted({sizes[label] for label in next(iter(next(iter(errors.values())).values()))}))
             axes.set_title(title, loc='left')
             axes.set_xlabel(size_label)
