@@ -45,6 +45,10 @@ _SUMMARISED = (
     'n_spin',
     'fermi_level_eV',
     'gap_eV',
+    'direct_gap_eV',
+    'vbm_kpoint',
+    'cbm_kpoint',
+    'kpoints',
     'vacuum_level_eV',
 )
 
