@@ -24,7 +24,7 @@ from click.testing import CliRunner
 import aiida_hamlr
 from aiida_hamlr import __version__
 from aiida_hamlr.cli import cmd_root
-from aiida_hamlr.cli.installation import find_executable
+from aiida_hamlr.cli.installation import create_pseudo_family, find_executable
 from aiida_hamlr.jobs.cli import main as hamlr
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
@@ -306,7 +306,7 @@ def test_own_material(pw_code, hamlr_code, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures('aiida_profile')
-def test_polar_slab(pw_code, hamlr_code, pseudo_family, tmp_path, monkeypatch):
+def test_polar_slab(pw_code, hamlr_code, tmp_path, monkeypatch):
     """The slab of the page has four bonds at every Al and As, and the run with its keywords is supported."""
     import ase.io
 
@@ -325,8 +325,11 @@ def test_polar_slab(pw_code, hamlr_code, pseudo_family, tmp_path, monkeypatch):
     assert np.bincount(bonds).tolist() == [4, 4, 4, 4, 1, 1]
     for charge, name in ((1.25, 'H1'), (0.75, 'H2')):
         write_upf(Path(f'{name}.upf'), 'H', charge)
+    Path('pseudos').mkdir()
+    for element in commands_of(text)[0][2:5]:
+        write_upf(Path(f'pseudos/{element}.upf'), element)
     overrides = yaml.safe_load(re.search(r'```yaml\n(.*?)```', text, re.DOTALL).group(1))
-    overrides['scf']['pseudo_family'] = pseudo_family
+    overrides['scf']['pseudo_family'] = create_pseudo_family('pseudos', 'capped', 40).label
     builder = ReferenceWorkChain.get_builder_from_protocol(
         pw_code,
         hamlr_code,
