@@ -58,6 +58,14 @@ class MeshSolution:
     overlap_threshold: float = 0.0
     electrons_per_band: int = 2
 
+    @property
+    def magnetization(self) -> float:
+        """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin."""
+        if self.eigenvalues.ndim == 2:
+            return 0.0
+        up, down = (self.weights @ self.filling.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
+        return float(up - down)
+
     @cached_property
     def density_matrix(self) -> np.ndarray:
         """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.

@@ -88,6 +88,8 @@ class QeRun:
         The value at which the run held it (``tot_magnetization``); every spin has a Fermi level of its own then.
     noncollinear_magnetization : bool
         Whether a noncollinear run has a magnetization, which may vanish at the end.
+    starting_magnetization : dict
+        ``starting_magnetization`` of every species of a run with collinear spin, by label.
     """
 
     source: str
@@ -120,6 +122,7 @@ class QeRun:
     magnetization: float | None = None
     fixed_magnetization: float | None = None
     noncollinear_magnetization: bool = False
+    starting_magnetization: dict[str, float] = field(default_factory=dict)
 
     @property
     def electrons_per_band(self) -> int:
@@ -232,6 +235,13 @@ def _pseudo_files(output) -> dict[str, str]:
     return files
 
 
+def _starting_magnetization(output) -> dict[str, float]:
+    return {
+        normalise_label(species.get('name')): float(_text(species, 'starting_magnetization', '0'))
+        for species in output.findall('atomic_species/species')
+    }
+
+
 def _check_consistency(root, output, atoms: Atoms, calculation: str):
     """Compare what the file says twice, with ``ValueError``; a damaged digit is not noticed otherwise."""
     if calculation not in CALCULATIONS:
@@ -322,6 +332,7 @@ def _parse_run(root, output, source: str) -> QeRun:
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
         magnetization=magnetization,
         fixed_magnetization=fixed_magnetization,
+        starting_magnetization=_starting_magnetization(output) if n_spin == 2 else {},
         noncollinear_magnetization=_flag(output, 'magnetization/do_magnetization') and _flag(bands, 'noncolin'),
     )
 
