@@ -80,7 +80,8 @@ class MeshSolution:
             phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
             for spin, filled in enumerate(occupations[:, index]):
                 coefficients = states[spin, index][:, filled > 0]
-                components = coefficients.reshape(-1, sums.n_orbitals, coefficients.shape[1])
+                n_components = len(coefficients) // sums.n_orbitals
+                components = coefficients.reshape(n_components, sums.n_orbitals, coefficients.shape[1])
                 dense = sum((part * filled[filled > 0]) @ part.conj().T for part in components)
                 density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
         density = self.pattern.symmetrize(density)

@@ -236,10 +236,8 @@ def _pseudo_files(output) -> dict[str, str]:
 
 
 def _starting_magnetization(output) -> dict[str, float]:
-    return {
-        normalise_label(species.get('name')): float(_text(species, 'starting_magnetization', '0'))
-        for species in output.findall('atomic_species/species')
-    }
+    kinds = output.findall('atomic_species/species')
+    return {normalise_label(one.get('name')): float(_text(one, 'starting_magnetization', '0')) for one in kinds}
 
 
 def _check_consistency(root, output, atoms: Atoms, calculation: str):
