@@ -181,7 +181,8 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
         raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({label: config.pseudos[label] for label in sorted(set(species))})
     if run is not None:
-        set_starting_moments(atoms, _starting_moments(run, [pseudos[label].z_valence for label in species]))
+        valences = [pseudos[label].z_valence for label in species]
+        set_starting_moments(atoms, _starting_moments(run, valences) if run.n_spin == 2 else None)
         check_saved_pseudos(run, pseudos, _save_folders(config))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     potential_source, levels = str(config.potential or config.density), None

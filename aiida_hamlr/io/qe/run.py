@@ -89,7 +89,7 @@ class QeRun:
     noncollinear_magnetization : bool
         Whether a noncollinear run has a magnetization, which may vanish at the end.
     starting_magnetization : dict
-        ``starting_magnetization`` of every species of a run with collinear spin, by label.
+        ``starting_magnetization`` of every species, by label; 0 where none was set.
     """
 
     source: str
@@ -235,11 +235,6 @@ def _pseudo_files(output) -> dict[str, str]:
     return files
 
 
-def _starting_magnetization(output) -> dict[str, float]:
-    kinds = output.findall('atomic_species/species')
-    return {normalise_label(one.get('name')): float(_text(one, 'starting_magnetization', '0')) for one in kinds}
-
-
 def _check_consistency(root, output, atoms: Atoms, calculation: str):
     """Compare what the file says twice, with ``ValueError``; a damaged digit is not noticed otherwise."""
     if calculation not in CALCULATIONS:
@@ -330,7 +325,10 @@ def _parse_run(root, output, source: str) -> QeRun:
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
         magnetization=magnetization,
         fixed_magnetization=fixed_magnetization,
-        starting_magnetization=_starting_magnetization(output) if n_spin == 2 else {},
+        starting_magnetization={
+            normalise_label(one.get('name')): float(_text(one, 'starting_magnetization', '0'))
+            for one in output.findall('atomic_species/species')
+        },
         noncollinear_magnetization=_flag(output, 'magnetization/do_magnetization') and _flag(bands, 'noncolin'),
     )
 
