@@ -83,7 +83,7 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = collect_structures(config.structures, config.labels)
+    jobs = collect_structures(config.structures, config.labels, config.magnetic_moments)
     written = [config.output / name for name in ('summary.json', RESULTS)]
     written += [config.output / job.name / name for job in jobs for name in _FILES]
     check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
@@ -267,6 +267,7 @@ def _finish(
     predictor = committee.predictor
     known = predictor.description.get('distances')
     summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
+    summary['warnings'] += predictor.describe_moments(job.atoms)
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)

@@ -34,6 +34,7 @@ COLUMNS = {
     'cbm_kpoint': list,
     'kpoints': list,
     'n_ghost_states': int,
+    'magnetization_muB': float,
     'uncertainty_meV': float,
     'uncertainty_max_meV': float,
     'committee_spread_meV': float,

@@ -123,6 +123,24 @@ class HamiltonianAttributes(StoredAttributes):
         for name in ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vbm_kpoint', 'cbm_kpoint'):
             setattr(self, name, getattr(edges, name))
 
+    @property
+    def filled_bands(self) -> tuple[int, int] | None:
+        """Numbers of bands that spin up and down fill; None if their electrons are unknown or no integers.
+
+        Without collinear spin both are alike.
+        """
+        if self.n_electrons is None or (self.n_spin == 2 and self.magnetization is None):
+            return None
+        excess = self.magnetization if self.n_spin == 2 else 0.0
+        numbers = [(self.n_electrons + sign * excess) / 2 for sign in (1, -1)]
+        if any(abs(number - round(number)) > (WHOLE if self.n_spin == 2 else 1e-6) for number in numbers):
+            return None
+        return round(numbers[0]), round(numbers[1])
+
+
+#: Electrons of a spin that are this near to an integer fill its bands.
+WHOLE = 1e-3
+
 
 def count_occupied(n_electrons: float, electrons_per_band: int = 2) -> int:
     """Number of bands that ``n_electrons`` need; the last may be half filled."""
