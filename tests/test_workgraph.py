@@ -17,7 +17,7 @@ def test_page(pw_code, hamlr_code, structure, pseudo_family):
         block = block.replace("'pw@localhost'", repr(pw_code.full_label)).replace('GTH-LDA', pseudo_family)
         exec(block.replace("'hamlr@localhost'", repr(hamlr_code.full_label)), names)  # noqa: S102 the page's own code
     graph = names['graph']
-    links = {(str(link.from_node.name), str(link.to_node.name)) for link in graph.links}
+    links = {(link.from_task.name, link.to_task.name) for link in graph.links}
     assert links == {('dataset', 'training'), ('training', 'prediction')}
     assert names['dataset'].inputs.structures.bp.value.uuid == structure.uuid
     assert names['dataset'].inputs.max_concurrent.value == names['builder'].max_concurrent
