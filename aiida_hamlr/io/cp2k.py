@@ -25,7 +25,8 @@ from aiida_hamlr.electronic.fortran import parse_numbers
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.units import HARTREE
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, RawMatrix, element_shells, raw_from_elements, refuse_spin
+from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, element_shells, refuse_spin
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals
 from aiida_hamlr.io.radial_tables import read_text
 from aiida_hamlr.io.text_tables import write_text
@@ -94,6 +95,7 @@ def write_cp2k(hamiltonian: Hamiltonian, folder: str | Path):
     hamiltonian : Hamiltonian
         With ``hamiltonian`` and ``overlap``, without spin-orbit coupling.
     folder : path
+        Where the files go.
 
     Raises
     ------
@@ -137,7 +139,9 @@ def _output_lines(hamiltonian: Hamiltonian, shells: dict[str, list[int]], images
         lines += ['', '     Atomic covalent radius', '']
     lines += [' MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM', '', '   Atom Kind Element  X  Y  Z']
     kinds = list(shells)
-    for index, (symbol, z, position) in enumerate(zip(hamiltonian.symbols, atoms.numbers, atoms.positions, strict=True), 1):
+    for index, (symbol, z, position) in enumerate(
+        zip(hamiltonian.symbols, atoms.numbers, atoms.positions, strict=True), 1
+    ):
         numbers = ' '.join(f'{x:.16f}' for x in position.tolist())
         lines.append(f'  {index} {kinds.index(symbol) + 1} {symbol} {z} {numbers}')
     lines.append('')

@@ -18,7 +18,8 @@ from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import read_text, shortened
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, RawMatrix, check_shells
+from aiida_hamlr.io.block_merging import RawMatrix
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
 from aiida_hamlr.io.text_tables import (
@@ -48,6 +49,7 @@ def write_deeph(hamiltonian: Hamiltonian, folder: str | Path):
     hamiltonian : Hamiltonian
         With ``hamiltonian`` and ``overlap``; two spins and a spin-orbit part are carried.
     folder : path
+        Where the files go.
     """
     folder = Path(folder)
     atoms, pattern = hamiltonian.atoms, hamiltonian.pattern
@@ -115,7 +117,8 @@ def read_deeph(folder: str | Path) -> ForeignMatrices:
 
 def _read_shells(path: Path, n_atoms: int) -> list[tuple[int, ...]]:
     lines = [line.split() for line in read_text(path, LARGEST).splitlines() if line.strip()]
-    if len(lines) != n_atoms or not all(word.isascii() and word.isdigit() and len(word) < 3 for line in lines for word in line):
+    words = [word for line in lines for word in line]
+    if len(lines) != n_atoms or not all(word.isascii() and word.isdigit() and len(word) < 3 for word in words):
         raise ValueError(f'{path}: not a line with the angular momenta of its shells for each of {n_atoms} atoms')
     try:
         return [check_shells([int(word) for word in line], index) for index, line in enumerate(lines)]

@@ -19,7 +19,8 @@ from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, ope
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import shortened
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, RawMatrix, element_shells, refuse_spin
+from aiida_hamlr.io.block_merging import RawMatrix
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, element_shells, refuse_spin
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters
 from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_table, rows_of, write_text
 
@@ -45,6 +46,7 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
     hamiltonian : Hamiltonian
         With ``hamiltonian`` and ``overlap``, without spin.
     folder : path
+        Where the files go.
 
     Raises
     ------
@@ -86,12 +88,15 @@ def parse_shells(text: str) -> list[int]:
     return [LETTERS.index(letter) for count, letter in found for _ in range(int(count))]
 
 
-def read_deeptb(folder: str | Path, frame: int = 0, shells: Mapping[str, Sequence[int]] | None = None) -> ForeignMatrices:
+def read_deeptb(
+    folder: str | Path, frame: int = 0, shells: Mapping[str, Sequence[int]] | None = None
+) -> ForeignMatrices:
     """Read a frame of DeePTB's data.
 
     Parameters
     ----------
     folder : path
+        With the files.
     frame : int
         From 0.
     shells : mapping of str to sequences of int, optional
@@ -109,7 +114,9 @@ def read_deeptb(folder: str | Path, frame: int = 0, shells: Mapping[str, Sequenc
     symbols = atoms.get_chemical_symbols()
     missing = sorted(set(symbols) - set(shells))
     if missing:
-        raise ValueError(f'{folder}: the shells of {", ".join(missing)} are not known; give --shells {missing[0]}=2s2p1d')
+        raise ValueError(
+            f'{folder}: the shells of {", ".join(missing)} are not known; give --shells {missing[0]}=2s2p1d'
+        )
     momenta = [tuple(sorted(shells[symbol])) for symbol in symbols]
     n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
     raw = {
@@ -137,11 +144,17 @@ def _read_structure(folder: Path, frame: int) -> Atoms:
     info = read_json_object(path)
     frames, kind = info.get('nframes', 1), info.get('pos_type', 'cart')
     if type(frames) is not int or not 0 <= frame < frames <= 10**7 or kind not in ('cart', 'ase', 'frac'):
-        raise ValueError(f'{path}: frame {frame} of nframes {shortened(frames)} with pos_type {shortened(kind)}: impossible')
+        raise ValueError(
+            f'{path}: frame {frame} of nframes {shortened(frames)} with pos_type {shortened(kind)}: impossible'
+        )
     positions, cell = read_table(folder / 'positions.dat', 3), read_table(folder / 'cell.dat', 3)
     numbers = np.array(read_integers(folder / 'atomic_numbers.dat'))
     n_atoms = len(positions) // frames
-    if len(positions) != frames * n_atoms or len(cell) not in (3, 3 * frames) or len(numbers) not in (n_atoms, len(positions)):
+    if (
+        len(positions) != frames * n_atoms
+        or len(cell) not in (3, 3 * frames)
+        or len(numbers) not in (n_atoms, len(positions))
+    ):
         raise ValueError(f'{folder / "positions.dat"}: atoms, cells and numbers are not those of {frames} frames')
     positions = positions[frame * n_atoms : (frame + 1) * n_atoms]
     cell = cell if len(cell) == 3 else cell[3 * frame : 3 * frame + 3]

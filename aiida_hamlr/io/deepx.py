@@ -1,8 +1,8 @@
 """DeepH's present layout: a folder with POSCAR, info.json, overlap.h5 and hamiltonian.h5.
 
-The matrices stand in ``atom_pairs`` (Rx, Ry, Rz, i, j from 0), ``chunk_shapes``, ``chunk_boundaries`` and ``entries``, in
-eV and in the order ``polar_z``. With spin, H has complex blocks of twice the size, rows with spin up first; the overlap
-never has. Atoms of an element stand together.
+The matrices stand in ``atom_pairs`` (Rx, Ry, Rz, i, j from 0), ``chunk_shapes``, ``chunk_boundaries`` and ``entries``,
+in eV and in the order ``polar_z``. With spin, H has complex blocks of twice the size, rows with spin up first; the
+overlap never has. Atoms of an element stand together.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def write_deepx(hamiltonian: Hamiltonian, folder: str | Path):
     hamiltonian : Hamiltonian
         With ``hamiltonian`` and ``overlap``; two spins and a spin-orbit part are carried.
     folder : path
+        Where the files go.
 
     Raises
     ------
@@ -124,7 +125,9 @@ def read_deepx(folder: str | Path) -> ForeignMatrices:
     symbols = atoms.get_chemical_symbols()
     missing = sorted(set(symbols) - set(shells if isinstance(shells, dict) else {}))
     if missing or not all(isinstance(shells[symbol], list) for symbol in symbols):
-        raise ValueError(f'{path}: elements_orbital_map does not list the shells of {", ".join(missing or symbols[:1])}')
+        raise ValueError(
+            f'{path}: elements_orbital_map does not list the shells of {", ".join(missing or symbols[:1])}'
+        )
     spinful = flag_in(info, 'spinful', path)
     attributes = HamiltonianAttributes(
         source_format='deepx',
@@ -170,9 +173,13 @@ def _read_matrix(path: Path, n_orbitals: np.ndarray, spins: int) -> tuple[np.nda
     shapes = spins * n_orbitals[pairs[:, 3:]]
     bounds = np.concatenate([[0], np.cumsum(shapes.prod(axis=1))])
     if not (np.array_equal(found['chunk_shapes'], shapes) and np.array_equal(found['chunk_boundaries'], bounds)):
-        raise ValueError(f'{path}: its blocks do not have the sizes that elements_orbital_map and spinful in {INFO} say')
+        raise ValueError(
+            f'{path}: its blocks do not have the sizes that elements_orbital_map and spinful in {INFO} say'
+        )
     if entries.shape != (bounds[-1],) or entries.dtype.kind not in ('fc' if spins == 2 else 'f'):
-        raise ValueError(f'{path}: entries of shape {entries.shape} and type {entries.dtype} instead of {bounds[-1]} numbers')
+        raise ValueError(
+            f'{path}: entries of shape {entries.shape} and type {entries.dtype} instead of {bounds[-1]} numbers'
+        )
     if not np.isfinite(entries).all():
         raise ValueError(f'{path}: has values that are not finite')
     return pairs, entries.astype(complex if spins == 2 else float)

@@ -22,7 +22,8 @@ from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.electronic.reading import check_regular, shortened
 from aiida_hamlr.electronic.units import BOHR
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, RawMatrix, check_shells, raw_from_elements
+from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import separate_spins, spin_components
 from aiida_hamlr.io.text_tables import number_in, read_json_object, write_text
@@ -112,7 +113,9 @@ def write_sisl(hamiltonian: Hamiltonian, folder: str | Path):
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``; two spins and a spin-orbit part are carried.
     folder : path
+        Where the files go.
 
     Raises
     ------
@@ -211,7 +214,9 @@ def from_sisl(
     momenta = [_shells_of(atom, shells) for atom in geometry.atoms]
     n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
     if not np.array_equal(n_orbitals, geometry.atoms.orbitals):
-        raise ValueError(f'atoms have {geometry.atoms.orbitals.tolist()[:8]} orbitals, their shells {n_orbitals.tolist()[:8]}')
+        raise ValueError(
+            f'atoms have {geometry.atoms.orbitals.tolist()[:8]} orbitals, their shells {n_orbitals.tolist()[:8]}'
+        )
     parts = [matrix.tocsr(index).tocoo() for index in range(matrix.shape[2])]
     if matrix.orthogonal:
         eye = np.arange(len(matrix))

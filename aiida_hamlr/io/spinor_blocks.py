@@ -12,7 +12,7 @@ import numpy as np
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
-from aiida_hamlr.io.foreign_matrices import RawMatrix
+from aiida_hamlr.io.block_merging import RawMatrix
 from aiida_hamlr.io.orbital_orders import change_orbitals
 
 #: Exchange and spin-orbit parts smaller than this, eV, are not there.
@@ -28,6 +28,7 @@ def hamiltonian_blocks(hamiltonian: Hamiltonian, turns: Sequence[np.ndarray]) ->
     Parameters
     ----------
     hamiltonian : Hamiltonian
+        With ``hamiltonian``, and the spin-orbit part if there is one.
     turns : (N,) sequence of arrays
         Of `aiida_hamlr.io.orbital_orders.atom_turns`.
 
@@ -47,14 +48,16 @@ def hamiltonian_blocks(hamiltonian: Hamiltonian, turns: Sequence[np.ndarray]) ->
 def read_blocks(
     pairs: np.ndarray, entries: np.ndarray, n_orbitals: np.ndarray, names: np.ndarray | None = None
 ) -> dict[str, RawMatrix]:
-    """Hamiltonian and, if it is there, spin-orbit part from blocks of any sequence; the inverse of `hamiltonian_blocks`.
+    """Hamiltonian and, if there is one, spin-orbit part from blocks of any sequence: inverse of `hamiltonian_blocks`.
 
     Parameters
     ----------
     pairs : (P, 5) int array
+        Rows ``Rx, Ry, Rz, i, j``.
     entries : (M,) float array or (4 M,) complex array
         eV; complex ones are blocks of spinors.
     n_orbitals : (N,) int array
+        Without spin.
     names : (N,) int array, optional
         New numbers of the atoms.
 

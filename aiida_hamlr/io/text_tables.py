@@ -31,6 +31,7 @@ def read_table(path: Path, columns: int | None = None) -> np.ndarray:
     Parameters
     ----------
     path : Path
+        The file; lines that begin with # do not count.
     columns : int, optional
         How many a line must have.
 
