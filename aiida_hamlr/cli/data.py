@@ -1,9 +1,11 @@
-"""`verdi data hamlr`: list, show and plot nodes."""
+"""`verdi data hamlr`: list, show, plot and exchange nodes."""
 
 import click
 from aiida.cmdline.commands.cmd_data import verdi_data
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators, echo
+
+from aiida_hamlr.cli.exchange import cmd_export, cmd_import
 
 __all__ = ('cmd_hamlr',)
 
@@ -19,6 +21,10 @@ COLUMNS = {
 @verdi_data.group('hamlr')
 def cmd_hamlr():
     """Bases, Hamiltonians, datasets and models of aiida-hamlr."""
+
+
+cmd_hamlr.add_command(cmd_export)
+cmd_hamlr.add_command(cmd_import)
 
 
 @cmd_hamlr.command('list')

@@ -193,8 +193,8 @@ def element_shells(symbols: Sequence[str], momenta: Sequence[Sequence[int]]) -> 
     for symbol, shells in zip(symbols, momenta, strict=True):
         if result.setdefault(symbol, list(shells)) != list(shells):
             raise ValueError(
-                f'atoms of {symbol} have different shells, {shell_letters(result[symbol])} and {shell_letters(shells)}, '
-                'which this format cannot hold'
+                f'atoms of {symbol} have different shells, which this format cannot hold: '
+                f'{shell_letters(result[symbol])} and {shell_letters(shells)}'
             )
     return result
 
