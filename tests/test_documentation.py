@@ -117,6 +117,30 @@ def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
     assert names['found'].states.shape == (hamiltonian.n_orbitals, 32)
 
 
+def test_exchange_page(tmp_path, monkeypatch):
+    """The commands for DeepH, and the block of Python for sisl."""
+    from aiida_hamlr.electronic.bands.kspace import eigenvalues
+    from aiida_hamlr.jobs.cli import main
+
+    text = (PAGE.parent / 'exchange.md').read_text()
+    monkeypatch.chdir(tmp_path)
+    hamiltonian = example()
+    hamiltonian.write('hamiltonian.h5')
+    for line in ('hamlr export hamiltonian.h5 --format deepx -o for_deeph', 'hamlr info hamiltonian.h5'):
+        assert line in text
+        result = CliRunner().invoke(main, line.split()[1:], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    line = 'hamlr import deeph_data/0 --format deepx -o hamiltonian.h5'
+    assert line in text
+    (tmp_path / 'for_deeph').rename(tmp_path / 'deeph_data')
+    arguments = line.replace('deeph_data/0', 'deeph_data').split()[1:]
+    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    names: dict = {}
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
+    expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
+    np.testing.assert_allclose(names['h'].eigh([0, 0, 0.5]), expected, rtol=0, atol=1e-6)
+
+
 def test_citation():
     """The citation file names this version, and what the schema of version 1.2.0 requires."""
     citation = yaml.safe_load((PAGE.parents[2] / 'CITATION.cff').read_text())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from aiida.cmdline.params import types
-from aiida.cmdline.utils import decorators, echo
 
+from aiida_hamlr.cli import types
+from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
 
 __all__ = ('cmd_export', 'cmd_import')
@@ -17,9 +17,7 @@ NATIVE = 'hamlr'
 
 
 @click.command('export', epilog='Example: verdi data hamlr export 1234 --format deepx -o for_deeph')
-@click.argument(
-    'nodes', nargs=-1, required=True, type=types.DataParamType(sub_classes=('aiida.data:hamlr.hamiltonian',))
-)
+@click.argument('nodes', nargs=-1, required=True, type=types.NodeType('hamlr.hamiltonian'))
 @click.option(
     '--format',
     'format_name',
@@ -36,7 +34,7 @@ NATIVE = 'hamlr'
     required=True,
     help='Folder for the files; of several nodes each gets a subfolder, named after its PK.',
 )
-@decorators.with_dbenv()
+@with_dbenv()
 def cmd_export(nodes, format_name, output):
     """Write the Hamiltonians of NODES in the format of another program, or as hamiltonian.h5."""
     from aiida_hamlr.jobs.export import export_hamiltonians
@@ -62,15 +60,15 @@ def cmd_export(nodes, format_name, output):
 @click.command('import', epilog='Example: verdi data hamlr import deeph_data/0 --format deepx -B 1200 -F gth-lda')
 @click.argument('source', type=click.Path(exists=True, path_type=Path))
 @FORMAT_OPTION
+@click.option('-B', '--basis', type=types.NodeType('hamlr.basis'), help='Orbitals of all elements.')
 @click.option(
-    '-B', '--basis', type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)), help='Orbitals of all elements.'
+    '-F', '--pseudo-family', type=types.FAMILY, help='Pseudopotentials of all elements, to add H0; needs --basis.'
 )
-@click.option('-F', '--pseudo-family', help='Pseudopotentials of all elements, to add H0; needs --basis.')
 @click.option('--ecutrho', type=float, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION
-@decorators.with_dbenv()
+@with_dbenv()
 def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame, electrons):
     """Store SOURCE, a file or folder of another program, and the Hamiltonian that it holds.
 

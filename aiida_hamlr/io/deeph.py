@@ -141,7 +141,8 @@ def _read_file(path: Path, n_orbitals: np.ndarray, spins: int) -> tuple[np.ndarr
             shape = (spins * n_orbitals[i - 1], spins * n_orbitals[j - 1])
             if block.shape != shape or block.dtype.kind not in ('fc' if spins == 2 else 'f'):
                 raise ValueError(
-                    f'{path}: {key} has shape {block.shape} and type {block.dtype}, expected {shape[0]} x {shape[1]}'
+                    f'{path}: {key} has shape {block.shape} and type {block.dtype}; orbital_types.dat asks for '
+                    f'{shape[0]} x {shape[1]}'
                 )
             pairs.append([*image, i - 1, j - 1])
             blocks.append(block.ravel())

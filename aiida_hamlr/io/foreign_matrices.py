@@ -17,7 +17,7 @@ from aiida_hamlr.electronic.orbitals.basis import LARGEST_ANGULAR_MOMENTUM, MOST
 from aiida_hamlr.electronic.species import set_species_labels
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.block_merging import RawMatrix, merge
-from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals, shell_letters, shell_permutation
+from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters, shell_permutation
 
 #: Largest atomic number.
 _LAST_ELEMENT = 118
@@ -149,7 +149,7 @@ def bare_basis(symbol: str, momenta: Sequence[int], radius: float) -> SpeciesBas
     radius : float
         How far the orbitals reach at least, bohr.
     """
-    shells = tuple(Shell(l, min(max(radius, 1.0), 59.0), np.zeros(2), f'{l}') for l in momenta)
+    shells = tuple(Shell(l, min(max(radius, 1.0), 59.0), np.zeros(2), LETTERS[l]) for l in momenta)
     return SpeciesBasis(symbol, 1.0, shells, {'size': shell_letters(momenta), 'radial_functions': 'unknown'})
 
 

@@ -99,7 +99,9 @@ def _sisl_atom(sisl, label: str, basis: SpeciesBasis):
         n = max(int(named[1]) if named else 0, l + 1)
         counts[n, l] = counts.get((n, l), 0) + 1
         if shell.radial.any():
-            function = sisl.SphericalOrbital(l, (r, shell.radial / BOHR**1.5), q0=shell.occupation)
+            function = sisl.SphericalOrbital(
+                l, (r, shell.radial / BOHR**1.5), q0=shell.occupation, R=shell.cutoff_radius * BOHR
+            )
             orbitals += function.toAtomicOrbital(n=n, zeta=counts[n, l])
         else:
             radius = shell.cutoff_radius * BOHR
