@@ -117,9 +117,11 @@ def run_predict(config_file: Path) -> dict:
         for name, error in errors.items():
             table.add(_failed_row(name, error))
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
+            if config.spin_orbit and not isinstance(found, Exception):
+                # It changes the Hamiltonian in place.
+                problem = _attempt(predictor.add_spin_orbit, found[0], siblings)
+                found = problem if isinstance(problem, Exception) else found
             if not isinstance(found, Exception):
-                if config.spin_orbit:
-                    predictor.add_spin_orbit(found[0], siblings)
                 found = _attempt(_finish, job, found, committee, config, digests[job.name])
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)
