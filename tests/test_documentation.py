@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from aiida import orm
@@ -16,6 +17,7 @@ from aiida.engine import run
 from aiida.manage import get_config, get_profile
 from aiida.plugins import CalculationFactory
 from click.testing import CliRunner
+from foreign_examples import example
 
 import aiida_hamlr
 from aiida_hamlr import __version__
@@ -121,7 +123,6 @@ def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
 def test_exchange_page(tmp_path, monkeypatch):
     """The commands for DeepH, and the block of Python for sisl."""
     from aiida_hamlr.electronic.bands.kspace import eigenvalues
-    from aiida_hamlr.jobs.cli import main
 
     text = (PAGE.parent / 'exchange.md').read_text()
     monkeypatch.chdir(tmp_path)
@@ -129,13 +130,13 @@ def test_exchange_page(tmp_path, monkeypatch):
     hamiltonian.write('hamiltonian.h5')
     for line in ('hamlr export hamiltonian.h5 --format deepx -o for_deeph', 'hamlr info hamiltonian.h5'):
         assert line in text
-        result = CliRunner().invoke(main, line.split()[1:], catch_exceptions=False)
+        result = CliRunner().invoke(hamlr, line.split()[1:], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     line = 'hamlr import deeph_data/0 --format deepx -o hamiltonian.h5'
     assert line in text
     (tmp_path / 'for_deeph').rename(tmp_path / 'deeph_data')
     arguments = line.replace('deeph_data/0', 'deeph_data').split()[1:]
-    assert CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(hamlr, arguments, catch_exceptions=False).exit_code == 0
     names: dict = {}
     exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
     expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
