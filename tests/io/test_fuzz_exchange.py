@@ -17,7 +17,7 @@ def damage_format(item):
     path = item.folder / item.file
     whole = path.read_bytes()
 
-    @fuzz(12)
+    @fuzz(6)
     @given(damage=damage())
     def check(damage):
         path.write_bytes(damage(whole))
