@@ -326,7 +326,7 @@ def test_own_material(pw_code, hamlr_code, tmp_path, monkeypatch):
         protocol='fast',
     )
     assert find_problem(builder) is None
-    assert builder.reference.scf.pw.parameters['SYSTEM']['ecutwfc'] == 50
+    assert builder.reference.scf.pw.parameters['SYSTEM']['ecutwfc'] == 60
 
 
 @pytest.mark.usefixtures('aiida_profile')

@@ -32,6 +32,9 @@ class Format:
         Whether one file holds several structures.
     options : tuple of str
         Keywords of ``read``: 'shells', 'frame'.
+    subfolder : str, optional
+        Of the subfolders of several structures, before a running number, where the program finds them by it; default:
+        the names of the structures.
     """
 
     write: Callable
@@ -39,12 +42,13 @@ class Format:
     carries: tuple[str, ...] = ('hamiltonian', 'overlap')
     joins: bool = False
     options: tuple[str, ...] = ()
+    subfolder: str | None = None
 
 
 FORMATS = {
     'deepx': Format(write_deepx, read_deepx, ('hamiltonian', 'overlap', SPIN_ORBIT)),
     'deeph': Format(write_deeph, read_deeph, ('hamiltonian', 'overlap', SPIN_ORBIT)),
-    'deeptb': Format(write_deeptb, read_deeptb, options=('shells', 'frame')),
+    'deeptb': Format(write_deeptb, read_deeptb, options=('shells', 'frame'), subfolder='hamlr.'),
     'sisl': Format(write_sisl, read_sisl, ('hamiltonian', 'overlap', SPIN_ORBIT), options=('shells',)),
     'cp2k': Format(write_cp2k, read_cp2k),
     'hamgnn': Format(write_hamgnn, None, ('hamiltonian', 'overlap', 'h0'), joins=True),

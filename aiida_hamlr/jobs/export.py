@@ -25,7 +25,7 @@ def export_hamiltonians(
     hamiltonians : sequence of Hamiltonian
         With ``hamiltonian`` and ``overlap``.
     names : sequence of str
-        Of the subfolders if there are several and the format holds one structure.
+        Of the subfolders if there are several and the format holds one structure; DeePTB's have numbers.
     format_name : str
         One of ``NAMES``.
     folder : path
@@ -50,7 +50,9 @@ def export_hamiltonians(
     if item.joins:
         item.write(list(hamiltonians), folder)
     else:
-        folders = [folder] if len(hamiltonians) == 1 else [folder / name for name in folder_names(names)]
+        if len(hamiltonians) > 1:
+            numbered = [f'{item.subfolder}{index}' for index in range(len(names))]
+            folders = [folder / name for name in (numbered if item.subfolder else folder_names(names))]
         for hamiltonian, target in zip(hamiltonians, folders, strict=True):
             item.write(hamiltonian, target)
     held = {*item.carries}

@@ -32,6 +32,7 @@ from aiida_hamlr.workflows.protocols.utils import (
     load_codes,
     recursive_options,
     take_settings,
+    without_relaxation,
 )
 from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
 from aiida_hamlr.workflows.scf import ScfStepsMixin, find_kpoints_problem
@@ -205,7 +206,9 @@ class ReferenceWorkChain(
             initial_magnetic_moments=moments,
             options=options,
         )
-        misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
+        parameters = without_relaxation(scf.pw.parameters.get_dict(), inputs['scf'])
+        scf.pw.parameters = orm.Dict(parameters)
+        misspelt = find_misspelt_keyword(parameters)
         if misspelt is not None:
             raise ValueError(misspelt)
         given = {name: node for name, node in (pseudos or {}).items() if name in structure.get_kind_names()}

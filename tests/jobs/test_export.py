@@ -16,11 +16,11 @@ def test_several_files_get_a_folder_each(hamlr, tmp_path):
     result = hamlr('export', 'a.h5', 'b.h5', '--format', 'deeptb', '-o', 'data')
     assert result.exit_code == 0, result.stderr
     assert 'not carried by deeptb: h0' in result.output
-    found = read_foreign(tmp_path / 'data/b', 'deeptb').to_hamiltonian(hamiltonian.basis)
+    found = read_foreign(tmp_path / 'data/hamlr.1', 'deeptb').to_hamiltonian(hamiltonian.basis)
     np.testing.assert_allclose(found.hamiltonian, hamiltonian.hamiltonian, rtol=0, atol=1e-12)
     summary = json.loads((tmp_path / 'data/summary.json').read_text())
     assert summary['format'] == 'deeptb' and summary['not_carried'] == ['h0']
-    assert summary['folders'] == ['data/a', 'data/b']
+    assert summary['folders'] == ['data/hamlr.0', 'data/hamlr.1']
     assert hamlr('export', 'a.h5', 'b.h5', '--format', 'hamgnn', '-o', 'graphs').exit_code == 0
     assert len(np.load('graphs/graph_data.npz', allow_pickle=True)['graph'].item()) == 2
 
