@@ -32,7 +32,7 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
     size_label : str
         Of the horizontal axis.
     path : path
-        PNG file.
+        PNG, SVG or PDF file.
     """
     with drawing(path, 8.0, 3.6) as figure:
         panels = figure.subplots(1, len(DRAWN_ERRORS), sharex=True)
@@ -58,7 +58,7 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
             axes.set_xlabel(size_label)
         panels[0].set_ylabel('Mean absolute error (meV)')
         figure.legend(*panels[0].get_legend_handles_labels(), loc='outside upper center', ncols=len(errors))
-    return path
+    return Path(path)
 
 
 def draw_levels(nodes: Mapping, path: Path) -> Path:
@@ -69,7 +69,7 @@ def draw_levels(nodes: Mapping, path: Path) -> Path:
     nodes : mapping of str to HamiltonianData
         'DFT' first. Capping atoms are left out.
     path : path
-        PNG file.
+        PNG, SVG or PDF file.
     """
     hamiltonians = {name: node.open(('hamiltonian', 'h0')) for name, node in nodes.items()}
     atoms = hamiltonians['DFT'].atoms
