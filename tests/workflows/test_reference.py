@@ -402,6 +402,10 @@ def test_the_deepest_reason_is_told():
     found = describe_failure(node(1, 'PwBaseWorkChain', 300, 'An unhandled failure.', jobs))
     assert found == 'An unhandled failure: PwCalculation<3> [531] Smearing might be required'
     assert describe_failure(node(5, 'PwCalculation', 531, None)) == 'exit status 531'
+    # Once is enough, and a sentence goes on after it.
+    told = node(7, 'ReconstructCalculation', 433, 'There was no room.')
+    chain = node(6, 'ReferenceWorkChain', 404, 'The reconstruction failed: There was no room. Look into it.', [told])
+    assert describe_failure(chain) == 'The reconstruction failed: There was no room. Look into it'
 
 
 @pytest.mark.parametrize('has_hamiltonian', [True, False])
