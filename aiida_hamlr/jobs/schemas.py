@@ -113,7 +113,8 @@ class ReconstructConfig(Config):
     #: by species: chemical symbols, or labels of several species of one element such as H1 and H2
     pseudos: dict[SpeciesLabel, InputPath] = Field(min_length=1)
     basis: BasisConfig
-    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart
+    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart, an even
+    #: number along each axis, or one
     kpoints: Mesh | None = None
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
@@ -160,9 +161,9 @@ class PredictConfig(Config):
     #: names of all structures in their order, which are those of their folders; null: names of the files, with running
     #: numbers where a file has several structures
     labels: list[str] | None = None
-    #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; projections: density of states
-    #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer;
-    #: response: dielectric tensor and Born charges of a model with response
+    #: gap: band gap, edges and Fermi level over mesh and band path, no files; bands: along a path; projections: density
+    #: of states and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by
+    #: layer; response: dielectric tensor and Born charges of a model with response
     outputs: list[
         Literal[
             'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'
@@ -189,6 +190,9 @@ class PredictConfig(Config):
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
+    #: starting moments by species, Bohr magnetons, for structures that have none, of models of magnetic structures;
+    #: species without an entry have none
+    magnetic_moments: dict[SpeciesLabel, float] = Field(default_factory=dict)
     #: add the spin-orbit part of fully relativistic pseudopotentials: bands and all else are those of spinors then
     spin_orbit: bool = False
     #: fully relativistic UPF files by species, of the set of the model's pseudopotentials where these are scalar
