@@ -29,8 +29,9 @@ CODES = {
     'predict': 'hamlr',
 }
 
-#: The shell that starts the executable sets the limit of the size of a file, in units of 1024 bytes.
-SIZE_LIMIT = 'ulimit -f 4'
+#: The shell that starts the executable sets the limit of the size of a file, in units of 1024 bytes. Python must not
+#: write bytecode then: it does not notice that only a part was written, and stumbles over it in later runs.
+SIZE_LIMIT = 'export PYTHONDONTWRITEBYTECODE=1\nulimit -f 4'
 
 #: Latin-1 and null characters, on both streams, as old module systems write them.
 ODD_BYTES = "printf 'Module f\\374r \\377\\376\\000\\n' | tee /dev/stderr"
