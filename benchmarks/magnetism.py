@@ -81,11 +81,10 @@ class Case:
 
 
 def cases() -> list[Case]:
-    """All cells: those to train and validate on, those to test, and those of the order that is not trained on."""
-    numbers = {'train': 3, 'validation': 1, 'test': 1}
-    known = ('F', 'G', 'A', 'none')
-    result = [Case(order, part, n) for order in known for part, count in numbers.items() for n in range(count)]
-    return result + [Case('C', 'unseen', 0)]
+    """All cells: those to train and validate on, those to test, and one of the order that is not trained on."""
+    result = [Case(order, 'train', n) for order in ('F', 'G', 'A') for n in range(2)] + [Case('none', 'train', 0)]
+    result += [Case(order, 'test', 0) for order in ('F', 'G', 'A')]
+    return [*result, Case('F', 'validation', 0), Case('C', 'unseen', 0)]
 
 
 def make_reference(case: Case, workdir: Path) -> Path:
@@ -143,7 +142,7 @@ def main():
     """Make the references, train and compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--workdir', type=Path, default=Path('.benchmarks/magnetism'))
-    parser.add_argument('--steps', type=int, default=800)
+    parser.add_argument('--steps', type=int, default=500)
     parser.add_argument('--references-only', action='store_true')
     options = parser.parse_args()
     workdir = options.workdir
