@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 from pydantic import ValidationError, create_model
@@ -55,6 +57,34 @@ def find_equal_names(labels) -> tuple[str, str] | None:
     for label in labels:
         if known.setdefault(label.casefold(), label) != label:
             return known[label.casefold()], label
+    return None
+
+
+def find_siblings_problem(inputs, known: Collection[str]) -> str | None:
+    """Return why the fully relativistic pseudopotentials have no use, or nothing; ``known`` are the model's species."""
+    given = set(inputs.get('spin_orbit_pseudos', {}))
+    unknown = sorted(given - set(known))
+    if unknown:
+        return f'`spin_orbit_pseudos`: the model has no species {", ".join(unknown)}'
+    parameters = inputs['parameters'].get_dict() if 'parameters' in inputs else {}
+    if given and not parameters.get('spin_orbit'):
+        return '`spin_orbit_pseudos` are given without `spin_orbit: true` in `parameters`'
+    return None
+
+
+def find_unknown_species(inputs, known: Collection[str]) -> str | None:
+    """Return which structure has species that a model does not know, or nothing; ``known`` are the model's species."""
+    if 'trajectory' in inputs:
+        species = {'the trajectory': set(inputs['trajectory'].symbols)}
+    else:
+        species = {label: set(choose_species(node, known).values()) for label, node in inputs['structures'].items()}
+    for label, found in species.items():
+        if found - known:
+            return (
+                f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
+                'the model knows '
+                f'{", ".join(sorted(known))}'
+            )
     return None
 
 
@@ -162,26 +192,10 @@ class PredictCalculation(HamlrCalculation):
         twice = find_equal_names(inputs.get('structures', {}))
         if twice is not None:
             return f'`structures`: the labels {" and ".join(twice)} differ in upper and lower case only; rename one'
-        if inputs.get('spin_orbit_pseudos') and not inputs['parameters'].get_dict().get('spin_orbit'):
-            return '`spin_orbit_pseudos` are given without `spin_orbit: true` in `parameters`'
         if 'model' not in inputs:
             return None
         known = set(inputs['model'].species)
-        unknown = sorted(set(inputs.get('spin_orbit_pseudos', {})) - known)
-        if unknown:
-            return f'`spin_orbit_pseudos`: the model has no species {", ".join(unknown)}'
-        if 'trajectory' in inputs:
-            species = {'the trajectory': set(inputs['trajectory'].symbols)}
-        else:
-            species = {label: set(choose_species(node, known).values()) for label, node in inputs['structures'].items()}
-        for label, found in species.items():
-            if found - known:
-                return (
-                    f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
-                    'the model knows '
-                    f'{", ".join(sorted(known))}'
-                )
-        return None
+        return find_siblings_problem(inputs, known) or find_unknown_species(inputs, known)
 
     def prepare_for_submission(self, folder):
         """Write the configuration and the structures; the model folder is copied from its node."""
