@@ -52,3 +52,29 @@ def _export_each(nodes, folder):
         path.unlink(missing_ok=True)
         node.export(path)
         yield path
+
+
+@cmd_dataset.command('copy')
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
+@click.option(
+    '--without',
+    multiple=True,
+    required=True,
+    type=types.NodeType('hamlr.hamiltonian'),
+    metavar='PK',
+    help='Hamiltonian to leave out; repeatable.',
+)
+@with_dbenv()
+def cmd_dataset_copy(dataset, without):
+    """Make a dataset of the Hamiltonians of DATASET without some of them; each stays in its part of the split.
+
+    Nothing is deleted or computed again, and DATASET stays. Example: aiida-hamlr dataset copy 1234 --without 1201
+    """
+    from aiida_hamlr.calculations.functions.dataset import copy_without
+
+    try:
+        node = copy_without(dataset, without)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    counts = ', '.join(f'{node.base.attributes.get(f"n_{part}")} {part}' for part in ('train', 'validation', 'test'))
+    echo.echo_success(f'dataset {node.pk}: {counts}')

@@ -10,6 +10,9 @@ from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_launch',)
 
+#: Error that `--converge` accepts, meV.
+CUTOFF_TOLERANCE = 10.0
+
 
 @cmd_root.group('launch')
 def cmd_launch():
@@ -18,7 +21,7 @@ def cmd_launch():
 
 @cmd_launch.command('reference')
 @click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
-@options.combine(*options.DFT, options.CLEAN)
+@options.combine(*options.DFT, options.CONVERGE, options.CLEAN)
 @with_dbenv()
 def launch_reference(structures, settings):
     """Compute the reference Hamiltonian of each STRUCTURE: files that ASE reads, nodes or groups.
@@ -32,7 +35,8 @@ def launch_reference(structures, settings):
         overrides = settings.of_references(options.load_overrides(settings.overrides))
         arguments = (settings.pw, settings.hamlr, structure)
         builder = _build(ReferenceWorkChain, *arguments, overrides=overrides, **settings.dft_arguments())
-        _set_given(builder, clean_workdir=settings.clean_workdir)
+        tolerance = CUTOFF_TOLERANCE if settings.converge else None
+        _set_given(builder, clean_workdir=settings.clean_workdir, cutoff_tolerance=tolerance)
         _launch(builder, settings.daemon)
 
 
@@ -113,7 +117,7 @@ def launch_predict(model, structures, settings):
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
     overrides = settings.stashed(options.load_overrides(settings.overrides))
-    arguments = (settings.hamlr, model, options.load_structures(structures))
+    arguments = (settings.hamlr, model, options.load_named_structures(structures))
     builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
     _set_given(builder, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)
