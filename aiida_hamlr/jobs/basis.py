@@ -42,7 +42,7 @@ def make_bases(
         Structures on which the orbitals are contracted, all elements together; default: simple crystals of the
         elements.
     plot : path, optional
-        PNG file with the bands of the first crystal in plane waves and in orbitals.
+        PNG, SVG or PDF file with the bands of the first crystal in plane waves and in orbitals.
 
     Raises
     ------

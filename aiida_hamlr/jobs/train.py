@@ -112,7 +112,7 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
         return summary
     if data['test']:
         errors = evaluate(config.output / 'model', data['test'])
-        summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith('_meV')}
+        summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith(('_meV', '_by_distance'))}
         for line in describe_errors(errors):
             log(f'test: {line}')
         summary['to_quote'] = [f'test_{key}' for key in QUOTED if key in errors]

@@ -17,6 +17,22 @@ def test_show(invoke, make_hamiltonian_node):
     assert '2 structures of' in result.output
 
 
+def test_list_compare_and_plot(invoke, make_hamiltonian_node, tmp_path):
+    """Datasets stand side by side with what they share; a structure on both sides of a split is pointed out."""
+    nodes = [make_hamiltonian_node(seed=seed, gap=1.0 + seed / 100) for seed in (63, 64, 65)]
+    first = DatasetData.from_nodes({'train': nodes[:2], 'test': nodes[2:]}).store()
+    second = DatasetData.from_nodes({'train': nodes[1:], 'test': nodes[:1]}).store()
+    assert str(first.pk) in invoke(cmd_dataset, 'list').output
+    result = invoke(cmd_dataset, 'compare', first.pk, second.pk)
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
+    assert rows['basis_hash'].endswith('equal') and not rows['fingerprint'].endswith('equal')
+    assert 'share: 1 train, 0 validation, 0 test' in result.output
+    assert '2 Hamiltonians are for training in one of them' in ' '.join(result.output.split())
+    result = invoke(cmd_dataset, 'plot', first.pk, '-o', tmp_path / 'gaps.svg')
+    assert result.exit_code == 0 and (tmp_path / 'gaps.svg').is_file()
+
+
 def test_copy_without(invoke, make_hamiltonian_node):
     """One Hamiltonian is left out, the others stay in their parts; one of another dataset is refused."""
     nodes = [make_hamiltonian_node(seed=seed) for seed in (63, 64, 65, 66)]
