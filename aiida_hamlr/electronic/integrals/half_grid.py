@@ -23,14 +23,14 @@ from aiida_hamlr.electronic.integrals.point_blocks import Batch, batches_of
 from aiida_hamlr.electronic.lattice import reciprocal
 
 #: Shortest reciprocal vector of the half grid over ``2 sqrt(ecutrho)``, the least one of the whole grid.
-SHORTEST = 0.9
+SHORTEST = 0.86
 
 #: Radius of a window at half its height, and up to which neighbours of its atom count, bohr.
 WINDOW_RADIUS, NEIGHBOUR_RADIUS = 1.5, 6.0
 
 #: Width of the edge of a window times the shortest reciprocal vector that the half grid lacks, and how many widths
-#: beyond its radius it ends. The Fourier transform of the edge is below 1e-6 there, as is what is cut off.
-EDGE, END = 7.4, 3.25
+#: beyond its radius it ends. The Fourier transform of the edge is 1e-7 of its height there, what is cut off 1e-4.
+EDGE, END = 8.0, 2.6
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,14 @@ class HalfGrid:
 
     @property
     def motif(self) -> np.ndarray:
-        """(m, 3) indices of the points of the half grid in one of its cells, two points of the whole long along axes."""
+        """(m, 3) indices of the points of the half grid in one of its cells."""
         points = np.array(list(product(*(range(1 + axis) for axis in self.axes))))
         return points[points.sum(axis=1) % 2 == 0]
 
     def cells(self, values: np.ndarray) -> np.ndarray:
         """(k, n1, n2, n3, m) values at the points of the half grid, from those of the whole (k, n1, n2, n3)."""
-        return np.stack(
-            [values[(slice(None), *(slice(p, None, n) for p, n in zip(point, self.steps, strict=True)))] for point in self.motif],
-            axis=-1,
-        )
+        strides = (tuple(slice(p, None, n) for p, n in zip(point, self.steps, strict=True)) for point in self.motif)
+        return np.stack([values[(slice(None), *each)] for each in strides], axis=-1)
 
     def signs(self, indices: np.ndarray) -> np.ndarray:
         """1 for points of the whole grid that are not in the half, -1 for the others: whole minus twice the half."""
