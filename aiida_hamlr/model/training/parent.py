@@ -22,7 +22,13 @@ from aiida_hamlr.model.training.data_identity import DataIdentity
 
 #: Modules of each part that `training.freeze` names.
 PARTS = {
-    'embeddings': ('network.embedding', 'network.edge_embedding', 'network.pair_embedding', 'network.field_weights'),
+    'embeddings': (
+        'network.embedding',
+        'network.edge_embedding',
+        'network.pair_embedding',
+        'network.field_weights',
+        'network.moment_weights',
+    ),
     'messages': ('network.layers', 'network.norm'),
     'attention': ('network.attention',),
     'onsite': ('network.onsite',),
@@ -280,7 +286,7 @@ class _Indices:
 
     @staticmethod
     def _is_of_elements(name: str) -> bool:
-        return name == 'network.field_weights' or name in (
+        return name in ('network.field_weights', 'network.moment_weights') or name in (
             f'long_range.{part}'
             for part in ('species_charge', 'species_factor', 'species_root', 'identified', 'dipole_weights')
         )
