@@ -15,7 +15,7 @@ from ase import Atoms
 from scipy.spatial import cKDTree
 
 from aiida_hamlr.electronic.arrays import arrays_on
-from aiida_hamlr.electronic.integrals.half_grid import Windows, halve, with_even_axes
+from aiida_hamlr.electronic.integrals.half_grid import NEIGHBOUR_RADIUS, Windows, halve, with_even_axes
 from aiida_hamlr.electronic.integrals.orbital_values import OrbitalEvaluator
 from aiida_hamlr.electronic.integrals.point_blocks import images_near_cell, point_blocks
 from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
@@ -147,7 +147,7 @@ class _GridSum:
         ]
         radii = np.array([basis[label].cutoff_radius for label in labels])
         cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
-        image_atoms, images = images_near_cell(positions, cell, radii.max())
+        image_atoms, images = images_near_cell(positions, cell, max(radii.max(), NEIGHBOUR_RADIUS))
         order = np.argsort(kinds[image_atoms], kind='stable')
         self._atoms, self._images = image_atoms[order], images[order]
         self._centres = positions[self._atoms] + self._images @ cell

@@ -114,8 +114,8 @@ class Windows:
 
     Parameters
     ----------
-    centres : (n, 3) array
-        Nuclei of the home cell, bohr.
+    positions : (n, 3) array
+        Nuclei, bohr; their images in the home cell are meant.
     grid : (k, n1, n2, n3) array
         Potentials on the whole grid.
     cell : (3, 3) array
@@ -124,8 +124,9 @@ class Windows:
         Whose sum is corrected.
     """
 
-    def __init__(self, centres: np.ndarray, grid: np.ndarray, cell: np.ndarray, half: HalfGrid):
-        self._centres, self._grid, self._half = centres, grid.reshape(len(grid), -1), half
+    def __init__(self, positions: np.ndarray, grid: np.ndarray, cell: np.ndarray, half: HalfGrid):
+        self._centres = centres = positions @ np.linalg.inv(cell) % 1.0 @ cell
+        self._grid, self._half = grid.reshape(len(grid), -1), half
         self._shape = np.array(grid.shape[1:])
         self._width = EDGE / half.shortest
         steps = cell / self._shape[:, None]

@@ -94,3 +94,20 @@ def test_the_half_is_as_exact_as_the_whole(ingredients, edges):
     halved = np.abs(halved - exact)
     assert halved.max() < whole.max() + 3e-5
     assert halved.mean() < 2.0 * whole.mean()
+
+
+def test_shifts_by_lattice_vectors_and_by_points_of_the_half_change_nothing(ingredients):
+    """The corrections follow atoms out of the cell and across its boundary, and neighbours farther than orbitals."""
+    pseudos, _ = ingredients
+    basis = Basis({element: generate_basis(pseudo, 'sz', 4.0) for element, pseudo in pseudos.items()})
+    atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True)
+    atoms.rattle(0.05, seed=1)
+    pattern, ecutrho = overlap_pattern(atoms, basis), 80.0
+    shape = fft_grid(atoms.cell[:], ecutrho)
+    potential = neutral_atom_potential(atoms, pseudos, shape, ecutrho)
+    expected = local_matrix(atoms, basis, pattern, potential, ecutrho=ecutrho)
+    for shift, points in (((2.0, -1.0, 3.0), (0, 0, 0)), (np.array([3, 1, 0]) / shape, (3, 1, 0))):
+        moved = atoms.copy()
+        moved.positions += shift @ atoms.cell[:]
+        rolled = np.roll(potential, points, axis=(0, 1, 2))
+        assert np.abs(local_matrix(moved, basis, pattern, rolled, ecutrho=ecutrho) - expected).max() < 1e-9
