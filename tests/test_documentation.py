@@ -20,6 +20,7 @@ from aiida.manage import get_config, get_profile
 from aiida.plugins import CalculationFactory
 from aiida_fixtures import find_problem
 from click.testing import CliRunner
+from foreign_examples import example
 
 import aiida_hamlr
 from aiida_hamlr import __version__
@@ -121,6 +122,29 @@ def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
     exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
     assert names['below'][1] == hamiltonian.n_electrons / 2
     assert names['found'].states.shape == (hamiltonian.n_orbitals, 32)
+
+
+def test_exchange_page(tmp_path, monkeypatch):
+    """The commands for DeepH, and the block of Python for sisl."""
+    from aiida_hamlr.electronic.bands.kspace import eigenvalues
+
+    text = (PAGE.parent / 'exchange.md').read_text()
+    monkeypatch.chdir(tmp_path)
+    hamiltonian = example()
+    hamiltonian.write('hamiltonian.h5')
+    for line in ('hamlr export hamiltonian.h5 --format deepx -o for_deeph', 'hamlr info hamiltonian.h5'):
+        assert line in text
+        result = CliRunner().invoke(hamlr, line.split()[1:], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    line = 'hamlr import deeph_data/0 --format deepx -o hamiltonian.h5'
+    assert line in text
+    (tmp_path / 'for_deeph').rename(tmp_path / 'deeph_data')
+    arguments = line.replace('deeph_data/0', 'deeph_data').split()[1:]
+    assert CliRunner().invoke(hamlr, arguments, catch_exceptions=False).exit_code == 0
+    names: dict = {}
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
+    expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
+    np.testing.assert_allclose(names['h'].eigh([0, 0, 0.5]), expected, rtol=0, atol=1e-6)
 
 
 def test_citation():

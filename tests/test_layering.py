@@ -66,6 +66,7 @@ END_TO_END = {
     'cluster/test_train': 'the whole on a cluster',
     'electronic/contraction/test_held_out': 'contraction, tested on crystals that it did not see',
     'io/test_fuzz': 'damaged files of all formats',
+    'io/test_fuzz_exchange': 'damaged files of programs that data are exchanged with',
     'io/test_fuzz_qe': 'damaged files of Quantum ESPRESSO',
     'io/test_qe': 'files of real runs',
     'jobs/test_capping': 'species, from pseudopotentials to predictions',

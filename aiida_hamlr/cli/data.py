@@ -1,10 +1,11 @@
-"""`verdi data hamlr`: list, show and draw nodes."""
+"""`verdi data hamlr`: list, show, draw and exchange nodes."""
 
 import click
 from aiida.cmdline.commands.cmd_data import verdi_data
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators, echo
 
+from aiida_hamlr.cli.exchange import cmd_export, cmd_import
 from aiida_hamlr.cli.nodes import COLUMNS, FIGURE, LIMIT, list_nodes, one_line, short, show_node
 
 __all__ = ('cmd_hamlr',)
@@ -13,6 +14,10 @@ __all__ = ('cmd_hamlr',)
 @verdi_data.group('hamlr')
 def cmd_hamlr():
     """Bases, Hamiltonians, datasets and models of aiida-hamlr."""
+
+
+cmd_hamlr.add_command(cmd_export)
+cmd_hamlr.add_command(cmd_import)
 
 
 @cmd_hamlr.command('list')

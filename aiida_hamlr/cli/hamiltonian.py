@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from aiida_hamlr.cli import types
+from aiida_hamlr.cli.exchange import cmd_export, cmd_import
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.nodes import FIGURE, LIMIT, compare_columns, list_nodes, one_line, show_node
 from aiida_hamlr.cli.root import cmd_root
@@ -34,6 +35,10 @@ _COMPARED = (
 @cmd_root.group('hamiltonian')
 def cmd_hamiltonian():
     """List, show, compare and draw Hamiltonians."""
+
+
+cmd_hamiltonian.add_command(cmd_export)
+cmd_hamiltonian.add_command(cmd_import)
 
 
 @cmd_hamiltonian.command('list')

@@ -110,7 +110,10 @@ class HamiltonianData(Data):
             default_factory=list, description='What speaks against the use of the Hamiltonian, a line each'
         )
         gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example `neutral_atom`')
-        origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted or h0')
+        origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted, h0 or imported')
+        source_format: str | None = OrmMetadataField(
+            None, description='Format that an imported Hamiltonian was read from, for example deepx; else null'
+        )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
         labels: list[str] = OrmMetadataField(

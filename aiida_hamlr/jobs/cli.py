@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from aiida_hamlr import __version__
+from aiida_hamlr.jobs.cli_exchange import export_command, import_command
 from aiida_hamlr.jobs.status import Status, one_line, status_of
 
 _FILE = click.Path(path_type=Path)
@@ -388,6 +389,10 @@ def info(file):
 
     for line in describe_file(file):
         click.echo(line)
+
+
+main.add_command(export_command)
+main.add_command(import_command)
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance i
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.data.structures import choose_species
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.workflows.remote_folders import has_files, is_usable
 
 __all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
@@ -180,6 +181,24 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
     if inputs.pw.code.with_mpi is not None:
         # The port has a default, which could contradict the code.
         inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
+
+
+def couple_spin_orbit(parameters: orm.Dict, pseudos: Mapping) -> orm.Dict:
+    """Return the parameters of a run of pw.x with spin-orbit coupling and without magnetization.
+
+    :param pseudos: pseudopotentials of the run.
+    :raises ValueError: if all are scalar-relativistic: there would be no coupling.
+    """
+    if not any(
+        Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit for node in pseudos.values()
+    ):
+        raise ValueError(
+            'spin-orbit coupling needs fully relativistic pseudopotentials, and those of '
+            f'{", ".join(sorted(pseudos))} are scalar-relativistic; give a family such as PseudoDojo FR'
+        )
+    content = parameters.get_dict()
+    content['SYSTEM'] = {**content.get('SYSTEM', {}), 'noncolin': True, 'lspinorb': True}
+    return orm.Dict(content)
 
 
 def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 
 from aiida_hamlr.electronic.bands.levels import potential_profile
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.plotting.levels import plot_levels
-from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
 
 #: Errors that are drawn, and the titles of their panels.
 DRAWN_ERRORS = {'mae_meV': 'All elements', 'mae_onsite_meV': 'On-site elements'}
@@ -33,10 +32,9 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
     size_label : str
         Of the horizontal axis.
     path : path
-        PNG file.
+        PNG, SVG or PDF file.
     """
-    with rc_context(SETTINGS):
-        figure = new_figure(8.0, 3.6)
+    with drawing(path, 8.0, 3.6) as figure:
         panels = figure.subplots(1, len(DRAWN_ERRORS), sharex=True)
         for axes, (key, title) in zip(panels, DRAWN_ERRORS.items(), strict=True):
             for (variant, seeds), colour, marker in zip(errors.items(), COLOURS, _MARKERS, strict=False):
@@ -60,7 +58,7 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
             axes.set_xlabel(size_label)
         panels[0].set_ylabel('Mean absolute error (meV)')
         figure.legend(*panels[0].get_legend_handles_labels(), loc='outside upper center', ncols=len(errors))
-        return save(figure, path)
+    return Path(path)
 
 
 def draw_levels(nodes: Mapping, path: Path) -> Path:
@@ -71,7 +69,7 @@ def draw_levels(nodes: Mapping, path: Path) -> Path:
     nodes : mapping of str to HamiltonianData
         'DFT' first. Capping atoms are left out.
     path : path
-        PNG file.
+        PNG, SVG or PDF file.
     """
     hamiltonians = {name: node.open(('hamiltonian', 'h0')) for name, node in nodes.items()}
     atoms = hamiltonians['DFT'].atoms

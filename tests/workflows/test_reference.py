@@ -9,9 +9,11 @@ from aiida.engine import ProcessState
 from aiida_fixtures import find_problem as problem
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
 from plumpy.base.utils import call_with_super_check
+from qe_fixtures import DEBIAN_PSEUDOS, debian_pseudo
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.scf import couple_spin_orbit
 from aiida_hamlr.workflows.steps import describe_failure
 
 CODES = ReferenceWorkChain.exit_codes
@@ -392,8 +394,23 @@ def test_magnetic_metal(pw_code, hamlr_code, structure, pseudo_family, basis_nod
     assert system['occupations'] == 'smearing' and system['degauss'] > 0 and system['nspin'] == 2
     assert system['starting_magnetization']['Al'] == pytest.approx(1 / 3)
     settings['spin_type'] = SpinType.NON_COLLINEAR
-    with pytest.raises(ValueError, match='is not supported; use none or collinear'):
+    with pytest.raises(ValueError, match='is not supported; use none, collinear or spin_orbit'):
         make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)
+
+
+def test_spin_orbit(pw_code, hamlr_code, structure, pseudo_family, basis_node):
+    """It needs fully relativistic files, and sets no magnetization."""
+    settings = {'overrides': {'scf': {'pseudo_family': pseudo_family}}, 'basis': basis_node}
+    make = ReferenceWorkChain.get_builder_from_protocol
+    with pytest.raises(ValueError, match='those of Al, As are scalar-relativistic'):
+        make(pw_code, hamlr_code, structure, spin_type=SpinType.SPIN_ORBIT, **settings)
+    settings['initial_magnetic_moments'] = {'Al': 1.0}
+    with pytest.raises(ValueError, match='not supported together'):
+        make(pw_code, hamlr_code, structure, spin_type=SpinType.SPIN_ORBIT, **settings)
+    debian_pseudo('Si_r.upf')
+    full = orm.SinglefileData(DEBIAN_PSEUDOS / 'Si_r.upf')
+    system = couple_spin_orbit(orm.Dict({'SYSTEM': {'ecutwfc': 20}}), {'Si': full})['SYSTEM']
+    assert system == {'ecutwfc': 20, 'noncolin': True, 'lspinorb': True}
 
 
 def test_the_deepest_reason_is_told():

@@ -18,7 +18,9 @@ class HamiltonianAttributes(StoredAttributes):
     Parameters
     ----------
     origin : str
-        'reference' (from a DFT run), 'predicted' or 'h0'.
+        'reference' (from a DFT run), 'predicted', 'h0' or 'imported' (from a file of another program).
+    source_format : str
+        Of what was imported: 'deepx', 'deeph', 'deeptb', 'sisl' or 'cp2k'.
     functional : str
         Exchange-correlation functional of the pseudopotentials.
     gauge : str
@@ -83,6 +85,7 @@ class HamiltonianAttributes(StoredAttributes):
     """
 
     origin: str | None = None
+    source_format: str | None = None
     functional: str | None = None
     gauge: str | None = None
     gauge_shift: float | None = stored_as('gauge_shift_eV')

@@ -77,6 +77,7 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         'warnings': list(attributes.warnings or []),
         'gauge': attributes.gauge or '',
         'origin': attributes.origin or '',
+        'source_format': attributes.source_format,
         'functional': attributes.functional or '',
         'matrices': sorted(hamiltonian.matrices),
         'labels': sorted(hamiltonian.labels),
