@@ -203,6 +203,20 @@ def test_shifted_mesh(builder, instantiate):
     assert shift_mesh(submitted[0]['kpoints'], orm.List([0, 0, 0])).get_kpoints_mesh() == ([4, 4, 4], [0, 0, 0])
 
 
+def test_even_mesh(builder, instantiate):
+    """An axis has an even number of points, or one if it is long, as in the vacuum of a slab."""
+    builder.scf.kpoints_distance = orm.Float(0.7)
+    ase_structure = builder.structure.get_ase()
+    ase_structure.set_cell([4.0, 5.0, 40.0])
+    builder.structure = orm.StructureData(ase=ase_structure)
+    process = instantiate(builder)
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    # 2 pi / (0.7 a) is 2.2, 1.8 and 0.2.
+    assert submitted[0]['kpoints'].get_kpoints_mesh() == ([4, 2, 1], [0, 0, 0])
+
+
 def test_senseless_kpoints(builder):
     """An offset is one of half steps, and of a mesh that a spacing gives; a list gives no mesh."""
     with pytest.raises(ValueError, match='0 or 0.5'):
