@@ -203,6 +203,20 @@ def test_shifted_mesh(builder, instantiate):
     assert shift_mesh(submitted[0]['kpoints'], orm.List([0, 0, 0])).get_kpoints_mesh() == ([4, 4, 4], [0, 0, 0])
 
 
+def test_even_mesh(builder, instantiate):
+    """An axis has an even number of points, or one if it is long, as in the vacuum of a slab."""
+    builder.scf.kpoints_distance = orm.Float(0.7)
+    ase_structure = builder.structure.get_ase()
+    ase_structure.set_cell([4.0, 5.0, 40.0])
+    builder.structure = orm.StructureData(ase=ase_structure)
+    process = instantiate(builder)
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    # 2 pi / (0.7 a) is 2.2, 1.8 and 0.2.
+    assert submitted[0]['kpoints'].get_kpoints_mesh() == ([4, 2, 1], [0, 0, 0])
+
+
 def test_senseless_kpoints(builder):
     """An offset is one of half steps, and of a mesh that a spacing gives; a list gives no mesh."""
     with pytest.raises(ValueError, match='0 or 0.5'):
@@ -430,6 +444,10 @@ def test_the_deepest_reason_is_told():
     found = describe_failure(node(1, 'PwBaseWorkChain', 300, 'An unhandled failure.', jobs))
     assert found == 'An unhandled failure: PwCalculation<3> [531] Smearing might be required'
     assert describe_failure(node(5, 'PwCalculation', 531, None)) == 'exit status 531'
+    # Once is enough, and a sentence goes on after it.
+    told = node(7, 'ReconstructCalculation', 433, 'There was no room.')
+    chain = node(6, 'ReferenceWorkChain', 404, 'The reconstruction failed: There was no room. Look into it.', [told])
+    assert describe_failure(chain) == 'The reconstruction failed: There was no room. Look into it'
 
 
 @pytest.mark.parametrize('has_hamiltonian', [True, False])
