@@ -19,7 +19,7 @@ def magnetic_moments(hamiltonian: Hamiltonian, density_matrix: np.ndarray | None
     hamiltonian : Hamiltonian
         With spin, the overlap and, unless it is given, the density matrix.
     density_matrix : (2, M) array, optional
-        Of spin up and spin down.
+        Entries of spin up and spin down, dimensionless; by default those of the file.
 
     Returns
     -------
