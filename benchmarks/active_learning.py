@@ -157,15 +157,16 @@ def plot(curves: dict[str, list[dict]], path: Path):
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
-@click.option('--sizes', default='8,16,24,32,48,64', help='Numbers of references.')
+@click.option('--candidates', type=int, default=48, help='Alloy cells to choose from.')
+@click.option('--sizes', default='6,12,18,24,36', help='Numbers of references.')
 @click.option('--seeds', type=int, default=3)
-@click.option('--steps', type=int, default=400, help='Steps of each training.')
+@click.option('--steps', type=int, default=250, help='Steps of each training.')
 @click.option('--data', type=click.Path(path_type=Path, file_okay=False), default=Path('.benchmarks'))
 @click.option('--plot', 'picture', type=click.Path(path_type=Path, dir_okay=False), help='PNG file of the curves.')
 @click.option('--json', 'json_file', type=click.Path(path_type=Path, dir_okay=False))
-def main(sizes, seeds, steps, data, picture, json_file):
+def main(candidates, sizes, seeds, steps, data, picture, json_file):
     """Command line."""
-    files = alloys.make_all(data / 'alloys', ('pool', 'validation', 'test'))
+    files = alloys.make_all(data / 'alloys', alloys.ALLOYS | {'pool': candidates})
     study = Study(data / 'active_learning', files['pool'], files['validation'], files['test'], steps)
     sizes = [int(text) for text in sizes.split(',')]
     prints = fingerprints([read_reference(path, 'a candidate').atoms for path in study.pool])
@@ -180,7 +181,17 @@ def main(sizes, seeds, steps, data, picture, json_file):
         plot(curves, picture)
     shares = [one['share'] for one in equal if one['share'] is not None]
     passed = bool(shares) and min(shares) <= LARGEST_SHARE
-    report({'steps': steps, 'seeds': seeds, **curves, 'same_error': equal, 'passed': passed}, json_file)
+    report(
+        {
+            'candidates': len(study.pool),
+            'steps': steps,
+            'seeds': seeds,
+            **curves,
+            'same_error': equal,
+            'passed': passed,
+        },
+        json_file,
+    )
 
 
 if __name__ == '__main__':

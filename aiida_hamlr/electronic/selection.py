@@ -42,16 +42,3 @@ def select_uncertain(uncertainties: np.ndarray, fingerprints: np.ndarray, number
         new = np.linalg.norm(fingerprints - fingerprints[best], axis=1)
         distances = np.minimum(distances, np.where(new <= 1e-9, 0.0, new))
     return chosen
-
-
-def select_random(number_of_all: int, number: int, seed: int) -> list[int]:
-    """Indices of candidates drawn at random, without one twice, in the order in which they were drawn.
-
-    Parameters
-    ----------
-    number_of_all, number : int
-        Of candidates, and of those to draw; all are drawn if there are fewer.
-    seed : int
-        Of the draw.
-    """
-    return [int(index) for index in np.random.default_rng(seed).permutation(number_of_all)[:number]]

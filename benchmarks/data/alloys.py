@@ -9,7 +9,7 @@ interrupted call can be repeated. Basis and pseudopotentials are those of `alas.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -103,13 +103,20 @@ def structures() -> dict[str, tuple[Atoms, tuple[int, int, int], tuple[int, int,
     return result
 
 
-def make_all(folder: Path, kinds: Collection[str] = (*ALLOYS, *KINDS)) -> dict[str, list[Path]]:
-    """Make all structures of some kinds; files by kind, those that pw.x does not converge left out."""
+def make_all(folder: Path, counts: Mapping[str, int] = {**ALLOYS, **KINDS}) -> dict[str, list[Path]]:
+    """Make structures; files by kind, those that pw.x does not converge left out.
+
+    Parameters
+    ----------
+    folder : path
+    counts : mapping of str to int
+        How many of each kind; default: all.
+    """
     references = References(folder, elements=('Al', 'Ga', 'As'), charges={'Ga': 3})
     result: dict[str, list[Path]] = {}
     for name, (atoms, kpoints, shift) in structures().items():
-        kind = name.rsplit('_', 1)[0]
-        if kind not in kinds:
+        kind, number = name.rsplit('_', 1)
+        if int(number) >= counts.get(kind, 0):
             continue
         try:
             seconds = references.make(name, atoms, kpoints, shift)

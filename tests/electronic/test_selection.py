@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.selection import select_random, select_uncertain
+from aiida_hamlr.electronic.selection import select_uncertain
 
 
 def test_equal_uncertainties_give_farthest_points():
@@ -37,10 +37,3 @@ def test_refused_and_empty():
     for wrong in (-1.0, np.nan):
         with pytest.raises(ValueError, match='not negative'):
             select_uncertain(np.array([1.0, wrong]), np.zeros((2, 1)), 1)
-
-
-def test_random_draws():
-    """The seed decides, larger draws begin with smaller ones, and all of few are drawn."""
-    assert select_random(20, 5, 1) == select_random(20, 9, 1)[:5]
-    assert select_random(20, 5, 1) != select_random(20, 5, 2)
-    assert sorted(select_random(4, 9, 0)) == [0, 1, 2, 3]
