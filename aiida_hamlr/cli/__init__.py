@@ -1,6 +1,5 @@
 """The command line: `aiida-hamlr`, and `verdi data hamlr`."""
 
-from aiida_hamlr.cli import dataset, launch, screen, setup
 from aiida_hamlr.cli.root import cmd_root
 
-__all__ = ('cmd_root', 'dataset', 'launch', 'screen', 'setup')
+__all__ = ('cmd_root',)

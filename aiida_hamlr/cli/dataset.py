@@ -1,9 +1,9 @@
 """`aiida-hamlr dataset`: what the Hamiltonians of a dataset hold."""
 
 import click
-from aiida.cmdline.params import types
-from aiida.cmdline.utils import decorators, echo
 
+from aiida_hamlr.cli import types
+from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_dataset',)
@@ -15,8 +15,8 @@ def cmd_dataset():
 
 
 @cmd_dataset.command('show')
-@click.argument('dataset', type=types.DataParamType(sub_classes=('aiida.data:hamlr.dataset',)))
-@decorators.with_dbenv()
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
+@with_dbenv()
 def cmd_dataset_show(dataset):
     """Show elements, distances, gaps and the size of H - H0 in each part of DATASET.
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import click
-from aiida.cmdline.params import types
-from aiida.cmdline.utils import decorators, echo
 
-from aiida_hamlr.cli import options
+from aiida_hamlr.cli import options, types
+from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_launch',)
@@ -18,9 +17,9 @@ def cmd_launch():
 
 
 @cmd_launch.command('reference')
-@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
 @options.combine(*options.DFT, options.CLEAN)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_reference(structures, settings):
     """Compute the reference Hamiltonian of each STRUCTURE: files that ASE reads, nodes or groups.
 
@@ -38,7 +37,7 @@ def launch_reference(structures, settings):
 
 
 @cmd_launch.command('dataset')
-@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
 @click.option(
     '-R',
     '--recipes',
@@ -55,7 +54,7 @@ def launch_reference(structures, settings):
     help='Maximum number of failed references; they are left out of the dataset.',
 )
 @options.combine(*options.DFT, options.SEED)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_dataset(structures, recipes, group, max_concurrent, max_failures, settings):
     """Compute the references of each STRUCTURE (files that ASE reads, nodes or groups) and make a dataset of them."""
     from aiida_hamlr.workflows.dataset import DatasetWorkChain
@@ -77,7 +76,7 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
 
 
 @cmd_launch.command('train')
-@click.argument('dataset', type=types.DataParamType(sub_classes=('aiida.data:hamlr.dataset',)))
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
 @click.option(
     '-g',
     '--gpus',
@@ -87,11 +86,11 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
 @click.option(
     '-M',
     '--parent-model',
-    type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)),
+    type=types.NodeType('hamlr.model'),
     help='Model node to fine-tune; its network is kept.',
 )
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_train(dataset, gpus, parent_model, settings):
     """Train a network on DATASET."""
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
@@ -105,10 +104,10 @@ def launch_train(dataset, gpus, parent_model, settings):
 
 
 @cmd_launch.command('predict')
-@click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
-@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.argument('model', type=types.NodeType('hamlr.model'))
+@click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_predict(model, structures, settings):
     """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL."""
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
@@ -121,14 +120,14 @@ def launch_predict(model, structures, settings):
 
 
 @cmd_launch.command('screen')
-@click.argument('model', type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)))
-@click.argument('structures', nargs=-1, required=True, metavar='STRUCTURE...')
+@click.argument('model', type=types.NodeType('hamlr.model'))
+@click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
 @click.option(
     '-M',
     '--another-model',
     'others',
     multiple=True,
-    type=types.DataParamType(sub_classes=('aiida.data:hamlr.model',)),
+    type=types.NodeType('hamlr.model'),
     help='A further model that predicts all structures, too; tables then have mean and spread. Repeatable.',
 )
 @click.option(
@@ -147,7 +146,7 @@ def launch_predict(model, structures, settings):
     help='Write the table of results to this CSV file at the end; not with `--daemon`.',
 )
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_screen(model, structures, others, group, batch_size, max_concurrent, reuse, output, settings):
     """Predict gaps and band edges of many structures with MODEL, in batches.
 
@@ -184,7 +183,7 @@ def launch_screen(model, structures, others, group, batch_size, max_concurrent, 
     'overrides, or yes.',
 )
 @options.combine(*options.DFT, options.SEED, options.CLEAN)
-@decorators.with_dbenv()
+@with_dbenv()
 def launch_pipeline(train, validation, test, predict, compare, settings):
     """Compute references, train on them, and predict other structures.
 

@@ -8,36 +8,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from aiida.cmdline.params import types
-from aiida.cmdline.params.options import OverridableOption
+
+from aiida_hamlr.cli import types
+from aiida_hamlr.cli.lazy import reusable
 
 if TYPE_CHECKING:
     from aiida import orm
 
 __all__ = ('Settings', 'combine', 'load_overrides', 'load_source', 'load_structures')
 
-PW = OverridableOption('-X', '--pw', type=types.CodeParamType(), default='pw@localhost', help='Code of pw.x.')
-PP = OverridableOption(
+PW = reusable('-X', '--pw', type=types.CODE, default='pw@localhost', help='Code of pw.x.')
+PP = reusable(
     '-Y',
     '--pp',
-    type=types.CodeParamType(),
+    type=types.CODE,
     help='Code of pp.x, to write the potential; by default `hamlr` computes it from the density.',
 )
-HAMLR = OverridableOption(
-    '-Z', '--hamlr', type=types.CodeParamType(), default='hamlr@localhost', help='Code of the `hamlr` executable.'
-)
-FAMILY = OverridableOption('-F', '--pseudo-family', help='Label of the pseudopotential family.')
-PSEUDOS = OverridableOption(
+HAMLR = reusable('-Z', '--hamlr', type=types.CODE, default='hamlr@localhost', help='Code of the `hamlr` executable.')
+FAMILY = reusable('-F', '--pseudo-family', type=types.FAMILY, help='Label of the pseudopotential family.')
+PSEUDOS = reusable(
     '--pseudo',
     'pseudos',
     multiple=True,
     metavar='KIND=UPF',
     help='UPF file or node for a kind of the structures in place of the family, as in H1=H.1.25.upf; repeatable.',
 )
-METAL = OverridableOption(
+METAL = reusable(
     '--metal/--insulator', default=None, help='Smeared or fixed occupations in pw.x; by default fixed ones.'
 )
-SPIN = OverridableOption(
+SPIN = reusable(
     '--spin',
     'moments',
     multiple=True,
@@ -45,13 +44,13 @@ SPIN = OverridableOption(
     help='Collinear spin, with an initial magnetic moment in Bohr magnetons as in Fe1=2.5; repeatable. Implies '
     '--metal unless --insulator is given.',
 )
-BASIS = OverridableOption(
+BASIS = reusable(
     '-B',
     '--basis',
-    type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)),
+    type=types.NodeType('hamlr.basis'),
     help='Basis node; if not given, orbitals are generated first.',
 )
-PROTOCOL = OverridableOption(
+PROTOCOL = reusable(
     '-p',
     '--protocol',
     type=click.Choice(['fast', 'balanced', 'stringent']),
@@ -59,40 +58,36 @@ PROTOCOL = OverridableOption(
     show_default=True,
     help='Accuracy and cost of all steps.',
 )
-OVERRIDES = OverridableOption(
+OVERRIDES = reusable(
     '-O',
     '--overrides',
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='YAML file with inputs that override the protocol.',
 )
-SEED = OverridableOption(
-    '-s', '--seed', type=int, help='Seed of all random numbers; by default as in the overrides, or 0.'
-)
-DAEMON = OverridableOption(
-    '-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running here and waiting.'
-)
-WALLTIME = OverridableOption(
+SEED = reusable('-s', '--seed', type=int, help='Seed of all random numbers; by default as in the overrides, or 0.')
+DAEMON = reusable('-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running here and waiting.')
+WALLTIME = reusable(
     '-w', '--max-wallclock-seconds', type=int, default=1800, show_default=True, help='Wall-time of each job in seconds.'
 )
-MACHINES = OverridableOption(
+MACHINES = reusable(
     '-m', '--max-num-machines', type=int, default=1, show_default=True, help='Number of machines of each job.'
 )
-WITH_MPI = OverridableOption(
+WITH_MPI = reusable(
     '-i',
     '--with-mpi',
     is_flag=True,
     default=None,
     help='Run pw.x and pp.x with MPI; by default as their codes are set up, or without.',
 )
-CUSTOM = OverridableOption(
+CUSTOM = reusable(
     '--scheduler-commands', help='Lines for the head of the job script, for example "#SBATCH --gres=gpu:1".'
 )
-STASH = OverridableOption(
+STASH = reusable(
     '--stash-folder',
     metavar='PATH',
     help='Keep the Hamiltonians in this folder of the computer instead of copying them into the repository.',
 )
-CLEAN = OverridableOption(
+CLEAN = reusable(
     '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders of the jobs at the end.'
 )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from aiida.cmdline.params import types
-from aiida.cmdline.utils import decorators, echo
 
+from aiida_hamlr.cli import types
+from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_screen', 'write_csv')
@@ -26,7 +26,7 @@ SHOWN = (
     'reason',
 )
 
-_SCREENING = click.argument('screening', type=types.WorkflowParamType())
+_SCREENING = click.argument('screening', type=types.ProcessType('aiida.workflows:hamlr.screen'))
 _OUTPUT = click.option('-o', '--output', type=click.Path(dir_okay=False, path_type=Path), required=True)
 
 
@@ -63,7 +63,7 @@ def write_csv(screening, output: Path):
     '-l', '--limit', type=click.IntRange(min=1), default=20, show_default=True, help='Maximum number of rows to show.'
 )
 @click.option('-s', '--sort', default=None, metavar='COLUMN', help='Column to sort by, for example `gap_eV`.')
-@decorators.with_dbenv()
+@with_dbenv()
 def cmd_show(screening, limit, sort):
     """Show how far SCREENING is, and the first rows of its table."""
     from collections import Counter
@@ -93,7 +93,7 @@ def cmd_export():
 @cmd_export.command('csv')
 @_SCREENING
 @_OUTPUT
-@decorators.with_dbenv()
+@with_dbenv()
 def cmd_csv(screening, output):
     """Write one row for each structure of SCREENING as CSV; column names end with their units.
 
@@ -105,7 +105,7 @@ def cmd_csv(screening, output):
 @cmd_screen.command('plot')
 @_SCREENING
 @_OUTPUT
-@decorators.with_dbenv()
+@with_dbenv()
 def cmd_plot(screening, output):
     """Draw the distribution of gaps of SCREENING into a PNG file; with several models also their spread."""
     from aiida_hamlr.plotting.screening import plot_gaps

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import click
-from aiida.cmdline.utils import decorators, echo
 
+from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_setup',)
@@ -21,7 +21,7 @@ def cmd_setup():
 @click.option('--pp', metavar='PATH', help='Path of pp.x on the computer.')
 @click.option('--hamlr', metavar='PATH', help='Path of hamlr on the computer.')
 @click.option('--prepend-text', default='', help='Commands before every run, for example "module load".')
-@decorators.with_dbenv()
+@with_dbenv()
 def setup_codes(computer, pw, pp, hamlr, prepend_text):
     """Create the codes pw, hamlr and pp (optional) on COMPUTER.
 
@@ -47,7 +47,7 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
 @click.argument('folder', type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument('label')
 @click.option('--ecutwfc', type=float, help='Cutoff of all elements, Ry; by default measured for each pseudopotential.')
-@decorators.with_dbenv()
+@with_dbenv()
 def setup_pseudos(folder, label, ecutwfc):
     """Make the family LABEL of the UPF files in FOLDER, with cutoffs.
 
