@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from aiida import orm
 from aiida.engine import WorkChain, if_, while_
 
@@ -12,7 +10,7 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import choose_species, find_missing_species, get_frame
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, remove_inputs
 from aiida_hamlr.workflows.references import find_references_problem
 from aiida_hamlr.workflows.rounds import RoundsMixin
 from aiida_hamlr.workflows.screen import ScreenWorkChain
@@ -46,16 +44,6 @@ def validate_inputs(inputs, _) -> str | None:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
     problem = find_basis_problem(inputs, {s for node in structures for s in choose_species(node, pseudos).values()})
     return problem or find_references_problem(inputs.get('reference', {}), to_learn=True)
-
-
-def remove_ports(builder, paths: Iterable[str]):
-    """Remove inputs, given by their paths, that a work chain excludes where it exposes those of another one."""
-    for path in paths:
-        *names, last = path.split('.')
-        namespace = builder
-        for name in names:
-            namespace = namespace[name]
-        namespace.pop(last, None)
 
 
 class ActiveLearningWorkChain(
@@ -235,8 +223,8 @@ class ActiveLearningWorkChain(
             # The tasks of the common options are those of pw.x.
             train.train.pop('processes', None)
         screening = ScreenWorkChain.get_builder_from_protocol(hamlr_code, {}, {}, overrides=screen, **common)
-        remove_ports(train, cls._TRAIN_EXCLUDED)
-        remove_ports(screening, cls._SCREEN_EXCLUDED)
+        remove_inputs(train, cls._TRAIN_EXCLUDED)
+        remove_inputs(screening, cls._SCREEN_EXCLUDED)
         builder.train, builder.screen = train, screening
         if dataset is not None:
             builder.dataset = dataset

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.hashing import make_hash
 from aiida.engine import ToContext
 
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
@@ -19,16 +20,30 @@ from aiida_hamlr.workflows.screen import ScreenWorkChain
 from aiida_hamlr.workflows.sources import SOURCES, load_structures
 from aiida_hamlr.workflows.train.committee import TrainCommitteeWorkChain
 
-__all__ = ('RoundsMixin', 'draw')
+__all__ = ('RoundsMixin', 'draw', 'get_rounds')
 
 
 def draw(structures: Iterable[orm.StructureData], seed: int, number: int) -> list[orm.StructureData]:
-    """Return structures drawn at random; further structures beside the same ones change the draw little.
+    """Return structures drawn at random: equal ones in any profile, and much the same ones if there are some more.
 
     :param seed: of the draw.
     :param number: how many; all if there are fewer.
     """
-    return sorted(structures, key=lambda node: hashlib.sha256(f'{seed} {node.uuid}'.encode()).digest())[:number]
+
+    def place(node: orm.StructureData) -> bytes:
+        return hashlib.sha256(f'{seed} {make_hash(node.base.attributes.all)}'.encode()).digest()
+
+    return sorted(structures, key=place)[:number]
+
+
+def get_rounds(learning: orm.WorkChainNode) -> list[dict]:
+    """Return the records of the rounds of an `ActiveLearningWorkChain`, which may still be running."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'id': learning.pk}, tag='learning')
+    query.append(
+        orm.CalcFunctionNode, with_incoming='learning', edge_filters={'label': {'like': r'record\_%'}}, tag='function'
+    )
+    query.append(orm.Dict, with_incoming='function', project='attributes', tag='record')
+    return query.order_by({'record': 'id'}).all(flat=True)
 
 
 class RoundsMixin(ReferencesMixin):

@@ -25,12 +25,13 @@ __all__ = ('ScreenWorkChain',)
 MOST_EMPTY_JOBS = 10
 
 
-def validate_inputs(inputs, _) -> str | None:
+def validate_inputs(inputs, namespace) -> str | None:
     """Return why the inputs do not fit together, or nothing."""
-    problem = find_sources_problem(inputs)
+    # A work chain may exclude these ports and set them later.
+    problem = find_sources_problem(inputs) if 'group' in namespace else None
     if problem is not None:
         return problem
-    if not inputs.get('models'):
+    if 'models' in namespace and not inputs.get('models'):
         return 'give at least one model in `models`'
     for name in ('batch_size', 'max_concurrent'):
         if name in inputs and inputs[name].value < 1:

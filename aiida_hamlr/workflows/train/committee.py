@@ -11,7 +11,7 @@ from aiida.engine import WorkChain, while_
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, copy_inputs, get_protocol_path
 from aiida_hamlr.workflows.reuse import find_training, hash_inputs
 from aiida_hamlr.workflows.steps import StepsMixin
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
@@ -25,10 +25,12 @@ def validate_inputs(inputs, _) -> str | None:
         if name in inputs and inputs[name].value < 1:
             return f'`{name}` must be positive, not {inputs[name].value}'
     parents = inputs.get('parent_models') or {}
-    if parents and 'parent_model' in inputs.get('train', {}):
+    if not parents or 'n_models' not in inputs:
+        return None
+    if 'parent_model' in inputs.get('train', {}):
         return 'give either `parent_models` or `train.parent_model`'
     expected = {f'model_{index}' for index in range(inputs['n_models'].value)}
-    if parents and set(parents) != expected:
+    if set(parents) != expected:
         return f'`parent_models`: needs the labels {", ".join(sorted(expected))}, not {", ".join(sorted(parents))}'
     return None
 
@@ -123,8 +125,7 @@ class TrainCommitteeWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, 
         if parents:
             base.train.pop('parent_model')
         builder = cls.get_builder()
-        for name, value in base._inputs(prune=True).items():
-            builder[name] = value
+        copy_inputs(base, builder)
         if parents:
             builder.parent_models = {f'model_{index}': model for index, model in enumerate(parents)}
         for name in ('n_models', 'max_concurrent'):
@@ -161,7 +162,7 @@ class TrainCommitteeWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, 
         """Submit the training of a member, or take the model of a finished one with the same inputs."""
         label = f'model_{index}'
         inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain))
-        inputs.train.seed = orm.Int(self.inputs.train.seed.value + index)
+        inputs.train.seed = orm.Int(self.inputs.train.seed.value + index).store()
         if self.inputs.get('parent_models'):
             inputs.train.parent_model = self.inputs.parent_models[label]
         known = find_training(hash_inputs(inputs)) if self.inputs.reuse.value else None
