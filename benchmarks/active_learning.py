@@ -29,7 +29,7 @@ from matplotlib import rc_context
 from matplotlib.ticker import NullLocator
 
 from aiida_hamlr.electronic.fingerprints import fingerprints
-from aiida_hamlr.electronic.selection import select_random, select_uncertain
+from aiida_hamlr.electronic.selection import select_uncertain
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.inference import load_model
 from aiida_hamlr.model.reference_matrices import read_reference
@@ -52,6 +52,9 @@ NETWORK = {
 
 #: Largest share of the references that active learning may need.
 LARGEST_SHARE = 0.6
+
+#: Cells that choose the best epoch and calibrate the uncertainty, and cells to test on.
+VALIDATION, TEST = 6, 24
 
 STRATEGIES = ('random', 'active')
 
@@ -94,7 +97,7 @@ class Study:
 
 def curves_of(study: Study, sizes: list[int], seed: int, prints: np.ndarray) -> dict[str, list[dict]]:
     """Errors of one seed by strategy, for growing numbers of references; both begin with the same ones."""
-    order = select_random(len(study.pool), len(study.pool), seed)
+    order = np.random.default_rng(seed).permutation(len(study.pool)).tolist()
     result = {}
     for strategy in STRATEGIES:
         chosen, result[strategy] = order[: sizes[0]], []
@@ -157,16 +160,16 @@ def plot(curves: dict[str, list[dict]], path: Path):
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
-@click.option('--candidates', type=int, default=48, help='Alloy cells to choose from.')
-@click.option('--sizes', default='6,12,18,24,36', help='Numbers of references.')
+@click.option('--candidates', type=int, default=32, help='Alloy cells to choose from.')
+@click.option('--sizes', default='4,8,12,16,24', help='Numbers of references.')
 @click.option('--seeds', type=int, default=3)
-@click.option('--steps', type=int, default=250, help='Steps of each training.')
+@click.option('--steps', type=int, default=200, help='Steps of each training.')
 @click.option('--data', type=click.Path(path_type=Path, file_okay=False), default=Path('.benchmarks'))
 @click.option('--plot', 'picture', type=click.Path(path_type=Path, dir_okay=False), help='PNG file of the curves.')
 @click.option('--json', 'json_file', type=click.Path(path_type=Path, dir_okay=False))
 def main(candidates, sizes, seeds, steps, data, picture, json_file):
     """Command line."""
-    files = alloys.make_all(data / 'alloys', alloys.ALLOYS | {'pool': candidates})
+    files = alloys.make_all(data / 'alloys', {'pool': candidates, 'validation': VALIDATION, 'test': TEST})
     study = Study(data / 'active_learning', files['pool'], files['validation'], files['test'], steps)
     sizes = [int(text) for text in sizes.split(',')]
     prints = fingerprints([read_reference(path, 'a candidate').atoms for path in study.pool])

@@ -54,6 +54,7 @@ def finish(node, exit_status=0, **outputs):
     node.set_exit_status(exit_status)
     node.set_exit_message('diverged' if exit_status else '')
     node.set_process_state(ProcessState.FINISHED)
+    node.seal()
 
 
 def test_seeds_in_a_window(instantiate, make_builder, submitted, model_node):
