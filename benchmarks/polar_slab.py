@@ -19,14 +19,18 @@ import numpy as np
 from _report import report
 from ase import Atoms
 
+from aiida_hamlr.electronic.crystals import Cap, capped_slab, oriented_crystal
 from aiida_hamlr.electronic.pseudo.gth import write_upf
-from aiida_hamlr.electronic.species import labelled_atoms, species_labels
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.io.qe.grid_files import read_filplot
 from aiida_hamlr.jobs.reconstruct import run_reconstruct
 
-#: Å; bond of a capping hydrogen to Al and to As.
-LATTICE_CONSTANT, BONDS = 5.66, {'Al': 1.65, 'As': 1.55}
+#: Å
+LATTICE_CONSTANT = 5.66
+
+#: Hydrogens on Al and on As.
+CAPS = {'Al': Cap(species='H1', bond=1.65), 'As': Cap(species='H2', bond=1.55)}
 
 #: Species and the charge of its ion; None: that of the table.
 CHARGES = {'Al': None, 'As': None, 'H1': 1.25, 'H2': 0.75}
@@ -42,19 +46,9 @@ GATES = {'band_mae_occupied_meV': 25.0, 'variational_violation_truncated_meV': 2
 
 
 def slab(bilayers: int, vacuum: float) -> Atoms:
-    """The slab in the middle of its cell; ``vacuum`` between the hydrogens of neighbouring slabs, Å."""
-    a = LATTICE_CONSTANT / np.sqrt(2)
-    period, bond = LATTICE_CONSTANT / np.sqrt(3), LATTICE_CONSTANT * np.sqrt(3) / 4
-    sites = [('H1', 0.0, 0)]
-    for layer in range(bilayers):
-        height = BONDS['Al'] + layer * period
-        sites += [('Al', height, layer), ('As', height + period - bond, layer + 1)]
-    _, top, place = sites[-1]
-    sites.append(('H2', top + BONDS['As'], place))
-    offsets = np.array([(place % 3) / 3 * np.array([1.0, 2.0]) for _, _, place in sites])
-    cell = np.array([[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, sites[-1][1] + vacuum]])
-    positions = offsets @ cell[:2] + np.array([[0, 0, height + vacuum / 2] for _, height, _ in sites])
-    return labelled_atoms([label for label, _, _ in sites], positions=positions, cell=cell, pbc=True)
+    """The slab in the middle of its cell, Al below; ``vacuum`` between the hydrogens of neighbouring slabs, Å."""
+    crystal = oriented_crystal('As', 'Al', 'zincblende (111)', LATTICE_CONSTANT)
+    return capped_slab(crystal, bilayers, vacuum, CAPS)
 
 
 def run_pw(folder: Path, atoms: Atoms, cutoff: float, control: str, system: str):

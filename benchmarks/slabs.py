@@ -301,7 +301,7 @@ def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
         atoms = references[DRAWN].atoms
         heavy = np.flatnonzero(atoms.numbers > 1)
         levels = {name: values[heavy] for name, values in levels.items()}
-        plot_levels(atoms.positions[heavy, 2], levels, plot, atoms.symbols[heavy])
+        plot_levels(atoms.positions[heavy, 2], levels, plot, atoms.symbols[heavy], reference='DFT')
     return result | judge(result, bulk_values['born_charge'])
 
 

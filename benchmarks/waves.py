@@ -173,7 +173,7 @@ def draw(files: dict, folder: Path, output: Path, name: str = 'domain_12'):
     levels = {'DFT': potential_profile(reference)}
     for key, label in labels.items():
         levels[label] = potential_profile(load_model(folder / key).predict_from(reference))
-    plot_levels(reference.atoms.positions[:, 2], levels, output, symbols=reference.symbols)
+    plot_levels(reference.atoms.positions[:, 2], levels, output, reference.symbols, reference='DFT')
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)

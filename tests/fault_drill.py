@@ -6,7 +6,7 @@ starts sshd, SLURM and PostgreSQL in a temporary folder (see `loopback_cluster`)
 one fault after the other while references or a training run, and prints a table: how the work chain ended, whether a
 process was left excepted, paused or unfinished, and whether a reference that was finished was computed again. The exit
 status is 1 if a fault was not survived. ``--fault NAME``, which may be repeated, selects some. Those of a file system
-that is full need root.
+that is full need root. What happens to files while a job runs is in `file_faults`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,7 @@ if __name__ == '__main__':
 from aiida import orm
 from aiida.engine import submit
 from aiida.engine.processes.control import get_active_processes, kill_processes
+from file_faults import FILE_FAULTS
 from loopback_cluster import (
     LoopbackCluster,
     make_codes,
@@ -46,7 +47,9 @@ from loopback_cluster import (
 )
 
 from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
+from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
 PW = 'aiida.calculations:quantumespresso.pw'
@@ -65,6 +68,7 @@ class Result:
     exit_status: int | None
     exit_message: str
     is_documented: bool
+    is_told: bool
     excepted: list[str]
     stuck: list[str]
     computed_twice: list[str]
@@ -73,7 +77,8 @@ class Result:
     passed: bool = field(init=False)
 
     def __post_init__(self):
-        self.passed = self.is_documented and not (self.excepted or self.stuck or self.computed_twice)
+        left = self.excepted or self.stuck or self.computed_twice
+        self.passed = self.is_documented and self.is_told and not left
 
     def as_row(self) -> str:
         """Return a row of the table."""
@@ -102,6 +107,7 @@ class Drill:
         self.codes = make_codes(cluster.make_computer('drill'))
         self._seed = 0
         self._dataset: DatasetData | None = None
+        self._model: ModelData | None = None
         #: Runs whose files were deleted before anything came of them.
         self._lost: set[int] = set()
 
@@ -143,6 +149,7 @@ class Drill:
             exit_message=node.exit_message or '',
             is_documented=node.is_finished
             and node.exit_status in {code.status for code in node.process_class.spec().exit_codes.values()} | {0},
+            is_told=FAULTS[fault].says in '\n'.join(self._find_messages(processes)),
             excepted=[f'{process.process_label}: {process.exception}' for process in processes if process.is_excepted],
             stuck=[f'{process.process_label}: {process.process_status}' for process in self._find_stuck(first)],
             computed_twice=[uuid for uuid, number in finished.items() if number > 1],
@@ -150,10 +157,22 @@ class Drill:
             seconds=seconds,
         )
 
+    @staticmethod
+    def _find_messages(processes: list[orm.ProcessNode]) -> Iterator[str]:
+        """Return what processes and executables said."""
+        for process in processes:
+            yield process.exit_message or ''
+            if isinstance(process, orm.CalcJobNode) and 'retrieved' in process.outputs:
+                files = process.outputs.retrieved.base.repository
+                if 'hamlr.out' in files.list_object_names():
+                    yield files.get_object_content('hamlr.out', mode='rb').decode(errors='replace')
+
     # What runs while a fault is caused.
 
-    def submit_dataset(self, count: int = 3, structures=None, codes=None, **inputs) -> orm.WorkChainNode:
-        """Submit the references of rattled AlAs, that no other fault has asked for."""
+    def submit_dataset(
+        self, count: int = 3, structures=None, codes=None, generates_basis: bool = False, **inputs
+    ) -> orm.WorkChainNode:
+        """Submit the references of rattled AlAs, new for each fault; by pp.x if there is a code of it."""
         if structures is None:
             structures = {f's{index}': self.make_structure() for index in range(count)}
         codes = codes or self.codes
@@ -176,7 +195,8 @@ class Drill:
                 },
             },
             options={'withmpi': False, 'max_wallclock_seconds': 600},
-            basis=self._dataset and self._dataset.creator.caller.outputs.basis,
+            basis=None if generates_basis else self._dataset and self._dataset.creator.caller.outputs.basis,
+            pp_code=codes.get('pp'),
         )
         for name, value in inputs.items():
             builder[name] = value
@@ -200,26 +220,53 @@ class Drill:
                 raise RuntimeError(f'no dataset to train on: {node.exit_message}')
             self._dataset = node.outputs.dataset
 
-    def submit_training(self, max_epochs: int = 400, walltime: int = 600) -> orm.WorkChainNode:
-        """Submit a training, and wait for its first checkpoint."""
+    def make_model(self):
+        """Make what to predict with, once."""
+        if self._model is None:
+            node = self.submit_training(1, waits=False)
+            wait_until(lambda: node.is_terminated, 'there is a model', PATIENCE, 0.5)
+            if not node.is_finished_ok:
+                raise RuntimeError(f'no model to predict with: {node.exit_message}')
+            self._model = node.outputs.model
+
+    def submit_prediction(self, code: orm.Code) -> orm.WorkChainNode:
+        """Submit the prediction of a structure."""
+        self.make_model()
+        options = {'max_wallclock_seconds': 600}
+        builder = PredictBaseWorkChain.get_builder_from_protocol(
+            code, self._model, {'s': self.make_structure()}, protocol='fast', options=options
+        )
+        return submit(builder)
+
+    def submit_training(
+        self, max_epochs: int = 400, walltime: int = 600, code: orm.Code | None = None, waits: bool = True
+    ) -> orm.WorkChainNode:
+        """Submit a training, and wait for its first checkpoints."""
         training = {'max_epochs': max_epochs, 'device': 'cpu', 'threads': 1, 'validate_every': 5}
         builder = TrainBaseWorkChain.get_builder_from_protocol(
-            self.codes['hamlr'],
+            code or self.codes['hamlr'],
             self._dataset,
             protocol='fast',
             overrides={'train': {'parameters': {'training': training}}},
             options={'max_wallclock_seconds': walltime},
         )
         node = submit(builder)
-        wait_until(lambda: node.is_terminated or self._find_checkpoint(node), 'there is a checkpoint', PATIENCE)
+        if not waits:
+            return node
+        wait_until(lambda: node.is_terminated or self.find_checkpoints(node), 'there are checkpoints', PATIENCE)
         if node.is_terminated:
             raise RuntimeError(f'the training ended before the fault: {node.exit_message}')
         return node
 
     @staticmethod
-    def _find_checkpoint(node: orm.WorkChainNode) -> bool:
-        folders = [job.get_remote_workdir() for job in node.called if job.get_remote_workdir()]
-        return any((Path(folder) / 'run/checkpoints/last.ckpt').exists() for folder in folders)
+    def find_checkpoints(node: orm.WorkChainNode) -> list[Path]:
+        """Return the checkpoints of a training, of the last and of the best epoch, if both are there."""
+        folders = [Path(job.get_remote_workdir()) for job in node.called if job.get_remote_workdir()]
+        for folder in folders:
+            found = [folder / f'run/checkpoints/{name}.ckpt' for name in ('last', 'best')]
+            if all(path.exists() for path in found):
+                return found
+        return []
 
     def find_jobs(self, node: orm.WorkChainNode, process_type: str) -> list[orm.CalcJobNode]:
         """Return the jobs of a type that a work chain has called so far."""
@@ -313,7 +360,7 @@ class Drill:
 
     def fill_disk(self) -> orm.WorkChainNode:
         """The file system of the work directories is full, and stays so."""
-        with self._mount_small() as (codes, fill, _):
+        with self.mount_small() as (codes, fill, _):
             # Killed as soon as the engine has given up, not after days.
             node = self.submit_dataset(codes=codes, max_paused_seconds=0)
             self.wait_for_finished(node, RECONSTRUCT)
@@ -323,7 +370,7 @@ class Drill:
 
     def fill_disk_for_a_time(self) -> orm.WorkChainNode:
         """The file system is full for eight minutes, longer than the engine repeats an upload."""
-        with self._mount_small() as (codes, fill, free):
+        with self.mount_small() as (codes, fill, free):
             node = self.submit_dataset(codes=codes, max_failures=orm.Int(2))
             self.wait_for_finished(node, RECONSTRUCT)
             fill()
@@ -333,7 +380,9 @@ class Drill:
         return node
 
     @contextlib.contextmanager
-    def _mount_small(self):
+    def mount_small(self):
+        """Mount a file system of 100 MB; return codes that work on it, and functions that fill and free it."""
+        self._seed += 1
         folder = self.cluster.folder / f'small{self._seed}'
         folder.mkdir()
         subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100m', 'tmpfs', folder], check=True)
@@ -391,6 +440,8 @@ class Fault:
 
     title: str
     cause: Callable[[Drill], orm.WorkChainNode]
+    #: What a process or an executable must say.
+    says: str = ''
 
 
 FAULTS = {
@@ -406,6 +457,7 @@ FAULTS = {
     'unconverged': Fault('one structure of ten cannot converge', Drill.add_unconverged),
     'deleted-scf': Fault('folder of a finished pw.x run deleted', Drill.delete_scf_folder),
     'deleted-training': Fault('folder of a running training deleted', Drill.delete_training_folder),
+    **{name: Fault(*row) for name, row in FILE_FAULTS.items()},
 }
 
 

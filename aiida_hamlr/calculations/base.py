@@ -17,6 +17,7 @@ __all__ = (
     'HamlrCalculation',
     'ReadsAnyOutput',
     'define_withmpi',
+    'find_append_text_problem',
     'find_copies_problem',
     'find_job_resource',
     'find_remote_folder_problem',
@@ -44,6 +45,16 @@ def find_withmpi_problem(inputs: dict) -> str | None:
     if code is None or wish is None or code.with_mpi is None or code.with_mpi == wish:
         return None
     return f'`metadata.options.withmpi` is {wish}, but code {code.label} is set up with `with_mpi` {code.with_mpi}'
+
+
+def find_append_text_problem(inputs: dict) -> str | None:
+    """Return why commands after the executable cannot be an option of the job, or nothing."""
+    if not inputs.get('metadata', {}).get('options', {}).get('append_text', '').strip():
+        return None
+    return (
+        '`metadata.options.append_text` runs before the exit status of `hamlr` is recorded and would replace it; give '
+        'the commands as `append_text` of the code or of the computer'
+    )
 
 
 def find_job_resource(inputs: dict) -> JobResource | None:
@@ -225,6 +236,7 @@ class HamlrCalculation(ReadsAnyOutput, CalcJob):
         """Return why the inputs do not fit together, or nothing."""
         return (
             find_withmpi_problem(inputs)
+            or find_append_text_problem(inputs)
             or find_copies_problem(inputs, cls._ON_EACH_MACHINE)
             or find_remote_folder_problem(inputs, cls._REMOTE_FOLDERS)
             or find_storage_problem(inputs, cls._STASHED)

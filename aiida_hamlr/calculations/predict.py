@@ -10,7 +10,8 @@ from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.calculations.validation import validate_structures, validate_trajectory
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
-from aiida_hamlr.data.structures import get_atoms, get_frame
+from aiida_hamlr.data.structures import choose_species, get_atoms, get_frame
+from aiida_hamlr.electronic.magnetism import moments_of_species, set_starting_moments
 from aiida_hamlr.io.extxyz import format_extxyz
 from aiida_hamlr.jobs.config import Config, describe
 from aiida_hamlr.jobs.results import RESULTS
@@ -156,7 +157,7 @@ class PredictCalculation(HamlrCalculation):
         if 'trajectory' in inputs:
             species = {'the trajectory': set(inputs['trajectory'].symbols)}
         else:
-            species = {label: set(node.get_kind_names()) for label, node in inputs['structures'].items()}
+            species = {label: set(choose_species(node, known).values()) for label, node in inputs['structures'].items()}
         for label, found in species.items():
             if found - known:
                 return (
@@ -176,7 +177,9 @@ class PredictCalculation(HamlrCalculation):
                     structure = get_frame(self.inputs.trajectory, index)
                 else:
                     structure = self.inputs.structures[label]
-                stream.write(format_extxyz(get_atoms(structure)))
+                stream.write(format_extxyz(self._atoms(structure, parameters.get('magnetic_moments', {}))))
+        # They are in the structures now; the names of kinds that are no species mean nothing to the job.
+        parameters.pop('magnetic_moments', None)
         others = {f'{self._COMMITTEE_SUBFOLDER}/{label}': node for label, node in self._committee.items()}
         if others:
             parameters['committee'] = list(others)
@@ -204,6 +207,12 @@ class PredictCalculation(HamlrCalculation):
             for name in (hamiltonian, self._BANDS_FILENAME, self._PROPERTIES_FILENAME)
         ]
         return calc_info
+
+    def _atoms(self, structure: orm.StructureData, moments: dict):
+        """Return a structure for the job, with the starting moments that its kinds or elements have."""
+        atoms = get_atoms(structure, self.inputs.model.species)
+        set_starting_moments(atoms, moments_of_species([site.kind_name for site in structure.sites], moments))
+        return atoms
 
     @property
     def _committee(self) -> dict:

@@ -64,24 +64,6 @@ def validate_parameters(value, _) -> str | None:
     return None
 
 
-def validate_dataset(value, _) -> str | None:
-    """Return why a network cannot learn from the dataset, or nothing."""
-    if value is None:
-        return None
-    query = orm.QueryBuilder().append(
-        HamiltonianData,
-        filters={'uuid': {'in': [uuid for part in SPLITS for uuid in value.get_uuids(part)]}, 'attributes.n_spin': 2},
-        project='id',
-    )
-    polarised = query.first(flat=True)
-    if polarised is None:
-        return None
-    return (
-        f'{query.count()} Hamiltonians of the dataset are spin-polarised (as node {polarised}), which the network '
-        'does not support; make a dataset without them'
-    )
-
-
 def validate_checkpoint(value, _) -> str | None:
     """Return what is wrong with the name of the checkpoint, or nothing."""
     if value is not None and value.value not in CHECKPOINTS:
@@ -143,7 +125,6 @@ class TrainCalculation(HamlrCalculation):
         spec.input(
             'dataset',
             valid_type=DatasetData,
-            validator=validate_dataset,
             help='Hamiltonians for training, validation and test.',
         )
         spec.input(

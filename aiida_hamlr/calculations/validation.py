@@ -100,11 +100,10 @@ def find_misspelt_keyword(parameters: Mapping) -> str | None:
     return None
 
 
-def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str | None:
+def find_pw_problem(pw, *, with_pp: bool = False) -> str | None:
     """Return what in the inputs of a pw.x run is not supported, or nothing.
 
     :param with_pp: whether pp.x writes the potential.
-    :param to_learn: whether a network is trained on the Hamiltonian.
     """
     parameters = pw['parameters'].get_dict() if 'parameters' in pw else {}
     misspelt = find_misspelt_keyword(parameters)
@@ -131,7 +130,6 @@ def find_pw_problem(pw, *, with_pp: bool = False, to_learn: bool = False) -> str
         'pp.x writes the potential of one spin only; leave `potential` out when `SYSTEM.nspin` is 2': (
             with_pp and n_spin == 2
         ),
-        'the network does not support spin-polarised Hamiltonians (`SYSTEM.nspin` 2)': to_learn and n_spin == 2,
         '`hubbard_file`: Hubbard corrections are not supported; leave it out': 'hubbard_file' in pw,
         '`settings`: Environ adds a potential that is not rebuilt here; leave it out': _uses_environ(pw),
     }

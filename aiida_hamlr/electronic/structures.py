@@ -10,6 +10,8 @@ from ase import Atoms
 from ase.build import stack, surface
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, TypeAdapter, ValidationError
 
+from aiida_hamlr.electronic.crystals import Cap, capped_slab, match_plane, shift_species
+
 Repeat = tuple[PositiveInt, PositiveInt, PositiveInt]
 
 
@@ -121,46 +123,83 @@ class Slab(_Recipe):
         return structures
 
 
-class Superlattice(_Recipe):
-    """Two crystals in turn along the third cell vector, on the mean of their in-plane lattices.
+class CappedSlab(_Recipe):
+    """Slabs of a crystal whose dangling bonds are saturated by atoms of given species; see `capped_slab`."""
 
-    Each keeps the volume of its cell. The cells must have the same shape in the plane.
+    kind: Literal['capped_slab']
+    #: Numbers of layers, of one plane of anions and one of cations each.
+    layers: list[PositiveInt] = Field(min_length=1)
+    #: Species and bond length (Å) of the cap of each species with dangling bonds.
+    caps: dict[str, Cap] = Field(min_length=1)
+    #: Å between the outermost atoms of the slab and of its image; a structure for every number of layers and vacuum.
+    vacua: list[PositiveFloat] = Field(default=[12.0], min_length=1)
+
+    def make(self, atoms: Atoms, seed: int) -> list[Atoms]:
+        """Return a structure for every number of layers and every vacuum; the seed has no effect."""
+        return [capped_slab(atoms, layers, vacuum, self.caps) for layers in self.layers for vacuum in self.vacua]
+
+
+class Shift(_Recipe):
+    """Structures in which all atoms of one species are displaced along a cell vector."""
+
+    kind: Literal['shift']
+    species: str
+    #: Å; a structure for each
+    displacements: list[float] = Field(min_length=1)
+    axis: Literal[0, 1, 2] = 2
+
+    def make(self, atoms: Atoms, seed: int) -> list[Atoms]:
+        """Return a structure for every displacement; the seed has no effect."""
+        return [shift_species(atoms, self.species, displacement, self.axis) for displacement in self.displacements]
+
+
+class Superlattice(_Recipe):
+    """Two crystals in turn along one cell vector, on the mean of their in-plane lattices.
+
+    The cells must have the same shape in the plane.
     """
 
     kind: Literal['superlattice']
     #: Pairs of numbers of cells; a structure for each.
     periods: list[tuple[PositiveInt, PositiveInt]] = Field(min_length=1)
+    #: Cell vector along which they are stacked.
+    axis: Literal[0, 1, 2] = 2
+    #: How much each crystal shrinks along the axis when it grows in the plane, as a ratio of the strains (see
+    #: `match_plane`); by default each keeps its volume.
+    strain_ratios: tuple[PositiveFloat, PositiveFloat] | None = None
+    #: Largest difference of the in-plane cells that is strained away, as a fraction of their longest vector.
+    largest_mismatch: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     n_sources: ClassVar[int] = 2
-    #: Largest difference of the in-plane cells that is strained away.
-    largest_mismatch: ClassVar[float] = 0.1
 
     def make(self, first: Atoms, second: Atoms, seed: int) -> list[Atoms]:
         """Return a structure for every pair of numbers; the seed has no effect."""
-        plane = (first.cell[:2] + second.cell[:2]) / 2
-        mismatch = np.abs(first.cell[:2] - second.cell[:2]).max() / np.linalg.norm(plane, axis=1).max()
+        others = [n for n in range(3) if n != self.axis]
+        plane = (first.cell[others] + second.cell[others]) / 2
+        mismatch = np.abs(first.cell[others] - second.cell[others]).max() / np.linalg.norm(plane, axis=1).max()
         if mismatch > self.largest_mismatch:
             raise ValueError(
                 f'the in-plane cells of {first.get_chemical_formula()} and {second.get_chemical_formula()} differ by '
-                f'{100 * mismatch:.0f} %; give cells of one shape'
+                f'{100 * mismatch:.0f} %; give cells of one shape, or raise `largest_mismatch`'
             )
-        fitted = []
-        for atoms in (first, second):
-            cell = atoms.cell[:].copy()
-            cell[:2] = plane
-            cell[2] *= atoms.get_volume() / abs(np.linalg.det(cell))
-            strained = atoms.copy()
-            strained.set_cell(cell, scale_atoms=True)
-            fitted.append(strained)
+        ratios = self.strain_ratios or (None, None)
+        fitted = [
+            match_plane(atoms, plane, self.axis, ratio) for atoms, ratio in zip((first, second), ratios, strict=True)
+        ]
         structures = []
         for numbers in self.periods:
-            parts = [atoms.repeat((1, 1, n)) for atoms, n in zip(fitted, numbers, strict=True)]
-            lattice = stack(*parts, axis=2, maxstrain=None)
+            parts = [
+                atoms.repeat([n if k == self.axis else 1 for k in range(3)])
+                for atoms, n in zip(fitted, numbers, strict=True)
+            ]
+            lattice = stack(*parts, axis=self.axis, maxstrain=None)
             lattice.pbc = True
             structures.append(lattice)
         return structures
 
 
-RECIPES = TypeAdapter(Annotated[Rattle | Strain | Wave | Slab | Superlattice, Field(discriminator='kind')])
+RECIPES = TypeAdapter(
+    Annotated[Rattle | Strain | Wave | Shift | Slab | CappedSlab | Superlattice, Field(discriminator='kind')]
+)
 
 
 def make_structures(sources: Sequence[Atoms], recipe: dict, seed: int = 0) -> list[Atoms]:
@@ -171,7 +210,8 @@ def make_structures(sources: Sequence[Atoms], recipe: dict, seed: int = 0) -> li
     sources : list of ase.Atoms
         One crystal, or two for a superlattice.
     recipe : dict
-        ``kind`` (rattle, strain, wave, slab or superlattice) and the fields of the class of that name.
+        ``kind`` (rattle, strain, wave, shift, slab, capped_slab or superlattice) and the fields of the class of that
+        name.
     seed : int
         Of the random displacements and strains.
 

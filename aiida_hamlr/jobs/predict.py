@@ -82,7 +82,7 @@ def run_predict(config_file: Path) -> dict:
     """
     summary = JobSummary('predict')
     config = load_config(config_file, PredictConfig)
-    jobs = collect_structures(config.structures, config.labels)
+    jobs = collect_structures(config.structures, config.labels, config.magnetic_moments)
     written = [config.output / name for name in ('summary.json', RESULTS)]
     written += [config.output / job.name / name for job in jobs for name in _FILES]
     check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
@@ -117,9 +117,11 @@ def run_predict(config_file: Path) -> dict:
         for name, error in errors.items():
             table.add(_failed_row(name, error))
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
+            if config.spin_orbit and not isinstance(found, Exception):
+                # It changes the Hamiltonian in place.
+                problem = _attempt(predictor.add_spin_orbit, found[0], siblings)
+                found = problem if isinstance(problem, Exception) else found
             if not isinstance(found, Exception):
-                if config.spin_orbit:
-                    predictor.add_spin_orbit(found[0], siblings)
                 found = _attempt(_finish, job, found, committee, config, digests[job.name])
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)
@@ -266,7 +268,7 @@ def _finish(
     unusual = unusual_distances(job.atoms, known) if known else []
     if known:
         summary['n_unusual_distances'] = len(unusual)
-    summary['warnings'] = describe_periodicity(job.atoms) + unusual
+    summary['warnings'] = describe_periodicity(job.atoms) + unusual + predictor.describe_moments(job.atoms)
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.magnetism import set_starting_moments
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reference import reconstruction
@@ -180,6 +181,8 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
         raise ValueError(f'{source}: no pseudopotential for {", ".join(missing)}; add it to pseudos')
     pseudos = read_pseudo_files({label: config.pseudos[label] for label in sorted(set(species))})
     if run is not None:
+        valences = [pseudos[label].z_valence for label in species]
+        set_starting_moments(atoms, _starting_moments(run, valences) if run.n_spin == 2 else None)
         check_saved_pseudos(run, pseudos, _save_folders(config))
     potential, density, ecutrho = _read_potential(config, run, atoms, pseudos)
     potential_source, levels = str(config.potential or config.density), None
@@ -268,6 +271,12 @@ def species_of_run(atoms: Atoms, run: QeRun | None, pseudos: Collection[str]) ->
         result.update(dict.fromkeys(species, element))
         log(f'species {" and ".join(species)} count as {element}: they had one pseudopotential')
     return [result[label] for label in labels]
+
+
+def _starting_moments(run: QeRun, valences: list[float]) -> np.ndarray:
+    """(N,) starting moments of a run, Bohr magnetons; values up to 1 are fractions of the valence electrons."""
+    values = np.array([run.starting_magnetization.get(label, 0.0) for label in species_labels(run.atoms)])
+    return np.where(np.abs(values) > 1.0, values, values * valences)
 
 
 def _add_response(hamiltonian: Hamiltonian, response: FieldResponse):

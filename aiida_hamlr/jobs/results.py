@@ -33,6 +33,7 @@ COLUMNS = {
     'vbm_kpoint': list,
     'cbm_kpoint': list,
     'n_ghost_states': int,
+    'magnetization_muB': float,
     'uncertainty_meV': float,
     'uncertainty_max_meV': float,
     'committee_spread_meV': float,

@@ -189,6 +189,9 @@ class PredictConfig(Config):
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
+    #: starting moments by species, Bohr magnetons, for structures that have none, of models of magnetic structures;
+    #: species without an entry have none
+    magnetic_moments: dict[SpeciesLabel, float] = Field(default_factory=dict)
     #: add the spin-orbit part of fully relativistic pseudopotentials: bands and all else are those of spinors then
     spin_orbit: bool = False
     #: fully relativistic UPF files by species, of the set of the model's pseudopotentials where these are scalar

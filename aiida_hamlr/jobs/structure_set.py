@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from ase import Atoms
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.files import file_sha256
+from aiida_hamlr.electronic.magnetism import MOMENTS, moments_of_species, set_starting_moments, starting_moments
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.jobs.inputs import read_frames
 from aiida_hamlr.jobs.outputs import folder_names
@@ -28,6 +29,7 @@ IRRELEVANT = {
     'device',
     'batch_atoms',
     'memory_limit',
+    'magnetic_moments',
     'path',
 }
 
@@ -54,7 +56,9 @@ class Job:
     error: ValueError | None = None
 
 
-def collect_structures(paths: Sequence[Path], labels: Sequence[str] | None = None) -> list[Job]:
+def collect_structures(
+    paths: Sequence[Path], labels: Sequence[str] | None = None, moments: Mapping[str, float] | None = None
+) -> list[Job]:
     """All structures of all files, with names of their folders: stems if these are unique, else running numbers.
 
     A file that cannot be read counts as one structure, which has failed.
@@ -65,6 +69,8 @@ def collect_structures(paths: Sequence[Path], labels: Sequence[str] | None = Non
         Files with one or more structures each.
     labels : sequence of str, optional
         Other names, one for each structure.
+    moments : mapping of str to float, optional
+        Starting moments by species, Bohr magnetons, for structures that have none.
 
     Raises
     ------
@@ -81,6 +87,8 @@ def collect_structures(paths: Sequence[Path], labels: Sequence[str] | None = Non
             continue
         width = len(str(len(frames) - 1))
         for index, atoms in enumerate(frames):
+            if moments and MOMENTS not in atoms.arrays:
+                set_starting_moments(atoms, moments_of_species(species_labels(atoms), moments))
             stems.append(path.stem if len(frames) == 1 else f'{path.stem}_{index:0{width}d}')
             source = str(path) if len(frames) == 1 else f'{path}, structure {index}'
             jobs.append((source, atoms, None))
@@ -119,6 +127,9 @@ class InputsDigest:
         digest.update(json.dumps([species_labels(atoms), atoms.pbc.tolist()]).encode())
         digest.update(np.ascontiguousarray(atoms.cell[:], dtype=float).tobytes())
         digest.update(np.ascontiguousarray(atoms.positions, dtype=float).tobytes())
+        moments = starting_moments(atoms)
+        if moments is not None:
+            digest.update(moments.tobytes())
         return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -102,6 +102,8 @@ class ModelConfig(Sectioned):
 
     #: sr: short range only; ea: with attention in reciprocal space; lr: with learned charges; lr+ea: with both.
     variant: str = 'lr'
+    #: The network sees the starting moments of the atoms and gives H of both spins; null: if a training file has two.
+    magnetic: bool | None = None
     short_range: ShortRangeConfig = ShortRangeConfig()
     long_range: LongRangeConfig = LongRangeConfig()
     attention: AttentionConfig = AttentionConfig()
@@ -125,6 +127,13 @@ class ModelConfig(Sectioned):
                 'that'
             )
         return self
+
+    def flat(self) -> dict[str, Any]:
+        """Return all settings by their flat names; ``magnetic`` only where it is on, as files of earlier versions."""
+        settings = super().flat()
+        if not settings['magnetic']:
+            del settings['magnetic']
+        return settings
 
     @property
     def has_long_range(self) -> bool:

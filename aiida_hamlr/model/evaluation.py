@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.mesh import default_mesh, solve_mesh
+from aiida_hamlr.electronic.bands.spin import magnetic_moments
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.species import species_labels
@@ -23,6 +26,9 @@ KPOINTS = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0], [0.21, 0.13, 0.37]])
 #: Bands above the gap that are compared.
 N_CONDUCTION = 4
 
+#: Errors in other units than meV of which there is a mean.
+MEANS = ('dielectric_mae', 'born_mae_e', 'moment_mae_muB', 'moment_largest_error_muB')
+
 #: Edges of the distance ranges, Å.
 DISTANCES = np.array([0.0, 3.0, 4.5, 5.5, 6.5, 7.5, np.inf])
 
@@ -32,8 +38,8 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
 
     Parameters
     ----------
-    error : (M,) array
-        Predicted minus reference H, eV.
+    error : (M,) or (2, M) array
+        Predicted minus reference H, eV; with collinear spin of spin up and down.
     hamiltonian : Hamiltonian
         Gives overlap and structure.
 
@@ -44,9 +50,12 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
         ``|S| > 1e-8``) and ``mae_by_distance``: list of dicts with ``from_angstrom``, ``to_angstrom``,
         ``mae_meV`` and ``n_elements``; ``mae_by_species`` and ``mae_by_shells``: the same entries without distances, by
         pairs of species such as ``Al-As`` and of angular momenta such as ``s-p``, blocks up to the last range but one.
+        With collinear spin all are means over both; ``mae_spin_up_meV`` and ``mae_spin_down_meV`` are those of one, and
+        ``mae_spin_difference_meV`` is that of H of spin up less that of spin down.
     """
     pattern, overlap = hamiltonian.pattern, hamiltonian.overlap
-    error = 1e3 * np.abs(error + fitted_shift(error, overlap) * overlap)
+    spins = 1e3 * np.atleast_2d(error + fitted_shift(error, overlap) * overlap)
+    error = np.abs(spins).mean(axis=0)
     sizes = pattern.chunk_shapes.prod(axis=1)
     onsite_block = np.zeros(len(pattern), dtype=bool)
     onsite_block[pattern.onsite] = True
@@ -70,8 +79,17 @@ def element_errors(error: np.ndarray, hamiltonian: Hamiltonian) -> dict:
         'mae_onsite_diagonal_meV': float(error[onsite & (rows == columns)].mean()),
         'mae_overlapping_meV': float(error[np.abs(overlap) > 1e-8].mean()),
         'mae_by_distance': by_distance,
+        **_by_spin(spins),
         **_by_orbitals(error, hamiltonian, np.repeat(lengths < DISTANCES[-2], sizes)),
     }
+
+
+def _by_spin(errors: np.ndarray) -> dict:
+    """Mean absolute errors of each spin and of the difference of both; nothing without collinear spin."""
+    if len(errors) == 1:
+        return {}
+    names = ('mae_spin_up_meV', 'mae_spin_down_meV', 'mae_spin_difference_meV')
+    return dict(zip(names, np.abs([*errors, errors[0] - errors[1]]).mean(axis=1).tolist(), strict=True))
 
 
 def _by_orbitals(error: np.ndarray, hamiltonian: Hamiltonian, near: np.ndarray) -> dict:
@@ -117,24 +135,72 @@ def band_errors(
     -------
     dict
         ``band_mae_occupied_meV``, ``band_mae_conduction_meV`` (the lowest four, of spinors eight) and
-        ``gap_error_meV``, the mean absolute error of the direct gaps at the k points. Empty if the number of electrons
-        is unknown or odd.
+        ``gap_error_meV``, the mean absolute error of the direct gaps at the k points, with collinear spin of those
+        between the highest occupied and the lowest empty state of both spins. Empty if the number of electrons is
+        unknown or odd, or the electrons of a spin are no integer.
     """
-    electrons = reference.attributes.n_electrons or predicted.attributes.n_electrons
-    per_band = reference.electrons_per_band
-    if electrons is None or abs(electrons / per_band - round(electrons / per_band)) > 1e-6 or round(electrons) % 2:
+    filled = filled_bands(reference, predicted)
+    if filled is None:
         return {}
-    occupied = round(electrons / per_band)
     shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
-    n_bands = min(occupied + N_CONDUCTION * 2 // per_band, reference.n_orbitals * 2 // per_band)
-    found = eigenvalues(predicted, kpoints, n_bands=n_bands, overlap_threshold=overlap_threshold)
+    factor = 2 if reference.has_spin_orbit else 1
+    n_bands = min(max(filled) + N_CONDUCTION * factor, reference.n_orbitals * factor)
     threshold = reference.attributes.overlap_threshold or 0.0
-    expected = eigenvalues(reference, kpoints, n_bands=n_bands, overlap_threshold=threshold)
-    error = 1e3 * (found.reshape(-1, n_bands) + shift - expected.reshape(-1, n_bands))
+    shape = (len(filled), -1, n_bands)
+    found = eigenvalues(predicted, kpoints, n_bands=n_bands, overlap_threshold=overlap_threshold).reshape(shape) + shift
+    expected = eigenvalues(reference, kpoints, n_bands=n_bands, overlap_threshold=threshold).reshape(shape)
+    error = 1e3 * np.abs(found - expected)
+    occupied = np.concatenate([one[:, :number].ravel() for one, number in zip(error, filled, strict=True)])
+    empty = [one[:, number : number + N_CONDUCTION * factor].ravel() for one, number in zip(error, filled, strict=True)]
+    gaps = [
+        np.min([one[:, number] for one, number in zip(levels, filled, strict=True)], axis=0)
+        - np.max([one[:, number - 1] for one, number in zip(levels, filled, strict=True) if number], axis=0)
+        for levels in (found, expected)
+    ]
     return {
-        'band_mae_occupied_meV': float(np.abs(error[:, :occupied]).mean()),
-        'band_mae_conduction_meV': float(np.abs(error[:, occupied:]).mean()),
-        'gap_error_meV': float(np.abs(error[:, occupied] - error[:, occupied - 1]).mean()),
+        'band_mae_occupied_meV': float(occupied.mean()),
+        'band_mae_conduction_meV': float(np.concatenate(empty).mean()),
+        'gap_error_meV': float(1e3 * np.abs(gaps[0] - gaps[1]).mean()),
+    }
+
+
+def filled_bands(reference: Hamiltonian, predicted: Hamiltonian) -> tuple[int, ...] | None:
+    """Numbers of filled bands, of each spin with collinear spin, of spinors all; None where bands are partly filled."""
+    attributes = reference.attributes
+    if attributes.n_electrons is None:
+        attributes = replace(attributes, n_electrons=predicted.attributes.n_electrons)
+    filled = attributes.filled_bands
+    if filled is None or reference.n_spin == 2:
+        return filled
+    return (2 * filled[0],) if reference.has_spin_orbit else filled[:1]
+
+
+def moment_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict:
+    """Deviations of Mulliken's moments of the atoms, predicted against those of the reference.
+
+    Parameters
+    ----------
+    predicted : Hamiltonian
+        With collinear spin; its bands are filled on the mesh of the reference.
+    reference : Hamiltonian
+        Records its moments and its mesh.
+
+    Returns
+    -------
+    dict
+        ``moment_mae_muB`` and ``moment_largest_error_muB``, Bohr magnetons, and ``magnetic_moments_muB``, predicted.
+        Empty without moments.
+    """
+    known = reference.attributes.magnetic_moments
+    if known is None:
+        return {}
+    solution = solve_mesh(predicted, default_mesh(reference))
+    moments = magnetic_moments(predicted, solution.density_matrix)
+    deviations = np.abs(moments - known)
+    return {
+        'moment_mae_muB': float(deviations.mean()),
+        'moment_largest_error_muB': float(deviations.max()),
+        'magnetic_moments_muB': moments.tolist(),
     }
 
 
@@ -147,6 +213,10 @@ def evaluate_one(
 ) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap."""
     reference = read_reference(path, 'nothing to compare with', spin_orbit=spin_orbit)
+    if reference.n_spin == 2 and not predictor.model.config.magnetic:
+        raise ValueError(f'{path}: has collinear spin (n_spin = 2), and the model was trained without; leave it out')
+    if reference.n_spin == 2 and spin_orbit:
+        raise ValueError(f'{path}: has collinear spin; bands of spinors are compared for files without spin')
     predicted = predictor.predict_from(reference)
     if spin_orbit:
         if not reference.has_spin_orbit:
@@ -161,6 +231,8 @@ def evaluate_one(
         result['atom_uncertainty'] = predicted.attributes.uncertainty
     if bands:
         result |= band_errors(predicted, reference, overlap_threshold=overlap_threshold)
+        if reference.n_spin == 2:
+            result |= moment_errors(predicted, reference)
     return result | response_errors(predictor, predicted, reference)
 
 
@@ -228,8 +300,9 @@ def evaluate(
     if not isinstance(predictor, Predictor):
         predictor = load_model(predictor)
     structures = [evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit) for path in paths]
-    keys = [key for key in structures[0] if key.endswith('_meV')]
-    keys += [key for key in ('dielectric_mae', 'born_mae_e') if any(key in one for one in structures)]
+    known = list(dict.fromkeys(key for one in structures for key in one))
+    keys = [key for key in known if key.endswith('_meV')]
+    keys += [key for key in MEANS if key in known]
     result = {key: float(np.mean([one[key] for one in structures if key in one])) for key in keys}
     result['mae_by_distance'] = _mean_by_distance(structures)
     for key in ('mae_by_species', 'mae_by_shells'):

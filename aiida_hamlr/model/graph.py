@@ -9,6 +9,7 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.graph_builder import batch_of
 
 #: What torch_geometric adds to a batch: the first atom of every structure.
 _ADDED = ('ptr',)
@@ -90,4 +91,7 @@ def join_graphs(graphs: Sequence[Graph]) -> Graph:
             f'{unequal[0]}: structure {without[0]} of the batch (counted from 0) has no such tensor, others have; '
             'all structures of a batch need the same'
         )
-    return Batch.from_data_list(list(graphs))
+    joined = Batch.from_data_list(list(graphs))
+    # The two spins of a magnetic structure are structures of their own.
+    joined[keys.BATCH] = batch_of(joined[keys.N_ATOMS])
+    return joined

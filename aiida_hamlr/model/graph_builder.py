@@ -10,6 +10,7 @@ import torch
 import vesin
 from ase import Atoms
 
+from aiida_hamlr.electronic.magnetism import starting_moments
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
@@ -114,8 +115,7 @@ def join_tensors(graphs: Sequence[Mapping[str, torch.Tensor]]) -> Mapping[str, t
     """
     if len(graphs) == 1:
         return graphs[0]
-    counts = [len(graph[keys.SPECIES]) for graph in graphs]
-    before = np.cumsum([0, *counts[:-1]]).tolist()
+    before = np.cumsum([0, *(len(graph[keys.SPECIES]) for graph in graphs[:-1])]).tolist()
     joined = {}
     for name in graphs[0]:
         key = keys.REGISTRY[name]
@@ -123,7 +123,35 @@ def join_tensors(graphs: Sequence[Mapping[str, torch.Tensor]]) -> Mapping[str, t
         if key.counts_atoms:
             tensors = [tensor + first for tensor, first in zip(tensors, before, strict=True)]
         joined[name] = torch.cat(tensors, dim=key.cat_dim)
-    joined[keys.BATCH] = torch.repeat_interleave(torch.arange(len(graphs)), torch.tensor(counts))
+    joined[keys.BATCH] = batch_of(joined[keys.N_ATOMS])
+    return joined
+
+
+def batch_of(n_atoms: torch.Tensor) -> torch.Tensor:
+    """(N,) the structure of every atom, from the numbers of atoms (B,) of the structures."""
+    return torch.repeat_interleave(torch.arange(len(n_atoms), device=n_atoms.device), n_atoms)
+
+
+def scaled_moments(atoms: Atoms) -> np.ndarray:
+    """(N,) starting moments m, Bohr magnetons, as ``m / sqrt(1 + m^2)``: large ones differ by their signs alone."""
+    moments = starting_moments(atoms)
+    return np.zeros(len(atoms)) if moments is None else moments / np.sqrt(1.0 + moments**2)
+
+
+def join_spins(up: Mapping[str, torch.Tensor], down: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """One graph of a magnetic structure from that of spin up and what spin down has for targets.
+
+    A spin sees the moments of the atoms relative to itself: both are the same structure with opposite moments, which
+    the network treats alike. Reversing all moments thus exchanges the spins, exactly.
+
+    Parameters
+    ----------
+    up, down : mapping of str to tensor
+        Graphs of one structure with the same moments; two structures of a batch in the result.
+    """
+    joined = join_tensors([up, {**down, keys.MOMENT: -up[keys.MOMENT]}])
+    n_atoms = len(up[keys.SPECIES])
+    joined[keys.OTHER_SPIN] = torch.arange(2 * n_atoms).roll(n_atoms)
     return joined
 
 
@@ -145,6 +173,8 @@ class GraphBuilder:
         Largest wave number of the attention, 1/Å; None without attention.
     bonds : bool
         Whether charges pass along bonds.
+    magnetic : bool
+        Whether the network sees the starting moments of the atoms.
     """
 
     species: tuple[str, ...]
@@ -154,6 +184,7 @@ class GraphBuilder:
     dtype: torch.dtype = torch.float32
     wave_cutoff: float | None = None
     bonds: bool = False
+    magnetic: bool = False
 
     def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict[str, torch.Tensor], PairSelection]:
         """Tensors of a structure's graph by the names of :mod:`keys`, and which blocks of the pattern its pairs are."""
@@ -176,6 +207,9 @@ class GraphBuilder:
             (keys.PAIR_WIGNER, flatten(bond_frame_wigner(vectors[pairs], self.max_degree))),
         ):
             graph[name] = torch.as_tensor(values, dtype=self.dtype)
+        if self.magnetic:
+            graph[keys.MOMENT] = torch.as_tensor(scaled_moments(atoms), dtype=self.dtype)
+            graph[keys.OTHER_SPIN] = torch.arange(len(atoms))
         if self.wave_cutoff is not None:
             add_waves(graph, self.wave_cutoff)
         if self.bonds:

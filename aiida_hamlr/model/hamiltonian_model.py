@@ -34,8 +34,15 @@ class Components:
     invariants: torch.Tensor | None = None
 
 
+def even_in_spin(features: torch.Tensor, graph) -> torch.Tensor:
+    """Mean of the features (N, ...) of the atoms over both spins: charges are the same for both."""
+    if keys.OTHER_SPIN not in graph:
+        return features
+    return 0.5 * (features + features[graph[keys.OTHER_SPIN]])
+
+
 class HamiltonianModel(nn.Module):
-    """H - H0 of a graph.
+    """H - H0 of a graph; of a magnetic structure H of both spins, as two structures, see `join_spins`.
 
     Parameters
     ----------
@@ -92,6 +99,7 @@ class HamiltonianModel(nn.Module):
             self.dtype,
             self.config.attention.cutoff if self.config.has_attention else None,
             self.config.has_long_range and self.config.long_range.neutrality == 'bonds',
+            bool(self.config.magnetic),
         )
 
     def normalise_pairs(self, graph):
@@ -129,7 +137,8 @@ class HamiltonianModel(nn.Module):
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components
-        sources = self.long_range.sources(output.invariants, graph, output.vectors)
+        invariants, vectors = (even_in_spin(x, graph) for x in (output.invariants, output.vectors))
+        sources = self.long_range.sources(invariants, graph, vectors)
         return replace(components, sources=sources, action=self.long_range(sources, graph))
 
     def _with_field(self, graph):

@@ -16,7 +16,9 @@ from aiida_hamlr import __version__
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.magnetism import same_order_reversed, starting_moments
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -26,7 +28,7 @@ from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.files import read_model
-from aiida_hamlr.model.graph_builder import join_tensors
+from aiida_hamlr.model.graph_builder import PairSelection, join_spins, join_tensors
 from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, long_range_entries
@@ -163,10 +165,11 @@ class Predictor:
     def _corrected(
         self, h0: Hamiltonian, delta: np.ndarray, sources: Sources | None, uncertainty: list | None
     ) -> Hamiltonian:
-        """H0 with its correction (M,), eV, and the attributes of a prediction."""
-        inherited = ('functional', 'gauge', 'n_electrons', 'n_spin', 'grid', 'ecutrho')
+        """H0 with its correction (M,) or (2, M), eV, and the attributes of a prediction."""
+        inherited = ('functional', 'gauge', 'n_electrons', 'grid', 'ecutrho')
         attributes = HamiltonianAttributes(
             **{name: getattr(h0.attributes, name) for name in inherited},
+            n_spin=delta.ndim,
             origin='predicted',
             code=f'aiida-hamlr {__version__}',
             model={key: self.description.get(key) for key in ('identity', 'variant', 'data_hash')},
@@ -219,40 +222,56 @@ class Predictor:
             raise ValueError(
                 f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
             )
-        atoms = hamiltonian.atoms
-        graph, _ = self.model.builder.build(atoms, hamiltonian.pattern)
-        self.model.normalise_pairs(graph)
-        sources = self._evaluate(graph).sources
-        geometry = (graph[keys.CELL][0].to(self.device), graph[keys.POSITION].to(self.device))
+        graph, _ = self._graph(hamiltonian.atoms, hamiltonian.pattern)
+        sources = self._evaluate(graph).sources.of(slice(0, len(hamiltonian.atoms)))
+        geometry = (graph[keys.CELL][0].to(self.device), graph[keys.POSITION][: len(hamiltonian.atoms)].to(self.device))
         tensor, charges = self.model.long_range.field_response(sources, *geometry)
         return tensor.cpu().numpy(), charges.cpu().numpy()
 
     def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
-        """H - H0 in the storage of ``pattern`` (M,), eV, exactly symmetric, and the sources of its long range."""
+        """H - H0 in the storage of ``pattern``, eV, exactly symmetric, and the sources of its long range.
+
+        (M,), or for a structure with starting moments (2, M): of spin up and spin down.
+        """
         return self._corrections([(atoms, pattern, overlap)])[0][:2]
 
     def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None, list | None]]:
         """`correction` of several structures (atoms, pattern, overlap), and the uncertainties of the atoms."""
-        graphs, selections = zip(*(self.model.builder.build(*structure[:2]) for structure in structures), strict=True)
-        for graph in graphs:
-            self.model.normalise_pairs(graph)
+        graphs, selections = zip(*(self._graph(*structure[:2]) for structure in structures), strict=True)
         components = self._evaluate(*graphs)
         atoms, pairs = (
             np.cumsum([0, *(len(graph[key]) for graph in graphs)]) for key in (keys.SPECIES, keys.PAIR_LENGTH)
         )
         onsite, offsite = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
         results = []
-        for index, (structure, selection) in enumerate(zip(structures, selections, strict=True)):
+        for index, (structure, selection, graph) in enumerate(zip(structures, selections, graphs, strict=True)):
+            n_spin = len(graph[keys.N_ATOMS])
             of_atoms, of_pairs = (slice(bounds[index], bounds[index + 1]) for bounds in (atoms, pairs))
-            action = None if components.action is None else components.action.of(of_atoms)
-            delta = self._assemble(structure, selection, (onsite[of_atoms], offsite[of_pairs]), action)
-            sources = None if components.sources is None else components.sources.of(of_atoms).to_numpy()
+            first = slice(of_atoms.start, of_atoms.start + len(structure[0]))
+            action = None if components.action is None else components.action.of(first)
+            blocks = zip(np.split(onsite[of_atoms], n_spin), np.split(offsite[of_pairs], n_spin), strict=True)
+            delta = np.stack([self._assemble(structure, selection, spin, action) for spin in blocks])
+            delta = delta[0] if n_spin == 1 else delta[::-1] if same_order_reversed(structure[0]) else delta
+            sources = None if components.sources is None else components.sources.of(first).to_numpy()
             uncertainty = None
             if self.rigidity is not None:
                 invariants = components.invariants[of_atoms].double().cpu().numpy()
-                uncertainty = self.rigidity(invariants, species_labels(structure[0])).tolist()
+                of_spins = self.rigidity(invariants, n_spin * species_labels(structure[0])).reshape(n_spin, -1)
+                uncertainty = np.sqrt((of_spins**2).mean(axis=0)).tolist()
             results.append((delta, sources, uncertainty))
         return results
+
+    def _graph(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict, PairSelection]:
+        """Graph of a structure with what the network needs, of both spins if it has moments, and its pairs."""
+        graph, selection = self.model.builder.build(atoms, pattern)
+        self.model.normalise_pairs(graph)
+        if self.model.long_range is not None:
+            self.model.long_range.store(graph, matrices=False)
+        if self.model.config.magnetic and starting_moments(atoms) is not None:
+            if same_order_reversed(atoms):
+                graph[keys.MOMENT] = -graph[keys.MOMENT]
+            graph = join_spins(graph, graph)
+        return graph, selection
 
     def _assemble(self, structure: tuple, selection, components: tuple, action: Action | None) -> np.ndarray:
         """H - H0 of one structure (M,), eV, from its components and the action of the long range."""
@@ -267,10 +286,7 @@ class Predictor:
         return delta
 
     def _evaluate(self, *graphs) -> Components:
-        """Short range and sources of graphs that are used once, in one pass."""
-        if self.model.long_range is not None:
-            for graph in graphs:
-                self.model.long_range.store(graph, matrices=False)
+        """Short range and sources of graphs of :meth:`_graph`, in one pass."""
         graph = join_tensors(graphs)
         with torch.no_grad():
             return self.model.short_range_and_action({name: value.to(self.device) for name, value in graph.items()})
@@ -283,6 +299,15 @@ class Predictor:
                 f'{atoms.get_chemical_formula()}: the model never saw {", ".join(unknown)}; '
                 f'it was trained on {", ".join(self.species)}'
             )
+
+    def describe_moments(self, atoms: Atoms) -> list[str]:
+        """What to warn of if a structure has starting moments and the model none, or the other way round."""
+        moments = starting_moments(atoms)
+        if moments is not None and not self.model.config.magnetic:
+            return ['starting moments are ignored: the model was trained without collinear spin']
+        if moments is None and self.model.config.magnetic:
+            return ['the structure has no starting moments; it is predicted without magnetization (magnetic_moments)']
+        return []
 
     def check_basis(self, basis: Basis):
         """Raise ``ValueError`` if a basis differs from the model's."""

@@ -84,6 +84,11 @@ BATCH = _declare('batch', 'N', **_INDEX)
 N_ATOMS = _declare('n_atoms', 'B', **_INDEX)
 #: Index of every atom's element in the model's list of species.
 SPECIES = _declare('species', 'N', **_INDEX)
+#: Starting moments of the atoms as a spin sees them, in units in which a large one is 1: for spin down the negative of
+#: those for spin up. Only in graphs for models of magnetic structures.
+MOMENT = _declare('moment', 'N')
+#: The same atom as the other spin sees it; in a structure without moments the atom itself.
+OTHER_SPIN = _declare('other_spin', 'N', counts_atoms=True, **_INDEX)
 #: Lattice vectors in rows.
 CELL = _declare('cell', 'B', 3, 3, unit='Å', **_DOUBLE)
 #: Positions of the atoms.

@@ -135,7 +135,7 @@ def fit_rigidity(model, train: Sequence, validation: Sequence = ()) -> Rigidity:
 def atom_errors(model, example) -> np.ndarray:
     """Error of every atom of an example (N,), meV, after the one constant of the structure."""
     slots, labels = model.slots, np.array(model.slots.species)
-    graph = example.graph.with_pairs(torch.arange(example.selection.n_half))
+    graph = example.one_way()
     with torch.no_grad():
         components = model(graph)
     weight = torch.as_tensor(slots.onsite.multiplicity)
@@ -159,11 +159,14 @@ def atom_errors(model, example) -> np.ndarray:
 
 
 def atom_rms(values: np.ndarray, hamiltonian: Hamiltonian, cutoff: float) -> np.ndarray:
-    """Root mean square (N,) of a quantity of the elements (M,) over the blocks of every atom within a cutoff, Å."""
+    """Root mean square (N,) of a quantity of the elements over the blocks of every atom within a cutoff, Å.
+
+    ``values`` (M,), or (2, M) of both spins.
+    """
     pattern = hamiltonian.pattern
     lengths = np.linalg.norm(pattern.vectors(np.asarray(hamiltonian.atoms.cell), hamiltonian.atoms.positions), axis=1)
     near = (lengths <= cutoff) | np.isin(np.arange(len(pattern)), pattern.onsite)
-    squares = np.add.reduceat(values**2, pattern.chunk_boundaries[:-1])[near]
+    squares = np.add.reduceat(np.atleast_2d(values**2).mean(axis=0), pattern.chunk_boundaries[:-1])[near]
     sizes, first = pattern.chunk_shapes.prod(axis=1)[near], pattern.first[near]
     n_atoms = len(hamiltonian.atoms)
     return np.sqrt(np.bincount(first, squares, n_atoms) / np.bincount(first, sizes, n_atoms))
@@ -181,10 +184,11 @@ def committee_spread(predictions: Sequence[Hamiltonian], cutoff: float) -> np.nd
     cutoff : float
         Of the blocks that count, Å.
     """
-    matrices = np.array([one.hamiltonian for one in predictions])
+    # (models, spins, M); both spins have one constant.
+    matrices = np.array([np.atleast_2d(one.hamiltonian) for one in predictions])
     overlap = predictions[0].overlap
     deviations = matrices - matrices.mean(axis=0)
-    deviations -= np.outer(deviations @ overlap / (overlap @ overlap), overlap)
+    deviations -= (deviations.mean(axis=1) @ overlap / (overlap @ overlap))[:, None, None] * overlap
     spread = np.sqrt((deviations**2).sum(axis=0) / (len(matrices) - 1))
     return 1e3 * atom_rms(spread, predictions[0], cutoff)
 

@@ -137,7 +137,9 @@ class HamlrParser(Parser):
         if self.node.is_imported and text is None:
             return None  # A job that ran without AiiDA has no status; its outputs show whether it finished.
         stderr = self._read(self.node.get_option('scheduler_stderr')) or ''
-        label, reason = find_exit_label(status, stderr), find_reason(stderr)
+        label, reason = find_exit_label(status, stderr, text is not None and not text.strip()), find_reason(stderr)
+        if label == 'ERROR_DISK_FULL' and not stderr.strip():
+            reason = 'there was no room for a message'
         # A job ended by the scheduler left no status, or that of a signal. The scheduler knows the cause: wall-time,
         # memory, node failure.
         unclear = label is None or label == 'ERROR_KILLED' or (status or 0) > SIGNALLED

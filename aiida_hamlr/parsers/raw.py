@@ -48,16 +48,18 @@ EXIT_LABELS = {
 }
 
 
-def find_exit_label(status: int | None, stderr: str) -> str | None:
+def find_exit_label(status: int | None, stderr: str, is_empty: bool = False) -> str | None:
     """Return the label of the exit code for an exit status of the executable, or nothing if there is no such label.
 
     SLURM writes to the job's stderr if it killed a process because of its memory.
+
+    :param is_empty: whether the file of the status is there and empty: the shell made it, but had no room to write.
     """
     if status == SIGNALLED + signal.SIGKILL and any(words in stderr for words in OUT_OF_MEMORY):
         return 'ERROR_OUT_OF_MEMORY'
     if status is None:
         # Either the status could not be written to a full disk, or the whole job script was killed.
-        return 'ERROR_DISK_FULL' if NO_SPACE in stderr else 'ERROR_KILLED'
+        return 'ERROR_DISK_FULL' if is_empty or NO_SPACE in stderr else 'ERROR_KILLED'
     return EXIT_LABELS.get(status)
 
 

@@ -137,9 +137,8 @@ class DatasetWorkChain(PlaysPausedMixin, BasisStepsMixin, ReferencesMixin, Steps
             required=False,
             validator=validate_recipes,
             help='Recipes for further structures, by label: the key `of` lists the labels of the sources in '
-            '`structures`, '
-            '`kind` is rattle, strain, wave, slab or superlattice, and the other keys depend on the kind. Sources are '
-            'not computed themselves.',
+            '`structures`, `kind` is rattle, strain, wave, shift, slab, capped_slab or superlattice, and the other '
+            'keys depend on the kind. Sources are not computed themselves.',
         )
         cls.define_basis(spec)
         spec.input(

@@ -76,7 +76,7 @@ def validate_inputs(inputs, _) -> str | None:
     problem = find_equal_structures(labelled) or find_basis_problem(inputs, labels)
     if problem is not None:
         return problem
-    return find_references_problem(inputs.get('reference', {}), to_learn=True)
+    return find_references_problem(inputs.get('reference', {}))
 
 
 class PipelineWorkChain(PlaysPausedMixin, StepsMixin, StrictProtocolMixin, WorkChain):

@@ -30,17 +30,16 @@ def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | 
     return None
 
 
-def find_references_problem(reference: Mapping, *, to_learn: bool = False) -> str | None:
+def find_references_problem(reference: Mapping) -> str | None:
     """Return why the inputs of references do not fit together, or nothing.
 
     :param reference: the inputs `reference` of a work chain.
-    :param to_learn: whether a network is trained on the Hamiltonians.
     """
     pw = reference.get('scf', {}).get('pw', {})
     codes = {f'reference.{name}.code': reference.get(name, {}).get('code') for name in ('potential', 'reconstruct')}
     return (
         find_kpoints_problem(reference)
-        or find_pw_problem(pw, with_pp='potential' in reference, to_learn=to_learn)
+        or find_pw_problem(pw, with_pp='potential' in reference)
         or find_computer_problem({'reference.scf.pw.code': pw.get('code'), **codes})
     )
 

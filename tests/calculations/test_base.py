@@ -44,6 +44,13 @@ def test_mpi(make_inputs, localhost, name, with_mpi, option, fits):
     assert (message is None) == fits, message
 
 
+@pytest.mark.parametrize('name', ['hamlr.basis', 'hamlr.train'])
+def test_commands_that_would_hide_the_status(make_inputs, name):
+    """AiiDA puts those of the option before those that record the status of the executable."""
+    metadata = {'options': {**OPTIONS['options'], 'append_text': 'rm -f core'}}
+    assert '`metadata.options.append_text` runs before' in problem(name, {**make_inputs(name), 'metadata': metadata})
+
+
 @pytest.mark.parametrize('name', ['hamlr.train', 'hamlr.predict'])
 def test_mpi_would_start_copies(make_inputs, slurm_computer, name):
     """Thirty-two of the executable would write the same files."""

@@ -33,3 +33,21 @@ def test_predict_refused(make_inputs, structure):
     assert 'either' in problem('hamlr.predict', {**valid, 'trajectory': trajectory})
     assert 'either' in problem('hamlr.predict', {**valid, 'structures': {}})
     assert "'output'" in problem('hamlr.predict', {**valid, 'parameters': orm.Dict({'output': 'x'})})
+
+
+def test_moments_of_kinds(prepare, make_inputs, structure):
+    """They stand with the atoms; kinds that are no species of the model are of its elements."""
+    import ase.io
+
+    magnetic = orm.StructureData(cell=structure.cell)
+    for index, site in enumerate(structure.sites):
+        magnetic.append_atom(position=site.position, symbols=site.kind_name, name=f'{site.kind_name}{index}')
+    first, second = (site.kind_name for site in magnetic.sites[:2])
+    inputs = {**make_inputs('hamlr.predict'), 'structures': {'a': magnetic}}
+    parameters = orm.Dict({'outputs': ['hamiltonian'], 'magnetic_moments': {first: 2.5, second[:2]: -1.0}})
+    _, folder = prepare('hamlr.predict', {**inputs, 'parameters': parameters})
+    atoms = ase.io.read(folder.get_abs_path('structures.extxyz'))
+    assert atoms.get_initial_magnetic_moments()[:2].tolist() == [2.5, -1.0]
+    assert 'species_labels' not in atoms.arrays
+    with folder.open('predict.yaml') as stream:
+        assert 'magnetic_moments' not in stream.read()

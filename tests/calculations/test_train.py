@@ -5,7 +5,6 @@ from aiida import orm
 from aiida_fixtures import find_problem as problem
 
 from aiida_hamlr.data.dataset import DatasetData
-from aiida_hamlr.data.hamiltonian import HamiltonianData
 
 
 def test_train(prepare, make_inputs, make_remote, file_regression):
@@ -47,16 +46,6 @@ def test_a_parent_model_is_copied_and_linked(prepare, make_inputs, model_node):
     message = problem('hamlr.train', {**inputs, 'dataset': other.store()})
     assert 'but the dataset has pbe' in message
     assert '`parent` is set by the job' in problem('hamlr.train', {**inputs, 'parameters': orm.Dict({'parent': 'x'})})
-
-
-def test_train_with_spin(make_inputs, make_hamiltonian_node):
-    """What the network does not learn is refused at once, in one line."""
-    polarised = make_hamiltonian_node(seed=50)
-    other = HamiltonianData.from_hamiltonian(polarised.open())
-    other.base.attributes.set('n_spin', 2)
-    dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node(seed=51)], 'test': [other.store()]}).store()
-    message = problem('hamlr.train', {**make_inputs('hamlr.train'), 'dataset': dataset})
-    assert f'1 Hamiltonians of the dataset are spin-polarised (as node {other.pk})' in message
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,6 @@ def test_spin_needs_the_density():
         pw = {'parameters': orm.Dict({'SYSTEM': {name: 2}})}
         assert find_pw_problem(pw) is None
         assert 'leave `potential` out' in find_pw_problem(pw, with_pp=True)
-        assert 'does not support spin-polarised' in find_pw_problem(pw, to_learn=True)
 
 
 def test_environ_and_hubbard_files_are_refused():

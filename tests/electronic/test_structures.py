@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 from ase.geometry import get_distances
+from ase.neighborlist import neighbor_list
 
+from aiida_hamlr.electronic.crystals import oriented_crystal
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.electronic.structures import make_structures
 
 
@@ -89,9 +93,56 @@ def test_superlattice():
         assert shortest(atoms) > 1.85
 
 
+def test_superlattice_along_another_axis():
+    """Stacking along x gives what stacking along z gives; interface bonds are as long as the mean says."""
+    crystals = [
+        oriented_crystal('Cd', 'Se', 'zincblende (001)', 6.05),
+        oriented_crystal('Zn', 'S', 'zincblende (001)', 5.41),
+    ]
+    recipe = {
+        'kind': 'superlattice',
+        'periods': [[2, 1]],
+        'strain_ratios': [1.4, 1.25],
+        'largest_mismatch': 0.15,
+    }
+    (upright,) = make_structures(crystals, recipe)
+    turned = []
+    for atoms in crystals:
+        scaled = atoms.get_scaled_positions()[:, [2, 0, 1]]
+        turned.append(Atoms(atoms.symbols, scaled_positions=scaled, cell=atoms.cell.lengths()[[2, 0, 1]], pbc=True))
+    (lying,) = make_structures(turned, recipe | {'axis': 0})
+    assert np.allclose(lying.positions[:, [1, 2, 0]], upright.positions)
+    assert np.allclose(lying.cell.lengths()[[1, 2, 0]], upright.cell.lengths())
+    heights = [-1.4 * (np.mean([6.05, 5.41]) / 6.05 - 1), -1.25 * (np.mean([6.05, 5.41]) / 5.41 - 1)]
+    c = np.array([6.05, 5.41]) * (1 + np.array(heights))
+    assert upright.cell.lengths() == pytest.approx([5.73 / np.sqrt(2)] * 2 + [2 * c[0] + c[1]])
+    first, second, distances = neighbor_list('ijd', upright, 2.8)
+    symbols = np.array(upright.get_chemical_symbols())
+    for pair in (('Cd', 'S'), ('Zn', 'Se')):
+        bond = distances[(symbols[first] == pair[0]) & (symbols[second] == pair[1])]
+        assert len(bond) == 2
+        assert np.allclose(bond, np.hypot(5.73 / np.sqrt(8), c.sum() / 8))
+
+
+def test_polar_recipes():
+    """Capped slabs and rigid shifts are those of the functions, a structure for every combination."""
+    crystal = oriented_crystal('Zn', 'O', 'wurtzite (0001)', 3.25, 5.2, 0.382)
+    caps = {'Zn': {'species': 'H1', 'bond': 1.6}, 'O': {'species': 'H2', 'bond': 1.0}}
+    slabs = make_structures([crystal], {'kind': 'capped_slab', 'layers': [2, 3], 'vacua': [8.0, 14.0], 'caps': caps})
+    assert [len(slab) for slab in slabs] == [6, 6, 8, 8]
+    assert slabs[1].cell[2, 2] - slabs[0].cell[2, 2] == pytest.approx(6.0)
+    assert set(species_labels(slabs[0])) == {'Zn', 'O', 'H1', 'H2'}
+    shifted = make_structures(slabs[:1], {'kind': 'shift', 'species': 'Zn', 'displacements': [-0.06, 0.06]})
+    moved = [atoms.positions - slabs[0].positions for atoms in shifted]
+    assert np.allclose(moved[0], -moved[1])
+    assert np.allclose(moved[1][slabs[0].symbols == 'Zn'], [0, 0, 0.06])
+
+
 @pytest.mark.parametrize(
     ('recipe', 'words'),
     [
+        ({'kind': 'capped_slab', 'layers': [2], 'caps': {'Al': {'species': 'H1'}}}, 'bond'),
+        ({'kind': 'shift', 'species': 'Ga', 'displacements': [0.1]}, 'a shift of Ga'),
         ({'kind': 'rattle', 'cont': 3}, 'cont'),
         ({'kind': 'shake'}, "'shake'"),
         ({'kind': 'rattle', 'count': 0}, 'count'),

@@ -138,6 +138,13 @@ def test_abacus_functions_come_back(write, cutoff):
     assert basis.cutoff_radius == cutoff
 
 
+def test_abacus_counts_of_no_orbitals_above_lmax(write):
+    """One s function, and the numbers of p and d orbitals given as zero: ABACUS reads it."""
+    text = orb(functions=FUNCTIONS[:1]).replace('Lmax                        2', 'Lmax                        0')
+    assert 'Number of Porbital-->       0' in text
+    check_functions(read_basis(write('H.orb', text)), FUNCTIONS[:1])
+
+
 def test_openmx_functions_come_back(write):
     path = write('Si6.0.pao', pao())
     check_functions(read_basis(path, 's2p1d1'), [(0, 0.5, 6.0), (0, 1.1, 6.0), (1, 0.5, 6.0), (2, 0.5, 6.0)])

@@ -1,6 +1,7 @@
 """Runs that end early: no room, no memory, an interrupt, earlier results. One line, a status, nothing half-written."""
 
 import errno
+import json
 import os
 import resource
 import signal
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 import ase.io
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import bulk
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -258,6 +260,51 @@ def test_memory_of_one_structure_of_many(hamlr, commands, tmp_path, monkeypatch)
     assert not (tmp_path / 'out/large').exists()
     config.write_text(config.read_text().replace('[a.extxyz, large.extxyz]', '[large.extxyz]'))
     check_refusal(hamlr(*commands['predict']), Status.OUT_OF_MEMORY, 'large: out of memory')
+
+
+BROKEN = {
+    'needle': ({'cell': [5.0, 5.0, 5.0, 90, 90, 1.0]}, 'the cell is degenerate, its angles are 90.0, 90.0, 1.0°'),
+    'flat': ({'cell': [[4, 0, 0], [0, 4, 0], [4, 4, 0]]}, 'no three-dimensional cell'),
+    'images': ({'cell': [4.0, 4.0, 0.5]}, 'a lattice vector of 0.500 Å'),
+    'huge': ({'cell': [400.0, 400.0, 400.0]}, 'Å^3 per atom; check that its lengths are in Å'),
+    'pair': ({'positions': [[0, 0, 0], [0, 0, 0.3]]}, 'atoms 0 and 1 (counted from 0) are closer than 0.4 Å'),
+    'over_the_edge': ({'positions': [[0, 0, 0], [0, 0, 5.9]]}, 'are closer than 0.4 Å'),
+    'far': ({'positions': [[0, 0, 0], [3000, 0, 0]]}, 'atom 1 (counted from 0) is 500 cells away'),
+    'not_a_number': ({'positions': [[0, 0, 0], [np.nan, 0, 0]]}, 'not finite'),
+    'foreign': ({'symbols': 'AlCu'}, 'Cu'),
+}
+
+
+def test_broken_structures_of_a_batch(hamlr, commands, tmp_path):
+    """Each is refused by name and kind; the others are predicted, with a warning where they are unlike the data."""
+    plain = {'symbols': 'AlAs', 'positions': [[0, 0, 0], [1.4, 1.4, 1.4]], 'cell': [6.0, 6.0, 6.0], 'pbc': True}
+    wires = {'pbc': [True, True, False]}
+    for name, (change, _) in (BROKEN | {'wire': (wires, ''), 'stretched': ({'cell': [9.0, 9.0, 9.0]}, '')}).items():
+        atoms = Atoms(**plain | change)
+        if name == 'stretched':
+            atoms.set_cell([9.0, 9.0, 9.0], scale_atoms=False)
+            atoms.positions[1] = [4.5, 0, 0]
+        atoms.write(tmp_path / f'{name}.extxyz')
+    (tmp_path / 'cut.extxyz').write_text('2\n\nAl 0 0')
+    names = [f'{name}.extxyz' for name in ('a', *BROKEN, 'cut', 'wire', 'stretched')]
+    (tmp_path / 'predict.yaml').write_text(
+        (tmp_path / 'predict.yaml').read_text().replace('[a.extxyz]', json.dumps(names))
+    )
+    result = hamlr(*commands['predict'])
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((tmp_path / 'out/summary.json').read_text())
+    failed = {entry['name']: entry['reason'] for entry in summary['failed']}
+    assert set(failed) == {*BROKEN, 'cut'}
+    for name, (_, words) in BROKEN.items():
+        assert words in failed[name] and '\n' not in failed[name], failed[name]
+        assert not (tmp_path / 'out' / name).exists()
+    assert list(summary['structures']) == ['a', 'wire', 'stretched']
+    warnings = {name: ' '.join(found['warnings']) for name, found in summary['structures'].items()}
+    assert warnings['a'] == ''
+    assert 'not periodic along cell vector 3' in warnings['wire']
+    assert 'in the training data never beyond 2.50 Å' in warnings['stretched']
+    for name in ('a', 'wire', 'stretched'):
+        Hamiltonian.read(tmp_path / 'out' / name / 'hamiltonian.h5')
 
 
 def interrupt(*arguments, **keywords):

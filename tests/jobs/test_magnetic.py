@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.io.extxyz import format_extxyz
 
 pytestmark = pytest.mark.qe
 
@@ -86,7 +89,33 @@ def test_density_and_run_must_agree_in_spin(workspace, hamlr):
     refused(hamlr('reconstruct', 'reconstruct.yaml'), 'charge-density.dat', '1 spin channels', 'scf.xml has 2')
 
 
-def test_learning_is_refused(workspace, hamlr):
+def test_learning_and_prediction(workspace, hamlr):
+    """From the run to predicted moments; the structure reversed has the spins exchanged."""
     assert hamlr('reconstruct', 'reconstruct.yaml').exit_code == 0
-    (workspace / 'train.yaml').write_text('data: {train: [hamiltonian.h5]}\n')
-    refused(hamlr('train', 'train.yaml'), 'hamiltonian.h5', 'spin-polarised (n_spin = 2)')
+    reference = Hamiltonian.read(workspace / 'hamiltonian.h5')
+    moments = starting_moments(reference.atoms)
+    assert moments[0] == -moments[1] != 0.0
+    (workspace / 'train.yaml').write_text(
+        'data: {train: [hamiltonian.h5]}\nmodel: {variant: sr}\ntraining: {max_steps: 60, device: cpu}\n'
+    )
+    assert hamlr('train', 'train.yaml').exit_code == 0
+    result = hamlr('evaluate', 'run', 'hamiltonian.h5', '--json', 'errors.json')
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((workspace / 'errors.json').read_text())['moment_largest_error_muB'] < 0.05
+    (workspace / 'one.extxyz').write_text(format_extxyz(reference.atoms))
+    reversed_atoms = reference.atoms.copy()
+    set_starting_moments(reversed_atoms, -moments)
+    (workspace / 'reversed.extxyz').write_text(format_extxyz(reversed_atoms))
+    (workspace / 'predict.yaml').write_text(
+        'model: run/model\nstructures: [one.extxyz, reversed.extxyz]\n'
+        'outputs: [hamiltonian, bands, dos, charges]\nkpoints: [2, 1, 1]\nspacing: 0.3\n'
+    )
+    result = hamlr('predict', 'predict.yaml')
+    assert result.exit_code == 0, result.stderr
+    one, other = (Hamiltonian.read(workspace / f'predictions/{name}/hamiltonian.h5') for name in ('one', 'reversed'))
+    np.testing.assert_array_equal(one.hamiltonian, other.hamiltonian[::-1])
+    found = Properties.read(workspace / 'predictions/one/properties.h5')
+    np.testing.assert_allclose(found.magnetic_moments, reference.attributes.magnetic_moments, atol=0.05)
+    assert found.dos_by_spin.shape[0] == 2
+    assert Bands.read(workspace / 'predictions/one/bands.h5').eigenvalues.shape[0] == 2
+    assert 'magnetization_muB' in (workspace / 'predictions/results.csv').read_text()

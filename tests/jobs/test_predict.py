@@ -19,6 +19,7 @@ from aiida_hamlr.jobs.results import read_results
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+from aiida_hamlr.model.inference import Predictor
 
 
 @pytest.fixture(scope='module')
@@ -134,6 +135,28 @@ def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_p
     assert [entry['name'] for entry in summary['failed']] == ['many_0']
     assert list(summary['structures']) == ['many_1', 'many_2']
     assert not (tmp_path / 'predictions/many_0').exists()
+
+
+def test_spin_orbit_without_memory_fails_alone(hamlr, tmp_path, monkeypatch):
+    """One structure has no room for its spin-orbit part; the other is predicted."""
+    pseudo = debian_pseudo('Si_r.upf')
+    folder = write_random_model(tmp_path / 'model', Basis({'Si': generate_basis(pseudo, 'sz', 6.0)}), {'Si': pseudo})
+    atoms = bulk('Si', 'diamond', a=5.43)
+    ase.io.write(tmp_path / 'small.extxyz', atoms)
+    ase.io.write(tmp_path / 'large.extxyz', atoms * (2, 1, 1))
+    add = Predictor.add_spin_orbit
+
+    def add_to_small(self, hamiltonian, siblings=None):
+        return add(self, hamiltonian, siblings) if len(hamiltonian.atoms) == 2 else np.empty(2**58)
+
+    monkeypatch.setattr(Predictor, 'add_spin_orbit', add_to_small)
+    content = {'model': str(folder), 'structures': ['large.extxyz', 'small.extxyz'], 'output': 'out'}
+    (tmp_path / 'predict.yaml').write_text(json.dumps({**content, 'outputs': ['hamiltonian'], 'spin_orbit': True}))
+    result = hamlr('predict', 'predict.yaml')
+    assert result.exit_code == 0, result.stderr
+    assert 'large failed: out of memory' in result.stdout
+    assert 'spin_orbit' in Hamiltonian.read(tmp_path / 'out/small/hamiltonian.h5').matrices
+    assert not (tmp_path / 'out/large').exists()
 
 
 def test_spin_orbit_is_added_to_what_the_network_predicts(hamlr, tmp_path):

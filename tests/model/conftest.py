@@ -176,6 +176,24 @@ def make_reference(make_basis):
 
 
 @pytest.fixture(scope='session')
+def make_magnetic_reference(make_reference):
+    """The same with starting moments, Bohr magnetons: levels of spin up and down differ by what depends on these."""
+
+    def make(atoms, moments, strength=0.2, **attributes):
+        atoms = atoms.copy()
+        atoms.set_initial_magnetic_moments(moments)
+        result = make_reference(atoms, **{'magnetization': 0.0, **attributes}, n_spin=2)
+        pattern = result.pattern
+        splitting = -strength * np.sign(moments)
+        sizes = pattern.chunk_shapes.prod(axis=1)
+        odd = result.overlap * np.repeat(0.5 * (splitting[pattern.first] + splitting[pattern.second]), sizes)
+        matrices = {**result.matrices, 'hamiltonian': np.stack([result.hamiltonian + odd, result.hamiltonian - odd])}
+        return Hamiltonian(atoms, result.basis, pattern, matrices, {}, result.attributes)
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def rattled():
     """Rattled primitive cells of AlAs."""
 

@@ -11,6 +11,7 @@ from ase.build import make_supercell
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.files import read_model, write_model
+from aiida_hamlr.model.graph_builder import join_spins
 from aiida_hamlr.model.inference import Predictor, load_model
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
@@ -185,15 +186,71 @@ def test_evaluation_measures_a_known_error(tmp_path, predictor, make_reference, 
     assert 'gap_error_meV' not in found
 
 
-def test_evaluation_on_spin_polarised_files_is_refused(tmp_path, predictor, make_reference, rattled):
-    reference = make_reference(rattled(0))
-    reference.matrices['hamiltonian'] = np.stack([reference.hamiltonian] * 2)
-    reference.attributes.n_spin = 2
-    reference.write(tmp_path / 'spin.h5')
-    with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\)'):
+def test_a_model_without_spin_is_not_evaluated_with_it(tmp_path, predictor, make_magnetic_reference, rattled):
+    make_magnetic_reference(rattled(0), [1.0, 0.0]).write(tmp_path / 'spin.h5')
+    with pytest.raises(
+        ValueError, match=r'spin\.h5: has collinear spin \(n_spin = 2\), and the model was trained without'
+    ):
         evaluate(predictor, [tmp_path / 'spin.h5'])
 
 
 def test_without_files_there_is_nothing_to_evaluate(predictor):
     with pytest.raises(ValueError, match='no Hamiltonian files'):
         evaluate(predictor, [])
+
+
+@pytest.mark.parametrize(
+    'settings', [{'variant': 'sr'}, {'variant': 'lr+ea'}, {'variant': 'lr', 'field_features': True}]
+)
+def test_reversed_moments_exchange_the_spins(make_model, make_basis, make_reference, rattled, settings):
+    """To the last bit, in single precision; without moments there is one spin, and charges do not tell them apart."""
+    model = make_model(SHELLS, pair_cutoff=4.5, magnetic=True, **settings).float()
+    predictor = Predictor(model, {}, make_basis(SHELLS), {})
+    found = {}
+    for name, moments in (('one', [5.0, -1.0]), ('reversed', [-5.0, 1.0]), ('none', [0.0, 0.0])):
+        h0 = make_reference(rattled(0))
+        h0.atoms.set_initial_magnetic_moments(moments)
+        found[name] = predictor.predict_from(h0)
+    up, down = found['one'].hamiltonian
+    assert np.abs(up - down).max() > 1e-3
+    assert found['one'].attributes.n_spin == 2 and found['none'].attributes.n_spin == 1
+    np.testing.assert_array_equal(found['reversed'].hamiltonian, [down, up])
+    assert found['none'].hamiltonian.shape == up.shape
+    charges = [found[name].attributes.long_range_charges for name in ('one', 'reversed', 'none')]
+    assert charges[0] == charges[1]
+
+
+def test_zero_moments_give_no_difference_of_spins(make_model, make_reference, rattled):
+    """Also where both spins are computed, with the long range of their mean."""
+    model = make_model(SHELLS, pair_cutoff=4.5, magnetic=True, variant='lr')
+    reference = make_reference(rattled(0))
+    graph, _ = model.builder.build(reference.atoms, reference.pattern)
+    model.normalise_pairs(graph)
+    model.long_range.store(graph)
+    with torch.no_grad():
+        found, alone = (model.short_range_and_action(one) for one in (join_spins(graph, graph), graph))
+    for name in ('onsite', 'pairs'):
+        up, down = getattr(found, name).chunk(2)
+        torch.testing.assert_close(up, down, rtol=0, atol=1e-12)
+        torch.testing.assert_close(up, getattr(alone, name), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.sources.charge[:2], alone.sources.charge, rtol=0, atol=1e-12)
+
+
+def test_magnetic_and_other_structures_in_one_batch(make_model, make_basis, make_reference, rattled):
+    model = make_model(SHELLS, pair_cutoff=4.5, magnetic=True, variant='lr')
+    predictor = Predictor(model, {}, make_basis(SHELLS), {})
+    h0s = [make_reference(rattled(seed).repeat((1 + seed % 2, 1, 1))) for seed in range(3)]
+    h0s[1].atoms.set_initial_magnetic_moments([2.0, 0.0, -2.0, 0.0])
+    for h0, together in zip(h0s, predictor.predict_batch(h0s), strict=True):
+        np.testing.assert_allclose(together.hamiltonian, predictor.predict_from(h0).hamiltonian, atol=1e-10)
+
+
+def test_moments_and_models_that_do_not_fit_are_told(make_model, make_basis, rattled):
+    atoms, basis = rattled(0), make_basis(SHELLS)
+    magnetic, other = (Predictor(make_model(SHELLS, magnetic=value), {}, basis, {}) for value in (True, None))
+    assert 'no starting moments' in magnetic.describe_moments(atoms)[0]
+    assert other.describe_moments(atoms) == []
+    atoms.set_initial_magnetic_moments([1.0, 0.0])
+    assert magnetic.describe_moments(atoms) == []
+    assert 'ignored' in other.describe_moments(atoms)[0]
+    assert 'magnetic' not in other.model.config.flat() and magnetic.model.config.flat()['magnetic'] is True

@@ -71,6 +71,13 @@ def test_disk_without_place_for_the_status(parse):
     assert 'No space left' in node.exit_message
 
 
+def test_disk_without_place_for_a_message(parse):
+    """The shell makes the file of the status before it finds no room for the status, and none for its message."""
+    _, node = parse('hamlr.reconstruct', {STATUS: '', STDERR: ''})
+    assert node.exit_status == CODES.ERROR_DISK_FULL.status
+    assert 'there was no room for a message' in node.exit_message
+
+
 def test_killed_without_a_word(parse):
     """A job that left nothing failed."""
     _, node = parse('hamlr.reconstruct', {})

@@ -8,8 +8,9 @@ from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.plotting.bands import plot_bands
-from aiida_hamlr.plotting.levels import plot_levels
+from aiida_hamlr.plotting.levels import _plot_errors, plot_levels
 from aiida_hamlr.plotting.screening import plot_gaps
+from aiida_hamlr.plotting.style import new_figure
 from aiida_hamlr.plotting.training import plot_training
 
 
@@ -59,6 +60,20 @@ def test_levels_of_three_sources(tmp_path):
     sets = {'DFT': wave, 'short range only': 0.2 * wave, 'with long range': 0.98 * wave}
     plot_levels(z, sets, tmp_path / 'levels.png', symbols=['Al', 'As'] * 8)
     assert {(0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2), (0, 0, 0)} <= colours(tmp_path / 'levels.png')
+    plot_levels(z, sets, tmp_path / 'errors.png', symbols=['Al', 'As'] * 8, reference='DFT')
+    assert len(imread(tmp_path / 'errors.png')) > 1.3 * len(imread(tmp_path / 'levels.png'))
+    with pytest.raises(ValueError, match="reference 'dft': there are levels of DFT"):
+        plot_levels(z, sets, tmp_path / 'errors.png', reference='dft')
+
+
+def test_errors_of_levels_are_after_one_constant():
+    """Two sets that differ by a constant have no error; the others differ in meV."""
+    axes = new_figure().subplots()
+    z, levels = np.arange(4.0), np.array([0.1, 0.2, 0.1, 0.4])
+    sets = {'DFT': levels, 'shifted': levels + 3.0, 'wrong': levels + [0.0, 0.002, 0.0, 0.002]}
+    _plot_errors(axes, z, sets, 'DFT', dict.fromkeys(sets, {}))
+    drawn = [line.get_ydata() for line in axes.get_lines()[1:]]
+    assert np.allclose(drawn, [[0, 0, 0, 0], [-1, 1, -1, 1]])
 
 
 def test_training_curve_from_a_csv_with_gaps(tmp_path):

@@ -24,6 +24,7 @@ from aiida_hamlr.electronic.bands.mesh import (
 )
 from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.bands.spin import magnetic_moments
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: What `compute_properties` knows, and of it what needs the bands on a mesh.
@@ -137,6 +138,8 @@ def compute_properties(
             overlap_threshold=recorded_threshold(hamiltonian, options.overlap_threshold),
         )
         results.scalars['n_ghost_states'] = results.mesh.n_ghosts
+        if hamiltonian.n_spin == 2:
+            results.scalars['magnetization_muB'] = results.mesh.magnetization
     if 'bands' in wanted:
         n_bands = options.n_bands or default_n_bands(hamiltonian)
         projection = options.projection if 'projections' in wanted else None
@@ -196,6 +199,8 @@ def _properties(
         properties.groups, properties.projected_dos = dos.groups, dos.projected
     if 'charges' in wanted:
         properties.charges = mulliken_charges(hamiltonian, mesh)
+        if hamiltonian.n_spin == 2:
+            properties.magnetic_moments = magnetic_moments(hamiltonian, mesh.density_matrix)
         attributes = hamiltonian.attributes
         if attributes.long_range_charges is not None:
             properties.long_range_charges = np.array(attributes.long_range_charges)

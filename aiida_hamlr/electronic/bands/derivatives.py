@@ -24,6 +24,7 @@ import numpy as np
 from scipy import linalg
 
 from aiida_hamlr.electronic.bands.kspace import BlochSum, recorded_matrix
+from aiida_hamlr.electronic.bands.spinors import spinor_matrices, spinor_overlaps
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -53,15 +54,18 @@ class KDerivatives:
     spin : int
         0, or 1 for spin down.
 
+    Notes
+    -----
+    With a spin-orbit part the matrices are those of spinors, (2n, 2n), see `spinor_matrices`, which is linear in H and
+    K and thus holds for their derivatives too.
+
     Raises
     ------
     ValueError
-        If the Hamiltonian lacks a matrix, or has spin-orbit coupling.
+        If the Hamiltonian lacks a matrix.
     """
 
     def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian', spin: int = 0):
-        if 'spin_orbit' in hamiltonian.matrices:
-            raise ValueError('slopes and masses are computed without spin-orbit coupling; read H without spin_orbit')
         self._sums = BlochSum(hamiltonian.pattern)
         self._vectors = self._sums.images @ hamiltonian.atoms.cell[:]
         entries = recorded_matrix(hamiltonian, matrix)
@@ -69,6 +73,8 @@ class KDerivatives:
             self._sums.operator(np.asarray(each, dtype=float))
             for each in (np.atleast_2d(entries)[spin], recorded_matrix(hamiltonian, 'overlap'))
         ]
+        coupling = hamiltonian.spin_orbit if hamiltonian.has_spin_orbit else ()
+        self._coupling = [self._sums.operator(np.asarray(part, dtype=float)) for part in coupling]
 
     def at(self, kpoint: np.ndarray, order: int = 1) -> tuple[list, list]:
         """H and S with their derivatives: ``[M, M_a (3, n, n), M_ab (3, 3, n, n)]`` of each, up to an order."""
@@ -78,9 +84,12 @@ class KDerivatives:
             factors += [1j * self._vectors[:, a] * phases for a in range(3)]
         if order > 1:
             factors += [-self._vectors[:, a] * self._vectors[:, b] * phases for a in range(3) for b in range(3)]
-        results = []
-        for operator in self._operators:
-            matrices = self._sums.dense_of(operator, np.stack(factors, axis=1))
+        factors, results = np.stack(factors, axis=1), []
+        channel, overlap = (self._sums.dense_of(operator, factors) for operator in self._operators)
+        if self._coupling:
+            coupling = [self._sums.dense_of(operator, factors) for operator in self._coupling]
+            channel, overlap = spinor_matrices([channel], coupling), spinor_overlaps(overlap)
+        for matrices in (channel, overlap):
             parts = [matrices[0]]
             if order > 0:
                 parts.append(matrices[1:4])
@@ -117,13 +126,14 @@ def band_velocities(hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str =
 
     Returns
     -------
-    (nk, nb, 3) or, with spin, (n_spin, nk, nb, 3) array
-        eV Å, Cartesian. The bands of a degenerate group have several slopes along each axis: these stand in ascending
-        order, axis by axis.
+    (nk, nb, 3) or, with collinear spin, (n_spin, nk, nb, 3) array
+        eV Å, Cartesian; with a spin-orbit part of spinors, twice as many. The bands of a degenerate group have several
+        slopes along each axis: these stand in ascending order, axis by axis.
     """
     n_spin = np.atleast_2d(recorded_matrix(hamiltonian, matrix)).shape[0]
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
-    result = np.empty((n_spin, len(kpoints), hamiltonian.n_orbitals, 3))
+    n_bands = hamiltonian.n_orbitals * (2 if hamiltonian.has_spin_orbit else 1)
+    result = np.empty((n_spin, len(kpoints), n_bands, 3))
     for spin in range(n_spin):
         derivatives = KDerivatives(hamiltonian, matrix, spin)
         for k, kpoint in enumerate(kpoints):

@@ -58,6 +58,14 @@ class MeshSolution:
     overlap_threshold: float = 0.0
     electrons_per_band: int = 2
 
+    @property
+    def magnetization(self) -> float:
+        """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin."""
+        if self.eigenvalues.ndim == 2:
+            return 0.0
+        up, down = (self.weights @ self.filling.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
+        return float(up - down)
+
     @cached_property
     def density_matrix(self) -> np.ndarray:
         """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
@@ -72,7 +80,8 @@ class MeshSolution:
             phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
             for spin, filled in enumerate(occupations[:, index]):
                 coefficients = states[spin, index][:, filled > 0]
-                components = coefficients.reshape(-1, sums.n_orbitals, coefficients.shape[1])
+                n_components = len(coefficients) // sums.n_orbitals
+                components = coefficients.reshape(n_components, sums.n_orbitals, coefficients.shape[1])
                 dense = sum((part * filled[filled > 0]) @ part.conj().T for part in components)
                 density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
         density = self.pattern.symmetrize(density)

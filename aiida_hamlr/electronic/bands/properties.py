@@ -18,13 +18,15 @@ from aiida_hamlr.electronic.files import (
 )
 
 FORMAT = 'hamlr-properties'
-#: Version 3 has the projected density of states, layers and long-range charges.
-VERSION = 3
+#: Version 4 has magnetic moments, version 3 the projected density of states, layers and long-range charges; what has no
+#: moments is written as version 3.
+VERSION = 4
 
 #: Arrays over the energies of the density of states, and all others beside the positions.
 DOS_ARRAYS = ('dos_energies', 'dos', 'dos_by_spin', 'projected_dos')
 OTHER_ARRAYS = (
     'charges',
+    'magnetic_moments',
     'long_range_charges',
     'long_range_dipoles',
     'levels',
@@ -36,6 +38,9 @@ OTHER_ARRAYS = (
     'born_charges',
 )
 _ARRAYS = DOS_ARRAYS + OTHER_ARRAYS
+
+#: Those with one number for every atom.
+_OF_ATOMS = ('charges', 'magnetic_moments', 'long_range_charges', 'levels', 'potential')
 
 
 @dataclass
@@ -56,6 +61,8 @@ class Properties:
         Parts of the density of states on ``groups``, 1/eV per cell.
     charges : (N,) array
         Mulliken charges ``Z - sum_{mu in i} (P S)_mumu``, |e|.
+    magnetic_moments : (N,) array
+        Mulliken moments ``sum_{mu in i} ((P_up - P_down) S)_mumu``, Bohr magnetons.
     long_range_charges : (N,) array
         Charges of the model's long range, |e|.
     long_range_dipoles : (N, 3) array
@@ -85,6 +92,7 @@ class Properties:
     dos_by_spin: np.ndarray | None = None
     projected_dos: np.ndarray | None = None
     charges: np.ndarray | None = None
+    magnetic_moments: np.ndarray | None = None
     long_range_charges: np.ndarray | None = None
     long_range_dipoles: np.ndarray | None = None
     levels: np.ndarray | None = None
@@ -99,7 +107,7 @@ class Properties:
 
     def write(self, path: str | Path):
         """Write ``properties.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION) as handle:
+        with atomic_hdf5(path, FORMAT, VERSION if self.magnetic_moments is not None else 3) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å, charges |e|, density of states 1/eV per cell'
             handle.attrs['attributes'] = json.dumps(self.attributes)
             handle.attrs['groups'] = json.dumps([asdict(group) for group in self.groups])
@@ -146,8 +154,8 @@ class Properties:
     def _check(self):
         """Raise ``ValueError`` unless all arrays are of the same atoms and energies, and finite."""
         n_atoms = len(self.symbols)
-        shapes = {'positions': (n_atoms, 3)} | dict.fromkeys(('charges', 'levels', 'potential'), (n_atoms,))
-        shapes |= {'long_range_charges': (n_atoms,), 'long_range_dipoles': (n_atoms, 3)}
+        shapes = {'positions': (n_atoms, 3)} | dict.fromkeys(_OF_ATOMS, (n_atoms,))
+        shapes |= {'long_range_dipoles': (n_atoms, 3)}
         shapes |= {'dielectric_tensor': (3, 3), 'born_charges': (n_atoms, 3, 3)}
         n_energies = np.shape(self.dos_energies)
         shapes |= dict.fromkeys(('dos_energies', 'dos'), n_energies) | {'dos_by_spin': (2, *n_energies)}

@@ -9,7 +9,7 @@ from aiida_hamlr.electronic.bands.occupations import Filling
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 
-def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
+def magnetic_moments(hamiltonian: Hamiltonian, density_matrix: np.ndarray | None = None) -> np.ndarray:
     """Mulliken moments of the atoms, ``sum_{mu in i} ((P_up - P_down) S)_mumu``.
 
     Their sum is the magnetization of the cell.
@@ -17,14 +17,16 @@ def magnetic_moments(hamiltonian: Hamiltonian) -> np.ndarray:
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With spin, the overlap and the density matrix.
+        With spin, the overlap and, unless it is given, the density matrix.
+    density_matrix : (2, M) array, optional
+        Of spin up and spin down.
 
     Returns
     -------
     (N,) array
         Moments of the atoms, Bohr magnetons.
     """
-    up, down = hamiltonian.density_matrix
+    up, down = hamiltonian.density_matrix if density_matrix is None else density_matrix
     return mulliken_populations(hamiltonian, up) - mulliken_populations(hamiltonian, down)
 
 

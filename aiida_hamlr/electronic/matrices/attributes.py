@@ -109,6 +109,24 @@ class HamiltonianAttributes(StoredAttributes):
     verification: dict[str, Any] | None = None
     warnings: list[str] | None = None
 
+    @property
+    def filled_bands(self) -> tuple[int, int] | None:
+        """Numbers of bands that spin up and down fill; None if their electrons are unknown or no integers.
+
+        Without collinear spin both are alike.
+        """
+        if self.n_electrons is None or (self.n_spin == 2 and self.magnetization is None):
+            return None
+        excess = self.magnetization if self.n_spin == 2 else 0.0
+        numbers = [(self.n_electrons + sign * excess) / 2 for sign in (1, -1)]
+        if any(abs(number - round(number)) > (WHOLE if self.n_spin == 2 else 1e-6) for number in numbers):
+            return None
+        return round(numbers[0]), round(numbers[1])
+
+
+#: Electrons of a spin that are this near to an integer fill its bands.
+WHOLE = 1e-3
+
 
 def count_occupied(n_electrons: float, electrons_per_band: int = 2) -> int:
     """Number of bands that ``n_electrons`` need; the last may be half filled."""

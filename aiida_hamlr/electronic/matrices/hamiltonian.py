@@ -18,14 +18,16 @@ from aiida_hamlr.electronic.files import (
     read_array,
     read_hdf5,
 )
+from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.species import set_species_labels, species_labels
 
 FORMAT = 'hamlr-hamiltonian'
-#: Version 6 has a spin-orbit part, version 5 species labels; what has neither is written as version 4.
-VERSION = 6
+#: Version 7 has starting moments, version 6 a spin-orbit part, version 5 species labels; what has none of them is
+#: written as version 4.
+VERSION = 7
 
 #: Name of the spin-orbit part, with a leading axis of length 3.
 SPIN_ORBIT = 'spin_orbit'
@@ -58,7 +60,8 @@ class Hamiltonian:
     Parameters
     ----------
     atoms : ase.Atoms
-        Cell and positions in Å, and the species if elements have several (`aiida_hamlr.electronic.species`).
+        Cell and positions in Å, the species if elements have several (`aiida_hamlr.electronic.species`), and the
+        starting moments of a magnetic structure (`aiida_hamlr.electronic.magnetism`).
     basis : Basis
         Orbitals of every species of the structure.
     pattern : BlockPattern
@@ -161,6 +164,13 @@ class Hamiltonian:
     def _labelled(self) -> bool:
         return self.species != self.symbols
 
+    @property
+    def _version(self) -> int:
+        """The oldest version that can hold it."""
+        if starting_moments(self.atoms) is not None:
+            return 7
+        return 6 if self.has_spin_orbit else 5 if self._labelled else 4
+
     def __getattr__(self, name):
         if name in MATRICES:
             try:
@@ -172,8 +182,8 @@ class Hamiltonian:
     def write(self, path: str | Path):
         """Write ``hamiltonian.h5``, under a temporary name first."""
         attributes = self.attributes.to_dict()
-        version = VERSION if self.has_spin_orbit else VERSION - (1 if self._labelled else 2)
-        with atomic_hdf5(path, FORMAT, version) as handle:
+        moments = starting_moments(self.atoms)
+        with atomic_hdf5(path, FORMAT, self._version) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å (basis: bohr)'
             handle.attrs['orbital_order'] = ORBITAL_ORDER
             handle.attrs['created_by'] = f'aiida-hamlr {__version__}'
@@ -191,6 +201,8 @@ class Hamiltonian:
             structure['pbc'] = self.atoms.pbc
             if self._labelled:
                 structure['species'] = np.array(self.species, dtype=bytes)
+            if moments is not None:
+                structure['starting_moments'] = moments
             basis = handle.create_group('basis')
             basis.attrs['content_hash'] = self.basis.content_hash
             for label, species in self.basis.items():
@@ -217,9 +229,11 @@ class Hamiltonian:
         # Before version 3 there were no labels, and nothing of them in the digest.
         labels = {'labels': json.dumps(list(self.labels))} if self.labels else {}
         species = {'species': json.dumps(self.species)} if self._labelled else {}
+        moments = starting_moments(self.atoms)
         return (
             labels
             | species
+            | ({} if moments is None else {'starting_moments': moments})
             | {
                 'attributes': json.dumps(self.attributes.to_dict()),
                 'matrices': json.dumps(list(self.matrices)),
@@ -260,6 +274,8 @@ class Hamiltonian:
         atoms = Atoms(numbers=numbers, positions=positions, cell=cell, pbc=read_array(structure, 'pbc'))
         if 'species' in structure:
             set_species_labels(atoms, [label.decode() for label in read_array(structure, 'species')])
+        if 'starting_moments' in structure:
+            set_starting_moments(atoms, read_array(structure, 'starting_moments'))
         basis = Basis({label: SpeciesBasis.read_group(group) for label, group in handle['basis'].items()})
         n_orbitals = basis.n_orbitals(species_labels(atoms))
         blocks = handle['blocks']

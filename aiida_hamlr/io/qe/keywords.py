@@ -33,6 +33,7 @@ HARMLESS = {
         conv_thr_multi mixing_mode mixing_beta mixing_ndim mixing_fixed_ns diagonalization
         diago_thr_init diago_cg_maxiter diago_ppcg_maxiter diago_david_ndim diago_rmm_ndim
         diago_rmm_conv diago_gs_nblock diago_full_acc efield efield_phase startingpot startingwfc tqr
+        tq_smoothing
         ortho_para exx_nstep""",
     'IONS': """ion_positions ion_velocities ion_dynamics pot_extrapolation wfc_extrapolation
         remove_rigid_rot ion_temperature tempw tolp delta_t nraise refold_pos upscale bfgs_ndim
@@ -161,7 +162,6 @@ REFUSED = {
     'ts_vdw': Refusal('Tkatchenko-Scheffler corrections change the potential and are not supported; use Grimme-D3'),
     'non_local_term': _NONLOCAL,
     'real_space': _REAL_SPACE,
-    'tq_smoothing': _REAL_SPACE,
     'tbeta_smoothing': _REAL_SPACE,
     'twochem': _TWO_CHEMICAL,
     'nbnd_cond': _TWO_CHEMICAL,
@@ -305,7 +305,7 @@ _XML_ELSEWHERE = (
     'starting_atomic_velocities', 'atomic_constraints', 'fcp', 'fcp_settings', 'rism', 'rism_settings', 'solvents',
     'boundary_conditions/esm', 'boundary_conditions/gcscf', 'boundary_conditions/fcp_mu',
     'spin_constraints/lagrange_multiplier', 'spin_constraints/target_magnetization', 'spin/lsda',
-    'electron_control/real_space_q', 'electron_control/tq_smoothing', 'electric_field/nk_per_string',
+    'electron_control/real_space_q', 'electric_field/nk_per_string',
     'electric_field/n_berry_cycles', 'electric_field/electric_potential', 'twoch_/ef_cond',
     'control_variables/press_conv_thr',
 )  # fmt: skip

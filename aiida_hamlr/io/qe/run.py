@@ -88,6 +88,8 @@ class QeRun:
         The value at which the run held it (``tot_magnetization``); every spin has a Fermi level of its own then.
     noncollinear_magnetization : bool
         Whether a noncollinear run has a magnetization, which may vanish at the end.
+    starting_magnetization : dict
+        ``starting_magnetization`` of every species, by label; 0 where none was set.
     """
 
     source: str
@@ -120,6 +122,7 @@ class QeRun:
     magnetization: float | None = None
     fixed_magnetization: float | None = None
     noncollinear_magnetization: bool = False
+    starting_magnetization: dict[str, float] = field(default_factory=dict)
 
     @property
     def electrons_per_band(self) -> int:
@@ -322,6 +325,10 @@ def _parse_run(root, output, source: str) -> QeRun:
         hartree_energy=None if hartree is None else 2 * float(hartree.text),
         magnetization=magnetization,
         fixed_magnetization=fixed_magnetization,
+        starting_magnetization={
+            normalise_label(one.get('name')): float(_text(one, 'starting_magnetization', '0'))
+            for one in output.findall('atomic_species/species')
+        },
         noncollinear_magnetization=_flag(output, 'magnetization/do_magnetization') and _flag(bands, 'noncolin'),
     )
 

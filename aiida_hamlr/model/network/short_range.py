@@ -182,6 +182,7 @@ class ShortRangeNetwork(nn.Module):
         self.field_weights = None
         if config.long_range.field_features:
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
+        self.moment_weights = nn.Parameter(torch.randn(n_species, self.widths.scalars)) if config.magnetic else None
         self.norm = DegreeNorm(self.widths)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
@@ -256,6 +257,8 @@ class ShortRangeNetwork(nn.Module):
         weight = envelope(graph[keys.EDGE_LENGTH], self.message_cutoff)
         wigner = self.wigner(graph[keys.EDGE_WIGNER])
         scalars = self.embedding(species)
+        if self.moment_weights is not None:
+            scalars = scalars + graph[keys.MOMENT][:, None] * self.moment_weights[species]
         natural = scalars.new_zeros(len(species), len(self.widths.natural_degrees), self.widths.natural)
         if self.field_weights is not None:
             field = (graph[keys.FIELD] / FIELD_UNIT).to(scalars.dtype)

@@ -56,21 +56,26 @@ class BandReference:
         Its H0 and H - H0, eV, its overlap, and its number of electrons.
     loss : LossConfig
         Gives the numbers of occupied and of empty bands that count.
+    spin : int
+        0 for spin up, 1 for spin down; 0 without collinear spin.
 
     Raises
     ------
     ValueError
-        If the number of electrons is unknown or odd: there is no gap to put the window around.
+        If the number of electrons of the spin is unknown or no integer: there is no gap to put the window around.
     """
 
-    def __init__(self, frames: BlockFrames, reference: Reference, loss: LossConfig):
-        name, n_electrons = reference.path, reference.attributes.n_electrons
-        if n_electrons is None or abs(n_electrons / 2 - round(n_electrons / 2)) > 1e-6:
+    def __init__(self, frames: BlockFrames, reference: Reference, loss: LossConfig, spin: int = 0):
+        name, filled = reference.path, reference.attributes.filled_bands
+        if filled is None:
+            attributes = reference.attributes
             raise ValueError(
-                f'{name}: has {n_electrons} electrons; training.loss.band_weight needs a known, even number'
+                f'{name}: has {attributes.n_electrons} electrons'
+                + (f' and {attributes.magnetization} Bohr magnetons' if attributes.n_spin == 2 else '')
+                + '; training.loss.band_weight needs bands that are full or empty: a known, even number of electrons'
             )
         sums = BlochSum(frames.pattern)
-        occupied = round(n_electrons / 2)
+        occupied = filled[spin]
         self.window = slice(max(0, occupied - loss.bands_below), min(occupied + loss.bands_above, sums.n_orbitals))
         self.name, self.n_orbitals = name, sums.n_orbitals
         self.n_pairs = len(frames.selection.blocks)
@@ -79,7 +84,7 @@ class BandReference:
         self.element_of_entry = torch.as_tensor(sums.element_of_entry)
         self.transpose = torch.as_tensor(frames.pattern.transpose_indices)
         self.h0, self.delta, self.overlap = (
-            torch.as_tensor(x, dtype=torch.float64) for x in (reference.h0, reference.delta, reference.overlap)
+            torch.as_tensor(x, dtype=torch.float64) for x in (reference.h0, reference.spins[spin], reference.overlap)
         )
         self.pairs = [
             _Group(*(torch.as_tensor(x) for x in (members, columns, tensors, *rotations, entries)))

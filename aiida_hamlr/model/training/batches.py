@@ -33,7 +33,7 @@ class Batch:
     ----------
     graph : Graph
     sizes : list of (int, int)
-        Atoms and pairs of every structure.
+        Atoms and pairs of every structure; the two spins of a magnetic one count as two.
     bands : list of BandTask or None
         For every structure, None where its bands do not count.
     """
@@ -76,17 +76,15 @@ class ExampleDataset(Dataset):
         return len(self.examples)
 
     def __getitem__(self, items) -> Batch:
-        graphs, tasks = [], []
+        graphs, sizes, tasks = [], [], []
         for index, epoch in items:
             example = self.examples[index]
             chosen = torch.as_tensor(example.draw(np.random.default_rng([self.seed, epoch, index, 1])))
-            graphs.append(example.graph.with_pairs(chosen))
-            task = None
-            if example.bands is not None:
-                kpoints = np.random.default_rng([self.seed, epoch, index, 2]).random((self.n_kpoints, 3))
-                task = BandTask(example.bands, chosen, kpoints)
-            tasks.append(task)
-        sizes = [(graph.n_atoms, graph.n_pairs) for graph in graphs]
+            graphs.append(example.one_way(chosen))
+            n_spin = example.n_spin
+            sizes += [(graphs[-1].n_atoms // n_spin, graphs[-1].n_pairs // n_spin)] * n_spin
+            kpoints = np.random.default_rng([self.seed, epoch, index, 2]).random((self.n_kpoints, 3))
+            tasks += [BandTask(bands, chosen, kpoints) for bands in example.bands] or [None] * n_spin
         return Batch(join_graphs(graphs), sizes, tasks)
 
 

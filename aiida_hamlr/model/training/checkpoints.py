@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from aiida_hamlr.electronic.reading import check_regular, shortened
+from aiida_hamlr.errors import DAMAGED_CHECKPOINT
 from aiida_hamlr.model.folder import DESCRIPTION, WEIGHTS
 
 #: Files in checkpoints/: of the last epoch, and of the one with the best validation.
@@ -42,7 +43,7 @@ def find_checkpoint(resume: str | None, output: Path) -> Path | None:
             raise ValueError(f'training.resume: {path}: no such file')
         problem = find_damage(path)
         if problem is not None:
-            raise ValueError(f'training.resume: {path}: damaged checkpoint: {problem}')
+            raise ValueError(f'training.resume: {path}: {DAMAGED_CHECKPOINT}: {problem}')
         return path
     found = [path for name in (LAST, BEST) if (path := output / 'checkpoints' / name).exists()]
     problems = []
@@ -52,7 +53,7 @@ def find_checkpoint(resume: str | None, output: Path) -> Path | None:
             for other in problems:
                 print(f'warning: {other}; resuming from {path}', flush=True)
             return path
-        problems.append(f'{path}: damaged checkpoint: {problem}')
+        problems.append(f'{path}: {DAMAGED_CHECKPOINT}: {problem}')
     if problems:
         raise ValueError(f'{"; ".join(problems)}; remove {output / "checkpoints"} to begin anew')
     return None

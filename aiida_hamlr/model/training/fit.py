@@ -18,7 +18,7 @@ from aiida_hamlr.model.training.data_identity import DataIdentity, identify
 from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.model_writer import ModelWriter
 from aiida_hamlr.model.training.module import TrainingModule
-from aiida_hamlr.model.training.new_model import check_seen, enable_response, new_model
+from aiida_hamlr.model.training.new_model import check_seen, check_spin, enable_response, new_model
 from aiida_hamlr.model.training.parent import Parent, freeze
 from aiida_hamlr.model.training.processes import Processes
 from aiida_hamlr.model.training.references import Reference, Survey
@@ -95,6 +95,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
             print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model, response = _start(model_config, settings, common, surveys['train'], parent)
+    check_spin(model, [*surveys['train'], *surveys['validation']])
     tables = TwoCentreTables(common.basis)
     examples = {}
     for name in ('train', 'validation'):

@@ -63,6 +63,15 @@ def irrep_weights(slots: ShellSlots, weights: Sequence[float]) -> tuple[np.ndarr
     return table[onsite_degrees], table[pair_degrees]
 
 
+def _of_both_spins(values: torch.Tensor, graph) -> torch.Tensor:
+    """Sums (B,) over the two spins of the magnetic structures, which have one constant together."""
+    if keys.OTHER_SPIN not in graph:
+        return values
+    structure = graph[keys.BATCH]
+    other = torch.empty_like(values, dtype=torch.int64).index_copy(0, structure, structure[graph[keys.OTHER_SPIN]])
+    return values + values[other]
+
+
 class ComponentErrors(nn.Module):
     """Errors after H -> H + c S with the c of every structure that minimises the squared error.
 
@@ -125,7 +134,8 @@ class ComponentErrors(nn.Module):
         weighted = self.multiplicity * onsite_overlap
         numerator = total(weighted * onsite, 2.0 * pair_overlap * pairs)
         denominator = total(weighted * onsite_overlap, 2.0 * pair_overlap.square())
-        shift = -(numerator[0] + numerator[1]) / (denominator[0] + denominator[1])
+        numerator, denominator = (_of_both_spins(sum(parts), graph) for parts in (numerator, denominator))
+        shift = -numerator / denominator
         onsite = onsite + shift[atom_structure][:, None] * onsite_overlap
         pairs = pairs + shift[pair_structure][:, None] * pair_overlap
         sums = total(self.multiplicity * onsite.abs(), 2.0 * pairs.abs())

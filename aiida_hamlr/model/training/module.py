@@ -237,7 +237,7 @@ class TrainingModule(lightning.LightningModule):
         with torch.no_grad():
             for index in range(self.processes.rank, len(examples), self.processes.size):
                 example = examples[index]
-                graph = example.graph.with_pairs(torch.arange(example.selection.n_half)).to(self.device)
+                graph = example.one_way().to(self.device)
                 for key, value in self.errors(self.average(graph), graph).summary().items():
                     totals[key] = totals.get(key, 0.0) + value
         names = ('mae_meV', 'mae_predicted_meV', 'mae_onsite_meV')

@@ -31,10 +31,28 @@ def new_model(
     if cutoff is None:
         lengths, means = zip(*(survey.block_means for survey in surveys), strict=True)
         cutoff = pair_cutoff_from_data(np.concatenate(lengths), np.concatenate(means))
+    config = config.model_copy(update={'magnetic': is_magnetic(config, surveys)})
     reach = config.short_range.message_cutoff
     counts = [len(message_edges(survey.atoms, reach)[1]) / len(survey.atoms) for survey in surveys]
     model = HamiltonianModel(common.shells, config, cutoff, max(1.0, float(np.mean(counts))))
     return model.double() if settings.precision == 'float64' else model
+
+
+def is_magnetic(config: ModelConfig, surveys: Iterable[Survey]) -> bool:
+    """Whether the network has to see moments: as the settings say, or if a file has collinear spin."""
+    found = any(survey.attributes.n_spin == 2 for survey in surveys)
+    return found if config.magnetic is None else config.magnetic
+
+
+def check_spin(model: HamiltonianModel, surveys: Iterable[Survey]):
+    """Raise ``ValueError`` if a file has collinear spin, and the network gives none."""
+    for survey in surveys:
+        if survey.attributes.n_spin == 2 and not model.config.magnetic:
+            raise ValueError(
+                f'{survey.path}: has collinear spin (n_spin = 2), and the network is one without: model.magnetic is '
+                'false, its parent has none, or no file of data.train has; leave the file out, or train a new model on '
+                'such files too'
+            )
 
 
 def check_seen(labels: Iterable[str], surveys: Sequence[Survey], known: Iterable[str] = ()):

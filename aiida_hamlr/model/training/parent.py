@@ -21,7 +21,13 @@ from aiida_hamlr.model.training.widening import Widening
 
 #: Modules of each part that `training.freeze` names.
 PARTS = {
-    'embeddings': ('network.embedding', 'network.edge_embedding', 'network.pair_embedding', 'network.field_weights'),
+    'embeddings': (
+        'network.embedding',
+        'network.edge_embedding',
+        'network.pair_embedding',
+        'network.field_weights',
+        'network.moment_weights',
+    ),
     'messages': ('network.layers', 'network.norm'),
     'attention': ('network.attention',),
     'onsite': ('network.onsite',),

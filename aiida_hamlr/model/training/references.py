@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.magnetism import starting_moments
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
@@ -52,7 +53,10 @@ class Survey(Head):
 
 @dataclass
 class Reference(Head):
-    """What is learned from one Hamiltonian file: ``delta`` = H - H0 (M,) and H0 (M,), eV, and the overlap (M,)."""
+    """What is learned from one Hamiltonian file: ``delta`` = H - H0, and H0 (M,), eV, and the overlap (M,).
+
+    ``delta`` is (M,), with collinear spin (2, M).
+    """
 
     pattern: BlockPattern
     delta: np.ndarray
@@ -66,7 +70,7 @@ class Reference(Head):
         Raises
         ------
         ValueError
-            If a matrix is missing, H equals H0 up to a constant, or the file is spin-polarised.
+            If a matrix is missing, H equals H0 up to a constant, or a file with collinear spin has no starting moments.
         """
         hamiltonian = read_reference(path, 'train on files of `hamlr reconstruct`')
         delta = hamiltonian.hamiltonian - hamiltonian.h0
@@ -88,6 +92,11 @@ class Reference(Head):
         )
 
     @property
+    def spins(self) -> list[np.ndarray]:
+        """H - H0 (M,) of spin up and down; of one that stands for both without collinear spin."""
+        return list(np.atleast_2d(self.delta))
+
+    @property
     def content_hash(self) -> str:
         """sha256 of structure and matrices."""
         digest = hashlib.sha256()
@@ -95,6 +104,9 @@ class Reference(Head):
             digest.update(np.ascontiguousarray(array).tobytes())
         if SPECIES_LABELS in self.atoms.arrays:
             digest.update(' '.join(species_labels(self.atoms)).encode())
+        moments = starting_moments(self.atoms)
+        if moments is not None:
+            digest.update(moments.tobytes())
         return digest.hexdigest()
 
     def survey(self) -> Survey:
@@ -106,7 +118,7 @@ class Reference(Head):
 def block_means(reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     """Lengths (Å) of the off-site blocks and their mean absolute elements of H - H0 (eV)."""
     pattern = reference.pattern
-    sums = np.add.reduceat(np.abs(reference.delta), pattern.chunk_boundaries[:-1])
+    sums = np.add.reduceat(np.abs(np.atleast_2d(reference.delta)).mean(axis=0), pattern.chunk_boundaries[:-1])
     lengths = np.linalg.norm(pattern.vectors(np.asarray(reference.atoms.cell), reference.atoms.positions), axis=1)
     offsite = np.ones(len(pattern), dtype=bool)
     offsite[pattern.onsite] = False

@@ -71,7 +71,7 @@ class Widening:
 
     @staticmethod
     def _is_of_elements(name: str) -> bool:
-        return name == 'network.field_weights' or name in (
+        return name in ('network.field_weights', 'network.moment_weights') or name in (
             f'long_range.{part}'
             for part in ('species_charge', 'species_factor', 'species_root', 'identified', 'dipole_weights')
         )

@@ -7,6 +7,7 @@ from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, if_, process_handler, while_
 
 from aiida_hamlr.calculations.train import CHECKPOINTS, TrainCalculation, nest_parameters
+from aiida_hamlr.errors import DAMAGED_CHECKPOINT
 from aiida_hamlr.model.config import ScheduleConfig, TrainingConfig
 from aiida_hamlr.monitors.training import DIVERGED, FLAT
 from aiida_hamlr.workflows.fetch import FetchStepsMixin
@@ -147,6 +148,8 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         self.ctx.inputs = AttributeDict(self.exposed_inputs(TrainCalculation, 'train'))
         self.ctx.inputs.parameters = self.ctx.inputs.parameters.get_dict()
         self.ctx.divergences = self.ctx.kills = 0
+        # Whether a job has resumed from another one of this work chain.
+        self.ctx.has_resumed = False
         # Last epoch of the previous job if it reached its wall-time.
         self.ctx.epoch = None
 
@@ -195,6 +198,19 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
     def handle_node_failure(self, node):
         """Resume from the last checkpoint, or start again."""
         self._resume(node)
+        return ProcessHandlerReport(True)
+
+    @process_handler(priority=575, exit_codes=[CODES.ERROR_BAD_INPUT])
+    def handle_damaged_checkpoints(self, node):
+        """Start again if all checkpoints of an earlier job of this work chain are damaged; refuse those of the user."""
+        if DAMAGED_CHECKPOINT not in node.exit_message:
+            return None
+        if not self.ctx.has_resumed:
+            return self._give_up(node.exit_message)
+        self.ctx.inputs.pop('parent_folder')
+        self.ctx.inputs.pop('checkpoint', None)
+        self.ctx.epoch = None
+        self.report_action(node, 'starting again')
         return ProcessHandlerReport(True)
 
     @process_handler(priority=570, exit_codes=[CODES.ERROR_KILLED])
@@ -278,6 +294,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         inputs.pop('checkpoint', None)
         if self._has_checkpoint(node, checkpoint):
             inputs.parent_folder = node.outputs.remote_folder
+            self.ctx.has_resumed = True
             if checkpoint != 'last':
                 inputs.checkpoint = orm.Str(checkpoint)
             action = f'resuming from the {checkpoint} checkpoint'

@@ -13,11 +13,16 @@ def fractional(atoms: Atoms, cartesian):
     return np.asarray(cartesian) @ np.linalg.inv(reciprocal(atoms.cell[:]))
 
 
-@pytest.fixture
-def hamiltonian(make_hamiltonian, zincblende):
+@pytest.fixture(params=['scalar', 'spinors'])
+def hamiltonian(request, make_hamiltonian, zincblende):
+    """Of spinors with an arbitrary antisymmetric part; without symmetry no level is degenerate."""
     atoms = zincblende()
     atoms.rattle(0.08, seed=2)
-    return make_hamiltonian(atoms)
+    result = make_hamiltonian(atoms)
+    if request.param == 'spinors':
+        coupling = np.random.default_rng(3).normal(scale=0.1, size=(3, result.pattern.n_entries)) * result.overlap
+        result.matrices['spin_orbit'] = 0.5 * (coupling - coupling[:, result.pattern.transpose_indices])
+    return result
 
 
 def test_slopes_are_those_of_the_bands(hamiltonian):

@@ -1,6 +1,9 @@
 """Which runs of pw.x are taken and which are refused, on small real runs of every kind that pw.x 6.7 knows."""
 
+import lzma
 import re
+from dataclasses import replace
+from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import numpy as np
@@ -9,10 +12,13 @@ from ase import Atoms
 from ase.build import bulk
 from qe_fixtures import PSEUDO_FILES, debian_pseudo, pw_input, run_executable
 
+from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 from aiida_hamlr.io.qe import check_supported, read_scf_xml
 from aiida_hamlr.io.qe.keywords import HARMLESS, REFUSED, find_keyword_problem, keywords_of_xml
 from aiida_hamlr.jobs.reconstruct import reconstruct
 
+FIXTURES = Path(__file__).parents[1] / 'fixtures'
 SMEARING = "occupations='smearing' degauss=0.02"
 
 
@@ -94,16 +100,46 @@ def more_kpoints(text):
         ({'system': "assume_isolated='esm' esm_bc='bc1'", 'slab': 5.8}, 'assume_isolated = esm'),
         ({'system': f'tot_charge=0.1 {SMEARING}'}, 'tot_charge = 0.1'),
         ({'system': 'noncolin=.true.', 'text': lambda text: text.replace('nbnd=8', 'nbnd=12')}, 'noncollinear'),
+        (
+            {
+                'system': f'noncolin=.true. starting_magnetization(1)=0.1 B_field(3)=0.01 {SMEARING}',
+                'text': lambda text: text.replace('nbnd=8', 'nbnd=12'),
+            },
+            'noncollinear',
+        ),
         ({'system': 'lda_plus_u=.true. Hubbard_U(2)=2.0', 'slab': True}, 'Hubbard'),
+        ({'system': 'lda_plus_u=.true. lda_plus_u_kind=2 Hubbard_V(2,2,1)=1.0', 'slab': True}, 'Hubbard'),
+        ({'system': 'lda_plus_u=.true. Hubbard_U(2)=1e-8 Hubbard_alpha(2)=0.1', 'slab': True}, 'Hubbard'),
+        ({'system': 'lda_plus_u=.true. Hubbard_J0(2)=1.0', 'slab': True}, 'Hubbard'),
         ({'system': "input_dft='pbe0' nqx1=1 nqx2=1 nqx3=1"}, 'hybrid'),
+        ({'system': "input_dft='hse' nqx1=1 nqx2=1 nqx3=1"}, 'hybrid'),
         ({'system': "input_dft='blyp'"}, "functional 'BLYP' is not supported"),
         ({'system': 'qcutz=10. q2sigma=2. ecfixed=5.'}, 'qcutz = 10'),
-        ({'system': "vdw_corr='ts'", 'pseudo': 'Si.pbe-rrkj.UPF'}, 'vdw_corr'),
+        ({'system': "vdw_corr='ts'", 'pseudo': 'Si.pbe-rrkj.UPF'}, 'vdw_corr = ts'),
+        ({'system': "vdw_corr='mbd'", 'pseudo': 'Si.pbe-rrkj.UPF'}, 'vdw_corr = mbd'),
+        ({'electrons': 'tbeta_smoothing=.true.'}, 'tbeta_smoothing = True'),
         (
             {'control': 'lelfield=.true.', 'electrons': 'efield_cart(3)=0.001', 'slab': True, 'text': more_kpoints},
             'modern theory of polarisation',
         ),
         ({'control': 'tefield=.true.', 'system': 'edir=3 eamp=0.001'}, 'eamp = 0.001'),
+        (
+            {
+                'control': 'tefield=.true. dipfield=.true.',
+                'system': "edir=3 eamp=0.0 emaxpos=0.9 assume_isolated='2D'",
+                'slab': True,
+            },
+            "a slab with assume_isolated = '2D' needs no dipole correction",
+        ),
+        (
+            {
+                'calculation': 'relax',
+                'control': 'lfcpopt=.true.',
+                'system': f"assume_isolated='esm' esm_bc='bc2' fcp_mu=-0.2 {SMEARING}",
+                'slab': 5.8,
+            },
+            'assume_isolated = esm',
+        ),
         (
             {
                 'control': 'tefield=.true. dipfield=.true. gate=.true.',
@@ -123,12 +159,16 @@ def more_kpoints(text):
         ({'calculation': 'relax', 'control': 'nstep=1'}, 'the relaxation did not converge'),
         ({'calculation': 'vc-relax', 'control': 'nstep=1'}, 'the relaxation did not converge'),
         ({'calculation': 'md', 'control': 'nstep=2'}, 'molecular dynamics'),
+        ({'calculation': 'vc-md', 'control': 'nstep=2'}, 'molecular dynamics'),
         ({'system': "input_dft='rvv10'", 'pseudo': 'Si.pbe-rrkj.UPF'}, 'van der Waals functionals (vdW-DF, rVV10)'),
     ],
 )
 def test_real_runs_that_are_refused(run, keywords, words):
+    check_refused(run(**keywords), words)
+
+
+def check_refused(file, words):
     """By both routes, before density or potential are read."""
-    file = run(**keywords)
     (file.parent / 'not_read').touch()
     settings = {
         'structure': file,
@@ -139,6 +179,60 @@ def test_real_runs_that_are_refused(run, keywords, words):
         with pytest.raises(ValueError, match=re.escape(words)) as caught:
             reconstruct(**settings, **route)
         assert str(caught.value).startswith(str(file)) and '\n' not in str(caught.value)
+
+
+CP_INPUT = """&control calculation='cp' restart_mode='from_scratch' nstep=2 iprint=1 dt=5.0 prefix='aiida'
+    outdir='./out' pseudo_dir='.' /
+&system ibrav=1 celldm(1)=8.0 nat=2 ntyp=1 ecutwfc=8 nbnd=1 /
+&electrons emass=400. emass_cutoff=2.5 electron_dynamics='sd' /
+&ions ion_dynamics='none' /
+ATOMIC_SPECIES
+H 1.0 H.upf
+ATOMIC_POSITIONS bohr
+H 0 0 0
+H 0 0 1.4
+"""
+
+
+@pytest.mark.qe
+def test_files_of_cp_are_refused(tmp_path):
+    (tmp_path / 'H.upf').write_text(debian_pseudo('H.pz-vbc.UPF').text)
+    assert 'JOB DONE' in run_executable('cp.x', CP_INPUT, tmp_path)
+    file = tmp_path / 'out/aiida_50.save/data-file-schema.xml'
+    # The folder of the pseudopotential is two above the file, as in `check_refused`.
+    (tmp_path / 'out/H.upf').write_text(debian_pseudo('H.pz-vbc.UPF').text)
+    check_refused(file, 'written by cp.x, whose wave functions are no eigenstates; run pw.x (scf)')
+
+
+def test_a_run_with_a_nonlocal_functional_is_refused(tmp_path):
+    """The file of a run of silicon with vdW-DF, for pw.x 6.7 needs minutes for the kernel."""
+    folder = tmp_path / 'out/aiida.save'
+    folder.mkdir(parents=True)
+    (tmp_path / 'Si.upf').write_text(debian_pseudo('Si.pbe-rrkj.UPF').text)
+    content = lzma.decompress((FIXTURES / 'vdw_df.xml.xz').read_bytes())
+    (folder / 'data-file-schema.xml').write_bytes(content)
+    check_refused(folder / 'data-file-schema.xml', 'van der Waals functionals (vdW-DF, rVV10)')
+
+
+@pytest.mark.qe
+def test_a_pseudopotential_of_another_valence_is_refused(run):
+    """A silicon of three electrons in the place of one of four, by both routes."""
+    file = run()
+    folder = file.parents[2]
+    text = "&inputpp prefix='aiida' outdir='./out' filplot='potential' plot_num=1 /\n"
+    assert 'JOB DONE' in run_executable('pp.x', text, folder)
+    content = parse_upf(debian_pseudo('Si.pz-vbc.UPF').text)
+    changes = {'z_valence': 3.0, 'v_local': 0.75 * content.v_local, 'rho_atom': 0.75 * content.rho_atom}
+    waves = tuple(replace(wave, occupation=0.75 * wave.occupation) for wave in content.wavefunctions)
+    other = folder / 'Si.other.upf'
+    other.write_text(format_upf(replace(content, wavefunctions=waves, **changes), 'three electrons', 'test'))
+    # The copy that pw.x keeps would tell by its content.
+    next(file.parent.glob('*.upf')).unlink()
+    settings = {'structure': file, 'pseudos': {'Si': other}, 'basis': {'size': 'sz', 'recipe': 'plain'}}
+    with pytest.raises(ValueError, match=r'holds 8\.0000 electrons, the pseudopotentials leave 6'):
+        reconstruct(**settings, density=file.parent)
+    with pytest.raises(ValueError, match='the pseudopotentials leave 6 electrons, the run has 8'):
+        reconstruct(**settings, potential=folder / 'potential')
 
 
 @pytest.mark.qe
@@ -165,6 +259,8 @@ def test_berry_phase_runs_are_refused(run):
         {'text': lambda text: text.split('K_POINTS')[0] + 'K_POINTS crystal\n2\n0.1 0.2 0 1\n-0.1 -0.2 0 1\n'},
         {'calculation': 'relax', 'control': 'forc_conv_thr=1e-2 etot_conv_thr=1e-2'},
         {'electrons': "mixing_mode='TF' diagonalization='cg'"},
+        # Of augmentation charges, which norm-conserving pseudopotentials lack.
+        {'electrons': 'tqr=.true. tq_smoothing=.true.'},
     ],
 )
 def test_real_runs_that_are_taken(run, keywords):

@@ -48,14 +48,14 @@ def test_components_of_one_orientation_give_the_whole_matrix(make_case, rattled)
     for seed in range(2):
         chosen = torch.as_tensor(example.draw(np.random.default_rng(seed)))
         graph = example.graph.with_pairs(chosen)
-        flat = example.bands.flat(graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET], chosen)
+        flat = example.bands[0].flat(graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET], chosen)
         assert np.abs(flat.numpy() - reference.delta).max() < 1e-12
 
 
 def test_bands_are_those_of_the_electronic_code(make_case, rattled):
     reference, example = make_case(rattled(0))
     predicted = reference.delta + perturbation(reference, 0.01)
-    found = example.bands.errors(torch.as_tensor(predicted), torch.tensor(0.2, dtype=torch.float64), KPOINTS)
+    found = example.bands[0].errors(torch.as_tensor(predicted), torch.tensor(0.2, dtype=torch.float64), KPOINTS)
     difference = levels(reference, predicted) + 0.2 - levels(reference, reference.delta)
     # Four occupied bands: two below the gap and three above.
     assert float(found.bands) == pytest.approx(1e3 * np.abs(difference[:, 2:7]).mean(), rel=1e-9)
@@ -65,10 +65,10 @@ def test_bands_are_those_of_the_electronic_code(make_case, rattled):
 def test_orthonormal_error_of_a_constant_is_the_constant(make_case, rattled):
     reference, example = make_case(rattled(0))
     shifted = torch.as_tensor(reference.delta - 0.3 * reference.overlap)
-    found = example.bands.errors(shifted, torch.tensor(0.0), KPOINTS)
+    found = example.bands[0].errors(shifted, torch.tensor(0.0), KPOINTS)
     assert float(found.orthonormal) == pytest.approx(300.0, rel=1e-9)
     assert float(found.bands) == pytest.approx(300.0, rel=1e-9)
-    found = example.bands.errors(shifted, torch.tensor(0.3, dtype=torch.float64), KPOINTS)
+    found = example.bands[0].errors(shifted, torch.tensor(0.3, dtype=torch.float64), KPOINTS)
     assert float(found.orthonormal) < 1e-9 and float(found.bands) < 1e-9
 
 
@@ -84,7 +84,7 @@ def test_gradient_at_degenerate_levels_is_that_of_finite_differences(make_case):
     direction = torch.as_tensor(perturbation(reference, 0.1))
 
     def error(step):
-        found = example.bands.errors(start + step * direction, torch.tensor(0.0), KPOINTS[:1])
+        found = example.bands[0].errors(start + step * direction, torch.tensor(0.0), KPOINTS[:1])
         return found.bands + found.orthonormal
 
     step = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
@@ -96,7 +96,7 @@ def test_gradient_at_degenerate_levels_is_that_of_finite_differences(make_case):
 
 def test_large_structures_have_no_part(make_case, rattled):
     _, example = make_case(rattled(0), band_max_orbitals=10)
-    assert example.bands is None
+    assert example.bands == ()
 
 
 def test_an_unknown_gap_is_refused(tmp_path, make_reference, make_model, rattled):
@@ -108,6 +108,6 @@ def test_an_unknown_gap_is_refused(tmp_path, make_reference, make_model, rattled
 
 def test_an_overlap_that_is_none_is_a_numerical_failure(make_case, rattled):
     reference, example = make_case(rattled(0))
-    example.bands.overlap = -example.bands.overlap
+    example.bands[0].overlap = -example.bands[0].overlap
     with pytest.raises(NumericalError, match='overlap is not positive definite at k'):
-        example.bands.errors(torch.as_tensor(reference.delta), torch.tensor(0.0), KPOINTS)
+        example.bands[0].errors(torch.as_tensor(reference.delta), torch.tensor(0.0), KPOINTS)

@@ -466,3 +466,31 @@ def test_an_element_without_training_data_is_refused(training_files, tmp_path, m
     settings['data']['validation'] = [path]
     with pytest.raises(ValueError, match='Ga: in data.validation or data.test, but in no file of data.train'):
         train(settings, tmp_path / 'run')
+
+
+def test_magnetic_orders_and_none_in_one_training(tmp_path, make_magnetic_reference, make_reference, rattled):
+    """Ferro- and antiferromagnets and structures without moments; the cache and the band loss know both spins."""
+    files = []
+    for seed in range(6):
+        atoms = rattled(seed, 0.2).repeat((2, 1, 1))
+        orders = ([2.0, 0.0, 2.0, 0.0], [2.0, 0.0, -2.0, 0.0])
+        made = make_reference(atoms) if seed == 2 else make_magnetic_reference(atoms, orders[seed % 2], strength=0.5)
+        made.write(tmp_path / f'{seed}.h5')
+        files.append(tmp_path / f'{seed}.h5')
+    settings = config(files, {'variant': 'lr'}, max_epochs=25)
+    train(settings, tmp_path / 'run')
+    predictor = load_model(tmp_path / 'run')
+    assert predictor.model.config.magnetic is True
+    found = evaluate(predictor, files[5:])
+    reference = Hamiltonian.read(files[5])
+    untrained = 1e3 * np.abs(reference.hamiltonian[0] - reference.hamiltonian[1]).mean()
+    assert found['mae_spin_difference_meV'] < 0.3 * untrained
+    assert found['mae_meV'] == pytest.approx((found['mae_spin_up_meV'] + found['mae_spin_down_meV']) / 2)
+    cached = config(files, {'variant': 'lr'}, max_epochs=25, cache=str(tmp_path / 'cache'))
+    train(cached, tmp_path / 'cached')
+    again = evaluate(load_model(tmp_path / 'cached'), files[5:])
+    assert again['mae_meV'] == pytest.approx(found['mae_meV'], rel=1e-3)
+    train(config(files, {'variant': 'sr'}, max_steps=3, band_weight=1.0), tmp_path / 'bands')
+    assert float(rows(tmp_path / 'bands')[-1]['train_band_mae_meV']) > 0
+    with pytest.raises(ValueError, match=r'has collinear spin \(n_spin = 2\), and the network is one without'):
+        train(config(files, {'magnetic': False}, max_epochs=1), tmp_path / 'other')

@@ -6,6 +6,8 @@ import torch
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
+from aiida_hamlr.model.config import LossConfig
+from aiida_hamlr.model.graph import join_graphs
 from aiida_hamlr.model.hamiltonian_model import Components
 from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.losses import ComponentErrors, irrep_weights
@@ -59,3 +61,31 @@ def test_weights_go_with_the_angular_momentum(make_model):
     assert sorted(onsite) == [0.0] * 2 + [1.0] * 3 + [2.0] * 5
     # Between two atoms also ps of L = 1 and pp of L = 1.
     assert sorted(pairs) == [0.0] * 2 + [1.0] * 9 + [2.0] * 5
+
+
+def test_both_spins_have_one_constant(tmp_path, make_magnetic_reference, make_reference, make_model, rattled):
+    """What moves both alike is no error; a splitting of the spins is, though each alone could be shifted away."""
+    shells = {'Al': [0, 1], 'As': [0, 1, 1]}
+    model = make_model(shells, magnetic=True)
+    make_magnetic_reference(rattled(0), [2.0, 0.0], shells=shells).write(tmp_path / 'spin.h5')
+    make_reference(rattled(1), shells).write(tmp_path / 'none.h5')
+    references = [Reference.read(tmp_path / name) for name in ('spin.h5', 'none.h5')]
+    tables = TwoCentreTables(references[0].basis)
+    examples = [make_example(model, one, tables) for one in references]
+    assert [example.n_spin for example in examples] == [2, 1]
+    graph = join_graphs([example.one_way() for example in examples])
+    assert graph[keys.BATCH].tolist() == [0, 0, 1, 1, 2, 2]
+    assert graph[keys.OTHER_SPIN].tolist() == [2, 3, 0, 1, 4, 5]
+    errors = ComponentErrors.of(model.slots, LossConfig()).double()
+    structure = graph[keys.BATCH]
+    for constants, expected in (([0.3, 0.3, -0.2], [0.0, 0.0, 0.0]), ([0.4, 0.2, 0.0], [1.0, 1.0, 0.0])):
+        shift = torch.tensor(constants, dtype=torch.float64)
+        components = Components(
+            graph[keys.ONSITE_TARGET] + shift[structure][:, None] * graph[keys.ONSITE_OVERLAP],
+            graph[keys.PAIR_TARGET] + shift[structure[graph[keys.PAIR_INDEX][0]]][:, None] * graph[keys.PAIR_OVERLAP],
+        )
+        found = errors(components, graph)
+        sums = found.onsite + found.pairs
+        scale = 100.0 * (errors.multiplicity * graph[keys.ONSITE_OVERLAP].abs()).sum(1)[:2].sum()
+        scale += 100.0 * 2 * graph[keys.PAIR_OVERLAP].abs().sum(1)[: examples[0].selection.n_half].sum()
+        np.testing.assert_allclose(sums / scale, expected, atol=1e-9)

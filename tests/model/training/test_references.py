@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from aiida_hamlr.electronic.magnetism import set_starting_moments
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model.training.references import Reference, block_means
 
@@ -34,11 +35,18 @@ def test_missing_matrices_are_named(tmp_path, make_reference, rattled):
         Reference.read(written(hamiltonian, tmp_path / 'no_h0.h5'))
 
 
-def test_spin_is_refused(tmp_path, make_reference, rattled):
-    hamiltonian = make_reference(rattled(0))
-    hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
-    hamiltonian.attributes.n_spin = 2
-    with pytest.raises(ValueError, match=r'spin\.h5: spin-polarised \(n_spin = 2\), which the network does not learn'):
+def test_spins_need_starting_moments(tmp_path, make_magnetic_reference, rattled):
+    """Files of earlier versions have none; with them H of both spins is learned, and an order is not its reverse."""
+    hamiltonian = make_magnetic_reference(rattled(0), [2.0, 0.0])
+    hashes = {Reference.read(written(hamiltonian, tmp_path / 'spin.h5')).content_hash}
+    found = Reference.read(tmp_path / 'spin.h5')
+    assert found.delta.shape == (2, hamiltonian.pattern.n_entries)
+    np.testing.assert_array_equal(found.spins, hamiltonian.hamiltonian - hamiltonian.h0)
+    hamiltonian.atoms.set_initial_magnetic_moments([-2.0, 0.0])
+    hashes.add(Reference.read(written(hamiltonian, tmp_path / 'spin.h5')).content_hash)
+    assert len(hashes) == 2
+    set_starting_moments(hamiltonian.atoms, None)
+    with pytest.raises(ValueError, match=r'spin\.h5: has collinear spin \(n_spin = 2\), but no starting moments'):
         Reference.read(written(hamiltonian, tmp_path / 'spin.h5'))
 
 

@@ -107,6 +107,17 @@ def test_walltime_without_checkpoint(process, fail, label):
     assert fail(label).status == 310
 
 
+def test_damaged_checkpoints(process, fail):
+    """Those of an earlier job are left, and the training starts again; those that the user gave are refused."""
+    message = 'run/checkpoints/last.ckpt: damaged checkpoint: not a zip file'
+    exit_code = fail('ERROR_BAD_INPUT', 'last', message=message)
+    assert exit_code.status == 310 and message in exit_code.message
+    assert fail('ERROR_KILLED', 'last').status == 0
+    assert resumes(process, 'last')
+    assert fail('ERROR_BAD_INPUT', 'last', message=message).status == 0
+    assert 'parent_folder' not in process.ctx.inputs and not process.ctx.is_finished
+
+
 def test_node_failure(process, fail):
     """After a failure of the compute node the training starts again, or resumes."""
     assert fail('ERROR_SCHEDULER_NODE_FAILURE').status == 0
