@@ -43,7 +43,7 @@ def validate_inputs(inputs, _) -> str | None:
     if missing:
         return f'`pseudos` has no pseudopotential of {", ".join(missing)}'
     problem = find_basis_problem(inputs, {s for node in structures for s in choose_species(node, pseudos).values()})
-    return problem or find_references_problem(inputs.get('reference', {}), to_learn=True)
+    return problem or find_references_problem(inputs.get('reference', {}))
 
 
 class ActiveLearningWorkChain(

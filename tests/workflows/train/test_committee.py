@@ -125,7 +125,7 @@ def test_parents(instantiate, make_builder, submitted, model_node):
 
 def test_failures(instantiate, make_builder, submitted, model_node):
     """The models of the others are outputs, and the message says which failed."""
-    process = instantiate(make_builder())
+    process = instantiate(make_builder(overrides={'reuse': False}))
     process.setup()
     process.run_trainings()
     finish(submitted['model_0'][1], 310)
