@@ -37,6 +37,7 @@ docs: install
 
 pytest: install
 	@.ci/install cluster
+	@.ci/install browser
 	pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=15
 
 format: install

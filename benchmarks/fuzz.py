@@ -47,6 +47,7 @@ from fuzz_formats import (  # noqa: E402
     REFUSED,
     Format,
     cp2k_formats,
+    exchange_formats,
     foreign_formats,
     model_formats,
     our_formats,
@@ -151,6 +152,7 @@ def make_formats(folder: Path) -> list[Format]:
         'models': model_formats,
         'foreign': foreign_formats,
         'cp2k': cp2k_formats,
+        'exchange': exchange_formats,
         'qe': qe_formats,
     }
     found = []

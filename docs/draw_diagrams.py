@@ -25,13 +25,14 @@ FOLDERS = {
     'parsers': 'results to nodes',
     'monitors': 'watch running jobs',
     'workflows': 'work chains, protocols',
+    'report': 'pages about results',
     'cli': 'aiida-hamlr, verdi data hamlr',
 }
 ROOMS = {
     'electronic': ('pseudo', 'orbitals', 'matrices', 'integrals', 'bands', 'reference', 'contraction'),
     'model': ('irreps', 'long_range', 'network', 'training', 'inference'),
 }
-AIIDA = ('data', 'calculations', 'parsers', 'monitors', 'workflows', 'cli')
+AIIDA = ('data', 'calculations', 'parsers', 'monitors', 'workflows', 'report', 'cli')
 
 STYLE = """
 graph [fontname="DejaVu Sans", fontsize=12, nodesep=0.25, ranksep=0.42]

@@ -58,11 +58,13 @@ def setup(app):
 def write_all(app):
     """Write the generated pages beside the pages that include them."""
     from aiida_hamlr.cli import cmd_root
+    from aiida_hamlr.cli.data import cmd_hamlr
     from aiida_hamlr.jobs.cli import main
 
     pages = {
         'hamlr': ''.join(_help(main, 'hamlr')),
         'aiida-hamlr': ''.join(_help(cmd_root, 'aiida-hamlr')),
+        'verdi-data-hamlr': ''.join(_help(cmd_hamlr, 'verdi data hamlr')),
         'configuration': ''.join(_configuration()),
         'processes': ''.join(_processes(_ports)),
         'exit-codes': ''.join([*_common_codes(), *_processes(_exit_codes)]),

@@ -68,7 +68,6 @@ def set_up_codes(family: str, cutoff: float) -> dict[str, orm.InstalledCode]:
     """
     codes = create_codes(create_localhost(), prepend_text='export OMP_NUM_THREADS=1')
     subprocess.run([BIN / 'hamlr', 'pseudo', 'Al', 'As', '-o', PSEUDOS], check=True, capture_output=True)
-    (PSEUDOS / 'summary.json').unlink()  # A family is a folder that holds only pseudopotentials.
     create_pseudo_family(PSEUDOS, family, ecutwfc=cutoff)
     return codes
 

@@ -41,7 +41,7 @@ from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
 TESTS = Path(__file__).parent
 
 #: Folders whose tests all need a profile.
-WITH_PROFILE = ('calculations', 'cli', 'data', 'parsers', 'workflows')
+WITH_PROFILE = ('calculations', 'cli', 'data', 'parsers', 'report', 'workflows')
 
 PSEUDOS = {'Al': 'Al.pz-vbc.UPF', 'As': 'As.pz-bhs.UPF', 'Si': 'Si.pz-vbc.UPF'}
 

@@ -21,6 +21,14 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.xdist_group(group))
 
 
+@pytest.fixture(scope='session', autouse=True)
+def cache_home(tmp_path_factory):
+    """Keep generated orbitals away from the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
 #: Cutoff radius of the model orbitals, bohr, and the range of the model matrices, Å.
 _RADIUS, _RANGE = 4.0, 4.2
 

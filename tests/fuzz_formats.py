@@ -309,9 +309,28 @@ def foreign_formats(folder: Path) -> Iterator[Format]:
     yield Format('path of bands', folder, 'path.txt', lambda f: plain(read_band_path(f / 'path.txt', 5 * np.eye(3))))
 
 
+def exchange_formats(folder: Path) -> Iterator[Format]:
+    """Every file of DeepH's two layouts and of DeePTB's data; messages name one of them, or the one it does not fit."""
+    from foreign_examples import example
+
+    from aiida_hamlr.io.exchange import FORMATS, read_foreign
+
+    for name in ('deepx', 'deeph', 'deeptb'):
+        FORMATS[name].write(example(spin_orbit=name != 'deeptb'), folder / name)
+        for path in sorted((folder / name).iterdir()):
+            if path.name not in ('rlat.dat', 'R_list.dat'):
+                yield Format(
+                    f'{name}: {path.name}',
+                    folder / name,
+                    path.name,
+                    lambda f, name=name: plain(read_foreign(f, name)),
+                    main_file=name,
+                )
+
+
 def cp2k_formats(folder: Path) -> Iterator[Format]:
     """What CP2K printed, and one of its matrices."""
-    from aiida_hamlr.io.cp2k import read_matrices
+    from aiida_hamlr.io.cp2k import read_cp2k
 
     folder.mkdir()
     shutil.unpack_archive(TESTS / 'io/fixtures/cp2k_si2.tar.xz', folder)
@@ -319,9 +338,7 @@ def cp2k_formats(folder: Path) -> Iterator[Format]:
     matrix = next(path for path in sorted(output.parent.glob('*.csr')))
     for path in (output, matrix):
         name = f'CP2K: {path.suffix}'
-        yield Format(
-            name, output.parent, path.name, lambda f: plain(read_matrices(f / output.name)), main_file=output.name
-        )
+        yield Format(name, output.parent, path.name, lambda f: plain(read_cp2k(f / output.name)), main_file=output.name)
 
 
 def retrieved_formats(folder: Path, computer, jobs=None) -> Iterator[Format]:

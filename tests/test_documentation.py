@@ -3,10 +3,13 @@
 import ast
 import csv
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import ase.io
+import click
+import numpy as np
 import pytest
 import yaml
 from aiida import orm
@@ -16,11 +19,14 @@ from aiida.common import AttributeDict
 from aiida.engine import run
 from aiida.manage import get_config, get_profile
 from aiida.plugins import CalculationFactory
+from aiida_fixtures import find_problem
 from click.testing import CliRunner
+from foreign_examples import example
 
 import aiida_hamlr
 from aiida_hamlr import __version__
-from aiida_hamlr.cli.installation import find_executable
+from aiida_hamlr.cli import cmd_root
+from aiida_hamlr.cli.installation import create_pseudo_family, find_executable
 from aiida_hamlr.jobs.cli import main as hamlr
 
 PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
@@ -142,6 +148,29 @@ def test_active_learning(zincblende, tmp_path, monkeypatch):
     assert len(set(names['chosen'])) == 4
 
 
+def test_exchange_page(tmp_path, monkeypatch):
+    """The commands for DeepH, and the block of Python for sisl."""
+    from aiida_hamlr.electronic.bands.kspace import eigenvalues
+
+    text = (PAGE.parent / 'exchange.md').read_text()
+    monkeypatch.chdir(tmp_path)
+    hamiltonian = example()
+    hamiltonian.write('hamiltonian.h5')
+    for line in ('hamlr export hamiltonian.h5 --format deepx -o for_deeph', 'hamlr info hamiltonian.h5'):
+        assert line in text
+        result = CliRunner().invoke(hamlr, line.split()[1:], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    line = 'hamlr import deeph_data/0 --format deepx -o hamiltonian.h5'
+    assert line in text
+    (tmp_path / 'for_deeph').rename(tmp_path / 'deeph_data')
+    arguments = line.replace('deeph_data/0', 'deeph_data').split()[1:]
+    assert CliRunner().invoke(hamlr, arguments, catch_exceptions=False).exit_code == 0
+    names: dict = {}
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
+    expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
+    np.testing.assert_allclose(names['h'].eigh([0, 0, 0.5]), expected, rtol=0, atol=1e-6)
+
+
 def test_citation():
     """The citation file names this version, and what the schema of version 1.2.0 requires."""
     citation = yaml.safe_load((PAGE.parents[2] / 'CITATION.cff').read_text())
@@ -204,8 +233,6 @@ def test_screening(localhost, alloy_model, zincblende, tmp_path, monkeypatch):
     """The commands and blocks of the page run; the second screening predicts the new structure only."""
     import ase.io
 
-    from aiida_hamlr.cli import cmd_root
-
     code = orm.InstalledCode(
         label='hamlr',
         computer=localhost,
@@ -259,3 +286,113 @@ def test_tests_that_are_cited_exist():
         names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
         missing += [f'{path}::{name}'] if name not in names or not name.startswith('test_') else []
     assert not missing
+
+
+def commands_of(text):
+    """Return the words of each command of ours on a page; continued lines are joined."""
+    lines = re.findall(r'^\$ ((?:aiida-hamlr|hamlr) .*)$', text.replace('\\\n', ' '), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def unknown_word(words):
+    """Return the first word of a command that names neither a subcommand nor an option, or nothing."""
+    command = {'hamlr': hamlr, 'aiida-hamlr': cmd_root}[words[0]]
+    context, rest = click.Context(command), words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith('-'):
+        child = command.get_command(context, rest[0])
+        if child is None:
+            return rest[0]
+        command, rest = child, rest[1:]
+    if '--help' in rest or '--version' in rest:
+        return None
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return next((word for word in rest if re.match(r'--?[a-zA-Z]', word) and word.split('=')[0] not in known), None)
+
+
+def test_commands_exist():
+    """Each command on a page is a command of ours, with options that it has."""
+    root = PAGE.parents[2]
+    pages = [root / 'README.md', *(root / 'docs').glob('*.md'), *(root / 'docs').glob('*/*.md')]
+    found = [(page.name, words) for page in pages for words in commands_of(page.read_text())]
+    assert len(found) > 60
+    assert [f'{name}: {" ".join(words)}' for name, words in found if unknown_word(words)] == []
+
+
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_own_material(pw_code, hamlr_code, tmp_path, monkeypatch):
+    """The page makes a family and a structure; its files are accepted as recipes and overrides of a dataset."""
+    import ase.io
+
+    from aiida_hamlr.workflows.dataset import DatasetWorkChain
+
+    monkeypatch.chdir(tmp_path)
+    text = (PAGE.parents[1] / 'tutorials/own_material.md').read_text()
+    make, family = commands_of(text)[:2]
+    assert CliRunner().invoke(hamlr, make[1:], catch_exceptions=False).exit_code == 0
+    assert sorted(path.name for path in Path('pseudos').iterdir()) == ['B.upf', 'P.upf']
+    result = CliRunner().invoke(cmd_root, family[1:], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    exec(re.search(r'python -c "(.*)"', text).group(1), {})  # noqa: S102 the page's own code
+    atoms = ase.io.read('bp.cif')
+    assert atoms.get_chemical_formula() == 'BP' and np.linalg.norm(atoms.cell[0]) == pytest.approx(4.54 / np.sqrt(2))
+    files = {
+        re.match(r'# (\S+)\n', block).group(1): yaml.safe_load(block)
+        for block in re.findall(r'```yaml\n(.*?)```', text, re.DOTALL)
+    }
+    settings = files['settings.yaml']
+    settings['reference']['scf']['pseudo_family'] = 'GTH-LDA'
+    builder = DatasetWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        {'s0': orm.StructureData(ase=atoms)},
+        recipes=files['recipes.yaml'],
+        overrides=settings,
+        protocol='fast',
+    )
+    assert find_problem(builder) is None
+    assert builder.reference.scf.pw.parameters['SYSTEM']['ecutwfc'] == 60
+
+
+@pytest.mark.usefixtures('aiida_profile')
+def test_polar_slab(pw_code, hamlr_code, tmp_path, monkeypatch):
+    """The slab of the page has four bonds at every Al and As, and the run with its keywords is supported."""
+    import ase.io
+
+    from aiida_hamlr.data.structures import structure_from_atoms
+    from aiida_hamlr.data.upf import create_upf
+    from aiida_hamlr.electronic.pseudo.gth import write_upf
+    from aiida_hamlr.jobs.inputs import read_structure
+    from aiida_hamlr.workflows.reference import ReferenceWorkChain
+
+    monkeypatch.chdir(tmp_path)
+    text = (PAGE.parents[1] / 'tutorials/polar_slab.md').read_text()
+    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), {})  # noqa: S102 the page's own code
+    slab = read_structure(Path('slab.extxyz'))
+    assert list(slab.arrays['species_labels']) == ['As', 'Al', 'As', 'Al', 'H2', 'H1']
+    bonds = ase.neighborlist.neighbor_list('i', slab, 2.6)
+    assert np.bincount(bonds).tolist() == [4, 4, 4, 4, 1, 1]
+    for charge, name in ((1.25, 'H1'), (0.75, 'H2')):
+        write_upf(Path(f'{name}.upf'), 'H', charge)
+    Path('pseudos').mkdir()
+    for element in commands_of(text)[0][2:5]:
+        write_upf(Path(f'pseudos/{element}.upf'), element)
+    overrides = yaml.safe_load(re.search(r'```yaml\n(.*?)```', text, re.DOTALL).group(1))
+    overrides['scf']['pseudo_family'] = create_pseudo_family('pseudos', 'capped', 40).label
+    builder = ReferenceWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        structure_from_atoms(slab),
+        overrides=overrides,
+        pseudos={name: create_upf(f'{name}.upf') for name in ('H1', 'H2')},
+    )
+    assert find_problem(builder) is None
+    assert builder.scf.pw.parameters['CONTROL']['dipfield'] is True
+
+
+def test_exit_codes_of_the_executable():
+    """The page on troubleshooting has each exit status of `hamlr`."""
+    from aiida_hamlr.jobs.status import Status
+
+    text = (PAGE.parent / 'troubleshooting.md').read_text()
+    table = text.split('## The executable')[1].split('##')[0]
+    assert set(re.findall(r'^\| (\d+) \|', table, re.MULTILINE)) == {*(str(int(status)) for status in Status), '130'}

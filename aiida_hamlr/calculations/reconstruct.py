@@ -88,6 +88,13 @@ class ReconstructCalculation(HamlrCalculation):
             help='Output of ph.x for the same structure (epsil, zeu, q = 0), as a file or as the output `retrieved` of '
             'a `PhCalculation`: the dielectric tensor and the Born charges become labels of the Hamiltonian.',
         )
+        spec.input(
+            'quality_assurance',
+            valid_type=orm.Bool,
+            required=False,
+            help='Whether to measure the error of the plane-wave cutoff (`cutoff_error_meV`); by default only where '
+            'it is cheap.',
+        )
         define_storage(spec, 'the Hamiltonian is')
         spec.output(
             'hamiltonian',
@@ -123,6 +130,7 @@ class ReconstructCalculation(HamlrCalculation):
             links.append((parent.computer.uuid, f'{save}/charge-density.*', self._SAVE_FOLDER))
             source = {'density': self._SAVE_FOLDER}
         mesh, _ = self.inputs.kpoints.get_kpoints_mesh()
+        checks = {key: self.inputs[key].value for key in ('quality_assurance',) if key in self.inputs}
         self.write_config(
             folder,
             {
@@ -133,6 +141,7 @@ class ReconstructCalculation(HamlrCalculation):
                 'basis': {label: basis.filename(label) for label in labels},
                 'kpoints': [int(n) for n in mesh],
                 'plane_wave_bands': self._RUN_FILENAME,
+                **checks,
                 'output': HamiltonianData.FILENAME,
             },
         )

@@ -1,19 +1,14 @@
-"""`verdi data hamlr`: list, show and plot nodes."""
+"""`verdi data hamlr`: list, show, draw and exchange nodes."""
 
 import click
 from aiida.cmdline.commands.cmd_data import verdi_data
 from aiida.cmdline.params import types
 from aiida.cmdline.utils import decorators, echo
 
-__all__ = ('cmd_hamlr',)
+from aiida_hamlr.cli.exchange import cmd_export, cmd_import
+from aiida_hamlr.cli.nodes import COLUMNS, FIGURE, LIMIT, list_nodes, one_line, short, show_node
 
-#: Attributes that a list shows for each kind of node, after identifier and age.
-COLUMNS = {
-    'hamiltonian': ('formula', 'origin', 'n_orbitals', 'n_pairs', 'gap', 'functional'),
-    'basis': ('elements', 'sizes', 'cutoffs', 'recipe', 'band_error_occupied_meV', 'functional'),
-    'dataset': ('elements', 'n_train', 'n_validation', 'n_test', 'functional'),
-    'model': ('species', 'variant', 'functional', 'metrics'),
-}
+__all__ = ('cmd_hamlr',)
 
 
 @verdi_data.group('hamlr')
@@ -21,60 +16,94 @@ def cmd_hamlr():
     """Bases, Hamiltonians, datasets and models of aiida-hamlr."""
 
 
+cmd_hamlr.add_command(cmd_export)
+cmd_hamlr.add_command(cmd_import)
+
+
 @cmd_hamlr.command('list')
 @click.argument('kind', type=click.Choice(list(COLUMNS)), default='hamiltonian')
-@click.option(
-    '-l', '--limit', type=int, default=50, show_default=True, help='Maximum number of nodes, the newest first.'
-)
+@LIMIT
 @decorators.with_dbenv()
 def cmd_list(kind, limit):
-    """List the nodes of a KIND: hamiltonian, basis, dataset or model."""
-    from aiida.common import timezone
-    from aiida.common.utils import str_timedelta
-    from aiida.orm import QueryBuilder
-    from aiida.plugins import DataFactory
-    from tabulate import tabulate
-
-    columns = COLUMNS[kind]
-    query = QueryBuilder().append(
-        DataFactory(f'hamlr.{kind}'), project=['id', 'ctime', *(f'attributes.{name}' for name in columns)], tag='node'
-    )
-    query.order_by({'node': {'ctime': 'desc'}}).limit(limit)
-    rows = [
-        [pk, str_timedelta(timezone.delta(ctime), max_num_fields=1), *map(_short, values)]
-        for pk, ctime, *values in query.all()
-    ]
-    if not rows:
-        echo.echo_report(f'there are no {kind} nodes in this profile')
-        return
-    echo.echo(tabulate(rows, headers=['PK', 'Created', *(name.replace('_', ' ') for name in columns)]))
+    """List the nodes of a KIND: hamiltonian, basis, dataset or model. Example: verdi data hamlr list model."""
+    list_nodes(kind, limit)
 
 
 @cmd_hamlr.command('show')
-@click.argument('node', type=types.DataParamType(sub_classes=tuple(f'aiida.data:hamlr.{kind}' for kind in COLUMNS)))
+@click.argument('node', type=types.NodeParamType())
 @decorators.with_dbenv()
+@one_line
 def cmd_show(node):
-    """Show the attributes of NODE and the process that created it."""
-    from tabulate import tabulate
+    """Show the attributes of NODE and the process that created it. Example: verdi data hamlr show 1234."""
+    show_node(node)
 
-    rows = [['node', f'{type(node).__name__}<{node.pk}>'], ['uuid', node.uuid]]
-    if node.creator is not None:
-        rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
-    if node.computer is not None:
-        rows.append(['computer', node.computer.label])
-    rows += [[key, _short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
-    echo.echo(tabulate(rows, tablefmt='plain'))
+
+@cmd_hamlr.command('bands')
+@click.argument('node', type=types.NodeParamType())
+@FIGURE
+@decorators.with_dbenv()
+@one_line
+def cmd_bands(node, output, window, zero, title):
+    """Show the band edges of NODE, a Hamiltonian or bands along a path, and draw its bands with `-o`.
+
+    Example: verdi data hamlr bands 1234 -o bands.pdf --window -5 5
+    """
+    from aiida_hamlr.electronic.bands.band_structure import band_structure
+    from aiida_hamlr.jobs.bands import edges_in_words
+    from aiida_hamlr.plotting.bands import plot_bands
+
+    vacuum = node.base.attributes.get('vacuum_level', None)
+    if node.node_type.startswith('data.hamlr.hamiltonian.'):
+        bands = band_structure(node.open(('hamiltonian', 'overlap')))
+    elif node.node_type.startswith('data.core.array.bands.'):
+        from aiida_hamlr.data.electronic_structure import read_bands
+
+        bands = read_bands(node)
+    else:
+        raise ValueError(f'{type(node).__name__}<{node.pk}> is neither a Hamiltonian nor bands (BandsData)')
+    known = bands.attributes.fermi_level is not None or bands.attributes.gap
+    echo.echo(edges_in_words(bands.attributes) if known else 'neither Fermi level nor gap are recorded')
+    if output:
+        echo.echo_success(f'wrote {plot_bands([bands], output, None, window or (-7.0, 7.0), title, zero, [vacuum])}')
+
+
+@cmd_hamlr.command('dos')
+@click.argument(
+    'node', type=types.DataParamType(sub_classes=('aiida.data:hamlr.hamiltonian', 'aiida.data:core.array.xy'))
+)
+@click.option('--mesh', type=(int, int, int), help='k-points; by default 0.25 1/Å apart.')
+@FIGURE
+@decorators.with_dbenv()
+@one_line
+def cmd_dos(node, mesh, output, window, zero, title):
+    """Draw the density of states of NODE: a Hamiltonian, or the output `dos` of a prediction.
+
+    Example: verdi data hamlr dos 1234 -o dos.svg --mesh 6 6 6
+    """
+    from aiida_hamlr.cli.hamiltonian import draw_dos
+    from aiida_hamlr.data.electronic_structure import read_dos
+    from aiida_hamlr.plotting.properties import plot_dos
+
+    output = output or f'dos-{node.pk}.png'
+    if node.node_type.startswith('data.hamlr.'):
+        written = draw_dos({'': node}, output, window, zero, mesh)
+    else:
+        written = plot_dos(read_dos(node), output, window=window or (-8.0, 8.0), zero=zero)
+    echo.echo_success(f'wrote {written}')
 
 
 @cmd_hamlr.command('plot-basis')
 @click.argument('node', type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)))
-@click.option('-o', '--output', type=click.Path(), required=True, help='PNG file.')
+@click.option('-o', '--output', type=click.Path(), required=True, help='PNG, SVG or PDF file.')
 @click.option(
     '-F', '--pseudo-family', help='Pseudopotentials to use for imported orbitals; generated orbitals have their own.'
 )
 @decorators.with_dbenv()
 def cmd_plot_basis(node, output, pseudo_family):
-    """Draw the bands of a simple crystal in plane waves and in the orbitals of NODE."""
+    """Draw the bands of a simple crystal in plane waves and in the orbitals of NODE.
+
+    Example: verdi data hamlr plot-basis 1234 -o basis.png
+    """
     from aiida.orm import load_group
 
     try:
@@ -89,12 +118,12 @@ def cmd_plot_basis(node, output, pseudo_family):
 @click.option(
     '-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='Number of last epochs to show.'
 )
-@click.option('-o', '--output', type=click.Path(), help='Also draw the whole curve into this PNG file.')
+@click.option('-o', '--output', type=click.Path(), help='Also draw the whole curve into this file (PNG, SVG or PDF).')
 @decorators.with_dbenv()
 def cmd_curve(process, limit, output):
     """Show the learning curve of a training, finished or running.
 
-    PROCESS is the job, or the work chain that started it.
+    PROCESS is the job, or the work chain that started it. Example: verdi data hamlr curve 1234 -o curve.svg
     """
     from tabulate import tabulate
 
@@ -103,22 +132,9 @@ def cmd_curve(process, limit, output):
 
     try:
         columns = read_learning_curve(process)
-        rows = [[_short(float(value)) for value in row] for row in zip(*columns.values(), strict=True)]
+        rows = [[short(float(value)) for value in row] for row in zip(*columns.values(), strict=True)]
         echo.echo(tabulate(rows[-limit:], headers=[name.replace('_', ' ') for name in columns], disable_numparse=True))
         if output:
             echo.echo_success(f'wrote {plot_training({process.process_label: columns}, output)}')
     except (ValueError, OSError) as error:
         echo.echo_critical(str(error))
-
-
-def _short(value, length: int = 32) -> str:
-    """Return a value as a short text."""
-    if isinstance(value, dict):
-        text = ', '.join(f'{key} {_short(entry)}' for key, entry in value.items())
-    elif isinstance(value, list):
-        text = ', '.join(map(_short, value))
-    elif isinstance(value, float):
-        text = f'{value:.4g}'
-    else:
-        text = '' if value is None else str(value)
-    return text if len(text) <= length else f'{text[: length - 1]}…'

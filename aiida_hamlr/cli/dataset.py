@@ -1,9 +1,12 @@
-"""`aiida-hamlr dataset`: what the Hamiltonians of a dataset hold."""
+"""`aiida-hamlr dataset`: list, describe, compare and draw datasets."""
+
+from pathlib import Path
 
 import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
+from aiida_hamlr.cli.nodes import LIMIT, compare_columns, list_nodes, one_line
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_dataset',)
@@ -11,7 +14,15 @@ __all__ = ('cmd_dataset',)
 
 @cmd_root.group('dataset')
 def cmd_dataset():
-    """Describe datasets."""
+    """List, describe, compare and draw datasets."""
+
+
+@cmd_dataset.command('list')
+@LIMIT
+@with_dbenv()
+def cmd_dataset_list(limit):
+    """List the newest datasets. Example: aiida-hamlr dataset list."""
+    list_nodes('dataset', limit)
 
 
 @cmd_dataset.command('show')
@@ -20,7 +31,7 @@ def cmd_dataset():
 def cmd_dataset_show(dataset):
     """Show elements, distances, gaps and the size of H - H0 in each part of DATASET.
 
-    Hamiltonians whose files stayed on a computer are left out and counted.
+    Hamiltonians whose files stayed on a computer are left out and counted. Example: aiida-hamlr dataset show 1234
     """
     from tempfile import TemporaryDirectory
 
@@ -43,6 +54,61 @@ def cmd_dataset_show(dataset):
         echo.echo_critical(str(error))
 
 
+@cmd_dataset.command('compare')
+@click.argument('datasets', nargs=-1, required=True, type=types.NodeType('hamlr.dataset'), metavar='DATASET...')
+@with_dbenv()
+@one_line
+def cmd_dataset_compare(datasets):
+    """Show sizes, elements and hashes of datasets side by side, and how many Hamiltonians they share.
+
+    Models can be compared if `test` is equal; datasets can be merged if `basis_hash` and `functional` are. Example:
+    aiida-hamlr dataset compare 1234 1250
+    """
+    from aiida_hamlr.data.dataset import SPLITS
+
+    columns = {f'dataset<{node.pk}>': dict(node.base.attributes.all) for node in datasets}
+    sums = {}
+    for (name, values), node in zip(columns.items(), datasets, strict=True):
+        parts = {part: {one.base.attributes.get('sha256') for one in node.get_hamiltonians(part)} for part in SPLITS}
+        sums[name] = parts
+        values |= {part: make_digest(sorted(content)) if content else '' for part, content in parts.items()}
+        values['failures'] = len(values.get('failures') or {})
+    names = ('n_train', 'n_validation', 'n_test', 'failures', 'elements', 'species', 'functional', 'seed')
+    compare_columns(columns, (*names, 'basis_hash', 'fingerprint', *SPLITS))
+    first, *others = sums
+    for other in others:
+        shared = {part: len(sums[first][part] & sums[other][part]) for part in SPLITS}
+        crossed = len(sums[first]['train'] & sums[other]['test']) + len(sums[first]['test'] & sums[other]['train'])
+        text = ', '.join(f'{number} {part}' for part, number in shared.items())
+        echo.echo(f'{first} and {other} share: {text}')
+        if crossed:
+            echo.echo_warning(f'{crossed} Hamiltonians are for training in one of them and for the test in the other')
+
+
+def make_digest(sums: list[str]) -> str:
+    """Return a short digest of the sums of files: equal contents have equal digests."""
+    from hashlib import sha256
+
+    return sha256(' '.join(sums).encode()).hexdigest()[:12]
+
+
+@cmd_dataset.command('plot')
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
+@click.option(
+    '-o', '--output', type=click.Path(dir_okay=False, path_type=Path), required=True, help='PNG, SVG or PDF file.'
+)
+@with_dbenv()
+@one_line
+def cmd_dataset_plot(dataset, output):
+    """Draw the gaps of DATASET by part. Example: aiida-hamlr dataset plot 1234 -o gaps.svg."""
+    from aiida_hamlr.data.dataset import SPLITS
+    from aiida_hamlr.plotting.screening import plot_gap_parts
+
+    gaps = {part: [node.base.attributes.get('gap', None) for node in dataset.get_hamiltonians(part)] for part in SPLITS}
+    known = {part: [gap for gap in values if gap is not None] for part, values in gaps.items()}
+    echo.echo_success(f'wrote {plot_gap_parts({part: values for part, values in known.items() if values}, output)}')
+
+
 def _export_each(nodes, folder):
     """Yield the file of every Hamiltonian; one at a time is on the disk."""
     from pathlib import Path
@@ -52,3 +118,29 @@ def _export_each(nodes, folder):
         path.unlink(missing_ok=True)
         node.export(path)
         yield path
+
+
+@cmd_dataset.command('copy')
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
+@click.option(
+    '--without',
+    multiple=True,
+    required=True,
+    type=types.NodeType('hamlr.hamiltonian'),
+    metavar='PK',
+    help='Hamiltonian to leave out; repeatable.',
+)
+@with_dbenv()
+def cmd_dataset_copy(dataset, without):
+    """Make a dataset of the Hamiltonians of DATASET without some of them; each stays in its part of the split.
+
+    Nothing is deleted or computed again, and DATASET stays. Example: aiida-hamlr dataset copy 1234 --without 1201
+    """
+    from aiida_hamlr.calculations.functions.dataset import copy_without
+
+    try:
+        node = copy_without(dataset, without)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    counts = ', '.join(f'{node.base.attributes.get(f"n_{part}")} {part}' for part in ('train', 'validation', 'test'))
+    echo.echo_success(f'dataset {node.pk}: {counts}')

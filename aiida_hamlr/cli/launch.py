@@ -10,6 +10,9 @@ from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_launch',)
 
+#: Error that `--converge` accepts, meV.
+CUTOFF_TOLERANCE = 10.0
+
 
 @cmd_root.group('launch')
 def cmd_launch():
@@ -18,13 +21,15 @@ def cmd_launch():
 
 @cmd_launch.command('reference')
 @click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
-@options.combine(*options.DFT, options.CLEAN)
+@options.combine(*options.DFT, options.CONVERGE, options.CLEAN)
 @with_dbenv()
 def launch_reference(structures, settings):
     """Compute the reference Hamiltonian of each STRUCTURE: files that ASE reads, nodes or groups.
 
     Without `-B` each launch generates orbitals first. References to be trained on together must share one basis: pass
     the output `basis` of the first launch with `-B PK`.
+
+    Example: aiida-hamlr launch reference si.cif -F GTH-LDA -d
     """
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
@@ -32,7 +37,8 @@ def launch_reference(structures, settings):
         overrides = settings.of_references(options.load_overrides(settings.overrides))
         arguments = (settings.pw, settings.hamlr, structure)
         builder = _build(ReferenceWorkChain, *arguments, overrides=overrides, **settings.dft_arguments())
-        _set_given(builder, clean_workdir=settings.clean_workdir)
+        tolerance = CUTOFF_TOLERANCE if settings.converge else None
+        _set_given(builder, clean_workdir=settings.clean_workdir, cutoff_tolerance=tolerance)
         _launch(builder, settings.daemon)
 
 
@@ -56,7 +62,10 @@ def launch_reference(structures, settings):
 @options.combine(*options.DFT, options.SEED)
 @with_dbenv()
 def launch_dataset(structures, recipes, group, max_concurrent, max_failures, settings):
-    """Compute the references of each STRUCTURE (files that ASE reads, nodes or groups) and make a dataset of them."""
+    """Compute the references of each STRUCTURE (files that ASE reads, nodes or groups) and make a dataset of them.
+
+    Example: aiida-hamlr launch dataset rattled.extxyz -F GTH-LDA -B 1234 -n 4 -d
+    """
     from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
     content = options.load_overrides(settings.overrides)
@@ -98,7 +107,10 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @with_dbenv()
 def launch_train(dataset, gpus, parent_model, n_models, settings):
-    """Train a network on DATASET, or with `-N` several."""
+    """Train a network on DATASET, or with `-N` several.
+
+    Example: aiida-hamlr launch train 1234 -Z hamlr@cluster -g 4 -d
+    """
     from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
     from aiida_hamlr.workflows.train.committee import TrainCommitteeWorkChain
 
@@ -117,11 +129,14 @@ def launch_train(dataset, gpus, parent_model, n_models, settings):
 @options.combine(options.HAMLR, options.COMMITTEE, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @with_dbenv()
 def launch_predict(model, structures, settings):
-    """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL."""
+    """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL.
+
+    Example: aiida-hamlr launch predict 1234 slab.cif
+    """
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
     overrides = settings.stashed(options.load_overrides(settings.overrides))
-    arguments = (settings.hamlr, model, options.load_structures(structures))
+    arguments = (settings.hamlr, model, options.load_named_structures(structures))
     builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
     _set_given(builder.predict, committee=settings.committee_models())
     _set_given(builder, clean_workdir=settings.clean_workdir)
@@ -160,6 +175,8 @@ def launch_screen(model, structures, others, group, batch_size, max_concurrent, 
     """Predict gaps and band edges of many structures with MODEL, in batches.
 
     A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; a group is screened as it is.
+
+    Example: aiida-hamlr launch screen 1234 alloys.extxyz -G alloys -o gaps.csv
     """
     from aiida_hamlr.cli.screen import write_csv
     from aiida_hamlr.workflows.screen import ScreenWorkChain
@@ -197,6 +214,8 @@ def launch_pipeline(train, validation, test, predict, compare, settings):
     """Compute references, train on them, and predict other structures.
 
     A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; the options can be repeated.
+
+    Example: aiida-hamlr launch pipeline --train train.extxyz --test test.extxyz --predict slab.cif -F GTH-LDA -d
     """
     from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
@@ -237,6 +256,8 @@ def launch_active_learning(candidates, group, dataset, parent_model, n_models, s
 
     A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; a group is taken as it is. Launched
     again after a failure, or with higher limits, it computes only what is missing.
+
+    Example: aiida-hamlr launch active-learning candidates.extxyz -G candidates -F GTH-LDA -t 0.5 --max-references 200 -d
     """
     from aiida_hamlr.workflows.active_learning import ActiveLearningWorkChain
 

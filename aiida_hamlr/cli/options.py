@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -15,7 +16,7 @@ from aiida_hamlr.cli.lazy import reusable
 if TYPE_CHECKING:
     from aiida import orm
 
-__all__ = ('Settings', 'combine', 'load_overrides', 'load_source', 'load_structures')
+__all__ = ('Settings', 'combine', 'load_named_structures', 'load_overrides', 'load_source', 'load_structures')
 
 PW = reusable('-X', '--pw', type=types.CODE, default='pw@localhost', help='Code of pw.x.')
 PP = reusable(
@@ -63,6 +64,13 @@ OVERRIDES = reusable(
     '--overrides',
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help='YAML file with inputs that override the protocol.',
+)
+CONVERGE = reusable(
+    '--converge',
+    is_flag=True,
+    default=None,
+    help='Search the smallest ecutwfc with a cutoff error below 10 meV, one run of pw.x for each cutoff; give the one '
+    'found to all references of a study.',
 )
 SEED = reusable('-s', '--seed', type=int, help='Seed of all random numbers; by default as in the overrides, or 0.')
 DAEMON = reusable('-d', '--daemon', is_flag=True, help='Submit to the daemon instead of running here and waiting.')
@@ -122,6 +130,7 @@ class Settings:
     stash_folder: str | None = None
     seed: int | None = None
     clean_workdir: bool | None = None
+    converge: bool | None = None
     max_wallclock_seconds: int = 1800
     max_num_machines: int = 1
     with_mpi: bool | None = None
@@ -256,20 +265,54 @@ def load_pseudos(arguments) -> dict:
 
 
 def load_structures(arguments) -> dict:
-    """Return structure nodes by label, from identifiers of nodes and groups and from files that ASE reads."""
+    """Return structure nodes by label (`s0`, `s1`, ...), from nodes and groups and from files that ASE reads."""
+    structures = list(_read_structures(arguments).values())
+    width = len(str(max(len(structures) - 1, 0)))
+    return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}
+
+
+def load_named_structures(arguments) -> dict:
+    """Return structure nodes by a label that tells where they are from, with the arguments of `load_structures`.
+
+    It is the label of the node, or the name of the file or of the group, with the number of the frame or of the node in
+    the group if there are several, or the formula with the PK of the node.
+    """
+    return _read_structures(arguments)
+
+
+def link_label(text: str, taken) -> str:
+    """Return a text as a label of a link, made of letters, digits and single underscores, other than those taken."""
+    label = re.sub(r'[\W_]+', '_', text, flags=re.ASCII).strip('_') or 'structure'
+    label = f's{label}' if label[0].isdigit() else label
+    number, unique = 1, label
+    while unique in taken:
+        number += 1
+        unique = f'{label}_{number}'
+    return unique
+
+
+def _read_structures(arguments) -> dict:
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
     from aiida_hamlr.data.structures import structure_from_atoms
     from aiida_hamlr.jobs.inputs import check_structure, read_frames
 
-    structures = []
+    structures: dict = {}
+
+    def add(name, node):
+        structures[link_label(name, structures)] = node
+
     for argument in arguments:
         try:
             if Path(argument).is_file():
-                for atoms in read_frames(Path(argument)):
+                frames = read_frames(Path(argument))
+                width = len(str(len(frames) - 1))
+                for index, atoms in enumerate(frames):
                     check_structure(atoms, argument)
-                    structures.append(structure_from_atoms(atoms))
+                    node = structure_from_atoms(atoms)
+                    node.label = Path(argument).stem + (f'_{index:0{width}d}' if len(frames) > 1 else '')
+                    add(node.label, node)
                 continue
             try:
                 node = orm.load_node(argument)
@@ -282,9 +325,10 @@ def load_structures(arguments) -> dict:
         nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
         if not nodes or not all(isinstance(entry, orm.StructureData) for entry in nodes):
             raise click.BadParameter(f'{argument}: {"not a structure" if nodes else "an empty group"}')
-        structures += nodes
-    width = len(str(max(len(structures) - 1, 0)))
-    return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}
+        for index, entry in enumerate(nodes):
+            in_group = f'{node.label}_{index}' if isinstance(node, orm.Group) else ''
+            add(entry.label or in_group or f'{entry.get_formula("hill")}_{entry.pk}', entry)
+    return structures
 
 
 def load_source(arguments, group: str | None):

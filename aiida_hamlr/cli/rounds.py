@@ -30,7 +30,10 @@ COLUMNS = {
 @click.argument('learning', type=types.ProcessType('aiida.workflows:hamlr.active_learning'))
 @with_dbenv()
 def cmd_rounds(learning):
-    """Show references and errors of each round of LEARNING, an active learning that runs or has ended."""
+    """Show references and errors of each round of LEARNING, an active learning that runs or has ended.
+
+    Example: aiida-hamlr rounds 1234
+    """
     from tabulate import tabulate
 
     from aiida_hamlr.workflows.active_learning import ActiveLearningWorkChain

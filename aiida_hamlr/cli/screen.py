@@ -8,6 +8,7 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
+from aiida_hamlr.cli.nodes import LIMIT
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_screen', 'write_csv')
@@ -35,7 +36,7 @@ _OUTPUT = click.option('-o', '--output', type=click.Path(dir_okay=False, path_ty
 
 @cmd_root.group('screen')
 def cmd_screen():
-    """Show and export the results of screenings, finished or running."""
+    """List, show, compare, draw and export screenings, finished or running."""
 
 
 def _get_table(screening) -> list[dict]:
@@ -60,6 +61,64 @@ def write_csv(screening, output: Path):
     echo.echo_success(f'wrote {len(table)} structures to {output}')
 
 
+@cmd_screen.command('list')
+@LIMIT
+@with_dbenv()
+def cmd_list(limit):
+    """List the newest screenings. Example: aiida-hamlr screen list."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from tabulate import tabulate
+
+    query = orm.QueryBuilder().append(
+        orm.WorkChainNode, filters={'process_type': 'aiida.workflows:hamlr.screen'}, tag='node'
+    )
+    nodes = query.order_by({'node': {'id': 'desc'}}).limit(limit).all(flat=True)
+    if not nodes:
+        echo.echo_report('there are no screenings in this profile')
+        return
+    rows = []
+    for node in nodes:
+        state = node.process_state.value if node.process_state else 'unknown'
+        inputs = node.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
+        models = ', '.join(str(model.pk) for model in inputs.get('models', {}).values())
+        rows.append([node.pk, node.label, str(node.ctime)[:16], state, models])
+    echo.echo(tabulate(rows, headers=['PK', 'Label', 'Created', 'State', 'Models']))
+
+
+@cmd_screen.command('compare')
+@_SCREENING
+@click.argument('other', type=types.ProcessType('aiida.workflows:hamlr.screen'))
+@click.option('-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='Rows to show.')
+@with_dbenv()
+def cmd_compare(screening, other, limit):
+    """Compare the gaps of two screenings on the structures that both have, the most different first.
+
+    Example: aiida-hamlr screen compare 1234 1300
+    """
+    from statistics import mean
+
+    from tabulate import tabulate
+
+    first, second = ({row['structure']: row for row in _get_table(node)} for node in (screening, other))
+    both = [(first[key], second[key]) for key in first if key in second]
+    pairs = [(a, b) for a, b in both if a.get('gap_eV') is not None and b.get('gap_eV') is not None]
+    if not pairs:
+        echo.echo_critical('the screenings have no structure in common that has a gap in both')
+    pairs.sort(key=lambda pair: -abs(pair[1]['gap_eV'] - pair[0]['gap_eV']))
+    rows = [
+        [a['label'], a['formula'], f'{a["gap_eV"]:.4f}', f'{b["gap_eV"]:.4f}', f'{b["gap_eV"] - a["gap_eV"]:+.4f}']
+        for a, b in pairs[:limit]
+    ]
+    headers = ['label', 'formula', f'gap of {screening.pk} (eV)', f'gap of {other.pk} (eV)', 'difference (eV)']
+    echo.echo(tabulate(rows, headers=headers, disable_numparse=True))
+    differences = [abs(b['gap_eV'] - a['gap_eV']) for a, b in pairs]
+    echo.echo(
+        f'{len(pairs)} structures with a gap in both, of {len(first)} and {len(second)}: mean difference '
+        f'{mean(differences):.4f} eV, largest {max(differences):.4f} eV'
+    )
+
+
 @cmd_screen.command('show')
 @_SCREENING
 @click.option(
@@ -68,7 +127,7 @@ def write_csv(screening, output: Path):
 @click.option('-s', '--sort', default=None, metavar='COLUMN', help='Column to sort by, for example `gap_eV`.')
 @with_dbenv()
 def cmd_show(screening, limit, sort):
-    """Show how far SCREENING is, and the first rows of its table."""
+    """Show how far SCREENING is, and the first rows of its table. Example: aiida-hamlr screen show 1234 -s gap_eV."""
     from collections import Counter
 
     from tabulate import tabulate
@@ -100,7 +159,8 @@ def cmd_export():
 def cmd_csv(screening, output):
     """Write one row for each structure of SCREENING as CSV; column names end with their units.
 
-    With several models the file has mean and spread of energies, and the values of each model.
+    With several models the file has mean and spread of energies, and the values of each model. Example: aiida-hamlr
+    screen export csv 1234 -o gaps.csv
     """
     write_csv(screening, output)
 
@@ -110,7 +170,10 @@ def cmd_csv(screening, output):
 @_OUTPUT
 @with_dbenv()
 def cmd_plot(screening, output):
-    """Draw the distribution of gaps of SCREENING into a PNG file; with several models also their spread."""
+    """Draw the distribution of gaps of SCREENING; with several models also their spread.
+
+    Example: aiida-hamlr screen plot 1234 -o gaps.pdf
+    """
     from aiida_hamlr.plotting.screening import plot_gaps
 
     rows = [row for row in _get_table(screening) if row.get('gap_eV') is not None]

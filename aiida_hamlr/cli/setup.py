@@ -26,7 +26,7 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
     """Create the codes pw, hamlr and pp (optional) on COMPUTER.
 
     For the local computer, executables that are not given are searched for; `localhost` is created if it does not
-    exist.
+    exist. Example: aiida-hamlr setup codes cluster --pw /path/to/pw.x --hamlr /path/to/hamlr
     """
     from aiida import orm
     from aiida.common.exceptions import NotExistent

@@ -142,7 +142,7 @@ class BasisData(Data):
     def plot(self, path: str | Path, pseudos: Mapping[str, UpfData] | None = None) -> Path:
         """Draw the bands of a simple crystal in plane waves and in the orbitals; as slow as generating them.
 
-        :param path: PNG file.
+        :param path: PNG, SVG or PDF file.
         :param pseudos: pseudopotentials by species; by default those of the calculation that generated the orbitals.
         :raises ValueError: if a species has no pseudopotential.
         """

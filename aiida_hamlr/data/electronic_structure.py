@@ -7,11 +7,11 @@ from aiida import orm
 from aiida.common.exceptions import ValidationError
 from aiida.plugins import OrbitalFactory
 
-from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.projections import OrbitalGroup
 from aiida_hamlr.electronic.bands.properties import OTHER_ARRAYS, Properties
 
-__all__ = ('make_arrays', 'make_bands', 'make_dos', 'make_projections')
+__all__ = ('make_arrays', 'make_bands', 'make_dos', 'make_projections', 'read_bands', 'read_dos')
 
 #: Largest angular momentum of AiiDA's orbitals.
 LARGEST_L = 3
@@ -42,6 +42,42 @@ def make_bands(bands: Bands, structure: orm.StructureData | None = None) -> orm.
     return node
 
 
+def read_bands(node: orm.BandsData) -> Bands:
+    """Return the bands of a node along a path; the way back from `make_bands`, and for nodes of other plugins.
+
+    Two labelled points after each other, farther apart than any others, are a jump of the path.
+
+    :raises ValueError: if the node has no labels (bands on a mesh), no cell, or other units than eV.
+    """
+    name = f'BandsData<{node.pk}>'
+    if node.base.attributes.get('units', 'eV') != 'eV':
+        raise ValueError(f'{name}: energies in {node.base.attributes.get("units")} instead of eV')
+    labels = dict(node.labels or ())
+    if not labels or 'cell' not in node.base.attributes.keys():
+        raise ValueError(
+            f'{name}: no labels of special points or no cell; bands on a mesh cannot be drawn along a path'
+        )
+    steps = np.linalg.norm(np.diff(node.get_kpoints(cartesian=True), axis=0), axis=1)
+    named = np.array([index in labels for index in range(len(steps) + 1)])
+    inside = steps[~(named[:-1] & named[1:])]
+    jump = named[:-1] & named[1:] & (steps > 1.5 * (inside.max() if len(inside) else np.inf))
+    attributes = node.base.attributes.all
+    found = {'fermi_level': attributes.get('fermi_energy'), 'gap': attributes.get('band_gap')}
+    energies = node.get_bands()
+    energies = energies if energies.ndim == 3 else energies[None]
+    if found['gap'] and found['fermi_level'] is not None:
+        # The Fermi level of an insulator lies in its gap.
+        found['vbm'] = float(energies[energies < found['fermi_level']].max())
+        found['cbm'] = float(energies[energies > found['fermi_level']].min())
+    return Bands(
+        node.get_kpoints(),
+        energies,
+        tuple(labels.get(index, '') for index in range(len(named))),
+        distances=np.concatenate([[0.0], np.cumsum(np.where(jump, 0.0, steps))]),
+        attributes=BandAttributes(**{key: value for key, value in found.items() if value is not None}),
+    )
+
+
 def make_dos(properties: Properties) -> orm.XyData | None:
     """Return a node of the density of states: `dos_energy` in eV, `dos` and `integrated_dos`; with spin, by spin."""
     if properties.dos_energies is None:
@@ -62,6 +98,28 @@ def make_dos(properties: Properties) -> orm.XyData | None:
     if fermi_level is not None:
         node.base.attributes.set('fermi_energy', fermi_level)
     return node
+
+
+def read_dos(node: orm.XyData) -> Properties:
+    """Return the density of states of a node, without atoms; the way back from `make_dos`.
+
+    :raises ValueError: if the node holds no density of states of this form.
+    """
+    columns = {name: np.asarray(values) for name, values, _ in node.get_y()}
+    name, energies, unit = node.get_x()
+    spins = [columns[key] for key in ('dos_spin_up', 'dos_spin_down') if key in columns]
+    total = columns.get('dos', sum(spins) if len(spins) == 2 else None)
+    if total is None or unit != 'eV':
+        raise ValueError(f'XyData<{node.pk}>: no density of states (dos over energies in eV), but {name} in {unit}')
+    fermi_level = node.base.attributes.get('fermi_energy', None)
+    return Properties(
+        [],
+        np.zeros((0, 3)),
+        dos_energies=np.asarray(energies),
+        dos=total,
+        dos_by_spin=np.array(spins) if len(spins) == 2 else None,
+        attributes={} if fermi_level is None else {'fermi_level_eV': fermi_level},
+    )
 
 
 def make_projections(

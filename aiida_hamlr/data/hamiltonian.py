@@ -59,7 +59,19 @@ class HamiltonianData(Data):
             None, description='Total magnetization in Bohr magnetons per cell; null without spin'
         )
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
-        gap: float | None = OrmMetadataField(None, description='Band gap in eV on the k-points of the calculation')
+        gap: float | None = OrmMetadataField(
+            None, description='Band gap in eV over the mesh of k-points and the band path'
+        )
+        direct_gap: float | None = OrmMetadataField(
+            None, description='Smallest vertical gap in eV, on the same k-points'
+        )
+        vbm_kpoint: list[float] | None = OrmMetadataField(
+            None, description='k-point of the valence-band maximum, fractions of the reciprocal vectors'
+        )
+        cbm_kpoint: list[float] | None = OrmMetadataField(
+            None, description='k-point of the conduction-band minimum, fractions of the reciprocal vectors'
+        )
+        kpoints: list[int] | None = OrmMetadataField(None, description='Mesh of k-points of Fermi level and gap')
         fermi_level: float | None = OrmMetadataField(None, description='Fermi level in eV, in the stored gauge')
         vacuum_level: float | None = OrmMetadataField(
             None, description='Electrostatic vacuum level of a slab in eV, in the stored gauge'
@@ -98,7 +110,10 @@ class HamiltonianData(Data):
             default_factory=list, description='What speaks against the use of the Hamiltonian, a line each'
         )
         gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example `neutral_atom`')
-        origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted or h0')
+        origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted, h0 or imported')
+        source_format: str | None = OrmMetadataField(
+            None, description='Format that an imported Hamiltonian was read from, for example deepx; else null'
+        )
         functional: str = OrmMetadataField('', description='Exchange-correlation functional')
         matrices: list[str] = OrmMetadataField(default_factory=list, description='Names of the matrices in the file')
         labels: list[str] = OrmMetadataField(

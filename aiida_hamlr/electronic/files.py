@@ -77,10 +77,11 @@ def synchronise(path: Path):
 
 
 @contextmanager
-def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5py.File]:
+def atomic_hdf5(path: str | Path, file_format: str | None = None, version: int = 1) -> Iterator[h5py.File]:
     """Write an HDF5 file with its format and version; nothing is left at ``path`` when the block fails.
 
-    Behind the HDF5 content, where its readers do not look, the sha256 of all bytes is appended.
+    Behind the HDF5 content, where its readers do not look, the sha256 of all bytes is appended. Files of other programs
+    have neither format (None) nor sum.
 
     Raises
     ------
@@ -91,14 +92,15 @@ def atomic_hdf5(path: str | Path, file_format: str, version: int) -> Iterator[h5
         output = _Output(stream)
         try:
             with h5py.File(output, 'w') as handle:
-                handle.attrs['format'] = file_format
-                handle.attrs['version'] = version
+                if file_format is not None:
+                    handle.attrs['format'] = file_format
+                    handle.attrs['version'] = version
                 yield handle
         finally:
             if output.error is not None:
                 raise OSError(output.error.errno, output.error.strerror, str(path)) from output.error
-        found = _sum_of_bytes(stream, os.path.getsize(temporary))
-        _write_all(stream, _SUM_MARK + found)
+        if file_format is not None:
+            _write_all(stream, _SUM_MARK + _sum_of_bytes(stream, os.path.getsize(temporary)))
 
 
 class _Output:

@@ -55,7 +55,7 @@ def _check_dataset(dataset: h5d.DatasetID, name: str):
     layout = plan.get_layout()
     if layout == h5d.VIRTUAL:
         raise ValueError(f'{name} is a virtual dataset; only data in the file are read')
-    if dataset.get_type().get_class() not in _TYPES:
+    if dataset.get_type().get_class() not in _TYPES and not _is_complex(dataset.get_type()):
         raise ValueError(f'{name} holds neither numbers nor text')
     filters = [plan.get_filter(index) for index in range(plan.get_nfilters())]
     unknown = [entry for entry in filters if entry[0] not in _FILTERS]
@@ -69,6 +69,14 @@ def _check_dataset(dataset: h5d.DatasetID, name: str):
     if any(entry[0] == h5z.FILTER_DEFLATE for entry in filters):
         position = next(index for index, entry in enumerate(filters) if entry[0] == h5z.FILTER_DEFLATE)
         _check_inflated(dataset, name, chunk, 1 << position)
+
+
+def _is_complex(kind: h5t.TypeID) -> bool:
+    """Whether elements are complex numbers as h5py stores them: two floating-point numbers called r and i."""
+    if kind.get_class() != h5t.COMPOUND or kind.get_nmembers() != 2:
+        return False
+    names = [_text(kind.get_member_name(index)) for index in range(2)]
+    return names == ['r', 'i'] and all(kind.get_member_class(index) == h5t.FLOAT for index in range(2))
 
 
 def _check_inflated(dataset: h5d.DatasetID, name: str, size: int, skipped: int):

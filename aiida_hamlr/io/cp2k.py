@@ -1,69 +1,57 @@
-"""CP2K's printed real-space matrices: an independent code's H(R) and S(R).
+"""CP2K's printed real-space matrices: H(R) and S(R) as text, in both directions.
 
-A run with k-points prints them as text with
+A run with k-points prints them with
 
     &KS_CSR_WRITE
       REAL_SPACE T
       BINARY F
     &END KS_CSR_WRITE
 
-and the same for ``&S_CSR_WRITE`` in ``&DFT/&PRINT``: one file per periodic image, next to the output.
+and the same for ``&S_CSR_WRITE`` in ``&DFT/&PRINT``: one file per periodic image, next to the output. Energies are in
+Hartree, orbitals in the order ``polar_z``.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr import __version__
+from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.fortran import parse_numbers
-from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
-from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.units import HARTREE
+from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, element_shells, refuse_spin
+from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals
 from aiida_hamlr.io.radial_tables import read_text
+from aiida_hamlr.io.text_tables import write_text
+
+ORDER = 'polar_z'
 
 #: Largest difference of M(R) and M(-R)^T, Hartree; a truncated file shows up here.
 SYMMETRY_TOLERANCE = 1e-7
 
+#: Name of the files of an export.
+PROJECT = 'hamlr'
 
-@dataclass(frozen=True)
-class Cp2kMatrices:
-    """Hamiltonian and overlap of a CP2K run.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        Cell and positions in Å as the output prints them: the cell to three decimals, positions to six.
-    angular_momenta : tuple of tuple of int
-        The l of every shell of every atom.
-    pattern : BlockPattern
-        All blocks in which the run has an entry.
-    hamiltonian : (M,) or (2, M) array
-        eV; of spin up and down for an unrestricted run.
-    overlap : (M,) array
-    """
-
-    atoms: Atoms
-    angular_momenta: tuple[tuple[int, ...], ...]
-    pattern: BlockPattern
-    hamiltonian: np.ndarray
-    overlap: np.ndarray
+#: First line of an export: no run of CP2K stands behind it.
+_EXPORTED = 'Matrices written by aiida-hamlr in the layout of an output of CP2K'
 
 
-def read_matrices(output: str | Path) -> Cp2kMatrices:
+def read_cp2k(output: str | Path) -> ForeignMatrices:
     """Read H(R) and S(R) of a CP2K run from the files beside its output.
 
-    CP2K orders the orbitals of a shell by m = -l .. l of the harmonics with polar axis z, so p is (y, z, x); here they
-    are turned to the order of this package, p = (x, y, z).
+    Cell and positions are as the output prints them: the cell to three decimals (Å), positions to six.
 
     Parameters
     ----------
     output : path
-        What ``cp2k -o`` wrote, print level MEDIUM.
+        What ``cp2k -o`` wrote, print level MEDIUM, or the folder of an export.
 
     Raises
     ------
@@ -72,8 +60,11 @@ def read_matrices(output: str | Path) -> Cp2kMatrices:
         the message names it.
     """
     output = Path(output)
+    if output.is_dir():
+        output = output / f'{PROJECT}.out'
     text = read_text(output)
-    if 'SCF run converged' not in text or 'SCF run NOT converged' in text:
+    exported = text.startswith(_EXPORTED)
+    if not exported and ('SCF run converged' not in text or 'SCF run NOT converged' in text):
         raise ValueError(f'{output}: the SCF did not converge, or this is no output of CP2K')
     project = _search(r'GLOBAL\| Project name\s+(\S+)', text, output)
     n_spin = int(_search(r'DFT\| Number of spin states\s+([12])\b', text, output))
@@ -85,23 +76,87 @@ def read_matrices(output: str | Path) -> Cp2kMatrices:
     n_orbitals = np.array([sum(2 * l + 1 for l in momenta) for momenta in shells])
     images = {kind: _images(text, kind, output) for kind in ('KS', 'S')}
     stem = output.parent / Path(project).name
-    blocks = {'S': _blocks(f'{stem}-S_SPIN_1', images['S'], n_orbitals)}
-    for spin in range(1, n_spin + 1):
-        blocks[spin] = _blocks(f'{stem}-KS_SPIN_{spin}', images['KS'], n_orbitals)
-    pairs = {pair for each in blocks.values() for pair in each}
-    pairs |= {(-x, -y, -z, j, i) for x, y, z, i, j in pairs}
-    pattern = BlockPattern(np.array(sorted(pairs, key=lambda pair: (*pair[3:], *pair[:3]))), n_orbitals)
-    turn = [_turn(momenta) for momenta in shells]
-    entries = {name: _flat(pattern, each, turn) for name, each in blocks.items()}
-    for name, values in entries.items():
-        if pattern.asymmetry(values) > SYMMETRY_TOLERANCE:
-            which = 'overlap' if name == 'S' else 'Hamiltonian'
-            raise ValueError(
-                f'{output}: {which} blocks of R and -R differ by {pattern.asymmetry(values):.1e}; '
-                'a .csr file beside it is truncated or of another run'
-            )
-    hamiltonian = HARTREE * np.array([entries[spin] for spin in range(1, n_spin + 1)])
-    return Cp2kMatrices(atoms, shells, pattern, hamiltonian if n_spin == 2 else hamiltonian[0], entries['S'])
+    overlap = _raw([f'{stem}-S_SPIN_1'], images['S'], n_orbitals, 1.0)
+    names = [f'{stem}-KS_SPIN_{spin}' for spin in range(1, n_spin + 1)]
+    raw = {'overlap': overlap, 'hamiltonian': _raw(names, images['KS'], n_orbitals, HARTREE)}
+    code = None if exported else _search(r'CP2K\| version string:\s+(CP2K version \S+)', text, output)
+    attributes = HamiltonianAttributes(source_format='cp2k', n_electrons=_electrons(text), code=code)
+    try:
+        return ForeignMatrices.assemble(atoms, shells, raw, ORDER, attributes)
+    except ValueError as error:
+        raise ValueError(f'{output}: {error}; or a .csr file beside it is truncated or of another run') from error
+
+
+def write_cp2k(hamiltonian: Hamiltonian, folder: str | Path):
+    """Write the .csr files of all images, and beside them the lines of an output that say what they are.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``, without spin-orbit coupling.
+    folder : path
+        Where the files go.
+
+    Raises
+    ------
+    ValueError
+        If it has a spin-orbit part, or atoms of one element have different shells.
+    """
+    refuse_spin(hamiltonian, 'CP2K', collinear=True)
+    folder, pattern = Path(folder), hamiltonian.pattern
+    momenta = [species.angular_momenta for species in hamiltonian.basis.for_labels(hamiltonian.species)]
+    shells = element_shells(hamiltonian.symbols, momenta)
+    turns = atom_turns(ORDER, momenta)
+    spins = np.atleast_2d(hamiltonian.matrices['hamiltonian'])
+    matrices = {f'KS_SPIN_{spin}': entries / HARTREE for spin, entries in enumerate(spins, 1)}
+    matrices['S_SPIN_1'] = hamiltonian.matrices['overlap']
+    images, member = np.unique(pattern.images, axis=0, return_inverse=True)
+    entry_image = np.repeat(member.ravel(), pattern.chunk_shapes.prod(axis=1))
+    rows, columns = pattern.orbital_indices
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entries in matrices.items():
+        values = change_orbitals(pattern, entries, turns)
+        for number in range(len(images)):
+            chosen = np.flatnonzero((entry_image == number) & (values != 0))
+            chosen = chosen[np.lexsort((columns[chosen], rows[chosen]))]
+            table = np.column_stack([rows[chosen] + 1, columns[chosen] + 1, values[chosen]])
+            with atomic_path(folder / f'{PROJECT}-{name}_R_{number + 1}-1_0.csr') as temporary:
+                np.savetxt(temporary, table, fmt='%8d%8d%25.16E')
+    write_text(folder / f'{PROJECT}.out', _output_lines(hamiltonian, shells, images))
+
+
+def _output_lines(hamiltonian: Hamiltonian, shells: dict[str, list[int]], images: np.ndarray) -> str:
+    """The lines of CP2K's output that a reader of the matrices needs."""
+    atoms, n_electrons = hamiltonian.atoms, hamiltonian.attributes.n_electrons
+    lines = [f'{_EXPORTED} (version {__version__})', f' GLOBAL| Project name  {PROJECT}']
+    for name, vector in zip('abc', atoms.cell.tolist(), strict=True):
+        lines.append(f' CELL| Vector {name} [angstrom]: ' + ' '.join(f'{x:.16f}' for x in vector))
+    lines.append(f' DFT| Number of spin states  {hamiltonian.n_spin}')
+    for number, (symbol, momenta) in enumerate(shells.items(), 1):
+        lines += [f'  {number}. Atomic kind: {symbol}', '', '     Orbital Basis Set  aiida-hamlr', '']
+        lines += [f'       Number of spherical basis functions:  {sum(2 * l + 1 for l in momenta)}', '']
+        lines += [f'     1  {index}  {l + 1}{LETTERS[l]}  ' for index, l in enumerate(momenta, 1)]
+        lines += ['', '     Atomic covalent radius', '']
+    lines += [' MODULE QUICKSTEP: ATOMIC COORDINATES IN ANGSTROM', '', '   Atom Kind Element  X  Y  Z']
+    kinds = list(shells)
+    for index, (symbol, z, position) in enumerate(
+        zip(hamiltonian.symbols, atoms.numbers, atoms.positions, strict=True), 1
+    ):
+        numbers = ' '.join(f'{x:.16f}' for x in position.tolist())
+        lines.append(f'  {index} {kinds.index(symbol) + 1} {symbol} {z} {numbers}')
+    lines.append('')
+    if n_electrons is not None:
+        lines.append(f' Number of electrons: {n_electrons!r}')
+    for kind in ('KS', 'S'):
+        lines += [f'  {kind} CSR write| {len(images)} periodic images', '      Number    X      Y      Z']
+        lines += [' '.join(map(str, (number, *image))) for number, image in enumerate(images.tolist(), 1)]
+    return '\n'.join(lines) + '\n'
+
+
+def _electrons(text: str) -> float | None:
+    """Electrons of all spins; None if the output does not say."""
+    found = re.findall(r'^ ?Number of electrons:\s+(\d+(?:\.\d+)?)\s*$', text, flags=re.MULTILINE)
+    return sum(map(float, found[:2])) if found else None
 
 
 def _search(expression: str, text: str, output: Path) -> str:
@@ -152,21 +207,21 @@ def _images(text: str, kind: str, output: Path) -> np.ndarray:
     return np.array([[int(word) for word in row[1:]] for row in rows])
 
 
-def _blocks(stem: str, images: np.ndarray, n_orbitals: np.ndarray) -> dict[tuple, np.ndarray]:
-    """Blocks with entries, by (Rx, Ry, Rz, i, j), in CP2K's order and Hartree."""
-    offsets = np.concatenate([[0], np.cumsum(n_orbitals)])
-    atom_of_orbital = np.repeat(np.arange(len(n_orbitals)), n_orbitals)
-    result = {}
-    for number, image in enumerate(images, 1):
-        rows, columns, values = _read_csr(Path(f'{stem}_R_{number}-1_0.csr'), int(offsets[-1]))
-        pair_index = atom_of_orbital[rows] * len(n_orbitals) + atom_of_orbital[columns]
-        for index in np.unique(pair_index[values != 0]):
-            i, j = divmod(int(index), len(n_orbitals))
-            selected = pair_index == index
-            block = np.zeros((n_orbitals[i], n_orbitals[j]))
-            block[rows[selected] - offsets[i], columns[selected] - offsets[j]] = values[selected]
-            result[(*map(int, image), i, j)] = block
-    return result
+def _raw(stems: list[str], images: np.ndarray, n_orbitals: np.ndarray, unit: float) -> RawMatrix:
+    """One matrix, or those of both spins, of all images."""
+    size, found = int(n_orbitals.sum()), []
+    for spin, stem in enumerate(stems):
+        for number, image in enumerate(images, 1):
+            rows, columns, values = _read_csr(Path(f'{stem}_R_{number}-1_0.csr'), size)
+            shared = np.tile([*image, spin], (len(values), 1))
+            found.append(np.column_stack([rows, columns, shared, values])[values != 0])
+    table = np.concatenate(found)
+    keys, member = np.unique(table[:, :5].astype(np.int64), axis=0, return_inverse=True)
+    values = np.zeros((len(stems), len(keys)))
+    values[table[:, 5].astype(int), member.ravel()] = unit * table[:, 6]
+    elements = (keys[:, 0], keys[:, 1], keys[:, 2:])
+    raw = raw_from_elements(elements, values if len(stems) == 2 else values[0], n_orbitals)
+    return RawMatrix(raw.pairs, raw.entries, tolerance=unit * SYMMETRY_TOLERANCE)
 
 
 def _read_csr(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -185,31 +240,3 @@ def _read_csr(path: Path, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     if len(np.unique(indices[:, 0] * size + indices[:, 1])) != len(indices):
         raise ValueError(f'{path}: holds an entry twice')
     return indices[:, 0], indices[:, 1], table[:, 2]
-
-
-@cache
-def _turn_shell(l: int) -> np.ndarray:
-    """(2l + 1, 2l + 1) matrix from CP2K's functions of a shell to e3nn's."""
-    directions = np.random.default_rng(l).normal(size=(200, 3))
-    # e3nn's harmonics of (y, z, x) are those with polar axis z of (x, y, z), without Condon-Shortley phase.
-    printed = real_harmonics(l, directions[:, [1, 2, 0]])
-    matrix = np.linalg.lstsq(printed, real_harmonics(l, directions), rcond=None)[0].T
-    return np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
-
-
-def _turn(momenta: tuple[int, ...]) -> np.ndarray:
-    matrix = np.zeros((sum(2 * l + 1 for l in momenta),) * 2)
-    start = 0
-    for l in momenta:
-        matrix[start : start + 2 * l + 1, start : start + 2 * l + 1] = _turn_shell(l)
-        start += 2 * l + 1
-    return matrix
-
-
-def _flat(pattern: BlockPattern, blocks: dict[tuple, np.ndarray], turn: list[np.ndarray]) -> np.ndarray:
-    entries = np.zeros(pattern.n_entries)
-    for index, pair in enumerate(pattern.atom_pairs.tolist()):
-        if tuple(pair) in blocks:
-            i, j = pair[3:]
-            pattern.block(entries, index)[:] = turn[i] @ blocks[tuple(pair)] @ turn[j].T
-    return entries

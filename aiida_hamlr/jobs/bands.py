@@ -61,7 +61,7 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     options : BandOptions
         Which bands.
     plot : path, optional
-        PNG file.
+        PNG, SVG or PDF file.
 
     Raises
     ------

@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import read_basis_files, read_pseudo_files, read_structure, split_label
+from aiida_hamlr.jobs.orbital_cache import cached_orbitals
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.schemas import BasisConfig
@@ -41,7 +42,7 @@ def make_bases(
         Structures on which the orbitals are contracted, all elements together; default: simple crystals of the
         elements.
     plot : path, optional
-        PNG file with the bands of the first crystal in plane waves and in orbitals.
+        PNG, SVG or PDF file with the bands of the first crystal in plane waves and in orbitals.
 
     Raises
     ------
@@ -93,7 +94,11 @@ def make_bases(
 
 
 def basis_of_config(
-    config: BasisConfig, pseudos: Mapping[str, Pseudopotential], source: str, structures: Sequence[Atoms] = ()
+    config: BasisConfig,
+    pseudos: Mapping[str, Pseudopotential],
+    source: str,
+    structures: Sequence[Atoms] = (),
+    keep: bool = False,
 ) -> Basis:
     """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
 
@@ -107,6 +112,8 @@ def basis_of_config(
         What errors call the configuration.
     structures : list of ase.Atoms, optional
         Crystals on which orbitals are contracted; default: simple ones of the species.
+    keep : bool
+        Whether contracted orbitals come from the cache, see `cached_orbitals`, or are kept there.
 
     Raises
     ------
@@ -124,14 +131,21 @@ def basis_of_config(
             log(f'generating the {recipe.size} basis of {label}')
             basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
         return Basis(basis)
-    log('contracting ' + ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items()))
-    contracted = contract_bases(
-        {label: pseudos[label] for label in recipes},
-        {label: recipe.size for label, recipe in recipes.items()},
-        {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
-        structures,
-        report=log,
-    )
+    chosen = {label: pseudos[label] for label in recipes}
+
+    def contract() -> Basis:
+        names = ', '.join(f'{label} {recipe.size}' for label, recipe in recipes.items())
+        log(f'contracting {names}: minutes for new elements; give basis files, or recipe: plain, to do without')
+        return contract_bases(
+            chosen,
+            {label: recipe.size for label, recipe in recipes.items()},
+            {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
+            structures,
+            report=log,
+        )
+
+    plain = {label: recipe.model_dump() for label, recipe in recipes.items()}
+    contracted = cached_orbitals(chosen, plain, structures, contract) if keep else contract()
     return Basis({**basis, **contracted})
 
 

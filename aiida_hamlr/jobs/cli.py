@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from aiida_hamlr import __version__
+from aiida_hamlr.jobs.cli_exchange import export_command, import_command
 from aiida_hamlr.jobs.status import Status, one_line, status_of
 
 _FILE = click.Path(path_type=Path)
@@ -136,7 +137,11 @@ def _recipes(**options) -> dict:
     multiple=True,
     help='Crystal of a few atoms to contract on.  [default: simple crystals of the elements]',
 )
-@click.option('--plot', type=_FILE, help='Draw bands of the first crystal, plain and contracted, into this PNG file.')
+@click.option(
+    '--plot',
+    type=_FILE,
+    help='Draw bands of the first crystal, plain and contracted, into this file (PNG, SVG or PDF).',
+)
 @click.option(
     '-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5; for several elements a folder.'
 )
@@ -227,7 +232,7 @@ def predict(config):
 @click.option('--path', 'path', metavar='auto|FILE', help='Along the standard path, or that of FILE (label k1 k2 k3).')
 @click.option('--mesh', nargs=3, type=int, help='Mesh for the Fermi level; without --path also of the bands.')
 @click.option('-o', '--output', type=_FILE, required=True, help='Bands file, as in bands.h5.')
-@click.option('--plot', type=_FILE, help='Draw the bands into this PNG file.')
+@click.option('--plot', type=_FILE, help='Draw the bands into this file (PNG, SVG or PDF).')
 @click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
@@ -344,7 +349,7 @@ def properties(hamiltonian, output, outputs, plot, **options):
 @click.argument('model', type=_FILE)
 @click.argument('data', type=_FILE, nargs=-1, required=True)
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
-@click.option('--plot', type=_FILE, help='PNG file with the errors by species, shells and distance.')
+@click.option('--plot', type=_FILE, help='PNG, SVG or PDF file with the errors by species, shells and distance.')
 @_OVERLAP_THRESHOLD
 @click.option(
     '--spin-orbit', is_flag=True, help='Compare bands of spinors, with the spin-orbit part of the references.'
@@ -384,6 +389,10 @@ def info(file):
 
     for line in describe_file(file):
         click.echo(line)
+
+
+main.add_command(export_command)
+main.add_command(import_command)
 
 
 if __name__ == '__main__':

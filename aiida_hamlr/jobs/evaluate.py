@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
@@ -13,13 +13,41 @@ from aiida_hamlr.model.evaluation import evaluate
 _ROWS = {
     'mae_meV': 'all elements',
     'mae_onsite_meV': 'on-site elements',
+    'mae_overlapping_meV': 'elements of orbitals that overlap',
     'band_mae_occupied_meV': 'occupied bands',
     'band_mae_conduction_meV': 'lowest conduction bands',
     'gap_error_meV': 'direct gaps',
 }
 
+#: Errors by which a model can be compared with others, and their names.
+QUOTED = {
+    'mae_onsite_meV': 'on-site elements',
+    'mae_overlapping_meV': 'elements of orbitals that overlap',
+    'band_mae_occupied_meV': 'occupied bands',
+    'band_mae_conduction_meV': 'lowest conduction bands',
+}
+
 #: Without unit, and in e.
 _LABEL_ROWS = {'dielectric_mae': 'dielectric tensor (1)', 'born_mae_e': 'Born charges (e)'}
+
+
+def describe_errors(errors: Mapping[str, float]) -> list[str]:
+    """Which errors to quote, in a sentence: the mean over all elements is small because most elements are nearly zero.
+
+    Parameters
+    ----------
+    errors : mapping
+        As of `evaluate`, meV.
+    """
+    quoted = [f'{QUOTED[key]} {errors[key]:.2f}' for key in QUOTED if key in errors]
+    lines = [f'errors to quote (meV): {", ".join(quoted)}'] if quoted else []
+    total, onsite = errors.get('mae_meV', 0.0), errors.get('mae_onsite_meV', 0.0)
+    if lines and total > 0:
+        lines.append(
+            f'the mean over all elements, {total:.3f} meV, is not one of them: most elements belong to distant pairs '
+            f'and are nearly zero, so that it is {onsite / total:.0f} times smaller than that of the on-site elements'
+        )
+    return lines
 
 
 def run_evaluate(
@@ -70,7 +98,10 @@ def run_evaluate(
     for key, name in _LABEL_ROWS.items():
         if key in errors:
             log(f'  {name:28s}{errors[key]:10.3f}')
+    for line in describe_errors(errors):
+        log(line)
     summary |= errors
+    summary['to_quote'] = [key for key in QUOTED if key in errors]
     summary['model'] = str(model)
     if json_file is not None:
         summary.write(json_file)

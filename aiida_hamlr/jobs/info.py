@@ -64,7 +64,9 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         + ', two spins' * (h.n_spin == 2),
         'cell ' + '  '.join('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.atoms.cell) + ' Å',
     ]
-    lines += [f'orbitals of {label}: {_shells(species)}' for label, species in h.basis.items()]
+    for label, species in h.basis.items():
+        unknown = '' if species.has_radial_functions else '; their radial functions are not known'
+        lines.append(f'orbitals of {label}: {_shells(species)}{unknown}')
     if h.pseudopotentials:
         lines.append(f'with the pseudopotentials of {", ".join(h.pseudopotentials)}')
     if 'hirshfeld_charges' in h.labels:

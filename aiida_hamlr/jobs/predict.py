@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
 from aiida_hamlr.electronic.bands.properties import Properties
@@ -272,13 +273,13 @@ def _finish(
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
+    hamiltonian.attributes.kpoints = summary['kpoints'] = [int(n) for n in mesh]
     options = replace(property_options(config), kpoints=mesh)
     found = compute_properties(hamiltonian, config.outputs, options)
     if found.mesh is not None:
         warn_of_ghosts(found.mesh, job.name)
     if 'fermi_level_eV' in found.scalars:
-        hamiltonian.attributes.fermi_level = found.scalars['fermi_level_eV']
-        hamiltonian.attributes.gap = found.scalars.get('gap_eV')
+        hamiltonian.attributes.record_edges(BandAttributes.from_dict(found.scalars))
     summary |= found.scalars
     summary |= committee.describe(hamiltonian, found, options)
     if 'response' in config.outputs:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.pseudo.gth import GENERATED, gth_parameters, write_upf
 from aiida_hamlr.electronic.reading import read_text
-from aiida_hamlr.jobs.outputs import SUMMARY, remove_earlier
+from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
-from aiida_hamlr.jobs.summary import JobSummary
 
 #: Largest file that may be one of those that are replaced, bytes.
 _LARGEST_UPF = 100_000_000
 
 
 def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float | None = None) -> list[Path]:
-    """Write ``El.upf`` for every element, or ``El.q1.5.upf`` if a charge is given, and ``summary.json``.
+    """Write ``El.upf`` for every element, or ``El.q1.5.upf`` if a charge is given.
+
+    Nothing else is written: the folder can be made a family of pseudopotentials as it is.
 
     Parameters
     ----------
@@ -33,31 +34,22 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
         If the table has no such element or charge, or a file of another origin would be replaced; nothing is written
         then.
     """
-    summary = JobSummary('pseudo')
     elements = list(dict.fromkeys(elements))
     if charge is not None and len(elements) > 1:
         raise ValueError(f'--charge goes with one element, not with {", ".join(elements)}')
     entries = {element: gth_parameters(element, charge) for element in elements}
     suffix = '' if charge is None else f'.q{charge:g}'
-    paths, summary['pseudos'] = [], {}
+    paths = []
     files = {element: folder / f'{element}{suffix}.upf' for element in elements}
     for path in files.values():
         _check_replaceable(path)
-    remove_earlier([*files.values(), folder / SUMMARY])
+    remove_earlier([*files.values()])
     for element, path in track(files.items(), 'pseudo-atoms'):
         pseudo = write_upf(path, element, charge)
         paths.append(path)
-        summary['pseudos'][element] = {
-            'file': path.name,
-            'z_valence': pseudo.z_valence,
-            'functional': pseudo.functional,
-            'ecutwfc_Ry': entries[element].ecutwfc,
-            'sha256': pseudo.content_hash,
-        }
         log(f'{path}: {pseudo.z_valence:g} valence electrons, cutoff from {entries[element].ecutwfc:g} Ry')
         if entries[element].caveat:
             log(f'  note: {entries[element].caveat}')
-    summary.write(folder / SUMMARY)
     return paths
 
 

@@ -42,10 +42,16 @@ from aiida_hamlr.jobs.summary import JobSummary
 #: Attributes of the Hamiltonian that the summary repeats.
 _SUMMARISED = (
     'functional',
+    'ecutwfc_Ry',
+    'ecutrho_Ry',
     'n_electrons',
     'n_spin',
     'fermi_level_eV',
     'gap_eV',
+    'direct_gap_eV',
+    'vbm_kpoint',
+    'cbm_kpoint',
+    'kpoints',
     'vacuum_level_eV',
 )
 
@@ -191,7 +197,7 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
             levels = reconstruction.check_run(atoms, potential, pseudos, run, potential_source)
         except LevelsDifferError as error:
             raise _with_names(error, find_other_names(run, config.pseudos)) from error
-    basis = basis_of_config(config.basis, pseudos, source)
+    basis = basis_of_config(config.basis, pseudos, source, keep=True)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     options = reconstruction.ReconstructionOptions(
         density=density,

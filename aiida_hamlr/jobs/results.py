@@ -32,6 +32,7 @@ COLUMNS = {
     'fermi_level_eV': float,
     'vbm_kpoint': list,
     'cbm_kpoint': list,
+    'kpoints': list,
     'n_ghost_states': int,
     'magnetization_muB': float,
     'uncertainty_meV': float,

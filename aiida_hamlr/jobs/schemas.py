@@ -113,7 +113,8 @@ class ReconstructConfig(Config):
     #: by species: chemical symbols, or labels of several species of one element such as H1 and H2
     pseudos: dict[SpeciesLabel, InputPath] = Field(min_length=1)
     basis: BasisConfig
-    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart
+    #: mesh for the density matrix and the Fermi level; null: points at most 0.25 1/Å apart, an even
+    #: number along each axis, or one
     kpoints: Mesh | None = None
     #: data-file-schema.xml whose eigenvalues check the result
     plane_wave_bands: InputPath | None = None
@@ -160,9 +161,9 @@ class PredictConfig(Config):
     #: names of all structures in their order, which are those of their folders; null: names of the files, with running
     #: numbers where a file has several structures
     labels: list[str] | None = None
-    #: gap: band gap, edges and Fermi level over the mesh, no files; bands: along a path; projections: density of states
-    #: and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by layer;
-    #: response: dielectric tensor and Born charges of a model with response
+    #: gap: band gap, edges and Fermi level over mesh and band path, no files; bands: along a path; projections: density
+    #: of states and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by
+    #: layer; response: dielectric tensor and Born charges of a model with response
     outputs: list[
         Literal[
             'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aiida_hamlr.jobs.config import expanded, load_config, validate
+from aiida_hamlr.jobs.evaluate import QUOTED, describe_errors
 from aiida_hamlr.jobs.outputs import check_overwriting
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
@@ -111,8 +112,10 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
         return summary
     if data['test']:
         errors = evaluate(config.output / 'model', data['test'])
-        summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith('_meV')}
-        log(f'test: {errors["mae_meV"]:.3f} meV over all elements')
+        summary |= {f'test_{key}': value for key, value in errors.items() if key.endswith(('_meV', '_by_distance'))}
+        for line in describe_errors(errors):
+            log(f'test: {line}')
+        summary['to_quote'] = [f'test_{key}' for key in QUOTED if key in errors]
     summary.write(config.output / 'summary.json')
     log(f'model written to {config.output / "model"}')
     return summary

@@ -111,6 +111,8 @@ def parse_summary(text: str) -> dict:
 def parse_metrics(text: str) -> dict[str, np.ndarray]:
     """Return the columns of a ``metrics.csv``, each as an array; values that were not logged are NaN.
 
+    Columns without any value, such as errors of bands when the training did not compute them, are left out.
+
     Raises
     ------
     ValueError
@@ -122,7 +124,7 @@ def parse_metrics(text: str) -> dict[str, np.ndarray]:
         raise ValueError(f'not a table: {error}') from error
     if not rows:
         raise ValueError('no rows')
-    columns = [name for name in rows[0] if name]
+    columns = [name for name in rows[0] if name and any(row[name] not in ('', None, 'nan') for row in rows)]
     return {name: np.array([float(row[name]) if row[name] else np.nan for row in rows]) for name in columns}
 
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.lines import Line2D
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
+from aiida_hamlr.plotting.zero import Levels, energy_label
 
 #: How successive sets are drawn, so that each stays visible under the next: broad line, dashes, dots.
 STYLES = (
@@ -33,8 +33,10 @@ def plot_bands(
     names: Sequence[str] | None = None,
     window: tuple[float, float] = (-7.0, 7.0),
     title: str | None = None,
+    zero: str = 'edge',
+    vacuum_levels: Sequence[float | None] = (),
 ) -> Path:
-    """Draw one or more sets of bands over each other, each with its zero at its own valence band maximum.
+    """Draw one or more sets of bands over each other, each with its own zero of energy.
 
     Parameters
     ----------
@@ -42,13 +44,17 @@ def plot_bands(
         Along the same path. Two or more are drawn as broad line, dashes, dots, dotted line. Where one has two spins,
         the colour is that of the spin.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     names : sequence of str, optional
         For the legend.
     window : (float, float)
-        Energies shown, eV from the valence band maximum (of a metal: from the Fermi level).
+        Energies shown, eV from the zero.
     title : str, optional
         Above the axes.
+    zero : str
+        'edge' (valence band maximum; of a metal, Fermi level), 'vbm', 'fermi', 'vacuum' or 'none' (energies as stored).
+    vacuum_levels : sequence of float or None
+        Vacuum level of each set, eV; for the zero 'vacuum'.
 
     Returns
     -------
@@ -58,42 +64,53 @@ def plot_bands(
     Raises
     ------
     ValueError
-        If a set does not lie on a path, or there are more than four.
+        If a set does not lie on a path, there are more than four, or the zero is not known.
     """
     sets = [item if isinstance(item, Bands) else Bands.read(item) for item in sets]
     if not 1 <= len(sets) <= len(STYLES):
         raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(STYLES)} can be drawn together')
     if any(item.distances is None for item in sets):
         raise ValueError('bands on a mesh cannot be drawn along a path')
-    with rc_context(SETTINGS):
-        figure = new_figure(6.8, 4.8)
+    with drawing(output, 6.8, 4.8) as figure:
         axes = figure.add_subplot()
-        handles, labels = draw_bands(axes, sets, window, names)
+        vacuum = [*vacuum_levels, *[None] * len(sets)]
+        levels = [Levels.of_bands(item, level) for item, level in zip(sets, vacuum, strict=False)]
+        handles, labels = draw_bands(axes, sets, window, names or (), zero, levels)
         if labels:
             figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
         if title:
             axes.set_title(title)
-        return save(figure, output)
+    return Path(output)
 
 
 def draw_bands(
-    axes, sets: Sequence[Bands], window: tuple[float, float], names: Sequence[str] = ()
+    axes,
+    sets: Sequence[Bands],
+    window: tuple[float, float],
+    names: Sequence[str] = (),
+    zero: str = 'edge',
+    levels: Sequence[Levels] = (),
 ) -> tuple[list[Line2D], list[str]]:
-    """Draw sets of bands into axes, and return handles and labels for a legend of the named sets and the spins."""
+    """Draw sets of bands into axes, and return handles and labels for a legend of the named sets and the spins.
+
+    The zero and its levels are those of `plot_bands`; by default each set has its own band edge there.
+    """
     styles = STYLES if len(sets) > 1 else ({'linewidth': 1.4, 'color': COLOURS[0]},)
-    zeros = [zero_of_energy(item) for item in sets]
+    levels = levels or [Levels.of_bands(item) for item in sets]
+    zeros = [item.of(zero) for item in levels]
     first = sets[0].eigenvalues[0, 0] - zeros[0]
     crowd = np.count_nonzero((first > window[0]) & (first < window[1]))
     styles = [_thinned(style, crowd) for style in styles[: len(sets)]]
-    for item, zero, style in zip(sets, zeros, styles, strict=True):
-        for start, stop in _segments(item.distances):
+    for item, offset, style in zip(sets, zeros, styles, strict=True):
+        for start, stop in path_segments(item.distances):
             for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
-                axes.plot(item.distances[start:stop], spin[start:stop] - zero, **style_of_spin)
+                axes.plot(item.distances[start:stop], spin[start:stop] - offset, **style_of_spin)
     _label_path(axes, sets[0])
-    metal = not sets[0].attributes.gap
-    axes.set_ylabel('Energy − ' + (r'$E_\mathrm{F}$' if metal else r'$E_\mathrm{VBM}$') + ' (eV)')
+    resolved = levels[0].resolve(zero)
+    axes.set_ylabel(energy_label(resolved))
     axes.set_ylim(*window)
-    axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
+    if resolved != 'none':
+        axes.axhline(0.0, color=GREY, linewidth=0.8, zorder=0)
     entries = list(zip(styles, names, strict=True)) if names else []
     if max(map(_n_spin, sets)) == 2:
         entries = [(style | {'color': GREY}, name) for style, name in entries]
@@ -113,33 +130,33 @@ def _of_spins(style: dict, bands: Bands, n_sets: int) -> list[dict]:
     return [style | (spin if n_sets == 1 else {'color': spin['color']}) for spin in _SPIN_STYLES]
 
 
-def zero_of_energy(bands: Bands) -> float:
-    """Valence band maximum, or the Fermi level of a metal, eV."""
-    attributes = bands.attributes
-    return attributes.vbm if attributes.gap and attributes.vbm is not None else attributes.fermi_level or 0.0
-
-
 def _thinned(style: dict, n_bands: int) -> dict:
     """A style with finer lines where many bands share the window."""
     factor = min(1.0, (_CROWD / max(n_bands, 1)) ** 0.5)
     return style | {'linewidth': factor * style.get('linewidth', 1.0)}
 
 
-def _segments(distances: np.ndarray) -> list[tuple[int, int]]:
+def path_segments(distances: np.ndarray) -> list[tuple[int, int]]:
     """Where the connected parts of a path begin and end: at a jump two points have the same distance."""
     breaks = np.flatnonzero(np.diff(distances) <= 0) + 1
     edges = [0, *breaks.tolist(), len(distances)]
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def _label_path(axes, bands: Bands):
-    """Ticks at the special points; the two names of a jump share one tick."""
+def path_ticks(bands: Bands) -> dict[float, list[str]]:
+    """Names of the special points by their distance along the path, 1/Å; a jump has two."""
     ticks: dict[float, list[str]] = {}
     for distance, label in zip(bands.distances, bands.labels, strict=True):
         if label:
             names = ticks.setdefault(float(distance), [])
             if _pretty(label) not in names:
                 names.append(_pretty(label))
+    return ticks
+
+
+def _label_path(axes, bands: Bands):
+    """Ticks at the special points; the two names of a jump share one tick."""
+    ticks = path_ticks(bands)
     axes.set_xticks(list(ticks), ['|'.join(names) for names in ticks.values()])
     for position in ticks:
         axes.axvline(position, color=GREY, linewidth=0.6, zorder=0)

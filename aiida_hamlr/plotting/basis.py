@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.ticker import ScalarFormatter
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.plotting.bands import STYLES, draw_bands, zero_of_energy
-from aiida_hamlr.plotting.style import GREY, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.bands import STYLES, draw_bands
+from aiida_hamlr.plotting.style import GREY, drawing
+from aiida_hamlr.plotting.zero import Levels
 
 #: Energies shown, eV from the valence band maximum.
 WINDOW = (-14.0, 10.0)
@@ -28,16 +28,15 @@ def plot_basis(sets: Mapping[str, Bands], output: str | Path, title: str | None 
     sets : mapping of str to Bands
         As `bands_of_basis` returns them: plane waves first, all along one path.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     title : str, optional
         Default: the formula of the crystal.
     """
     (_, exact), *others = sets.items()
-    with rc_context(SETTINGS):
-        figure = new_figure(8.4, 4.8)
+    with drawing(output, 8.4, 4.8) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.7, 1), sharey=True)
         handles, labels = draw_bands(left, list(sets.values()), _window(exact), list(sets))
-        zero = zero_of_energy(exact)
+        zero = Levels.of_bands(exact).of('edge')
         for (name, bands), style in zip(others, STYLES[1:], strict=False):
             deviations = 1e3 * (bands.eigenvalues - exact.eigenvalues).ravel()
             right.plot(
@@ -62,11 +61,11 @@ def plot_basis(sets: Mapping[str, Bands], output: str | Path, title: str | None 
         right.set_axisbelow(True)
         figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
         left.set_title(title or f'{exact.attributes.formula or ""} in the potential of neutral atoms')
-        return save(figure, output)
+    return Path(output)
 
 
 def _window(bands: Bands) -> tuple[float, float]:
     """The lowest bands down to semicore, and up to where the next band could be missing."""
-    energies = bands.eigenvalues[0] - zero_of_energy(bands)
+    energies = bands.eigenvalues[0] - Levels.of_bands(bands).of('edge')
     inside = energies[energies > WINDOW[0]]
     return float(inside.min()) - 1.0, min(WINDOW[1], float(energies[:, -1].min()))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from matplotlib import rc_context
-
-from aiida_hamlr.plotting.style import COLOURS, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, drawing
 
 
 def plot_errors(errors: Mapping, path: str | Path) -> Path:
@@ -18,7 +16,7 @@ def plot_errors(errors: Mapping, path: str | Path) -> Path:
     errors : mapping
         ``mae_by_species``, ``mae_by_shells``, ``mae_by_distance`` and ``mae_onsite_meV`` of `evaluate`, meV.
     path : path
-        The PNG file.
+        PNG, SVG or PDF file, by its suffix.
     """
     bars = [
         ('species', {name: entry['mae_meV'] for name, entry in errors['mae_by_species'].items()}),
@@ -29,8 +27,7 @@ def plot_errors(errors: Mapping, path: str | Path) -> Path:
             | {f'{e["from_angstrom"]:.1f}-{e["to_angstrom"]:.1f}': e['mae_meV'] for e in errors['mae_by_distance']},
         ),
     ]
-    with rc_context(SETTINGS):
-        figure = new_figure(9.5, 3.6)
+    with drawing(path, 9.5, 3.6) as figure:
         panels = figure.subplots(1, 3, width_ratios=[max(3, len(values)) for _, values in bars])
         for axes, (title, values), colour in zip(panels, bars, COLOURS, strict=False):
             axes.bar(list(values), list(values.values()), color=colour, width=0.7)
@@ -38,4 +35,4 @@ def plot_errors(errors: Mapping, path: str | Path) -> Path:
             axes.set_xlabel(title)
         panels[-1].set_yscale('log')
         panels[0].set_ylabel('Mean absolute error (meV)')
-    return save(figure, path)
+    return Path(path)

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 
-from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
 
 #: The first of several sets is a broad pale line with open circles: what lies on it leaves it visible.
 _STYLES = (
@@ -41,7 +40,7 @@ def plot_levels(
         Levels in eV by name, as in {'DFT': ..., 'short range only': ..., 'with long range': ...}. Each is shown
         relative to its mean over the atoms of a panel: the zero of energy is arbitrary.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     symbols : sequence of str, optional
         Element of every atom; without it all atoms share one panel.
     axis_label, title : str
@@ -65,8 +64,7 @@ def plot_levels(
     panels = list(dict.fromkeys(elements.tolist()))
     styles = dict(zip(levels, _STYLES if len(levels) > 1 else _STYLES[1:], strict=False))
     heights = [_LEVELS_HEIGHT] * len(panels) + [_ERRORS_HEIGHT] * (reference is not None)
-    with rc_context(SETTINGS):
-        figure = new_figure(6.4, 1.1 + sum(heights))
+    with drawing(output, 6.4, 1.1 + sum(heights)) as figure:
         rows = figure.subplots(len(heights), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axes, element in zip(rows, panels, strict=False):
             chosen = np.flatnonzero(elements == element)
@@ -83,7 +81,7 @@ def plot_levels(
         figure.legend(handles, names, loc='outside upper center', ncols=len(names))
         if title:
             figure.suptitle(title)
-        return save(figure, output)
+    return Path(output)
 
 
 def _plot_errors(axes, positions: np.ndarray, levels: Mapping[str, np.ndarray], reference: str, styles: Mapping):

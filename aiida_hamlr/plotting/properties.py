@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.lines import Line2D
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.projections import sum_groups
 from aiida_hamlr.electronic.bands.properties import Properties
-from aiida_hamlr.plotting.bands import draw_bands, zero_of_energy
-from aiida_hamlr.plotting.style import COLOURS, GREY, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.bands import draw_bands
+from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
+from aiida_hamlr.plotting.zero import Levels, energy_label
 
 #: Groups that are drawn; the others are part of the total only.
 _MOST_GROUPS = 6
@@ -22,7 +22,13 @@ _DOT = 28.0
 
 
 def plot_dos(
-    properties: Properties, output: str | Path, kind: str = 'shell', window: tuple[float, float] = (-8.0, 8.0)
+    properties: Properties,
+    output: str | Path,
+    kind: str = 'shell',
+    window: tuple[float, float] = (-8.0, 8.0),
+    zero: str = 'fermi',
+    levels: Levels | None = None,
+    reference: tuple[str, Properties, Levels | None] | None = None,
 ) -> Path:
     """Draw a density of states and, if it is projected, its parts.
 
@@ -31,11 +37,17 @@ def plot_dos(
     properties : Properties
         With the density of states.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     kind : str
         What the parts are: 'species', 'shell' or 'm'.
     window : (float, float)
-        Energies shown, eV from the Fermi level.
+        Energies shown, eV from the zero.
+    zero : str
+        'edge', 'vbm', 'fermi', 'vacuum' or 'none', as of `plot_bands`; as stored if the Fermi level is not known.
+    levels : Levels, optional
+        Energies for the zero; default: the Fermi level of the properties.
+    reference : (str, Properties, Levels or None), optional
+        Name and density of states to draw over this one, as a dashed line.
 
     Returns
     -------
@@ -45,16 +57,14 @@ def plot_dos(
     Raises
     ------
     ValueError
-        If there is no density of states.
+        If there is no density of states, or the zero is not known.
     """
-    if properties.dos is None:
-        raise ValueError('these properties hold no density of states')
-    zero = properties.attributes.get('fermi_level_eV', 0.0)
-    energies = properties.dos_energies - zero
+    levels = levels or Levels.of_properties(properties)
+    zero = 'none' if levels == Levels() else zero
+    energies = _energies(properties, zero, levels)
     spins = [properties.dos] if properties.dos_by_spin is None else list(properties.dos_by_spin)
     shown = (energies >= window[0]) & (energies <= window[1])
-    with rc_context(SETTINGS):
-        figure = new_figure(6.4, 4.2)
+    with drawing(output, 6.4, 4.2) as figure:
         axes = figure.add_subplot()
         parts, groups = None, ()
         if properties.groups:
@@ -66,18 +76,37 @@ def plot_dos(
             for colour, index in zip(COLOURS, order if groups else (), strict=False):
                 label = groups[index].label if not spin else None
                 axes.plot(energies, sign * parts[spin, :, index], color=colour, label=label)
-        axes.axvline(0.0, color=GREY, linewidth=0.8)
+        if reference is not None:
+            name, other, its_levels = reference
+            x = _energies(other, zero, its_levels or Levels.of_properties(other))
+            for spin, total in enumerate([other.dos] if other.dos_by_spin is None else other.dos_by_spin):
+                label = name if not spin else None
+                axes.plot(x, (1 - 2 * spin) * total, color='black', linestyle=(0, (4, 2)), linewidth=1.2, label=label)
+        if levels.resolve(zero) != 'none':
+            axes.axvline(0.0, color=GREY, linewidth=0.8)
         axes.set_xlim(*window)
         top = 1.05 * max((total[shown].max(initial=0.0) for total in spins), default=1.0)
         axes.set_ylim(-top if len(spins) == 2 else 0.0, top)
-        axes.set_xlabel(r'Energy − $E_\mathrm{F}$ (eV)')
+        axes.set_xlabel(energy_label(levels.resolve(zero)))
         axes.set_ylabel('Density of states (1/eV per cell)')
         figure.legend(loc='outside upper center', ncols=4)
-        return save(figure, output)
+    return Path(output)
+
+
+def _energies(properties: Properties, zero: str, levels: Levels) -> np.ndarray:
+    """Energies of a density of states from the zero, eV."""
+    if properties.dos is None:
+        raise ValueError('these properties hold no density of states')
+    return properties.dos_energies - levels.of(zero)
 
 
 def plot_fat_bands(
-    bands: Bands, output: str | Path, kind: str = 'species', window: tuple[float, float] = (-7.0, 7.0)
+    bands: Bands,
+    output: str | Path,
+    kind: str = 'species',
+    window: tuple[float, float] = (-7.0, 7.0),
+    zero: str = 'edge',
+    vacuum_level: float | None = None,
 ) -> Path:
     """Draw bands with dots whose area is the share of a group in each state.
 
@@ -86,11 +115,15 @@ def plot_fat_bands(
     bands : Bands
         Along a path, with projections.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     kind : str
         'species' or 'shell'.
     window : (float, float)
-        Energies shown, eV from the valence band maximum (of a metal: from the Fermi level).
+        Energies shown, eV from the zero.
+    zero : str
+        As of `plot_bands`.
+    vacuum_level : float, optional
+        eV, for the zero 'vacuum'.
 
     Returns
     -------
@@ -106,22 +139,28 @@ def plot_fat_bands(
         raise ValueError('fat bands need projected bands along a path')
     groups, shares = sum_groups(bands.groups, bands.projections, kind)
     order = np.argsort(-shares.sum(axis=(0, 1, 2)), kind='stable')[: min(4, len(groups))]
-    levels = bands.eigenvalues - zero_of_energy(bands)
-    with rc_context(SETTINGS):
-        figure = new_figure(3.2 * len(order) + 0.8, 4.4)
+    zeros = Levels.of_bands(bands, vacuum_level)
+    levels = bands.eigenvalues - zeros.of(zero)
+    with drawing(output, 3.2 * len(order) + 0.8, 4.4) as figure:
         panels = figure.subplots(1, len(order), sharey=True, squeeze=False)[0]
         for axes, colour, index in zip(panels, COLOURS, order, strict=False):
-            handles, _ = draw_bands(axes, [bands], window)
+            draw_bands(axes, [bands], window, (), zero, [zeros])
             for line in axes.lines:
                 line.set(color=GREY, linewidth=0.6)
             for spin in range(len(levels)):
                 x = np.broadcast_to(bands.distances[:, None], levels[spin].shape)
-                axes.scatter(x, levels[spin], s=_DOT * shares[spin, ..., index], color=colour, alpha=0.6, linewidths=0)
+                axes.scatter(
+                    x,
+                    levels[spin],
+                    s=_DOT * np.maximum(shares[spin, ..., index], 0.0),
+                    color=colour,
+                    alpha=0.6,
+                    linewidths=0,
+                )
             axes.set_title(groups[index].label)
-            del handles
         for axes in panels[1:]:
             axes.set_ylabel('')
-        return save(figure, output)
+    return Path(output)
 
 
 def plot_layers(properties: Properties, output: str | Path) -> Path:
@@ -132,7 +171,7 @@ def plot_layers(properties: Properties, output: str | Path) -> Path:
     properties : Properties
         With band edges by layer.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
 
     Returns
     -------
@@ -146,8 +185,7 @@ def plot_layers(properties: Properties, output: str | Path) -> Path:
     """
     if properties.layer_heights is None:
         raise ValueError('these properties hold no band edges by layer')
-    with rc_context(SETTINGS):
-        figure = new_figure(6.4, 3.8)
+    with drawing(output, 6.4, 3.8) as figure:
         axes = figure.add_subplot()
         sets = (
             ('conduction band', properties.layer_conduction_edges),
@@ -164,4 +202,4 @@ def plot_layers(properties: Properties, output: str | Path) -> Path:
         axes.set_xlabel('Height of the layer (Å)')
         axes.set_ylabel('Edge (eV)')
         figure.legend(handles=handles, loc='outside upper center', ncols=3)
-        return save(figure, output)
+    return Path(output)

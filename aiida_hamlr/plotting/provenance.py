@@ -12,6 +12,17 @@ from pathlib import Path
 #: Inputs that everything has and that say nothing about where a number comes from.
 _HIDDEN = ('InstalledCode', 'ContainerizedCode', 'PortableCode', 'Dict', 'Int', 'Float', 'Bool', 'Str', 'KpointsData')
 
+#: Colour, shape and meaning of the boxes, for a legend.
+LEGEND = (
+    ('#7fa8d9', 'ellipse', 'the result'),
+    ('#8cd499', 'ellipse', 'data'),
+    ('#de707f', 'box', 'calculation'),
+    ('#e8a33d', 'box', 'calculation of Quantum ESPRESSO'),
+)
+
+#: Graphs of more nodes take minutes of queries.
+MOST_NODES = 5000
+
 _COLOURS = {'process': '#de707f', 'quantumespresso': '#e8a33d', 'data': '#8cd499', 'target': '#7fa8d9'}
 
 
@@ -52,6 +63,11 @@ class ProvenanceGraph:
         ----------
         node : aiida.orm.Data
             Its ancestors are drawn.
+
+        Raises
+        ------
+        ValueError
+            If there are more than `MOST_NODES` of them.
         """
         from aiida.common.links import LinkType
 
@@ -72,6 +88,8 @@ class ProvenanceGraph:
 
         visit(node)
         while pending:
+            if len(keys) > MOST_NODES:
+                raise ValueError(f'{type(node).__name__}<{node.pk}> rests on more than {MOST_NODES} nodes')
             current = pending.pop()
             for link in current.base.links.get_incoming(link_type=(LinkType.CREATE, LinkType.INPUT_CALC)).all():
                 if type(link.node).__name__ not in _HIDDEN:
@@ -92,6 +110,15 @@ class ProvenanceGraph:
             lines.append(f'{names[key]} [label={_quote(box.label)}, shape={shape}, fillcolor="{box.colour}"];')
         lines += [f'{names[first]} -> {names[second]};' for first, second in sorted(self.edges)]
         return '\n'.join([*lines, '}\n'])
+
+    def draw(self, kind: str) -> bytes | None:
+        """The graph as 'png' or 'svg', drawn by graphviz; nothing if its program `dot` is not installed."""
+        executable = shutil.which('dot')
+        if executable is None:
+            return None
+        # Graphviz cuts SVG of any other resolution than its own 72 dpi.
+        command = [executable, f'-T{kind}', *(['-Gdpi=72'] if kind == 'svg' else [])]
+        return subprocess.run(command, input=self.to_dot().encode(), capture_output=True, check=True).stdout
 
     def to_text(self) -> str:
         """The graph as lines: every box, indented under what was made of it; what was shown before only by name."""
@@ -130,13 +157,12 @@ def plot_provenance(node, path: str | Path) -> Path:
     path = Path(path)
     graph = ProvenanceGraph.of(node)
     path.parent.mkdir(parents=True, exist_ok=True)
-    executable = shutil.which('dot')
-    if executable is None:
+    picture = graph.draw('png')
+    if picture is None:
         path = path.with_suffix('.txt')
         path.write_text(graph.to_text(), encoding='utf-8')
         return path
-    result = subprocess.run([executable, '-Tpng'], input=graph.to_dot().encode(), capture_output=True, check=True)
-    path.write_bytes(result.stdout)
+    path.write_bytes(picture)
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -29,20 +31,41 @@ SETTINGS = {
     'xtick.direction': 'out',
     'ytick.direction': 'out',
     'savefig.dpi': 180,
+    'svg.hashsalt': 'hamlr',
+    'pdf.fonttype': 42,
 }
 
 
-def new_figure(width: float = 6.4, height: float = 4.4) -> Figure:
-    """Empty figure with a layout that fits its labels; sizes in inches. Needs no display."""
+#: With a date, figures of the same content would differ.
+_UNDATED = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
+
+#: Formats of figures, by the suffix of the file.
+FORMATS = ('.png', '.svg', '.pdf')
+
+
+@contextmanager
+def drawing(path: str | Path, width: float = 6.4, height: float = 4.4) -> Iterator[Figure]:
+    """Give an empty figure to draw into, and write it afterwards; the suffix of the file says whether PNG, SVG or PDF.
+
+    Parameters
+    ----------
+    path : path
+        Written under a temporary name first; nothing is left if the drawing fails.
+    width, height : float
+        Inches. The layout fits the labels.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is none of `FORMATS`; nothing is drawn then.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(f'{path}: figures are written as {", ".join(FORMATS)}, by the suffix of the file')
     with rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout='constrained')
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Figure, path: str | Path) -> Path:
-    """Write a figure as PNG, under a temporary name first."""
-    path = Path(path)
-    with rc_context(SETTINGS), atomic_path(path) as temporary:
-        figure.savefig(temporary, format='png')
-    return path
+        FigureCanvasAgg(figure)
+        yield figure
+        with atomic_path(path) as temporary:
+            kind = path.suffix.lower()[1:]
+            figure.savefig(temporary, format=kind, metadata=_UNDATED.get(kind))

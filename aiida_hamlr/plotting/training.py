@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from aiida_hamlr.plotting.style import COLOURS, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, drawing
 
 #: Columns of metrics.csv that are drawn, and how.
 TRAINING, VALIDATION = 'train_mae_meV', 'validation_mae_meV'
@@ -31,7 +30,7 @@ def plot_training(
         By name, as in {'with long range': 'run/metrics.csv'}. Columns ``epoch``, ``train_mae_meV`` and
         ``validation_mae_meV``; entries that were not logged are empty or NaN.
     output : path
-        PNG file.
+        PNG, SVG or PDF file, by its suffix.
     title : str, optional
         Above the axes.
 
@@ -41,8 +40,7 @@ def plot_training(
         If a file is missing, cannot be read or holds none of the columns.
     """
     curves = {name: run if isinstance(run, Mapping) else read_metrics(run) for name, run in runs.items()}
-    with rc_context(SETTINGS):
-        figure = new_figure(6.4, 4.0)
+    with drawing(output, 6.4, 4.0) as figure:
         axes = figure.add_subplot()
         for (name, columns), colour in zip(curves.items(), COLOURS, strict=False):
             drawn = 0
@@ -66,7 +64,7 @@ def plot_training(
         axes.legend()
         if title:
             axes.set_title(title)
-        return save(figure, output)
+    return Path(output)
 
 
 def read_metrics(path: str | Path) -> dict[str, np.ndarray]:

@@ -7,9 +7,8 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from matplotlib import rc_context
 
-from aiida_hamlr.plotting.style import COLOURS, SETTINGS, new_figure, save
+from aiida_hamlr.plotting.style import COLOURS, drawing
 
 
 def plot_calibration(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path) -> Path:
@@ -20,19 +19,20 @@ def plot_calibration(groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: 
     groups : mapping of str to pair of (N,) arrays
         Expected and actual errors, meV, by the name of a kind of structures.
     path : path
-        The PNG file.
+        PNG, SVG or PDF file, by its suffix.
     """
     values = np.concatenate([np.concatenate(pair) for pair in groups.values()])
     values = values[np.isfinite(values) & (values > 0)]
     limits = np.array([0.7 * values.min(), 1.4 * values.max()])
-    with rc_context(SETTINGS):
-        drawing = new_figure(5.6, 4.2)
-        axes = drawing.subplots()
-    for (name, (expected, actual)), colour in zip(groups.items(), cycle(COLOURS)):
-        axes.plot(expected, actual, 'o', color=colour, markersize=3, alpha=0.6, linewidth=0, label=name)
-    axes.plot(limits, limits, color='0.3', linewidth=0.8, label='equal')
-    axes.fill_between(limits, limits / 2, 2 * limits, color='0.85', linewidth=0, zorder=0, label='within a factor of 2')
-    axes.set(xscale='log', yscale='log', xlim=limits, ylim=limits)
-    axes.set(xlabel='expected error of an atom (meV)', ylabel='actual error of an atom (meV)')
-    axes.legend(loc='center left', bbox_to_anchor=(1.0, 0.5))
-    return save(drawing, path)
+    with drawing(path, 5.6, 4.2) as figure:
+        axes = figure.subplots()
+        for (name, (expected, actual)), colour in zip(groups.items(), cycle(COLOURS)):
+            axes.plot(expected, actual, 'o', color=colour, markersize=3, alpha=0.6, linewidth=0, label=name)
+        axes.plot(limits, limits, color='0.3', linewidth=0.8, label='equal')
+        axes.fill_between(
+            limits, limits / 2, 2 * limits, color='0.85', linewidth=0, zorder=0, label='within a factor of 2'
+        )
+        axes.set(xscale='log', yscale='log', xlim=limits, ylim=limits)
+        axes.set(xlabel='expected error of an atom (meV)', ylabel='actual error of an atom (meV)')
+        axes.legend(loc='center left', bbox_to_anchor=(1.0, 0.5))
+    return Path(path)

@@ -9,7 +9,6 @@ from aiida.plugins import CalculationFactory, WorkflowFactory
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
-from aiida_hamlr.calculations.potential import PotentialCalculation
 from aiida_hamlr.calculations.reconstruct import ReconstructCalculation
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.calculations.validation import (
@@ -20,17 +19,21 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
-from aiida_hamlr.data.structures import choose_species, find_missing_species, name_pseudos, select_pseudos
+from aiida_hamlr.data.structures import choose_species, find_missing_species, get_atoms, name_pseudos, select_pseudos
+from aiida_hamlr.electronic.geometry import describe_periodicity
+from aiida_hamlr.electronic.reference.verification import TOO_LOW
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
+from aiida_hamlr.workflows.cutoff import CutoffStepsMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
+from aiida_hamlr.workflows.potential import PotentialStepsMixin
 from aiida_hamlr.workflows.protocols.utils import (
     StrictProtocolMixin,
     get_protocol_path,
     load_codes,
     recursive_options,
     take_settings,
+    without_relaxation,
 )
-from aiida_hamlr.workflows.remote_folders import is_usable
 from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
 from aiida_hamlr.workflows.scf import ScfStepsMixin, find_kpoints_problem
 from aiida_hamlr.workflows.steps import StepsMixin
@@ -39,9 +42,6 @@ __all__ = ('ReferenceWorkChain',)
 
 PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
-
-#: What the reconstruction reads of the folder of pp.x.
-POTENTIAL_FILES = (PotentialCalculation._FILPLOT,)
 
 
 def validate_band_tolerance(value, _) -> str | None:
@@ -73,7 +73,16 @@ def validate_reference(inputs, _) -> str | None:
     )
 
 
-class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, StepsMixin, StrictProtocolMixin, WorkChain):
+class ReferenceWorkChain(
+    PlaysPausedMixin,
+    BasisStepsMixin,
+    CutoffStepsMixin,
+    PotentialStepsMixin,
+    ScfStepsMixin,
+    StepsMixin,
+    StrictProtocolMixin,
+    WorkChain,
+):
     """Run pw.x and represent its Hamiltonian in atomic orbitals, with a potential from its density or from pp.x."""
 
     @classmethod
@@ -88,6 +97,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         )
         cls.define_basis(spec)
         cls.define_scf(spec)
+        cls.define_cutoff(spec)
         spec.input(
             'band_tolerance',
             valid_type=orm.Float,
@@ -103,17 +113,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             default=lambda: orm.Bool(False),
             help='Whether to clean the remote folders of all jobs after the Hamiltonian is stored.',
         )
-        spec.expose_inputs(
-            PotentialCalculation,
-            namespace='potential',
-            exclude=('parent_folder',),
-            namespace_options={
-                'required': False,
-                'populate_defaults': False,
-                'help': 'Inputs of a pp.x run that writes the potential; by default `hamlr` computes it from the '
-                'density.',
-            },
-        )
+        cls.define_potential(spec)
         spec.expose_inputs(
             ReconstructCalculation,
             namespace='reconstruct',
@@ -142,11 +142,6 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             help='Remote folder of the pw.x run, for further runs that start from its density.',
         )
         spec.default_output_node = 'output_parameters'
-        spec.exit_code(
-            403,
-            'ERROR_SUB_PROCESS_FAILED_POTENTIAL',
-            message='The pp.x job failed: {reason}. Look into its output, or leave `potential` out.',
-        )
         spec.exit_code(
             404,
             'ERROR_SUB_PROCESS_FAILED_RECONSTRUCT',
@@ -211,7 +206,9 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             initial_magnetic_moments=moments,
             options=options,
         )
-        misspelt = find_misspelt_keyword(scf.pw.parameters.get_dict())
+        parameters = without_relaxation(scf.pw.parameters.get_dict(), inputs['scf'])
+        scf.pw.parameters = orm.Dict(parameters)
+        misspelt = find_misspelt_keyword(parameters)
         if misspelt is not None:
             raise ValueError(misspelt)
         given = {name: node for name, node in (pseudos or {}).items() if name in structure.get_kind_names()}
@@ -232,6 +229,7 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
             'conduction_bands': orm.Int,
             'kpoints_offset': orm.List,
             'band_tolerance': orm.Float,
+            'cutoff_tolerance': orm.Float,
         }
         for name, node_type in types.items():
             if inputs.get(name) is not None:
@@ -258,9 +256,12 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
     def setup(self):
         """Initialise the context."""
         self.ctx.basis = self.inputs.get('basis')
-        self.ctx.potential_is_done = 'potential' not in self.inputs
+        self.forget_potential()
         self.ctx.hamiltonian = None
         self.setup_scf()
+        self.setup_cutoff()
+        for text in describe_periodicity(get_atoms(self.inputs.structure, self.inputs.pseudos)):
+            self.report(f'warning: the structure is {text}')
 
     @property
     def pseudos(self) -> dict:
@@ -271,35 +272,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         """Prepare to run pw.x again, and pp.x after it, if the files of pw.x are gone; return whether to."""
         goes_back = super().go_back_to_scf()
         if goes_back:
-            self.ctx.potential_is_done = 'potential' not in self.inputs
+            self.forget_potential()
         return goes_back
-
-    def should_run_potential(self) -> bool:
-        """Return whether pp.x has to write the potential."""
-        return self.ctx.scf_is_done and not self.ctx.potential_is_done
-
-    def run_potential(self):
-        """Run pp.x for the total local potential."""
-        inputs = AttributeDict(self.exposed_inputs(PotentialCalculation, 'potential'))
-        inputs.parent_folder = self.ctx.scf[-1].outputs.remote_folder
-        if self.ctx.repeats.get('potential'):
-            inputs.metadata.disable_cache = True
-        node = self.launch(PotentialCalculation, inputs, 'potential')
-        return ToContext(potential=node)
-
-    def inspect_potential(self):
-        """Check that pp.x wrote the potential."""
-        node = self.ctx.potential
-        reason = self.find_failure(node)
-        if reason is not None:
-            exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
-            return None if self.go_back_to_scf() else exit_code
-        if is_usable(node.outputs.remote_folder, POTENTIAL_FILES):
-            self.ctx.potential_is_done = True
-            return None
-        reason = 'its files are gone, even after a repetition'
-        exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_POTENTIAL.format(reason=reason)
-        return None if self.repeat('potential', node) else exit_code
 
     def has_potential(self) -> bool:
         """Return whether the inputs of the reconstruction are complete."""
@@ -324,6 +298,8 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
                 inputs.kpoints = shift_mesh(
                     inputs.kpoints, orm.List([0, 0, 0]), metadata={'call_link_label': 'centre_mesh'}
                 )
+        if self.searches_cutoff:
+            inputs.quality_assurance = orm.Bool(True)
         if self.ctx.repeats.get('reconstruct'):
             inputs.metadata.disable_cache = True
         node = self.launch(ReconstructCalculation, inputs, 'reconstruct')
@@ -333,9 +309,17 @@ class ReferenceWorkChain(PlaysPausedMixin, BasisStepsMixin, ScfStepsMixin, Steps
         """Attach the outputs."""
         node = self.ctx.reconstruct
         reason = self.find_failure(node)
-        if reason is not None:
+        refused = reason is not None and self.searches_cutoff and TOO_LOW in reason
+        if reason is not None and not refused:
             exit_code = self.exit_codes.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.format(reason=reason)
             return None if self.go_back_to_scf() else exit_code
+        if self.tries_another_cutoff(None if refused else node):
+            self.forget_potential()
+            return None
+        exit_code = self.finish_cutoff()
+        if exit_code is not None:
+            return exit_code
+        node = self.ctx.reconstruct
         hamiltonian = node.outputs.hamiltonian
         if node.base.caching.is_created_from_cache and find_gone([hamiltonian]):
             reason = 'its file is gone, even after a repetition'

@@ -109,12 +109,17 @@ class ScfStepsMixin:
         """Run pw.x."""
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, 'scf'))
         complete_pw_inputs(inputs, self.inputs.structure, self.inputs.pseudos, self.inputs.conduction_bands.value)
+        inputs.pw.parameters = orm.Dict(self.change_parameters(inputs.pw.parameters.get_dict()))
         if 'kpoints_offset' in self.inputs:
             inputs.kpoints = self._make_shifted_mesh(inputs.pop('kpoints_distance'), inputs.kpoints_force_parity)
         if self.ctx.repeats['scf']:
             inputs.pw.metadata.disable_cache = True
         node = self.launch(PwBaseWorkChain, inputs, 'scf')
         return ToContext(scf=append_(node))
+
+    def change_parameters(self, parameters: dict) -> dict:
+        """Return the parameters of pw.x for this run; here those of the inputs."""
+        return parameters
 
     def _make_shifted_mesh(self, distance: orm.Float, force_parity: orm.Bool) -> orm.KpointsData:
         mesh = create_kpoints_from_distance(

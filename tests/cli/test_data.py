@@ -43,6 +43,33 @@ def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
     assert 'Al' in result.output
 
 
+def test_bands_and_dos(invoke, make_hamiltonian_node, structure, tmp_path):
+    """Band edges of a Hamiltonian and of stored bands are printed, and both are drawn."""
+    from aiida_hamlr.data.electronic_structure import make_bands
+    from aiida_hamlr.electronic.bands.band_structure import band_structure
+
+    node = make_hamiltonian_node(seed=91)
+    bands = make_bands(band_structure(node.open(), mesh=(2, 2, 2), spacing=0.2), structure).store()
+    for one in (node, bands):
+        result = invoke(verdi, 'data', 'hamlr', 'bands', one.pk, '-o', tmp_path / f'{one.pk}.svg')
+        assert result.exit_code == 0, result.output
+        assert 'gap' in result.output and (tmp_path / f'{one.pk}.svg').is_file()
+    result = invoke(verdi, 'data', 'hamlr', 'dos', node.pk, '-o', tmp_path / 'dos.pdf', '--mesh', 2, 2, 2)
+    assert result.exit_code == 0, result.output
+    result = invoke(verdi, 'data', 'hamlr', 'bands', structure.pk)
+    assert 'neither a Hamiltonian nor bands' in ' '.join(result.output.split())
+
+
+def test_show_says_what_to_use_instead(invoke, structure, make_finished):
+    """Nodes of other plugins and processes have commands of their own."""
+    result = invoke(verdi, 'data', 'hamlr', 'show', structure.pk)
+    assert result.exit_code == ExitCode.CRITICAL
+    assert f'verdi data core.structure show {structure.pk}' in ' '.join(result.output.split())
+    job = make_finished('calculations', 'hamlr.train')
+    result = invoke(verdi, 'data', 'hamlr', 'show', job.pk)
+    assert f'aiida-hamlr status {job.pk}' in ' '.join(result.output.split())
+
+
 def test_figure_of_a_basis_that_nobody_calculated(invoke, basis_node, tmp_path):
     """Without pseudopotentials there are no bands to draw."""
     result = invoke(verdi, 'data', 'hamlr', 'plot-basis', basis_node.pk, '-o', tmp_path / 'bands.png')

@@ -5,7 +5,7 @@ import pytest
 from aiida import orm
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
-from aiida_hamlr.cli.options import Settings, load_pseudos, load_source, load_structures
+from aiida_hamlr.cli.options import Settings, load_named_structures, load_pseudos, load_source, load_structures
 
 DISORDERED = """data_x
 _cell_length_a 5.6
@@ -115,3 +115,28 @@ def test_structures_into_a_group(aiida_profile, zincblende, tmp_path, monkeypatc
     assert load_source(['screened alloys'], None).pk == first.pk
     assert len(load_source(['alloys.extxyz'], None)) == 3
     assert orm.QueryBuilder().append(orm.Group, filters={'label': 'screened alloys'}).count() == 1
+
+
+def test_labels_of_predictions_tell_where_a_structure_is_from(aiida_profile_clean, zincblende, structure, tmp_path):
+    """Name and frame of a file, label of a node, place in a group, formula and PK; no label occurs twice."""
+    import ase.io
+
+    ase.io.write(tmp_path / 'my slabs-2.extxyz', [zincblende(a=a) for a in (5.6, 5.7)])
+    ase.io.write(tmp_path / '4H.cif', zincblende())
+    named = orm.StructureData(ase=zincblende(a=5.8))
+    named.label = 'strained__AlAs'
+    named.store()
+    group = orm.Group(label='hot/study').store()
+    group.add_nodes([orm.StructureData(ase=zincblende(a=5.9)).store()])
+    arguments = [tmp_path / 'my slabs-2.extxyz', tmp_path / '4H.cif', named.pk, 'hot/study', structure.pk, named.pk]
+    found = load_named_structures([str(argument) for argument in arguments])
+    assert list(found) == [
+        'my_slabs_2_0',
+        'my_slabs_2_1',
+        's4H',
+        'strained_AlAs',
+        'hot_study_0',
+        f'AlAs_{structure.pk}',
+        'strained_AlAs_2',
+    ]
+    assert found['my_slabs_2_1'].label == 'my slabs-2_1' and found['my_slabs_2_1'].cell[0][1] == pytest.approx(2.85)

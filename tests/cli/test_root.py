@@ -1,11 +1,31 @@
 """Tests of the commands as a whole."""
 
+import click
 import pytest
 
 from aiida_hamlr.cli import cmd_root
 
 LAUNCH = ('reference', 'dataset', 'train', 'predict', 'screen', 'pipeline')
 SCREEN = (('show',), ('export', 'csv'), ('plot',))
+
+
+def test_every_command_has_an_example():
+    """`--help` of each command, and of those of verdi, shows how to call it."""
+    from aiida_hamlr.cli.data import cmd_hamlr
+
+    def leaves(command, name):
+        if not isinstance(command, click.Group):
+            yield name, command
+            return
+        context = click.Context(command, info_name=name)
+        for child in command.list_commands(context):
+            yield from leaves(command.get_command(context, child), f'{name} {child}')
+
+    found = [*leaves(cmd_root, 'aiida-hamlr'), *leaves(cmd_hamlr, 'verdi data hamlr')]
+    assert len(found) > 30
+    for name, command in found:
+        text = ' '.join(command.help.split())
+        assert 'Example' in text and f'{name}' in text.partition('Example')[2], name
 
 
 @pytest.mark.parametrize(
@@ -31,7 +51,7 @@ def test_interruption(invoke, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cmd_root.commands['screen'], 'invoke', interrupt)
+    monkeypatch.setattr(cmd_root.get_command(click.Context(cmd_root), 'screen'), 'invoke', interrupt)
     result = invoke(cmd_root, 'screen', 'show', '1')
     assert result.exit_code == 130
     assert result.output == 'aiida-hamlr: interrupted\n'

@@ -45,6 +45,14 @@ def test_split_is_a_partition():
         random_split(labels[:2], 0.5, 0.5, 0)
 
 
+@pytest.mark.parametrize(('n', 'expected'), [(3, 1), (7, 1), (8, 2), (10, 2), (30, 3)])
+def test_a_tenth_is_never_one_structure_of_many(n, expected):
+    """From eight Hamiltonians on, validation and test have at least two each."""
+    parts = random_split([f'{index:02d}' for index in range(n)], 0.1, 0.1, 0)
+    assert len(parts['validation']) == len(parts['test']) == expected
+    assert len(parts['train']) == n - 2 * expected
+
+
 def test_hash_is_of_the_content(make_hamiltonian_node):
     """Other nodes with the same files make the same dataset for the cache; another split does not."""
 

@@ -18,7 +18,7 @@ from aiida_hamlr.electronic.bands.kspace import bloch_matrices
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.units import HARTREE
-from aiida_hamlr.io.cp2k import read_matrices
+from aiida_hamlr.io.cp2k import read_cp2k
 
 FIXTURE = Path(__file__).parent / 'fixtures' / 'cp2k_si2.tar.xz'
 
@@ -66,8 +66,8 @@ def printed_bands(path):
 def band_errors(matrices, path):
     errors = []
     for k, expected in printed_bands(path):
-        hamiltonian = bloch_matrices(matrices.pattern, matrices.hamiltonian, [k])[0]
-        overlap = bloch_matrices(matrices.pattern, matrices.overlap, [k])[0]
+        hamiltonian = bloch_matrices(matrices.pattern, matrices.matrices['hamiltonian'], [k])[0]
+        overlap = bloch_matrices(matrices.pattern, matrices.matrices['overlap'], [k])[0]
         found = eigh(hamiltonian, overlap, eigvals_only=True) * CP2K_HARTREE / HARTREE
         errors.append(np.abs(found[: len(expected)] - expected).max())
     return errors
@@ -82,7 +82,7 @@ def printed(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def silicon(printed):
-    return read_matrices(printed / 'si.out')
+    return read_cp2k(printed / 'si.out')
 
 
 def test_structure_and_shells(silicon):
@@ -90,12 +90,12 @@ def test_structure_and_shells(silicon):
     np.testing.assert_allclose(silicon.atoms.cell[:], [[0.1, 2.7, 2.8], [2.65, -0.05, 2.7], [2.7, 2.75, 0.0]])
     np.testing.assert_allclose(silicon.atoms.positions[1], [1.25, 1.45, 1.3])
     assert silicon.angular_momenta == ((0, 1), (0, 1))
-    assert silicon.hamiltonian.shape == silicon.overlap.shape == (silicon.pattern.n_entries,)
+    assert silicon.matrices['hamiltonian'].shape == silicon.matrices['overlap'].shape == (silicon.pattern.n_entries,)
 
 
 def test_blocks_of_opposite_images_are_transposed(silicon):
-    assert silicon.pattern.asymmetry(silicon.hamiltonian) < 1e-13
-    assert silicon.pattern.asymmetry(silicon.overlap) < 1e-14
+    assert silicon.pattern.asymmetry(silicon.matrices['hamiltonian']) < 1e-13
+    assert silicon.pattern.asymmetry(silicon.matrices['overlap']) < 1e-14
 
 
 def test_bloch_sums_give_the_bands_that_cp2k_prints(silicon, printed):
@@ -109,7 +109,7 @@ def test_overlaps_are_our_own_two_centre_integrals(silicon):
     """Order and sign of orbitals, direction of R, rows and columns: all are wrong if one is."""
     tables = TwoCentreTables(Basis({'Si': gaussian_basis('Si', SILICON, SI_SZV)}))
     expected, _ = tables.overlap_and_kinetic(silicon.atoms, silicon.pattern)
-    np.testing.assert_allclose(silicon.overlap, expected, atol=2e-7)
+    np.testing.assert_allclose(silicon.matrices['overlap'], expected, atol=2e-7)
 
 
 @pytest.mark.parametrize('spoil', ['missing', 'lines', 'half a line', 'text', 'foreign orbital', 'twice'])
@@ -122,7 +122,7 @@ def test_damaged_matrix_files_are_refused_by_name(printed, tmp_path, spoil):
         path.unlink()
     elif spoil == 'lines':
         path.write_text(''.join(lines[:40]))
-        name = 'si.out: Hamiltonian blocks of R and -R differ'
+        name = 'si.out: hamiltonian: blocks of R and -R differ'
     elif spoil == 'half a line':
         path.write_text(''.join(lines)[:-9])
     elif spoil == 'text':
@@ -132,7 +132,7 @@ def test_damaged_matrix_files_are_refused_by_name(printed, tmp_path, spoil):
     else:
         path.write_text(''.join([*lines, lines[0]]))
     with pytest.raises(ValueError, match=name):
-        read_matrices(tmp_path / 'run' / 'si.out')
+        read_cp2k(tmp_path / 'run' / 'si.out')
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_outputs_without_what_is_needed_are_refused(printed, tmp_path, old, new,
     path = tmp_path / 'si.out'
     path.write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=r'si\.out: ') as caught:
-        read_matrices(path)
+        read_cp2k(path)
     assert message in str(caught.value)
 
 
@@ -181,9 +181,9 @@ def test_cp2k_itself_with_two_elements_and_d_shells(printed, tmp_path):
     text = re.sub(r'(?m)^ *C 2.*$', 'C 2.2 2.25 0.0', text)
     text = text.replace('SZV-MOLOPT', 'DZVP-MOLOPT')
     carbon = '&END KIND\n&KIND C\nBASIS_SET SZV-MOLOPT-SR-GTH\nPOTENTIAL GTH-PBE\n&END KIND'
-    matrices = read_matrices(run_cp2k(tmp_path, text.replace('&END KIND', carbon)))
+    matrices = read_cp2k(run_cp2k(tmp_path, text.replace('&END KIND', carbon)))
     assert matrices.angular_momenta == ((0, 0, 1, 1, 2), (0, 1))
     basis = {'Si': gaussian_basis('Si', SILICON, SI_DZVP), 'C': gaussian_basis('C', CARBON, C_SZV)}
     expected, _ = TwoCentreTables(Basis(basis)).overlap_and_kinetic(matrices.atoms, matrices.pattern)
-    np.testing.assert_allclose(matrices.overlap, expected, atol=2e-6)
+    np.testing.assert_allclose(matrices.matrices['overlap'], expected, atol=2e-6)
     assert max(band_errors(matrices, tmp_path / 'si.bs')) < 1e-4

@@ -54,3 +54,10 @@ def test_metrics():
     np.testing.assert_array_equal(columns['validation_mae_meV'], [np.nan, 7.0])
     with pytest.raises(ValueError, match='no rows'):
         parse_metrics('epoch,loss\n')
+
+
+def test_columns_without_values_are_left_out():
+    """Errors of bands that were not computed are no column; a validation now and then is one, with gaps."""
+    found = parse_metrics('epoch,train_band_mae_meV,validation_mae_meV,odd\n1,,,nan\n2,,3.5,nan\n')
+    assert set(found) == {'epoch', 'validation_mae_meV'}
+    assert np.isnan(found['validation_mae_meV'][0]) and found['validation_mae_meV'][1] == 3.5

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
@@ -10,7 +11,6 @@ from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.plotting.bands import plot_bands
 from aiida_hamlr.plotting.levels import _plot_errors, plot_levels
 from aiida_hamlr.plotting.screening import plot_gaps
-from aiida_hamlr.plotting.style import new_figure
 from aiida_hamlr.plotting.training import plot_training
 
 
@@ -68,7 +68,7 @@ def test_levels_of_three_sources(tmp_path):
 
 def test_errors_of_levels_are_after_one_constant():
     """Two sets that differ by a constant have no error; the others differ in meV."""
-    axes = new_figure().subplots()
+    axes = Figure().subplots()
     z, levels = np.arange(4.0), np.array([0.1, 0.2, 0.1, 0.4])
     sets = {'DFT': levels, 'shifted': levels + 3.0, 'wrong': levels + [0.0, 0.002, 0.0, 0.002]}
     _plot_errors(axes, z, sets, 'DFT', dict.fromkeys(sets, {}))

@@ -47,6 +47,23 @@ def builder(pw_code, hamlr_code, pseudo_family, zincblende):
     )
 
 
+def test_references_do_not_depend_on_the_other_structures(pw_code, hamlr_code, pseudo_family, zincblende):
+    """A study that gets larger structures finds its old references: their inputs stay the same."""
+    overrides = {'reference': {'scf': {'pseudo_family': pseudo_family}}}
+
+    def parameters(overrides, **structures):
+        made = DatasetWorkChain.get_builder_from_protocol(
+            pw_code, hamlr_code, structures, overrides=overrides, options=OPTIONS
+        )
+        return made.reference.scf.pw.parameters.get_dict()
+
+    small, large = (orm.StructureData(ase=zincblende().repeat((1, 1, n))) for n in (1, 3))
+    assert parameters(overrides, small=small) == parameters(overrides, large=large, small=small)
+    # What the user asks for stays.
+    overrides['reference']['scf']['pw'] = {'parameters': {'CONTROL': {'etot_conv_thr': 1e-6}}}
+    assert parameters(overrides, small=small)['CONTROL']['etot_conv_thr'] == 1e-6
+
+
 @pytest.mark.parametrize(
     ('recipes', 'words'),
     [

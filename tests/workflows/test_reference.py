@@ -356,6 +356,17 @@ def test_band_tolerance(builder, instantiate, make_scf, make_reconstruct, error,
         assert words in exit_code.message
 
 
+def test_a_molecule_is_told_to_be_periodic(builder, instantiate, monkeypatch):
+    """What is not periodic is computed as if it were; the report says so, and that images are near."""
+    atoms = builder.structure.get_ase()
+    atoms.pbc = (True, True, False)
+    builder.structure = orm.StructureData(ase=atoms)
+    process, reports = instantiate(builder), []
+    monkeypatch.setattr(process, 'report', reports.append)
+    process.setup()
+    assert len(reports) == 1 and 'not periodic along cell vector 3' in reports[0] and 'add vacuum' in reports[0]
+
+
 def test_warnings_are_reported(builder, instantiate):
     """A reference that is usable only with care says so in its report."""
     process = instantiate(builder)

@@ -8,29 +8,45 @@ from aiida.orm import Dict
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 
-__all__ = ('compare_hamiltonians',)
+__all__ = ('compare_hamiltonians', 'find_errors')
 
 
 @calcfunction
 def compare_hamiltonians(predicted: HamiltonianData, reference: HamiltonianData) -> Dict:
     """Return the errors of a prediction in meV, with the keys of `hamlr evaluate`."""
+    try:
+        return Dict(find_errors(predicted, reference))
+    except _DifferentBases as error:
+        return ExitCode(400, str(error))
+    except _DifferentPairs as error:
+        return ExitCode(401, str(error))
+    except ValueError as error:
+        return ExitCode(402, f'A Hamiltonian cannot be read: {error}')
+
+
+class _DifferentBases(ValueError):
+    """Matrices in different orbitals cannot be subtracted."""
+
+
+class _DifferentPairs(ValueError):
+    """Matrices of different structures cannot be subtracted."""
+
+
+def find_errors(predicted: HamiltonianData, reference: HamiltonianData) -> dict:
+    """Return the errors of a prediction in meV, with the keys of `hamlr evaluate`; nothing is stored.
+
+    :raises ValueError: if a file cannot be read, or bases or structures differ.
+    """
     # Imported here because it loads torch, which most daemon workers do not need.
     from aiida_hamlr.model.evaluation import band_errors, element_errors
 
-    try:
-        first, second = predicted.open(('hamiltonian', 'overlap')), reference.open(('hamiltonian', 'overlap'))
-    except ValueError as error:
-        return ExitCode(402, f'A Hamiltonian cannot be read: {error}')
+    first, second = (node.open(('hamiltonian', 'overlap')) for node in (predicted, reference))
     if first.basis.content_hash != second.basis.content_hash:
-        return ExitCode(
-            400,
-            'The Hamiltonians are in different bases: compare Hamiltonians that were computed with the same basis '
-            'node.',
+        raise _DifferentBases(
+            'The Hamiltonians are in different bases: compare Hamiltonians that were computed with the same basis node.'
         )
     if not np.array_equal(first.pattern.atom_pairs, second.pattern.atom_pairs):
-        return ExitCode(
-            401, 'The Hamiltonians have different atom pairs: check that both belong to the same structure.'
+        raise _DifferentPairs(
+            'The Hamiltonians have different atom pairs: check that both belong to the same structure.'
         )
-    return Dict(
-        {**element_errors(first.hamiltonian - second.hamiltonian, second), **band_errors(first, second)},
-    )
+    return {**element_errors(first.hamiltonian - second.hamiltonian, second), **band_errors(first, second)}

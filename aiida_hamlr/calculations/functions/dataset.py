@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 
 from aiida.engine import calcfunction
 from aiida.orm import Dict, Int
 
-from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.data.dataset import SPLITS, DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 
-__all__ = ('assemble_dataset', 'create_dataset', 'random_split')
+__all__ = ('assemble_dataset', 'copy_without', 'create_dataset', 'random_split')
+
+#: Hamiltonians from which on a part of a random split has at least two.
+FEWEST_FOR_PAIRS = 8
 
 
 @calcfunction
@@ -46,14 +50,39 @@ def assemble_dataset(
     return DatasetData.from_nodes(nodes, seed=seed, failures=failures)
 
 
+def copy_without(dataset: DatasetData, excluded: Collection[HamiltonianData]) -> DatasetData:
+    """Return a stored dataset of the Hamiltonians of another one but some, each in the same part of the split.
+
+    :param excluded: Hamiltonians to leave out.
+    :raises ValueError: if one of them is not in the dataset, or nothing is left to train on.
+    """
+    parts = {part: dataset.get_hamiltonians(part) for part in SPLITS}
+    known = {node.uuid for nodes in parts.values() for node in nodes}
+    foreign = sorted(node.pk for node in excluded if node.uuid not in known)
+    if foreign:
+        raise ValueError(f'node {foreign[0]} is not in dataset {dataset.pk}; see its content with dataset show')
+    left_out = {node.uuid for node in excluded}
+    kept = {part: [node for node in nodes if node.uuid not in left_out] for part, nodes in parts.items()}
+    if not kept['train']:
+        raise ValueError('the dataset has no Hamiltonians to train on; leave out fewer of them')
+    split = {part: [f'h{node.pk}' for node in nodes] for part, nodes in kept.items()}
+    hamiltonians = {f'h{node.pk}': node for nodes in kept.values() for node in nodes}
+    more = {'failures': Dict(failures)} if (failures := dataset.base.attributes.get('failures', {})) else {}
+    seed = Int(dataset.base.attributes.get('seed', None) or 0)
+    return create_dataset(split=Dict(split), seed=seed, **more, **hamiltonians)
+
+
 def random_split(labels: list[str], validation: float, test: float, seed: int) -> dict[str, list[str]]:
     """Return the labels of ``train``, ``validation`` and ``test``; a part with a positive fraction is never empty.
+
+    Of eight or more Hamiltonians, at least two are in such a part: the error of one structure says little.
 
     :raises ValueError: if nothing is left to train on.
     """
     shuffled = list(labels)
     random.Random(seed).shuffle(shuffled)  # noqa: S311
-    n_validation, n_test = (max(1, round(share * len(labels))) if share > 0 else 0 for share in (validation, test))
+    least = 2 if len(labels) >= FEWEST_FOR_PAIRS else 1
+    n_validation, n_test = (max(least, round(share * len(labels))) if share > 0 else 0 for share in (validation, test))
     if n_validation + n_test >= len(labels):
         raise ValueError(
             f'{len(labels)} Hamiltonians are too few: {n_validation} for validation and {n_test} for the test leave '

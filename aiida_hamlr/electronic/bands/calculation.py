@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hamlr.electronic.bands.band_structure import Bands, band_edges, band_structure
+from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.charges import mulliken_charges
 from aiida_hamlr.electronic.bands.density_of_states import BROADENING, density_of_states
 from aiida_hamlr.electronic.bands.derivatives import edge_masses
+from aiida_hamlr.electronic.bands.edges import find_edges
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING
 from aiida_hamlr.electronic.bands.layers import Layers, layer_edges
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
@@ -110,8 +111,8 @@ def compute_properties(
     hamiltonian : Hamiltonian
         With ``hamiltonian`` and ``overlap``; 'profile' needs ``h0``, 'charges' the pseudopotentials.
     outputs : collection of str
-        Of ``OUTPUTS``; other names are ignored. 'gap' gives the scalars on the mesh alone; with 'bands' they are those
-        of path and mesh together.
+        Of ``OUTPUTS``; other names are ignored. The edges of all are those over mesh and path together, see
+        `find_edges`.
     options : PropertyOptions, optional
         Default: all settings at their defaults.
 
@@ -148,7 +149,7 @@ def compute_properties(
         )
         results.scalars |= results.bands.attributes.to_dict()
     elif results.mesh is not None:
-        results.scalars |= band_edges(hamiltonian, results.mesh).to_dict()
+        results.scalars |= find_edges(hamiltonian, results.mesh).to_dict()
     results.scalars |= _against_vacuum(hamiltonian, results.scalars)
     if 'masses' in wanted and results.scalars.get('gap_eV'):
         results.scalars['effective_masses'] = edge_masses(hamiltonian, results.scalars)

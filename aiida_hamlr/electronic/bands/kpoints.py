@@ -63,9 +63,13 @@ def full_mesh_index(mesh) -> np.ndarray:
 
 
 def mesh_from_spacing(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
-    """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å."""
+    """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å.
+
+    They are even, or 1: odd meshes miss the points of the zone boundary, where band edges often are.
+    """
     lengths = np.linalg.norm(reciprocal(cell), axis=1)
-    return tuple(int(n) for n in np.maximum(1, np.ceil(lengths / spacing - 1e-6)))
+    divisions = (max(1, int(np.ceil(length / spacing - 1e-6))) for length in lengths)
+    return tuple(n if n == 1 else n + n % 2 for n in divisions)
 
 
 @dataclass(frozen=True)

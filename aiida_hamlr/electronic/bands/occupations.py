@@ -201,9 +201,7 @@ def band_gap(
         n_occupied = tuple(round(number) for number in numbers)
     if max(n_occupied) < 1 or max(n_occupied) >= spins.shape[2]:
         return None
-    # A spin without electrons has no valence band.
-    tops = np.array([spin[:, n - 1] if n else np.full(len(spin), -np.inf) for spin, n in _by_spin(spins, n_occupied)])
-    bottoms = np.array([spin[:, n] for spin, n in _by_spin(spins, n_occupied)])
+    tops, bottoms = _tops_and_bottoms(spins, n_occupied)
     valence, conduction = tops.max(axis=0), bottoms.min(axis=0)
     i, j, direct = int(valence.argmax()), int(conduction.argmin()), int((conduction - valence).argmin())
     above, below = int(bottoms[:, j].argmin()), int(tops[:, i].argmax())
@@ -223,5 +221,28 @@ def band_gap(
     )
 
 
-def _by_spin(spins: np.ndarray, n_occupied) -> list[tuple[np.ndarray, int]]:
-    return list(zip(spins, n_occupied, strict=True))
+def frontier_levels(eigenvalues: np.ndarray, n_occupied: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Highest occupied and lowest empty level at every k-point, of both spins together.
+
+    Parameters
+    ----------
+    eigenvalues : (nk, nb) or (2, nk, nb) array
+        eV, ascending.
+    n_occupied : tuple of int
+        Filled bands of every spin, fewer than nb.
+
+    Returns
+    -------
+    valence, conduction : (nk,) arrays
+        eV.
+    """
+    spins = eigenvalues[None] if eigenvalues.ndim == 2 else eigenvalues
+    tops, bottoms = _tops_and_bottoms(spins, n_occupied)
+    return tops.max(axis=0), bottoms.min(axis=0)
+
+
+def _tops_and_bottoms(spins: np.ndarray, n_occupied: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """(n_spin, nk) highest occupied and lowest empty levels; a spin without electrons has no valence band."""
+    pairs = list(zip(spins, n_occupied, strict=True))
+    tops = [spin[:, n - 1] if n else np.full(len(spin), -np.inf) for spin, n in pairs]
+    return np.array(tops), np.array([spin[:, n] for spin, n in pairs])

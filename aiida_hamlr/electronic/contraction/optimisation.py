@@ -21,6 +21,7 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize
 
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
+from aiida_hamlr.electronic.contraction.settled import Settled
 from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
@@ -344,7 +345,9 @@ def _optimise(references: list[_ReferenceBands], start: dict, max_iterations: in
     weights = np.array([reference.weight for reference in references])
     weights /= weights.sum()
     x = np.concatenate([start[key].ravel() for key in keys])
-    result = minimize(function, x, jac=True, method='L-BFGS-B', options={'maxiter': max_iterations, 'ftol': 1e-9})
+    settled = Settled()
+    options = {'maxiter': max_iterations, 'ftol': 1e-9}
+    result = minimize(function, x, jac=True, method='L-BFGS-B', callback=settled, options=options)
     if not np.isfinite(result.fun):
         raise NumericalError(f'the contraction broke down: {result.message}')
     # Only the space that the columns span matters.

@@ -90,7 +90,7 @@ def rotation_generators(l: int) -> np.ndarray:
     -------
     (3, 2l + 1, 2l + 1) array, antisymmetric, read-only
     """
-    directions, weight = _quadrature(2 * l)
+    directions, weight = sphere_quadrature(2 * l)
     values = real_harmonics(l, directions)
     result = np.empty((3, 2 * l + 1, 2 * l + 1))
     for axis, unit in enumerate(np.eye(3)):
@@ -105,8 +105,8 @@ def rotation_generators(l: int) -> np.ndarray:
     return result
 
 
-def _quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (p, q, 3) and weights (p, q), exact for harmonics up to a degree."""
+def sphere_quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (p, q, 3) and weights (p, q) on the unit sphere, exact for harmonics up to a degree."""
     nodes, weights = np.polynomial.legendre.leggauss(degree // 2 + 1)
     azimuth = np.arange(degree + 1) * (2 * pi / (degree + 1))
     height, angle = np.meshgrid(nodes, azimuth, indexing='ij')
@@ -123,7 +123,7 @@ def gaunt(l1: int, l2: int, l3: int) -> np.ndarray:
     -------
     (2 l1 + 1, 2 l2 + 1, 2 l3 + 1) array, read-only
     """
-    directions, weight = _quadrature(l1 + l2 + l3)
+    directions, weight = sphere_quadrature(l1 + l2 + l3)
     first, second, third = (real_harmonics(l, directions) for l in (l1, l2, l3))
     result = np.einsum('pqa,pqb,pqc,pq->abc', first, second, third, weight, optimize=True)
     result[np.abs(result) < 1e-14] = 0.0

@@ -18,7 +18,9 @@ class HamiltonianAttributes(StoredAttributes):
     Parameters
     ----------
     origin : str
-        'reference' (from a DFT run), 'predicted' or 'h0'.
+        'reference' (from a DFT run), 'predicted', 'h0' or 'imported' (from a file of another program).
+    source_format : str
+        Of what was imported: 'deepx', 'deeph', 'deeptb', 'sisl' or 'cp2k'.
     functional : str
         Exchange-correlation functional of the pseudopotentials.
     gauge : str
@@ -48,8 +50,12 @@ class HamiltonianAttributes(StoredAttributes):
     overlap_threshold : float
         Fermi level and gap were computed without the eigenvectors of S(k) whose eigenvalues are at or below it. A
         record: solvers take the threshold as an argument.
-    fermi_level, gap : float
-        eV (``fermi_level_eV``, ``gap_eV``).
+    fermi_level, gap, direct_gap : float
+        eV (``fermi_level_eV``, ``gap_eV``, ``direct_gap_eV``); the gaps over mesh and band path together.
+    vbm, cbm : float
+        Band edges, eV (``vbm_eV``, ``cbm_eV``).
+    vbm_kpoint, cbm_kpoint : list of three float
+        Where they are, fractions of the reciprocal vectors.
     magnetization : float
         Bohr magnetons per cell.
     magnetic_moments : list of N float
@@ -79,6 +85,7 @@ class HamiltonianAttributes(StoredAttributes):
     """
 
     origin: str | None = None
+    source_format: str | None = None
     functional: str | None = None
     gauge: str | None = None
     gauge_shift: float | None = stored_as('gauge_shift_eV')
@@ -95,6 +102,11 @@ class HamiltonianAttributes(StoredAttributes):
     overlap_threshold: float | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
     gap: float | None = stored_as('gap_eV')
+    direct_gap: float | None = stored_as('direct_gap_eV')
+    vbm: float | None = stored_as('vbm_eV')
+    cbm: float | None = stored_as('cbm_eV')
+    vbm_kpoint: list[float] | None = None
+    cbm_kpoint: list[float] | None = None
     magnetization: float | None = None
     magnetic_moments: list[float] | None = None
     fixed_magnetization: float | None = None
@@ -108,6 +120,11 @@ class HamiltonianAttributes(StoredAttributes):
     code: str | None = None
     verification: dict[str, Any] | None = None
     warnings: list[str] | None = None
+
+    def record_edges(self, edges):
+        """Take over Fermi level, gaps and band edges from the attributes of bands, `BandAttributes`."""
+        for name in ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vbm_kpoint', 'cbm_kpoint'):
+            setattr(self, name, getattr(edges, name))
 
     @property
     def filled_bands(self) -> tuple[int, int] | None:

@@ -109,6 +109,11 @@ class SpeciesBasis:
         return sum(2 * l + 1 for l in self.angular_momenta)
 
     @property
+    def has_radial_functions(self) -> bool:
+        """Whether more is known than angular momenta, as of imported Hamiltonians without a basis."""
+        return all(shell.radial.any() for shell in self.shells)
+
+    @property
     def cutoff_radius(self) -> float:
         """Largest cutoff radius of the shells, bohr."""
         return max(shell.cutoff_radius for shell in self.shells)

@@ -21,6 +21,9 @@ CONDITION_NUMBER = 1e6
 #: Kinetic energy of an orbital beyond the cutoff of the run that is too much, eV.
 KINETIC_ENERGY = 0.1
 
+#: Difference of the gaps on the mesh and on the band path that is told, eV.
+MISSED_EDGE = 0.1
+
 #: Largest distance of the k-points of a run, 1/Å.
 KPOINT_DISTANCE = 0.45
 
@@ -76,6 +79,7 @@ def find_warnings(
             f'ecutwfc is {attributes.ecutwfc:g} Ry: '
             + (f'{cutoff:g} Ry or more are enough for these orbitals' if cutoff else 'no cutoff in use is enough')
         )
+    found += _missed_edges(hamiltonian)
     if n_ghosts:
         found.append(f'{n_ghosts} occupied states are combinations of nearly dependent orbitals (ghost states)')
     if from_run and 'cutoff_error_meV' not in verification:
@@ -103,6 +107,25 @@ def _hard_orbitals(hamiltonian: Hamiltonian) -> list[str]:
                 f'kinetic energy beyond the cutoff of the run ({cutoff:g} Ry): raise ecutwfc, or use softer orbitals'
             )
     return found
+
+
+def _missed_edges(hamiltonian: Hamiltonian) -> list[str]:
+    attributes = hamiltonian.attributes
+    on_mesh = (attributes.verification or {}).get('gap_on_mesh_eV')
+    if on_mesh is None or on_mesh - attributes.gap <= MISSED_EDGE:
+        return []
+    points = ' and '.join(
+        f'{name} at ({", ".join(f"{x:.3g}" for x in point)})'
+        for name, point in (
+            ('top of the valence band', attributes.vbm_kpoint),
+            ('bottom of the conduction band', attributes.cbm_kpoint),
+        )
+    )
+    mesh = ' x '.join(map(str, attributes.kpoints))
+    return [
+        f'the mesh of k-points ({mesh}) misses the band edges: the gap is {on_mesh:.3f} eV on it and '
+        f'{attributes.gap:.3f} eV on the band path, {points}; `gap` is the latter'
+    ]
 
 
 def _coarse_mesh(cell: np.ndarray, mesh: list[int]) -> list[str]:

@@ -9,9 +9,10 @@ import numpy as np
 from ase import Atoms
 
 from aiida_hamlr import __version__
+from aiida_hamlr.electronic.bands.band_structure import band_edges
+from aiida_hamlr.electronic.bands.edges import find_edges
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
-from aiida_hamlr.electronic.bands.occupations import band_gap
 from aiida_hamlr.electronic.bands.spin import record_spin
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
@@ -188,14 +189,13 @@ def reconstruct(
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
-    attributes.fermi_level = float(solution.filling.fermi_level)
     record_spin(hamiltonian, solution.filling)
-    n_occupied = solution.filling.n_occupied
-    per_band = solution.electrons_per_band
-    gap = band_gap(solution.eigenvalues, n_electrons, n_occupied, attributes.fixed_magnetization, per_band)
-    attributes.gap = gap.gap if gap else None
+    attributes.record_edges(find_edges(hamiltonian, solution))
     verification = verify(hamiltonian, run, potential=potential, pseudos=pseudos, truncate=options.truncate)
     verification |= levels or {}
+    on_mesh = band_edges(hamiltonian, solution).gap
+    if on_mesh is not None:
+        verification['gap_on_mesh_eV'] = on_mesh
     check_plausible(verification, source, sufficient_cutoff(basis))
     attributes.verification = verification
     attributes.warnings = find_warnings(hamiltonian, pseudos, solution.n_ghosts, run is not None)

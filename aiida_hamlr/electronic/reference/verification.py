@@ -48,6 +48,10 @@ CUTOFF_SHARE = 0.5
 IMPLAUSIBLE_VIOLATION = 10.0
 
 
+#: How the message of `check_plausible` about a cutoff begins.
+TOO_LOW = 'ecutwfc is too low'
+
+
 class PlaneWaveRun(Protocol):
     """What is used of a finished run; `aiida_hamlr.io.qe.QeRun` has it."""
 
@@ -272,7 +276,7 @@ def check_plausible(verification: Mapping, source: str | None = None, cutoff: fl
     cutoff_error, below = (verification.get(k, 0.0) for k in ('cutoff_error_meV', 'variational_violation_meV'))
     if proven and max(cutoff_error, below) > 1000 * CUTOFF_SHARE * error:
         cause = (
-            f'ecutwfc is too low for these pseudopotentials and orbitals: the cutoff moves levels by '
+            f'{TOO_LOW} for these pseudopotentials and orbitals: the cutoff moves levels by '
             f'{max(cutoff_error, below):.0f} meV' + (f'; use {cutoff:g} Ry or more' if cutoff else '; raise it')
         )
     elif proven:

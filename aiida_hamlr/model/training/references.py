@@ -72,7 +72,9 @@ class Reference(Head):
         ValueError
             If a matrix is missing, H equals H0 up to a constant, or a file with collinear spin has no starting moments.
         """
-        hamiltonian = read_reference(path, 'train on files of `hamlr reconstruct`')
+        hamiltonian = read_reference(
+            path, 'train on files of `hamlr reconstruct`, or import with --basis and --pseudos'
+        )
         delta = hamiltonian.hamiltonian - hamiltonian.h0
         shift = fitted_shift(delta, hamiltonian.overlap)
         if np.abs(delta + shift * hamiltonian.overlap).max(initial=0.0) < SAME:

@@ -25,6 +25,7 @@ __all__ = (
     'remove_inputs',
     'request_gpus',
     'take_settings',
+    'without_relaxation',
 )
 
 
@@ -88,6 +89,21 @@ def take_settings(settings: Mapping, **defaults) -> tuple:
         if name not in defaults:
             raise ValueError(describe_unknown_key(name, 'the arguments of the builder', defaults))
     return tuple((defaults | dict(settings)).values())
+
+
+def without_relaxation(parameters: Mapping, given: Mapping) -> dict:
+    """Return parameters of an scf run of pw.x without the thresholds of a relaxation, which it ignores.
+
+    The protocol of pw.x scales one of them with the number of atoms. References of one study would have other inputs,
+    and not be found again, whenever the study gets structures of another size.
+
+    :param parameters: namelists of pw.x.
+    :param given: inputs of the work chain of pw.x from protocol and overrides; thresholds among them stay.
+    """
+    control = given.get('pw', {}).get('parameters', {}).get('CONTROL', {})
+    dropped = {'etot_conv_thr', 'forc_conv_thr'} - set(control)
+    kept = {key: value for key, value in parameters['CONTROL'].items() if key not in dropped}
+    return {**parameters, 'CONTROL': kept}
 
 
 def recursive_options(

@@ -2,6 +2,7 @@
 
 import pytest
 from aiida import orm
+from aiida.plugins import WorkflowFactory
 
 from aiida_hamlr.calculations.predict import PredictCalculation
 from aiida_hamlr.data.model import ModelData
@@ -76,3 +77,14 @@ def test_single_structure_has_the_names_of_quantum_espresso(hamlr_code, predicti
         done = CliRunner().invoke(bands_export, [str(bands.pk), '--format', form, '-o', str(file)])
         assert done.exit_code == 0, done.output
         assert file.stat().st_size > 1000
+
+
+def test_outputs_have_the_names_and_types_that_viewers_read():
+    """Viewers for aiida-quantumespresso find bands, densities of states and projections of one structure."""
+    bands = WorkflowFactory('quantumespresso.pw.bands').spec().outputs
+    pdos = WorkflowFactory('quantumespresso.pdos').spec().outputs
+    ours = PredictBaseWorkChain.spec().outputs
+    assert ours['band_structure'].valid_type is bands['band_structure'].valid_type
+    assert ours['dos']['output_dos'].valid_type is pdos['dos']['output_dos'].valid_type
+    for name in ('projections', 'projections_up', 'projections_down'):
+        assert ours['projwfc'][name].valid_type is pdos['projwfc'][name].valid_type

@@ -1,0 +1,118 @@
+"""`verdi data hamlr export` and `import`: Hamiltonian nodes from and to the formats of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aiida_hamlr.cli import types
+from aiida_hamlr.cli.lazy import echo, with_dbenv
+from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
+
+__all__ = ('cmd_export', 'cmd_import')
+
+#: Format of the Hamiltonian file itself.
+NATIVE = 'hamlr'
+
+
+@click.command('export', epilog='Example: verdi data hamlr export 1234 --format deepx -o for_deeph')
+@click.argument('nodes', nargs=-1, required=True, type=types.NodeType('hamlr.hamiltonian'))
+@click.option(
+    '--format',
+    'format_name',
+    type=click.Choice((NATIVE, *FORMATS)),
+    default=NATIVE,
+    show_default=True,
+    help='hamlr: the file of the node, hamiltonian.h5; deepx and deeph: DeepH, its present and its first layout; sisl: '
+    'SIESTA, sisl and TBtrans.',
+)
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help='Folder for the files; of several nodes each gets a subfolder, named after its PK.',
+)
+@with_dbenv()
+def cmd_export(nodes, format_name, output):
+    """Write the Hamiltonians of NODES in the format of another program, or as hamiltonian.h5."""
+    from aiida_hamlr.jobs.export import export_hamiltonians
+
+    names = [str(node.pk) for node in nodes]
+    try:
+        if format_name == NATIVE:
+            for node, name in zip(nodes, names, strict=True):
+                folder = output / name if len(nodes) > 1 else output
+                folder.mkdir(parents=True, exist_ok=True)
+                node.export(folder / node.FILENAME)
+            lost = []
+        else:
+            found = export_hamiltonians([node.open() for node in nodes], names, format_name, output)
+            lost = found['not_carried']
+    except (ValueError, OSError) as error:
+        echo.echo_critical(str(error))
+    if lost:
+        echo.echo_report(f'not carried by {format_name}: {", ".join(lost)}')
+    echo.echo_success(f'wrote {", ".join(names)} to {output}')
+
+
+@click.command('import', epilog='Example: verdi data hamlr import deeph_data/0 --format deepx -B 1200 -F gth-lda')
+@click.argument('source', type=click.Path(exists=True, path_type=Path))
+@FORMAT_OPTION
+@click.option('-B', '--basis', type=types.NodeType('hamlr.basis'), help='Orbitals of all elements.')
+@click.option(
+    '-F', '--pseudo-family', type=types.FAMILY, help='Pseudopotentials of all elements, to add H0; needs --basis.'
+)
+@click.option('--ecutrho', type=float, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
+@SHELLS_OPTION
+@FRAME_OPTION
+@ELECTRONS_OPTION
+@with_dbenv()
+def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame, electrons):
+    """Store SOURCE, a file or folder of another program, and the Hamiltonian that it holds.
+
+    The files become a node too, the input of the calculation function that reads them. With --basis and --pseudo-family
+    a model can be trained on the Hamiltonian.
+    """
+    from aiida.engine import run_get_node
+    from aiida.orm import Dict, load_group
+
+    from aiida_hamlr.calculations.functions.import_ import import_hamiltonian
+    from aiida_hamlr.jobs.import_ import parse_shell_options
+
+    try:
+        parameters = {'format': format_name, 'shells': parse_shell_options(shells), 'frame': frame}
+        parameters['n_electrons'] = electrons
+        node, name = _source_node(source, format_name)
+        inputs = {'source': node}
+        if basis is not None:
+            inputs['basis'] = basis
+        if pseudo_family:
+            if basis is None:
+                raise ValueError('--pseudo-family needs --basis: H0 is made of both')
+            inputs |= load_group(pseudo_family).get_pseudos(elements=basis.elements)
+            parameters['ecutrho'] = ecutrho
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    parameters['file'] = name
+    inputs['parameters'] = Dict({key: value for key, value in parameters.items() if value is not None})
+    result, process = run_get_node(import_hamiltonian, **inputs)
+    if not process.is_finished_ok:
+        echo.echo_critical(process.exit_message)
+    echo.echo_success(f'stored {type(result).__name__}<{result.pk}>, made by {process.process_label}<{process.pk}>')
+
+
+def _source_node(source: Path, format_name: str):
+    """Return a node with the files, and the name of the file to read if it is one of several."""
+    from aiida.orm import FolderData, SinglefileData
+
+    if source.is_dir():
+        return FolderData(tree=str(source.absolute())), None
+    if format_name != 'cp2k':
+        return SinglefileData(source.absolute()), None
+    # The matrices are files of their own.
+    node = FolderData()
+    for path in (source, *sorted(source.parent.glob('*.csr'))):
+        node.base.repository.put_object_from_file(str(path.absolute()), path.name)
+    return node, source.name

@@ -1,0 +1,82 @@
+"""Band edges over a mesh and the standard path together, in the same way for references and predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes, band_edges
+from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.mesh import MeshSolution
+from aiida_hamlr.electronic.bands.occupations import frontier_levels
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+#: Every how many points of the path are computed first; between them, only those around extrema.
+STRIDE = 6
+
+#: Extrema this far from the edge are refined, eV: the curvature between two points of the first pass is less.
+WINDOW = 0.3
+
+#: Orbitals above which only the special points of the path are computed, where each point takes seconds.
+LARGEST_REFINED = 1000
+
+
+def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
+    """Fermi level, gap and band edges over a mesh and the standard band path of the structure.
+
+    A mesh alone misses edges between its points, and at special points that it does not contain, as X on odd meshes.
+    Of the path, special points and every sixth point are computed, then the points around the extrema near the
+    edges, so that the edges are those of the whole path at a fraction of its cost.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With the overlap and the matrix of ``mesh``.
+    mesh : MeshSolution
+        Its filling says which bands are occupied.
+
+    Returns
+    -------
+    BandAttributes
+        Energies in eV. Of the mesh alone if there is no gap on it, or no symmetry and thus no path is found.
+    """
+    on_mesh = band_edges(hamiltonian, mesh)
+    if not on_mesh.gap or mesh.filling.n_occupied is None:
+        return on_mesh
+    try:
+        path = band_path(hamiltonian.atoms)
+    except ValueError:
+        return on_mesh
+    kpoints, energies = _sample_path(hamiltonian, mesh, path)
+    return band_edges(hamiltonian, mesh, kpoints, energies)
+
+
+def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -> tuple[np.ndarray, np.ndarray]:
+    """Points of a path that matter for the edges, and the bands there."""
+    n_bands = max(mesh.filling.n_occupied) + 1
+    special = np.array([bool(label) for label in path.labels])
+    refines = hamiltonian.n_orbitals <= LARGEST_REFINED
+    wanted = np.flatnonzero(special | (np.arange(len(path)) % STRIDE == 0) if refines else special)
+    found: dict[int, np.ndarray] = {}
+    while len(wanted):
+        energies = eigenvalues(hamiltonian, path.kpoints[wanted], mesh.matrix, n_bands, mesh.overlap_threshold)
+        found.update(zip(wanted.tolist(), np.moveaxis(energies, -2, 0), strict=True))
+        known = np.array(sorted(found))
+        together = np.stack([found[index] for index in known], axis=-2)
+        if not refines:
+            break
+        wanted = _around_extrema(known, *frontier_levels(together, mesh.filling.n_occupied))
+    return path.kpoints[known], together
+
+
+def _around_extrema(known: np.ndarray, valence: np.ndarray, conduction: np.ndarray) -> np.ndarray:
+    """Indices half-way from the extrema near the edges to the neighbours that are known."""
+    wanted = set()
+    for values in (-valence, conduction, conduction - valence):
+        padded = np.concatenate([[np.inf], values, [np.inf]])
+        is_minimum = (values <= padded[:-2]) & (values <= padded[2:]) & (values < values.min() + WINDOW)
+        for place in np.flatnonzero(is_minimum):
+            for neighbour in (place - 1, place + 1):
+                if 0 <= neighbour < len(known) and abs(known[neighbour] - known[place]) > 1:
+                    wanted.add(int(known[neighbour] + known[place]) // 2)
+    return np.array(sorted(wanted), dtype=int)

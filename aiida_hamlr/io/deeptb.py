@@ -1,0 +1,191 @@
+"""DeePTB's data: positions.dat, cell.dat, atomic_numbers.dat, info.json, overlaps.h5 and hamiltonians.h5.
+
+A group stands for each frame ("0"), and in it a dataset for each block, ``i_j_Rx_Ry_Rz`` with atoms from 0 (from 1 in
+older files), in eV and in the order ``polar_z``; the shells of an element are sorted by angular momentum. Which shells
+they are stands in the input of a training and not in the data; ``basis.json`` of ours says it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, open_hdf5, read_array
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reading import shortened
+from aiida_hamlr.io.block_merging import RawMatrix
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, element_shells, refuse_spin
+from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters
+from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_table, rows_of, write_text
+
+ORDER = 'polar_z'
+
+INFO, BASIS, OVERLAPS, HAMILTONIANS = 'info.json', 'basis.json', 'overlaps.h5', 'hamiltonians.h5'
+
+#: Name of a block.
+_KEY = re.compile(r'(\d{1,9})_(\d{1,9})_(-?\d{1,6})_(-?\d{1,6})_(-?\d{1,6})')
+
+#: Shells of an element, as in 2s2p1d.
+_SHELLS = re.compile(r'(?:([1-9]\d?)([spdfgh]))+')
+
+#: Added to the largest distance of two atoms with a block, Å, for the r_max of a training.
+_MARGIN = 0.01
+
+
+def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
+    """Write one frame of training data.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With ``hamiltonian`` and ``overlap``, without spin.
+    folder : path
+        Where the files go.
+
+    Raises
+    ------
+    ValueError
+        If it has spins, or atoms of one element have different shells.
+    """
+    refuse_spin(hamiltonian, 'DeePTB')
+    folder, atoms, pattern = Path(folder), hamiltonian.atoms, hamiltonian.pattern
+    momenta = [species.angular_momenta for species in hamiltonian.basis.for_labels(hamiltonian.species)]
+    shells = element_shells(hamiltonian.symbols, momenta)
+    turns = atom_turns(ORDER, momenta, [sorted(each) for each in momenta])
+    for name, file in (('overlap', OVERLAPS), ('hamiltonian', HAMILTONIANS)):
+        entries = change_orbitals(pattern, hamiltonian.matrices[name], turns)
+        with atomic_hdf5(folder / file) as handle:
+            frame = handle.create_group('0')
+            for index, (x, y, z, i, j) in enumerate(pattern.atom_pairs.tolist()):
+                frame[f'{i}_{j}_{x}_{y}_{z}'] = pattern.block(entries, index)
+    write_text(folder / 'cell.dat', rows_of(atoms.cell[:]))
+    write_text(folder / 'positions.dat', rows_of(atoms.positions))
+    write_text(folder / 'atomic_numbers.dat', rows_of(atoms.numbers[:, None]))
+    reach = float(np.linalg.norm(pattern.vectors(atoms.cell[:], atoms.positions), axis=1).max())
+    basis = {'basis': {symbol: shell_letters(each) for symbol, each in shells.items()}, 'r_max': reach + _MARGIN}
+    write_text(folder / BASIS, json.dumps(basis) + '\n')
+    info = {'nframes': 1, 'natoms': len(atoms), 'pos_type': 'cart', 'pbc': [True, True, True]}
+    write_text(folder / INFO, json.dumps(info) + '\n')
+
+
+def parse_shells(text: str) -> list[int]:
+    """Angular momenta of the shells that ``2s2p1d`` names.
+
+    Raises
+    ------
+    ValueError
+        If the text is of another form.
+    """
+    if not isinstance(text, str) or not _SHELLS.fullmatch(text):
+        raise ValueError(f'{shortened(text, 40)!r} does not name shells as 2s2p1d does')
+    found = re.findall(r'([1-9]\d?)([spdfgh])', text)
+    return [LETTERS.index(letter) for count, letter in found for _ in range(int(count))]
+
+
+def read_deeptb(
+    folder: str | Path, frame: int = 0, shells: Mapping[str, Sequence[int]] | None = None
+) -> ForeignMatrices:
+    """Read a frame of DeePTB's data.
+
+    Parameters
+    ----------
+    folder : path
+        With the files.
+    frame : int
+        From 0.
+    shells : mapping of str to sequences of int, optional
+        Angular momenta of the shells of each element; default: what ``basis.json`` says.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, damaged or does not fit to the others, or the shells are not known.
+    """
+    folder = Path(folder)
+    atoms = _read_structure(folder, frame)
+    if shells is None:
+        shells = _read_basis(folder / BASIS)
+    symbols = atoms.get_chemical_symbols()
+    missing = sorted(set(symbols) - set(shells))
+    if missing:
+        raise ValueError(
+            f'{folder}: the shells of {", ".join(missing)} are not known; give --shells {missing[0]}=2s2p1d'
+        )
+    momenta = [tuple(sorted(shells[symbol])) for symbol in symbols]
+    n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
+    raw = {
+        name: _read_file(folder / file, frame, n_orbitals)
+        for name, file in (('overlap', OVERLAPS), ('hamiltonian', HAMILTONIANS))
+    }
+    try:
+        return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, HamiltonianAttributes(source_format='deeptb'))
+    except ValueError as error:
+        raise ValueError(f'{folder / HAMILTONIANS}: {error}') from error
+
+
+def _read_basis(path: Path) -> dict[str, list[int]]:
+    if not path.exists():
+        return {}
+    content = read_json_object(path).get('basis')
+    try:
+        return {symbol: parse_shells(text) for symbol, text in content.items()}
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f'{path}: {shortened(error)}') from error
+
+
+def _read_structure(folder: Path, frame: int) -> Atoms:
+    path = folder / INFO
+    info = read_json_object(path)
+    frames, kind = info.get('nframes', 1), info.get('pos_type', 'cart')
+    if type(frames) is not int or not 0 <= frame < frames <= 10**7 or kind not in ('cart', 'ase', 'frac'):
+        raise ValueError(
+            f'{path}: frame {frame} of nframes {shortened(frames)} with pos_type {shortened(kind)}: impossible'
+        )
+    positions, cell = read_table(folder / 'positions.dat', 3), read_table(folder / 'cell.dat', 3)
+    numbers = np.array(read_integers(folder / 'atomic_numbers.dat'))
+    n_atoms = len(positions) // frames
+    if (
+        len(positions) != frames * n_atoms
+        or len(cell) not in (3, 3 * frames)
+        or len(numbers) not in (n_atoms, len(positions))
+    ):
+        raise ValueError(f'{folder / "positions.dat"}: atoms, cells and numbers are not those of {frames} frames')
+    positions = positions[frame * n_atoms : (frame + 1) * n_atoms]
+    cell = cell if len(cell) == 3 else cell[3 * frame : 3 * frame + 3]
+    numbers = numbers if len(numbers) == n_atoms else numbers[frame * n_atoms : (frame + 1) * n_atoms]
+    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 118 or not numbers.all():
+        raise ValueError(f'{folder / "atomic_numbers.dat"}: has numbers that are not those of elements')
+    return Atoms(numbers, positions @ cell if kind == 'frac' else positions, cell=cell, pbc=True)
+
+
+def _read_file(path: Path, frame: int, n_orbitals: np.ndarray) -> RawMatrix:
+    pairs, blocks = [], []
+    with open_hdf5(path) as handle, damage_as_value_error(path):
+        name = str(frame) if '0' in handle else str(frame + 1)
+        group = handle[name]
+        first = 0 if '0_0_0_0_0' in group else 1
+        for key in group:
+            found = _KEY.fullmatch(key)
+            if found is None:
+                raise ValueError(f'{path}: {shortened(key)} is no name of a block i_j_Rx_Ry_Rz')
+            i, j, *image = map(int, found.groups())
+            i, j = i - first, j - first
+            if not (0 <= i < len(n_orbitals) and 0 <= j < len(n_orbitals)):
+                raise ValueError(f'{path}: {key} names atoms that the {len(n_orbitals)} of the structure do not have')
+            block = read_array(group, key)
+            if block.shape != (n_orbitals[i], n_orbitals[j]) or block.dtype.kind != 'f':
+                raise ValueError(
+                    f'{path}: {key} has shape {block.shape} and type {block.dtype}, the shells ask for '
+                    f'{n_orbitals[i]} x {n_orbitals[j]} real numbers'
+                )
+            pairs.append([*image, i, j])
+            blocks.append(block.ravel())
+    if not pairs:
+        raise ValueError(f'{path}: holds no blocks')
+    return RawMatrix(np.array(pairs, dtype=np.int64), np.concatenate(blocks).astype(float))

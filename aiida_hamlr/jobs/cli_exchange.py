@@ -1,0 +1,72 @@
+"""Commands of `hamlr` that exchange data with other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+#: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
+FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'hamgnn')
+
+_FILE = click.Path(path_type=Path)
+
+FORMAT_OPTION = click.option(
+    '--format',
+    'format_name',
+    type=click.Choice(FORMATS),
+    required=True,
+    help='deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl and TBtrans.',
+)
+
+SHELLS_OPTION = click.option(
+    '--shells',
+    multiple=True,
+    metavar='El=2s2p1d',
+    help='Shells of an element, for deeptb and sisl where the files do not say them.',
+)
+
+FRAME_OPTION = click.option(
+    '--frame', type=click.IntRange(0), help='Which structure, from 0, of data of DeePTB.  [default: the first]'
+)
+
+ELECTRONS_OPTION = click.option(
+    '--electrons',
+    type=click.FloatRange(0, min_open=True),
+    help='Valence electrons per cell, for the gap.  [default: as the files or the pseudopotentials say]',
+)
+
+
+@click.command('export', epilog='Example: hamlr export hamiltonian.h5 --format deepx -o for_deeph')
+@click.argument('hamiltonians', type=_FILE, nargs=-1, required=True)
+@FORMAT_OPTION
+@click.option(
+    '-o', '--output', type=_FILE, required=True, help='Folder for the files; a subfolder for each of several.'
+)
+def export_command(hamiltonians, format_name, output):
+    """Write HAMILTONIANS in the format of DeepH, DeePTB, sisl, CP2K or HamGNN."""
+    from aiida_hamlr.jobs.export import run_export
+
+    run_export(hamiltonians, format_name, output)
+
+
+@click.command('import', epilog='Example: hamlr import deeph_data/0 --format deepx -o hamiltonian.h5')
+@click.argument('source', type=_FILE)
+@FORMAT_OPTION
+@click.option('--basis', 'basis_folder', type=_FILE, help='Folder with El.basis.h5 of every element.')
+@click.option('--pseudos', 'pseudo_folder', type=_FILE, help='Folder with a UPF file of every element; adds H0.')
+@click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid of H0, Ry.')
+@click.option('--structure', type=_FILE, help='Cell and positions with all digits, for outputs of CP2K.')
+@SHELLS_OPTION
+@FRAME_OPTION
+@ELECTRONS_OPTION
+@click.option('-o', '--output', type=_FILE, required=True, help='Hamiltonian file, as in hamiltonian.h5.')
+def import_command(source, format_name, output, shells, frame, electrons, ecutrho, **folders):
+    """Make a Hamiltonian file from SOURCE, a file or folder of DeepH, DeePTB, sisl or CP2K.
+
+    With --basis and --pseudos a model can be trained on it.
+    """
+    from aiida_hamlr.jobs.import_ import ImportFiles, ImportSettings, parse_shell_options, run_import
+
+    files = ImportFiles(shells=parse_shell_options(shells), frame=frame, **folders)
+    run_import(source, format_name, output, files, ImportSettings(ecutrho=ecutrho, n_electrons=electrons))

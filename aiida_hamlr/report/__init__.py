@@ -1,0 +1,1 @@
+"""HTML pages about results: one self-contained file each, readable without a network."""

@@ -1,0 +1,116 @@
+"""Sections about one Hamiltonian: numbers, bands and structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiida import orm
+
+from aiida_hamlr.data.connections import CONNECTION_ERRORS
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.structures import get_atoms
+from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
+from aiida_hamlr.electronic.bands.kpoints import find_band_path
+from aiida_hamlr.report.figures import bands_figure
+from aiida_hamlr.report.meanings import pick_rows
+from aiida_hamlr.report.page import Note, Rows, Section
+from aiida_hamlr.report.structure import MOST_ATOMS, structure_figure
+
+__all__ = ('bands_section', 'compute_bands', 'hamiltonian_section', 'quality_section', 'structure_section')
+
+#: Bands of more orbitals are not computed for a report; a path of 100 points takes a minute then.
+MOST_ORBITALS = 600
+
+#: Spacing of the points of the path, 1/Å.
+SPACING = 0.08
+
+_WHAT = ('formula', 'origin', 'n_atoms', 'n_orbitals', 'n_pairs', 'n_electrons', 'functional', 'gap', 'fermi_level')
+_SPIN = ('n_spin', 'magnetization')
+_WHERE = ('vacuum_level', 'vacuum_levels', 'gauge', 'storage', 'size', 'basis_hash')
+_QUALITY = (
+    'band_mae_occupied_meV',
+    'band_mae_conduction_meV',
+    'band_mae_window_meV',
+    'cutoff_error_meV',
+    'plane_wave_error_meV',
+    'variational_violation_meV',
+    'variational_violation_truncated_meV',
+    'overlap_condition_number',
+)
+
+
+def field_meanings(node: orm.Data) -> dict[str, str]:
+    """What the attributes of a node mean, as its fields say."""
+    return {name: field.description or '' for name, field in type(node).AttributesModel.model_fields.items()}
+
+
+def hamiltonian_section(node: HamiltonianData) -> Section:
+    """What a Hamiltonian is of, with warnings first."""
+    values = node.base.attributes.all
+    blocks = [Note(text, 'warning') for text in values.get('warnings') or ()]
+    keys = (*_WHAT, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
+    units = {'gap': 'gap_eV', 'fermi_level': 'fermi_level_eV', 'vacuum_level': 'vacuum_level_eV'}
+    units |= {'vacuum_levels': 'vacuum_levels_eV'}
+    meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
+    shown = {units.get(key, key): value for key, value in values.items()}
+    return Section('Hamiltonian', [*blocks, Rows(pick_rows(shown, [units.get(key, key) for key in keys], meanings))])
+
+
+def quality_section(node: HamiltonianData) -> Section:
+    """How far a reference is from the plane-wave run that it represents."""
+    rows = pick_rows(node.base.attributes.all, _QUALITY, field_meanings(node))
+    if not rows:
+        return Section('Quality')
+    note = Note(
+        'Quote the error of the occupied bands. It is a property of the orbitals: compared with plane waves, no '
+        'training can go below it.'
+    )
+    return Section('Quality', [note, Rows(rows)])
+
+
+def compute_bands(
+    nodes: Mapping[str, HamiltonianData], spacing: float = SPACING, path: str = 'auto'
+) -> dict[str, Bands]:
+    """Return the bands of Hamiltonians along the path of the first, by name.
+
+    :raises ValueError: if a file cannot be read, or no path is found.
+    """
+    found, line = {}, None
+    for name, node in nodes.items():
+        hamiltonian = node.open(('hamiltonian', 'overlap'))
+        line = line or find_band_path(hamiltonian.atoms, path, spacing)
+        found[name] = band_structure(hamiltonian, line)
+    return found
+
+
+def bands_section(nodes: Mapping[str, HamiltonianData], title: str = 'Bands') -> Section:
+    """Bands of Hamiltonians over each other, or why they are not drawn."""
+    large = [node for node in nodes.values() if node.base.attributes.get('n_orbitals') > MOST_ORBITALS]
+    far = [node for node in nodes.values() if node.is_remote]
+    if large or far:
+        node = (large or far)[0]
+        why = f'more than {MOST_ORBITALS} orbitals' if large else 'its file is on another computer'
+        return Section(title, [Note(f'Not drawn ({why}): aiida-hamlr hamiltonian plot {node.pk} -o bands.png')])
+    try:
+        sets = compute_bands(nodes)
+    except (ValueError, *CONNECTION_ERRORS) as error:
+        return Section(title, [Note(f'Not drawn: {error}')])
+    first = next(iter(sets.values()))
+    zero = 'valence band maximum' if first.attributes.gap else 'Fermi level'
+    counts = (
+        f'{" and ".join(sets)} each count from their own {zero}' if len(sets) > 1 else f'Energies count from the {zero}'
+    )
+    caption = f'Bands in the orbital basis along the standard path. {counts}. Drag to zoom, double-click for all bands.'
+    return Section(title, [bands_figure(sets, caption)])
+
+
+def structure_section(structure: orm.StructureData, title: str = 'Structure') -> Section:
+    """A structure to turn."""
+    if len(structure.sites) > MOST_ATOMS:
+        return Section(title, [Note(f'{len(structure.sites)} atoms are not drawn.')])
+    atoms = get_atoms(structure)
+    caption = (
+        f'{atoms.get_chemical_formula()}, cell in blue. Drag to turn, scroll to zoom. Images of atoms on faces, and '
+        'neighbouring cells of small cells, are drawn too.'
+    )
+    return Section(title, [structure_figure(atoms, caption)])

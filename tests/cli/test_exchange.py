@@ -1,0 +1,40 @@
+"""`verdi data hamlr export` and `import`: nodes to files and back, with their provenance."""
+
+import numpy as np
+from aiida import orm
+from aiida.cmdline.commands.cmd_verdi import verdi
+from foreign_examples import assert_same, example
+
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+
+def test_there_and_back(aiida_profile, invoke, tmp_path):
+    """The files of the other program are a node, and the calculation function that read them is the creator."""
+    original = example()
+    node = HamiltonianData.from_hamiltonian(original).store()
+    result = invoke(verdi, 'data', 'hamlr', 'export', node.pk, '--format', 'deepx', '-o', tmp_path / 'deepx')
+    assert result.exit_code == 0, result.output
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deepx', '--format', 'deepx', '--electrons', 8)
+    assert result.exit_code == 0, result.output
+    pk = int(result.output.split('HamiltonianData<')[1].split('>')[0])
+    found = orm.load_node(pk)
+    assert found.base.attributes.get('origin') == 'imported'
+    assert found.base.attributes.get('source_format') == 'deepx'
+    assert found.base.attributes.get('n_electrons') == 8.0
+    assert found.creator.process_label == 'import_hamiltonian'
+    assert isinstance(found.creator.inputs.source, orm.FolderData)
+    np.testing.assert_allclose(found.open().hamiltonian, original.hamiltonian, rtol=0, atol=1e-12)
+    result = invoke(verdi, 'data', 'hamlr', 'export', node.pk, found.pk, '-o', tmp_path / 'own')
+    assert result.exit_code == 0, result.output
+    from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+    assert_same(Hamiltonian.read(tmp_path / f'own/{node.pk}/hamiltonian.h5'), original)
+
+
+def test_refusals(aiida_profile, invoke, tmp_path):
+    (tmp_path / 'info.json').write_text('{}')
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path, '--format', 'deepx')
+    assert result.exit_code != 0 and 'The files cannot be imported: source/POSCAR: no such file' in result.output
+    spinors = HamiltonianData.from_hamiltonian(example(spin_orbit=True)).store()
+    result = invoke(verdi, 'data', 'hamlr', 'export', spinors.pk, '--format', 'deeptb', '-o', tmp_path / 'x')
+    assert result.exit_code != 0 and 'DeePTB holds no spin-orbit coupling' in result.output

@@ -1,0 +1,64 @@
+"""`aiida-hamlr hamiltonian`."""
+
+import numpy as np
+import pytest
+from aiida.cmdline.utils.echo import ExitCode
+
+from aiida_hamlr.cli.hamiltonian import cmd_hamiltonian
+from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+
+@pytest.fixture
+def pair(make_hamiltonian, zincblende):
+    """Return a reference and a prediction whose on-site block of the first atom is wrong by 10 meV."""
+    reference = make_hamiltonian(zincblende())
+    predicted = make_hamiltonian(zincblende())
+    block = predicted.pattern.onsite[0]
+    start = predicted.pattern.chunk_boundaries[block]
+    entries = predicted.matrices['hamiltonian'].copy()
+    entries[start] += 0.010
+    predicted.matrices['hamiltonian'] = entries
+    return [HamiltonianData.from_hamiltonian(one).store() for one in (predicted, reference)]
+
+
+def test_list_and_show(invoke, pair):
+    """The newest are listed; other nodes are refused with the command for them."""
+    result = invoke(cmd_hamiltonian, 'list', '-l', 2)
+    assert {line.split()[0] for line in result.output.splitlines()[2:]} == {str(node.pk) for node in pair}
+    assert pair[0].uuid in invoke(cmd_hamiltonian, 'show', pair[0].pk).output
+
+
+def test_compare(invoke, pair, make_hamiltonian, zincblende):
+    """The errors are those of the elements that differ, in meV, with those to quote first."""
+    result = invoke(cmd_hamiltonian, 'compare', *(node.pk for node in pair))
+    assert result.exit_code == 0, result.output
+    rows = {line.split()[0]: line.split()[1] for line in result.output.splitlines() if '_meV' in line}
+    assert list(rows)[0] == 'mae_onsite_meV'
+    # One element is wrong by 10 meV; a constant times S, fitted by least squares, takes a part of it.
+    predicted, reference = (node.open() for node in pair)
+    error, overlap = predicted.hamiltonian - reference.hamiltonian, reference.overlap
+    error -= (error @ overlap) / (overlap @ overlap) * overlap
+    bounds = reference.pattern.chunk_boundaries
+    onsite = np.concatenate([error[bounds[block] : bounds[block + 1]] for block in reference.pattern.onsite])
+    assert float(rows['mae_onsite_meV']) == pytest.approx(1e3 * np.abs(onsite).mean(), rel=1e-3)
+    other = HamiltonianData.from_hamiltonian(make_hamiltonian(zincblende(cubic=True))).store()
+    result = invoke(cmd_hamiltonian, 'compare', pair[0].pk, other.pk)
+    assert result.exit_code == ExitCode.CRITICAL and 'different atom pairs' in ' '.join(result.output.split())
+
+
+@pytest.mark.parametrize('kind', ['bands', 'dos', 'fat-bands'])
+def test_plot(invoke, pair, tmp_path, kind):
+    """Figures of each kind, with the reference over bands and density of states."""
+    path = tmp_path / f'{kind}.svg'
+    reference = [] if kind == 'fat-bands' else ['--reference', pair[1].pk]
+    options = ['--kind', kind, '--mesh', 2, 2, 2, '--window', -4, 4, '--zero', 'fermi']
+    result = invoke(cmd_hamiltonian, 'plot', pair[0].pk, *options, *reference, '-o', path)
+    assert result.exit_code == 0, result.output
+    assert path.read_text().count('<path') > 10
+
+
+def test_zero_that_is_not_known(invoke, pair, tmp_path):
+    """An error of one line that says what to do."""
+    result = invoke(cmd_hamiltonian, 'plot', pair[0].pk, '--zero', 'vacuum', '-o', tmp_path / 'bands.png')
+    assert result.exit_code == ExitCode.CRITICAL
+    assert 'the vacuum level is known only' in ' '.join(result.output.split())

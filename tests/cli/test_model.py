@@ -1,0 +1,34 @@
+"""`aiida-hamlr model`."""
+
+import numpy as np
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ProcessState
+
+from aiida_hamlr.cli.model import cmd_model
+from aiida_hamlr.data.model import ModelData
+
+
+def test_list_show_compare_and_plot(invoke, localhost, model_node, model_folder, tmp_path):
+    """Models stand side by side; differences and what to quote can be seen, learning curves are drawn."""
+    job = orm.CalcJobNode(computer=localhost, process_type='aiida.calculations:hamlr.train')
+    job.set_process_state(ProcessState.FINISHED)
+    job.store()
+    epochs = np.arange(1.0, 9.0)
+    trained = ModelData.from_folder(model_folder)
+    trained.base.attributes.set('metrics', {'test_mae_onsite_meV': 1.25, 'test_mae_meV': 0.5})
+    outputs = {'model': trained, 'learning_curve': orm.ArrayData({'epoch': epochs, 'train_mae_meV': 1 / epochs})}
+    for label, node in outputs.items():
+        node.base.links.add_incoming(job, LinkType.CREATE, label)
+        node.store()
+    assert str(trained.pk) in invoke(cmd_model, 'list').output
+    assert trained.uuid in invoke(cmd_model, 'show', trained.pk).output
+    result = invoke(cmd_model, 'compare', trained.pk, model_node.pk)
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if '_meV' in line]
+    assert lines[0].split()[:2] == ['test_mae_onsite_meV', '1.25'] and 'quote' in lines[0]
+    assert 'do not quote' in lines[1]
+    result = invoke(cmd_model, 'plot', trained.pk, '-o', tmp_path / 'curve.pdf')
+    assert result.exit_code == 0 and (tmp_path / 'curve.pdf').stat().st_size > 1000
+    result = invoke(cmd_model, 'plot', model_node.pk, '-o', tmp_path / 'none.pdf')
+    assert 'no learning curve' in ' '.join(result.output.split())

@@ -1,0 +1,53 @@
+"""Bands and densities of states as nodes, and back."""
+
+import numpy as np
+import pytest
+from aiida import orm
+
+from aiida_hamlr.data.electronic_structure import make_bands, make_dos, read_bands, read_dos
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+
+
+@pytest.fixture
+def found(make_hamiltonian, zincblende):
+    """Return bands and density of states of a crystal whose path has a jump."""
+    return compute_properties(make_hamiltonian(zincblende()), ('bands', 'dos'), PropertyOptions((2, 2, 2), spacing=0.1))
+
+
+def test_bands(found, structure):
+    """Labels, energies and edges are those that were stored; the path has the same length, with its jump."""
+    bands = read_bands(make_bands(found.bands, structure))
+    assert np.allclose(bands.eigenvalues, found.bands.eigenvalues)
+    assert bands.labels == found.bands.labels
+    jumps = np.count_nonzero(np.diff(found.bands.distances) == 0)
+    assert jumps >= 1 and np.count_nonzero(np.diff(bands.distances) == 0) == jumps
+    assert bands.distances[-1] == pytest.approx(found.bands.distances[-1], rel=1e-6)
+    attributes = found.bands.attributes
+    # Edges on the path are at most as extreme as those of path and mesh together.
+    assert bands.attributes.gap == attributes.gap
+    assert bands.attributes.vbm <= attributes.vbm + 1e-9
+
+
+def test_bands_that_cannot_be_drawn(found):
+    """A mesh has no path, and energies in other units are named."""
+    node = orm.BandsData()
+    node.set_kpoints([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    node.set_bands(np.zeros((2, 3)), units='Ry')
+    with pytest.raises(ValueError, match='in Ry'):
+        read_bands(node)
+    node.set_bands(np.zeros((2, 3)), units='eV')
+    with pytest.raises(ValueError, match='no labels'):
+        read_bands(node)
+
+
+def test_dos(found):
+    """The density of states is the one that was stored."""
+    properties = read_dos(make_dos(found.properties))
+    assert np.allclose(properties.dos, found.properties.dos)
+    assert np.allclose(properties.dos_energies, found.properties.dos_energies)
+    assert properties.attributes['fermi_level_eV'] == found.properties.attributes['fermi_level_eV']
+    node = orm.XyData()
+    node.set_x(np.zeros(2), 'length', 'm')
+    node.set_y(np.zeros(2), 'dos', 'states/eV')
+    with pytest.raises(ValueError, match='length in m'):
+        read_dos(node)

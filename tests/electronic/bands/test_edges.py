@@ -1,0 +1,77 @@
+"""Band edges of mesh and path together against the whole path."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+from aiida_hamlr.electronic.bands import edges
+from aiida_hamlr.electronic.bands.band_structure import band_edges, band_structure
+from aiida_hamlr.electronic.bands.edges import find_edges
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
+from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
+
+
+@pytest.mark.parametrize('repeat', [(1, 1, 1), (2, 1, 1)])
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 3, 3), (2, 2, 2)])
+def test_edges_are_those_of_the_whole_path(make_hamiltonian, zincblende, mesh, repeat):
+    atoms = zincblende().repeat(repeat)
+    atoms.rattle(0.15, seed=3)
+    hamiltonian = make_hamiltonian(atoms)
+    solution = solve_mesh(hamiltonian, mesh)
+    found, whole = find_edges(hamiltonian, solution), band_structure(hamiltonian, mesh=solution).attributes
+    for name in ('vbm', 'cbm', 'gap', 'direct_gap', 'fermi_level'):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), abs=1e-9), name
+    # The edges are levels at the k-points that are named.
+    levels = eigenvalues(hamiltonian, np.array([found.vbm_kpoint, found.cbm_kpoint]))
+    assert levels[0, found.vbm_band] == pytest.approx(found.vbm, abs=1e-9)
+    assert levels[1, found.cbm_band] == pytest.approx(found.cbm, abs=1e-9)
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 1, 1), (4, 1, 1)])
+def test_the_gap_of_a_dimerised_chain_does_not_depend_on_the_mesh(mesh):
+    """Hoppings -1 and -0.8 eV in turn: bands +-sqrt(1 + 0.64 + 1.6 cos k), a gap of 0.4 eV at the zone boundary."""
+    basis = Basis({'H': SpeciesBasis('H', 0.1, (Shell(0, 4.0, np.ones(41)),))})
+    pairs = [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], [-1, 0, 0, 0, 1], [1, 0, 0, 1, 0]]
+    pattern = BlockPattern(np.array(pairs), np.array([1, 1]))
+    order = [pairs.index(row) for row in pattern.atom_pairs.tolist()]
+    matrices = {
+        'overlap': np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])[order],
+        'hamiltonian': np.array([0.0, 0.0, -1.0, -1.0, -0.8, -0.8])[order],
+    }
+    atoms = Atoms('H2', positions=[[0, 0, 0], [1.5, 0, 0]], cell=[3.2, 8.0, 9.0], pbc=True)
+    hamiltonian = Hamiltonian(atoms, basis, pattern, matrices, attributes=HamiltonianAttributes(n_electrons=2))
+    solution = solve_mesh(hamiltonian, mesh)
+    found = find_edges(hamiltonian, solution)
+    assert found.gap == pytest.approx(0.4, abs=1e-9)
+    assert found.direct_gap == pytest.approx(0.4, abs=1e-9)
+    assert abs(found.vbm_kpoint[0]) == abs(found.cbm_kpoint[0]) == pytest.approx(0.5)
+    # On the mesh alone: sqrt(1.64 + 1.6 cos k) at the k of the mesh next to the boundary.
+    nearest = 2 * np.pi * {1: 0, 3: 1 / 3, 4: 1 / 2}[mesh[0]]
+    expected = 2 * np.sqrt(1.64 + 1.6 * np.cos(nearest))
+    assert band_edges(hamiltonian, solution).gap == pytest.approx(expected, abs=1e-9)
+
+
+def test_of_large_structures_the_special_points_count(make_hamiltonian, zincblende, monkeypatch):
+    hamiltonian = make_hamiltonian(zincblende())
+    solution = solve_mesh(hamiltonian, (1, 1, 1))
+    monkeypatch.setattr(edges, 'LARGEST_REFINED', 4)
+    at_gamma, found = band_edges(hamiltonian, solution), find_edges(hamiltonian, solution)
+    whole = band_structure(hamiltonian, mesh=solution).attributes
+    assert whole.gap <= found.gap <= at_gamma.gap
+
+
+def test_metals_and_structures_without_symmetry_have_what_the_mesh_gives(make_hamiltonian, zincblende, monkeypatch):
+    metal = make_hamiltonian(zincblende(), n_electrons=7)
+    assert find_edges(metal, solve_mesh(metal, (2, 2, 2))).gap is None
+    hamiltonian = make_hamiltonian(zincblende())
+    solution = solve_mesh(hamiltonian, (3, 3, 3))
+
+    def fail(atoms):
+        raise ValueError('no symmetry found')
+
+    monkeypatch.setattr(edges, 'band_path', fail)
+    assert find_edges(hamiltonian, solution) == band_edges(hamiltonian, solution)

@@ -1,0 +1,104 @@
+"""All formats: what is written reads back exactly, and hostile files are refused in one line."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from foreign_examples import assert_same, example
+
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.io.exchange import FORMATS, READABLE, find_format, read_foreign
+from aiida_hamlr.jobs.cli_exchange import FORMATS as NAMES
+
+KINDS = {'plain': (1, False), 'two spins': (2, False), 'spin-orbit': (1, True), 'both': (2, True)}
+
+#: What a format cannot hold.
+REFUSED = {
+    'deeptb': {'two spins': 'DeePTB holds no spin polarisation', 'spin-orbit': 'DeePTB holds no spin-orbit coupling'},
+    'cp2k': {'spin-orbit': 'CP2K holds no spin-orbit coupling'},
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('name', READABLE)
+def test_round_trip(name, kind, tmp_path):
+    """Atoms apart, shells in any sequence, f shells, two spins, spin-orbit coupling: nothing changes."""
+    if name == 'sisl':
+        pytest.importorskip('sisl')
+        pytest.importorskip('netCDF4')
+    hamiltonian = example(*KINDS[kind])
+    refusal = REFUSED.get(name, {}).get(kind.replace('both', 'spin-orbit'))
+    if refusal:
+        with pytest.raises(ValueError, match=refusal):
+            FORMATS[name].write(hamiltonian, tmp_path)
+        return
+    FORMATS[name].write(hamiltonian, tmp_path)
+    foreign = read_foreign(tmp_path, name)
+    assert (foreign.attributes.origin, foreign.attributes.source_format) == ('imported', name)
+    if name in ('deepx', 'deeph', 'sisl'):
+        assert foreign.attributes.fermi_level == pytest.approx(1.2345, abs=1e-12)
+    if name in ('deepx', 'cp2k', 'sisl'):
+        assert foreign.attributes.n_electrons == 11.0
+    assert_same(foreign.to_hamiltonian(hamiltonian.basis), hamiltonian)
+    # Without a basis too the file can be written and read.
+    foreign.to_hamiltonian().write(tmp_path / 'h.h5')
+    read = Hamiltonian.read(tmp_path / 'h.h5')
+    assert not read.basis['Al'].has_radial_functions
+    assert read.attributes.n_spin == hamiltonian.n_spin
+
+
+def test_names():
+    assert tuple(FORMATS) == NAMES
+    with pytest.raises(ValueError, match="unknown format 'openmx'"):
+        find_format('openmx')
+    with pytest.raises(ValueError, match='hamgnn is written but not read: its files are pickles'):
+        read_foreign('graph_data.npz', 'hamgnn')
+    with pytest.raises(ValueError, match='deepx takes no frame'):
+        read_foreign('.', 'deepx', frame=1)
+
+
+def test_another_basis_is_refused(tmp_path):
+    hamiltonian = example()
+    FORMATS['deepx'].write(hamiltonian, tmp_path)
+    swapped = {'Al': hamiltonian.basis['Al'], 'As': replace(hamiltonian.basis['Al'], element='As')}
+    with pytest.raises(ValueError, match='the file has 1s1p1f for As, the basis 2s1p1d'):
+        read_foreign(tmp_path, 'deepx').to_hamiltonian(type(hamiltonian.basis)(swapped))
+
+
+@pytest.mark.parametrize('name', ['deepx', 'deeph', 'deeptb', 'cp2k'])
+def test_a_missing_file_is_named(name, tmp_path):
+    FORMATS[name].write(example(), tmp_path)
+    needed = [path for path in sorted(tmp_path.iterdir()) if path.name not in ('rlat.dat', 'R_list.dat')]
+    for path in needed[:: max(1, len(needed) // 8)]:
+        content = path.read_bytes()
+        path.unlink()
+        expected = 'shells of Al, As are not known' if path.name == 'basis.json' else path.name
+        with pytest.raises(ValueError, match=expected) as caught:
+            read_foreign(tmp_path, name)
+        assert '\n' not in str(caught.value)
+        path.write_bytes(content)
+
+
+def test_blocks_of_one_direction_are_enough(tmp_path):
+    """Legacy folders often hold half of the pairs."""
+    import h5py
+
+    hamiltonian = example()
+    FORMATS['deeph'].write(hamiltonian, tmp_path)
+    pattern = hamiltonian.pattern
+    with h5py.File(tmp_path / 'hamiltonians.h5', 'a') as handle:
+        for index in np.flatnonzero(np.arange(len(pattern)) > pattern.reverse):
+            x, y, z, i, j = pattern.atom_pairs[index].tolist()
+            del handle[f'[{x}, {y}, {z}, {i + 1}, {j + 1}]']
+    assert_same(read_foreign(tmp_path, 'deeph').to_hamiltonian(hamiltonian.basis), hamiltonian)
+
+
+def test_matrices_that_are_not_symmetric_are_refused(tmp_path):
+    import h5py
+
+    hamiltonian = example()
+    FORMATS['deepx'].write(hamiltonian, tmp_path)
+    with h5py.File(tmp_path / 'hamiltonian.h5', 'a') as handle:
+        handle['entries'][-1] += 1.0
+    with pytest.raises(ValueError, match=r'hamiltonian\.h5: hamiltonian: blocks of R and -R differ by 1\.0e\+00'):
+        read_foreign(tmp_path, 'deepx')

@@ -1,0 +1,42 @@
+"""`hamlr export`: folders, what is lost, and what is refused."""
+
+import json
+
+import numpy as np
+from foreign_examples import example
+
+from aiida_hamlr.io.exchange import read_foreign
+
+
+def test_several_files_get_a_folder_each(hamlr, tmp_path):
+    hamiltonian = example()
+    hamiltonian.matrices['h0'] = hamiltonian.hamiltonian.copy()
+    for name in ('a', 'b'):
+        hamiltonian.write(tmp_path / f'{name}.h5')
+    result = hamlr('export', 'a.h5', 'b.h5', '--format', 'deeptb', '-o', 'data')
+    assert result.exit_code == 0, result.stderr
+    assert 'not carried by deeptb: h0' in result.output
+    found = read_foreign(tmp_path / 'data/hamlr.1', 'deeptb').to_hamiltonian(hamiltonian.basis)
+    np.testing.assert_allclose(found.hamiltonian, hamiltonian.hamiltonian, rtol=0, atol=1e-12)
+    summary = json.loads((tmp_path / 'data/summary.json').read_text())
+    assert summary['format'] == 'deeptb' and summary['not_carried'] == ['h0']
+    assert summary['folders'] == ['data/hamlr.0', 'data/hamlr.1']
+    assert hamlr('export', 'a.h5', 'b.h5', '--format', 'hamgnn', '-o', 'graphs').exit_code == 0
+    assert len(np.load('graphs/graph_data.npz', allow_pickle=True)['graph'].item()) == 2
+
+
+def test_refusals(hamlr, tmp_path):
+    hamiltonian = example(spin_orbit=True)
+    hamiltonian.write(tmp_path / 'spinors.h5')
+    del hamiltonian.matrices['overlap']
+    hamiltonian.write(tmp_path / 'half.h5')
+    for arguments, message in {
+        ('spinors.h5', '--format', 'cp2k', '-o', 'x'): 'CP2K holds no spin-orbit coupling',
+        ('half.h5', '--format', 'deepx', '-o', 'x'): 'half: holds no overlap, so there is nothing to export',
+        ('half.h5', '--format', 'deepx', '-o', 'half.h5'): 'half.h5: is a file',
+        ('none.h5', '--format', 'deepx', '-o', 'x'): 'none.h5: no such file',
+        ('half.h5', '--format', 'openmx', '-o', 'x'): "'openmx' is not one of",
+    }.items():
+        result = hamlr('export', *arguments)
+        assert result.exit_code == 2 and message in result.stderr, result.stderr
+        assert result.stderr.count('\n') == 1

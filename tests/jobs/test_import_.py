@@ -1,0 +1,104 @@
+"""`hamlr import`: from the files of others to something that can be trained on, or why it cannot."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.io import write as write_structure
+from foreign_examples import assert_same, example
+
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.io.exchange import FORMATS
+from aiida_hamlr.model.training.references import Reference
+
+
+def test_with_basis_and_pseudopotentials_it_can_be_learned(hamlr, study, tmp_path):
+    """What another program knows nothing of comes back: H0, and a zero of energy near that of H0."""
+    original = Hamiltonian.read(study / 'train/0.h5')
+    original.matrices['hamiltonian'] = original.hamiltonian + 3.0 * original.overlap
+    FORMATS['deepx'].write(original, tmp_path / 'deepx')
+    options = ('--basis', study / 'basis', '--pseudos', study / 'pseudos', '--ecutrho', 60)
+    result = hamlr('import', 'deepx', '--format', 'deepx', *options, '-o', 'full.h5')
+    assert result.exit_code == 0, result.stderr
+    found = Hamiltonian.read('full.h5')
+    np.testing.assert_allclose(found.overlap, original.overlap, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found.h0, original.h0, rtol=0, atol=1e-10)
+    attributes, summary = found.attributes, json.loads((tmp_path / 'summary.json').read_text())
+    assert (attributes.origin, attributes.gauge, attributes.n_electrons) == ('imported', 'fitted', 8.0)
+    shift = summary['gauge_shift_eV']
+    np.testing.assert_allclose(found.hamiltonian, original.hamiltonian + shift * found.overlap, rtol=0, atol=1e-10)
+    assert shift == pytest.approx(-3, abs=0.5) and summary['missing_for_training'] == []
+    assert summary['overlap_max_difference'] < 1e-12
+    assert Reference.read('full.h5').pseudopotentials.keys() == {'Al', 'As'}
+
+
+def test_without_them_training_says_what_is_missing(hamlr, study, tmp_path):
+    FORMATS['deeph'].write(Hamiltonian.read(study / 'train/0.h5'), tmp_path / 'deeph')
+    result = hamlr('import', 'deeph', '--format', 'deeph', '--electrons', 8, '-o', 'bare.h5')
+    assert result.exit_code == 0, result.stderr
+    assert 'for training radial functions, H0, pseudopotentials are missing: import with --basis' in result.output
+    with pytest.raises(
+        ValueError, match=r'bare\.h5: holds no h0; train on files of .* or import with --basis'
+    ) as caught:
+        Reference.read('bare.h5')
+    assert '\n' not in str(caught.value)
+    assert 'radial functions are not known' in hamlr('info', 'bare.h5').output
+    assert hamlr('bands', 'bare.h5', '--mesh', 2, 2, 2, '-o', 'bands.h5').exit_code == 0
+
+
+def test_other_orbitals_are_noticed_by_their_overlap(hamlr, study, tmp_path):
+    original = Hamiltonian.read(study / 'train/0.h5')
+    original.matrices['overlap'][original.pattern.chunk_boundaries[5]] += 0.1
+    original.matrices['overlap'] = original.pattern.symmetrize(original.matrices['overlap'])
+    FORMATS['deepx'].write(original, tmp_path / 'deepx')
+    options = ('--basis', study / 'basis', '--pseudos', study / 'pseudos', '--ecutrho', 60)
+    result = hamlr('import', 'deepx', '--format', 'deepx', *options, '-o', 'full.h5')
+    assert result.exit_code == 2 and not (tmp_path / 'full.h5').exists()
+    assert 'deepx: the overlap differs by 0.05 from that of the basis, between Al' in result.stderr
+
+
+def test_structures_with_more_digits(hamlr, tmp_path):
+    """CP2K prints three decimals of the cell."""
+    original = example()
+    exact = original.atoms.copy()
+    FORMATS['cp2k'].write(original, tmp_path / 'cp2k')
+    exact.positions += 1e-4
+    write_structure(tmp_path / 'exact.extxyz', exact)
+    result = hamlr('import', 'cp2k', '--format', 'cp2k', '--structure', 'exact.extxyz', '-o', 'h.h5')
+    assert result.exit_code == 0, result.stderr
+    np.testing.assert_allclose(Hamiltonian.read('h.h5').atoms.positions, exact.positions, atol=1e-8)
+    exact.positions += 0.1
+    write_structure(tmp_path / 'exact.extxyz', exact)
+    result = hamlr('import', 'cp2k', '--format', 'cp2k', '--structure', 'exact.extxyz', '-o', 'h.h5')
+    assert result.exit_code == 2 and 'cell or positions differ by 0.100 Å' in result.stderr
+
+
+def test_shells_that_only_the_user_knows(hamlr, tmp_path):
+    original = example()
+    FORMATS['deeptb'].write(original, tmp_path / 'deeptb')
+    (tmp_path / 'deeptb/basis.json').unlink()
+    result = hamlr('import', 'deeptb', '--format', 'deeptb', '-o', 'h.h5')
+    assert result.exit_code == 2 and 'give --shells Al=2s2p1d' in result.stderr
+    shells = ('--shells', 'Al=2s1p1d', '--shells', 'As=1s1p1f')
+    assert hamlr('import', 'deeptb', '--format', 'deeptb', *shells, '-o', 'h.h5').exit_code == 0
+    assert Hamiltonian.read('h.h5').basis['Al'].angular_momenta == (0, 0, 1, 2)
+    result = hamlr('import', 'deeptb', '--format', 'deeptb', '--shells', 'Al=many', '-o', 'h.h5')
+    assert result.exit_code == 2 and "'many' does not name shells as 2s2p1d does" in result.stderr
+
+
+def test_spins_go_along(hamlr, tmp_path):
+    original = example(2, True)
+    FORMATS['deepx'].write(original, tmp_path / 'deepx')
+    assert hamlr('import', 'deepx', '--format', 'deepx', '-o', 'h.h5').exit_code == 0
+    assert_same(Hamiltonian.read('h.h5'), original)
+
+
+def test_refusals(hamlr, tmp_path):
+    for arguments, message in {
+        ('none', '--format', 'deepx', '-o', 'x.h5'): 'none: no such file or folder',
+        ('.', '--format', 'hamgnn', '-o', 'x.h5'): 'hamgnn is written but not read',
+        ('.', '--format', 'deepx', '--pseudos', '.', '-o', 'x.h5'): '--pseudos needs --basis',
+        ('.', '--format', 'deepx', '-o', 'x.h5'): 'info.json: no such file',
+    }.items():
+        result = hamlr('import', *arguments)
+        assert result.exit_code == 2 and message in result.stderr, result.stderr

@@ -1,0 +1,79 @@
+"""Reports of each kind of node hold its numbers."""
+
+import pytest
+from aiida import orm
+
+from aiida_hamlr.report.compose import make_report
+from aiida_hamlr.report.page import Page
+
+
+def texts(page: Page) -> str:
+    """Everything that a page says, but scripts."""
+    return repr(
+        [(section.title, [block for block in section.blocks if block.block != 'figure']) for section in page.sections]
+    )
+
+
+def figures(page: Page) -> list:
+    """All figures of a page."""
+    return [block for section in page.sections for block in section.blocks if block.block == 'figure']
+
+
+def test_reference(reference):
+    """Gap and Fermi level with units, bands and structure."""
+    page = make_report(reference)
+    assert page.title.startswith('Reference: ')
+    assert "('Gap', '1.5 eV'" in texts(page) and "('Fermi level', '-2 eV'" in texts(page)
+    bands, structure = figures(page)
+    assert bands.content['data'][0]['type'] == 'scatter'
+    kinds = [trace.get('name') for trace in structure.content['data']]
+    assert kinds[-2:] == ['Al', 'As']
+    assert 'DatasetData' not in texts(page)
+
+
+def test_training(training):
+    """The errors of the test structures come first; learning curve, error by distance and dataset follow."""
+    page = make_report(training)
+    assert texts(page).index('Test: on-site error') < texts(page).index('Test: error of all elements')
+    assert '1.375 meV' in texts(page) and 'those to quote' in texts(page)
+    curve, distance, gaps = figures(page)
+    assert [trace['name'] for trace in curve.content['data']] == ['training', 'validation']
+    assert distance.content['data'][0]['y'] == [1.5, 0.25]
+    assert {trace['name'] for trace in gaps.content['data']} == {'train', 'validation', 'test'}
+    assert 'Structures without a Hamiltonian: 1' in texts(page)
+
+
+def test_prediction(prediction):
+    """Numbers of structures, with the stored bands and density of states."""
+    page = make_report(prediction)
+    bands, dos = figures(page)
+    assert len(bands.content['layout']['xaxis']['ticktext']) > 3
+    assert dos.content['data'][0]['name'] == 'total'
+    assert 'gap (eV)' in texts(page)
+
+
+def test_failure(failure):
+    """A run that failed has a report that says why and how to repeat it."""
+    page = make_report(failure)
+    assert 'exit status 401: The scf failed' in texts(page)
+    assert f'verdi process dump {failure.pk}' in texts(page)
+
+
+@pytest.mark.parametrize('name', ['dataset', 'basis_node'])
+def test_data(request, name):
+    """Of data nodes there are reports too; others are refused with a list of those that have one."""
+    node = request.getfixturevalue(name)
+    if name == 'dataset':
+        assert 'Dataset' in texts(make_report(node))
+        return
+    with pytest.raises(ValueError, match='reports of Hamiltonians, datasets and models'):
+        make_report(node)
+    with pytest.raises(ValueError, match='hamlr.pipeline'):
+        make_report(orm.WorkChainNode(process_type='aiida.workflows:quantumespresso.pw.base').store())
+
+
+def test_runs_without_sections_of_their_own():
+    """Outcome and ways to repeat it are there for every run of the package."""
+    node = orm.WorkChainNode(process_type='aiida.workflows:hamlr.of_tomorrow').store()
+    page = make_report(node)
+    assert page.title.startswith('Run: ') and f'verdi process dump {node.pk}' in texts(page)

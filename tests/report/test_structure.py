@@ -1,0 +1,39 @@
+"""What is drawn of a structure."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from aiida_hamlr.report.structure import MOST_ATOMS, structure_figure
+
+
+def coordinates(trace):
+    """Coordinates of a trace; None between lines are left out."""
+    return np.array([[trace[axis][n] for axis in 'xyz'] for n in range(len(trace['x'])) if trace['x'][n] is not None])
+
+
+def test_bonds_of_diamond():
+    """Every bond has the length of the crystal, and corners of the cell are occupied."""
+    figure = structure_figure(bulk('C', 'diamond', a=3.567, cubic=True).repeat((2, 1, 1)), 'diamond')
+    bonds, cell, atoms = figure.content['data']
+    ends = coordinates(bonds).reshape(-1, 2, 3)
+    assert np.allclose(np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1), 3.567 * 3**0.5 / 4, atol=1e-3)
+    assert len(coordinates(cell)) == 24
+    assert any(np.allclose(point, [7.134, 3.567, 3.567], atol=1e-3) for point in coordinates(atoms))
+    # Images have the number of their atom.
+    assert max(int(text.split()[1]) for text in atoms['text']) == 15
+
+
+def test_molecule_has_no_images():
+    """Without periodicity each atom is drawn once, and there is no cell."""
+    figure = structure_figure(molecule('H2O'), 'water')
+    bonds, *atoms = figure.content['data']
+    assert sum(len(trace['x']) for trace in atoms) == 3
+    assert len(coordinates(bonds)) == 4
+
+
+def test_too_many_atoms():
+    """Clouds are not drawn."""
+    with pytest.raises(ValueError, match='too many'):
+        structure_figure(Atoms('H' * (MOST_ATOMS + 1), np.zeros((MOST_ATOMS + 1, 3))), 'cloud')
