@@ -257,7 +257,7 @@ def launch_active_learning(candidates, group, dataset, parent_model, n_models, s
     A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; a group is taken as it is. Launched
     again after a failure, or with higher limits, it computes only what is missing.
 
-    Example: aiida-hamlr launch active-learning candidates.extxyz -G candidates -F GTH-LDA -t 0.5 --max-references 200 -d
+    Example: aiida-hamlr launch active-learning candidates.extxyz -G candidates -F GTH-LDA -t 0.5 --max-references 200
     """
     from aiida_hamlr.workflows.active_learning import ActiveLearningWorkChain
 
