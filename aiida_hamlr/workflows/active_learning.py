@@ -24,19 +24,29 @@ __all__ = ('ActiveLearningWorkChain',)
 NUMBERS = {'n_initial': 1, 'n_validation': 0, 'n_test': 0, 'n_per_round': 1, 'max_rounds': 0}
 
 
+def find_numbers_problem(inputs) -> str | None:
+    """Return why the numbers of structures and rounds do not fit together, or nothing."""
+    for name, least in NUMBERS.items():
+        if inputs[name].value < least:
+            return f'`{name}` must be at least {least}, not {inputs[name].value}'
+    if 'dataset' in inputs:
+        return None
+    n_held_out = inputs['n_validation'].value + inputs['n_test'].value
+    if not n_held_out:
+        return '`n_validation` and `n_test`: without any, there is no error to report; give at least one'
+    drawn = n_held_out + inputs['n_initial'].value
+    if 'max_references' in inputs and inputs['max_references'].value < drawn:
+        return f'`max_references` is {inputs["max_references"].value}, but {drawn} structures are drawn at random'
+    return None
+
+
 def validate_inputs(inputs, _) -> str | None:
     """Return why the inputs do not fit together, or nothing; nothing has run yet."""
-    problem = find_sources_problem(inputs)
+    problem = find_sources_problem(inputs) or find_numbers_problem(inputs)
     if problem is not None:
         return problem
-    for name, least in NUMBERS.items():
-        if name in inputs and inputs[name].value < least:
-            return f'`{name}` must be at least {least}, not {inputs[name].value}'
-    dataset = inputs.get('dataset')
-    if dataset is not None and 'basis' not in inputs:
+    if 'dataset' in inputs and 'basis' not in inputs:
         return 'give `basis`, the orbitals of the Hamiltonians in `dataset`'
-    if dataset is None and not inputs['n_validation'].value + inputs['n_test'].value:
-        return '`n_validation` and `n_test`: without any, there is no error to report; give at least one'
     structures = [inputs['trajectory']] if 'trajectory' in inputs else list_structures(inputs)
     pseudos = inputs.get('pseudos', {})
     missing = find_missing_species(structures, pseudos)

@@ -267,6 +267,8 @@ def test_refused(make_builder, structures):
     assert find_problem(make_builder()) is None
     builder = make_builder(overrides={'n_validation': 0, 'n_test': 0})
     assert 'give at least one' in find_problem(builder)
+    builder = make_builder(overrides={'max_references': 3})
+    assert '`max_references` is 3, but 4 structures are drawn' in find_problem(builder)
     builder = make_builder()
     builder.n_per_round = orm.Int(0)
     assert '`n_per_round` must be at least 1' in find_problem(builder)
