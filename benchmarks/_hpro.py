@@ -4,7 +4,7 @@ HPRO (PyPI, GPL) is an external program here: it is installed into a virtual env
 of the benchmark, started as a process, and never imported by this package. It reads the total potential of the
 ``pw.x`` run from an HDF5 file, the pseudopotentials from UPF files, the orbitals from SIESTA's ``.ion`` files and the
 structure from a POSCAR; we read the same potential from the file of ``pp.x`` and the same orbitals from ``.ion.xml``
-files. Both write S and H; ours are brought into HPRO's order of orbitals and compared block by block.
+files. Both write S and H; HPRO's are imported (`aiida_hamlr.io.deepx`) and compared block by block.
 
 Three systems: AlAs of eight and of 32 atoms (GTH pseudopotentials, 20 Ry, plain DZP of 8 bohr) and a monolayer of MoS2
 (PseudoDojo LDA with Mo 4s 4p, 60 Ry). The orbitals of MoS2 stand in SIESTA's format, but they are not SIESTA's own: our
@@ -36,7 +36,6 @@ from scipy.interpolate import CubicSpline
 
 from aiida_hamlr.electronic.integrals.grid import local_matrix
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
-from aiida_hamlr.electronic.integrals.harmonics import real_harmonics
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
@@ -44,6 +43,7 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.gth import write_upf
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.units import RYDBERG
+from aiida_hamlr.io.deepx import read_deepx
 from aiida_hamlr.io.qe import read_potential, read_scf_xml
 from aiida_hamlr.io.siesta import read_ion_xml
 
@@ -274,18 +274,20 @@ def _compare(folder: Path, python: Path) -> dict:
     basis = Basis({element: read_ion_xml(folder / f'{element}.ion.xml') for element in sorted(set(symbols))})
     pattern = overlap_pattern(atoms, basis)
     found = np.load(folder / 'ours.npz')
-    orders = {element: _order(species) for element, species in basis.items()}
+    hpro = read_deepx(folder / 'hpro').to_hamiltonian(basis)
     result = {'atoms': len(atoms), 'orbitals': pattern.dimension, 'blocks': len(pattern)}
     for name, scale in (('overlap', 1.0), ('hamiltonian', 1000.0)):
-        theirs = _read_blocks(folder / 'hpro' / f'{name}.h5')
+        theirs = {
+            tuple(pair): hpro.pattern.block(hpro.matrices[name], index)
+            for index, pair in enumerate(hpro.pattern.atom_pairs.tolist())
+        }
         largest, missing = 0.0, 0
-        for pair, (*image, i, j) in enumerate(pattern.atom_pairs.tolist()):
-            block = theirs.pop((*image, i, j), None)
+        for pair, row in enumerate(pattern.atom_pairs.tolist()):
+            block = theirs.pop(tuple(row), None)
             if block is None:
                 missing += 1
                 continue
-            own = orders[symbols[i]] @ pattern.block(found[name], pair) @ orders[symbols[j]].T
-            largest = max(largest, float(np.abs(own - block).max()) * scale)
+            largest = max(largest, float(np.abs(pattern.block(found[name], pair) - block).max()) * scale)
         key = f'{name}_max_difference' + ('_meV' if name == 'hamiltonian' else '')
         result |= {key: largest, f'{name}_blocks_missing': missing}
         # pairs that only share a projector: we leave them out
@@ -298,36 +300,6 @@ def _compare(folder: Path, python: Path) -> dict:
         'work_ratio': times['hpro'] / times['ours'],
     }
     return result
-
-
-def _order(species: SpeciesBasis) -> np.ndarray:
-    """Matrix from our orbitals to HPRO's: shells by l, and m = -l ... l of the usual real harmonics."""
-    usual = {
-        0: lambda x, y, z: [1 + 0 * x],
-        1: lambda x, y, z: [y, z, x],
-        2: lambda x, y, z: [x * y, y * z, (3 * z * z - 1) / np.sqrt(12), x * z, (x * x - y * y) / 2],
-    }
-    points = np.random.default_rng(0).normal(size=(100, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    result = np.zeros((species.n_orbitals, species.n_orbitals))
-    row = 0
-    for index in np.argsort(species.angular_momenta, kind='stable'):
-        l, columns = species.angular_momenta[index], species.shell_slices[index]
-        expected = np.stack(usual[l](*points.T), axis=1) * np.sqrt({0: 1, 1: 3, 2: 15}[l] / (4 * np.pi))
-        turn = np.linalg.lstsq(real_harmonics(l, points), expected, rcond=None)[0].T
-        result[row : row + 2 * l + 1, columns] = np.round(turn, 12)
-        row += 2 * l + 1
-    return result
-
-
-def _read_blocks(path: Path) -> dict[tuple, np.ndarray]:
-    with h5py.File(path) as file:
-        pairs, bounds, shapes = (file[name][:] for name in ('atom_pairs', 'chunk_boundaries', 'chunk_shapes'))
-        entries = file['entries'][:]
-    return {
-        tuple(pair): entries[start:stop].reshape(shape)
-        for pair, start, stop, shape in zip(pairs.tolist(), bounds[:-1], bounds[1:], shapes, strict=True)
-    }
 
 
 if __name__ == '__main__':

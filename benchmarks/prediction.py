@@ -103,7 +103,8 @@ def states_one(repeat: tuple[int, int, int]) -> dict:
 
     from aiida_hamlr.electronic.bands.factorisation import available_solvers, factorise
     from aiida_hamlr.electronic.bands.lanczos import block_lanczos
-    from aiida_hamlr.electronic.bands.near_gap import ShiftedMatrices, states_around
+    from aiida_hamlr.electronic.bands.near_gap import states_around
+    from aiida_hamlr.electronic.bands.shifted import ShiftedMatrices
 
     pseudos, basis = ingredients()
     hamiltonian: Hamiltonian = compute_h0(crystal(repeat), basis, pseudos, ECUTRHO)

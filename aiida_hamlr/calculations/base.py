@@ -227,7 +227,8 @@ class HamlrCalculation(ReadsAnyOutput, CalcJob):
         spec.exit_code(
             433,
             'ERROR_DISK_FULL',
-            message='The disk of the computer is full: {reason}. Free some space, and run again.',
+            message='There was no room for a file: {reason}. Free some space on the disk of the computer, or raise the '
+            'limit of file sizes, and run again.',
             invalidates_cache=True,
         )
 

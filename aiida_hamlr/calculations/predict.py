@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aiida import orm
+from aiida_pseudo.data.pseudo.upf import UpfData
 from pydantic import ValidationError, create_model
 
 from aiida_hamlr.calculations.base import HamlrCalculation
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
-from aiida_hamlr.calculations.validation import validate_structures, validate_trajectory
+from aiida_hamlr.calculations.validation import validate_pseudos, validate_structures, validate_trajectory
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import choose_species, get_atoms, get_frame
@@ -20,7 +23,7 @@ from aiida_hamlr.jobs.schemas import PredictConfig
 __all__ = ('PredictCalculation', 'structure_labels')
 
 #: Keys of the configuration that the job sets, or that name files, which have no node.
-BLOCKED = ('model', 'committee', 'structures', 'labels', 'output', 'path')
+BLOCKED = ('model', 'committee', 'structures', 'labels', 'output', 'path', 'spin_orbit_pseudos')
 
 _Parameters = create_model(
     '_Parameters',
@@ -57,6 +60,34 @@ def find_equal_names(labels) -> tuple[str, str] | None:
     return None
 
 
+def find_siblings_problem(inputs, known: Collection[str]) -> str | None:
+    """Return why the fully relativistic pseudopotentials have no use, or nothing; ``known`` are the model's species."""
+    given = set(inputs.get('spin_orbit_pseudos', {}))
+    unknown = sorted(given - set(known))
+    if unknown:
+        return f'`spin_orbit_pseudos`: the model has no species {", ".join(unknown)}'
+    parameters = inputs['parameters'].get_dict() if 'parameters' in inputs else {}
+    if given and not parameters.get('spin_orbit'):
+        return '`spin_orbit_pseudos` are given without `spin_orbit: true` in `parameters`'
+    return None
+
+
+def find_unknown_species(inputs, known: Collection[str]) -> str | None:
+    """Return which structure has species that a model does not know, or nothing; ``known`` are the model's species."""
+    if 'trajectory' in inputs:
+        species = {'the trajectory': set(inputs['trajectory'].symbols)}
+    else:
+        species = {label: set(choose_species(node, known).values()) for label, node in inputs['structures'].items()}
+    for label, found in species.items():
+        if found - known:
+            return (
+                f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
+                'the model knows '
+                f'{", ".join(sorted(known))}'
+            )
+    return None
+
+
 class PredictCalculation(HamlrCalculation):
     """Predict the Hamiltonians of structures and the properties that follow from them."""
 
@@ -65,6 +96,7 @@ class PredictCalculation(HamlrCalculation):
     _OUTPUT_SUBFOLDER = 'predictions'
     _MODEL_SUBFOLDER = 'model'
     _COMMITTEE_SUBFOLDER = 'committee'
+    _SIBLINGS_SUBFOLDER = 'spin_orbit'
     _STRUCTURES_FILENAME = 'structures.extxyz'
     _RESULTS_FILENAME = RESULTS
     _BANDS_FILENAME = 'bands.h5'
@@ -83,6 +115,15 @@ class PredictCalculation(HamlrCalculation):
             required=False,
             help='Further models of the same elements and basis, for example of other seeds; the spread of their '
             'predictions is an uncertainty.',
+        )
+        spec.input_namespace(
+            'spin_orbit_pseudos',
+            valid_type=UpfData,
+            dynamic=True,
+            required=False,
+            validator=validate_pseudos,
+            help='With `spin_orbit` in `parameters`, for a model whose pseudopotentials are scalar-relativistic: the '
+            'fully relativistic ones of the same set, by species.',
         )
         spec.input_namespace(
             'structures',
@@ -154,18 +195,7 @@ class PredictCalculation(HamlrCalculation):
         if 'model' not in inputs:
             return None
         known = set(inputs['model'].species)
-        if 'trajectory' in inputs:
-            species = {'the trajectory': set(inputs['trajectory'].symbols)}
-        else:
-            species = {label: set(choose_species(node, known).values()) for label, node in inputs['structures'].items()}
-        for label, found in species.items():
-            if found - known:
-                return (
-                    f'{label} contains {", ".join(sorted(found - known))}, which are not in the training data; '
-                    'the model knows '
-                    f'{", ".join(sorted(known))}'
-                )
-        return None
+        return find_siblings_problem(inputs, known) or find_unknown_species(inputs, known)
 
     def prepare_for_submission(self, folder):
         """Write the configuration and the structures; the model folder is copied from its node."""
@@ -183,6 +213,11 @@ class PredictCalculation(HamlrCalculation):
         others = {f'{self._COMMITTEE_SUBFOLDER}/{label}': node for label, node in self._committee.items()}
         if others:
             parameters['committee'] = list(others)
+        siblings = sorted(self.inputs.get('spin_orbit_pseudos', {}).items())
+        if siblings:
+            parameters['spin_orbit_pseudos'] = {
+                label: f'{self._SIBLINGS_SUBFOLDER}/{label}.upf' for label, _ in siblings
+            }
         self.write_config(
             folder,
             {
@@ -198,6 +233,9 @@ class PredictCalculation(HamlrCalculation):
         calc_info.provenance_exclude_list = [self._STRUCTURES_FILENAME]
         calc_info.local_copy_list = [(self.inputs.model.uuid, '.', self._MODEL_SUBFOLDER)]
         calc_info.local_copy_list += [(node.uuid, '.', name) for name, node in others.items()]
+        calc_info.local_copy_list += [
+            (node.uuid, node.filename, f'{self._SIBLINGS_SUBFOLDER}/{label}.upf') for label, node in siblings
+        ]
         calc_info.retrieve_list += [
             (f'{self._OUTPUT_SUBFOLDER}/{name}', '.', 1) for name in (self._SUMMARY_FILENAME, self._RESULTS_FILENAME)
         ]

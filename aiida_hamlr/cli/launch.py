@@ -307,7 +307,7 @@ def _launch(builder, daemon: bool):
     except (ValueError, InvalidOperation) as error:
         echo.echo_critical(f'{name}: {error}')
     if daemon:
-        echo.echo_success(f'submitted {name}<{node.pk}>; follow it with: verdi process status {node.pk}')
+        echo.echo_success(f'submitted {name}<{node.pk}>; follow it with: aiida-hamlr status {node.pk}')
         return node
     echo.echo(get_node_info(node))
     if not node.is_finished_ok:

@@ -45,6 +45,11 @@ SPIN = reusable(
     help='Collinear spin, with an initial magnetic moment in Bohr magnetons as in Fe1=2.5; repeatable. Implies '
     '--metal unless --insulator is given.',
 )
+SPIN_ORBIT = reusable(
+    '--spin-orbit',
+    is_flag=True,
+    help='Spin-orbit coupling in pw.x, without magnetization; needs a family of fully relativistic pseudopotentials.',
+)
 BASIS = reusable(
     '-B',
     '--basis',
@@ -108,7 +113,7 @@ CLEAN = reusable(
 )
 
 #: What the work chains that run pw.x share; all of them get the options of jobs.
-DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, METAL, SPIN, BASIS, PROTOCOL, OVERRIDES, STASH)
+DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, METAL, SPIN, SPIN_ORBIT, BASIS, PROTOCOL, OVERRIDES, STASH)
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
 
 
@@ -123,6 +128,7 @@ class Settings:
     pseudos: tuple[str, ...] = ()
     metal: bool | None = None
     moments: tuple[str, ...] = ()
+    spin_orbit: bool = False
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -191,6 +197,10 @@ class Settings:
 
         metal = bool(self.moments) if self.metal is None else self.metal
         found = {'electronic_type': ElectronicType.METAL if metal else ElectronicType.INSULATOR}
+        if self.spin_orbit and self.moments:
+            raise click.BadParameter('excludes --spin', param_hint='--spin-orbit')
+        if self.spin_orbit:
+            found['spin_type'] = SpinType.SPIN_ORBIT
         if self.moments:
             found |= {'spin_type': SpinType.COLLINEAR, 'initial_magnetic_moments': read_moments(self.moments)}
         return found

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiida_hamlr.electronic.bands.mesh import recorded_threshold
-from aiida_hamlr.electronic.bands.near_gap import StatesNear, states_around
+from aiida_hamlr.electronic.bands.near_gap import states_around
+from aiida_hamlr.electronic.bands.states_near import StatesNear
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log

@@ -44,7 +44,10 @@ class _Executable(click.Group):
             super().main(args=args, prog_name=prog_name, standalone_mode=False, **extra)
         except click.exceptions.Exit as error:
             sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
+        except (click.Abort, KeyboardInterrupt) as error:
+            if isinstance(error.__cause__, EOFError):
+                # Click takes the end of any file for that of the terminal.
+                raise error.__cause__ from None
             click.echo('hamlr: interrupted', err=True)
             sys.exit(130)
         except click.ClickException as error:

@@ -18,6 +18,13 @@ from aiida_hamlr.parsers.base import HamlrParser
 
 __all__ = ('PredictParser',)
 
+#: Keys of the summary of a structure and their names in the output parameters of aiida-quantumespresso.
+QUANTUM_ESPRESSO = {
+    'fermi_level_eV': 'fermi_energy',
+    'n_electrons': 'number_of_electrons',
+    'n_atoms': 'number_of_atoms',
+}
+
 
 class PredictParser(HamlrParser):
     """Make nodes of the Hamiltonians, bands and properties of every structure that could be predicted."""
@@ -46,6 +53,19 @@ class PredictParser(HamlrParser):
         if exit_code is None and not found:
             return self.exit_codes.ERROR_ALL_STRUCTURES_FAILED.format(reason=self.reason)
         return exit_code
+
+    def name_as_quantum_espresso(self, summary):
+        """Return the Fermi energy and what it belongs to, if there is one structure only."""
+        found = summary.get('structures')
+        if not isinstance(found, dict) or len(found) != 1:
+            return {}
+        scalars = next(iter(found.values()))
+        if not isinstance(scalars, dict):
+            return {}
+        named = {name: scalars.get(key) for key, name in QUANTUM_ESPRESSO.items()}
+        if named['fermi_energy'] is not None:
+            named['fermi_energy_units'] = 'eV'
+        return {name: value for name, value in named.items() if value is not None}
 
     def _parse_structure(self, folder: Path, label: str) -> bool:
         subfolder = f'{PredictCalculation._OUTPUT_SUBFOLDER}/{label}'

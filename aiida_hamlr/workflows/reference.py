@@ -35,7 +35,7 @@ from aiida_hamlr.workflows.protocols.utils import (
     without_relaxation,
 )
 from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
-from aiida_hamlr.workflows.scf import ScfStepsMixin, find_kpoints_problem
+from aiida_hamlr.workflows.scf import ScfStepsMixin, couple_spin_orbit, find_kpoints_problem
 from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('ReferenceWorkChain',)
@@ -177,7 +177,8 @@ class ReferenceWorkChain(
             from the density of pw.x.
         :param electronic_type: ``ElectronicType`` of aiida-quantumespresso: an insulator (default) has fixed
             occupations, a metal smeared ones.
-        :param spin_type: ``SpinType`` of aiida-quantumespresso: none (default) or collinear.
+        :param spin_type: ``SpinType`` of aiida-quantumespresso: none (default), collinear or spin_orbit; the last
+            without magnetization, with fully relativistic pseudopotentials.
         :param initial_magnetic_moments: initial magnetic moments, Bohr magnetons, by name of the kind.
         :param pseudos: pseudopotentials by name of the kind that take the place of those of the family, as of capping
             hydrogens ``H1`` and ``H2``: each of these kinds is a species. Names that the structure lacks do not matter.
@@ -192,8 +193,13 @@ class ReferenceWorkChain(
             spin_type=SpinType.NONE,
             initial_magnetic_moments=None,
         )
-        if spin_type not in (SpinType.NONE, SpinType.COLLINEAR):
-            raise ValueError(f'spin type {spin_type.value!r} is not supported; use none or collinear')
+        if spin_type not in (SpinType.NONE, SpinType.COLLINEAR, SpinType.SPIN_ORBIT):
+            raise ValueError(f'spin type {spin_type.value!r} is not supported; use none, collinear or spin_orbit')
+        spin_orbit = spin_type is SpinType.SPIN_ORBIT
+        if spin_orbit and moments:
+            raise ValueError(
+                'spin-orbit coupling and magnetic moments are not supported together; leave out one of both'
+            )
         pw_code, hamlr_code, pp_code = load_codes(pw_code, hamlr_code, pp_code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
         scf = PwBaseWorkChain.get_builder_from_protocol(
@@ -202,7 +208,8 @@ class ReferenceWorkChain(
             protocol=protocol,
             overrides=inputs['scf'],
             electronic_type=electronic_type,
-            spin_type=spin_type,
+            # With spin-orbit coupling it would start from a magnetization.
+            spin_type=SpinType.NONE if spin_orbit else spin_type,
             initial_magnetic_moments=moments,
             options=options,
         )
@@ -224,6 +231,8 @@ class ReferenceWorkChain(
         builder = cls.get_builder()
         builder.structure = structure
         builder.pseudos = name_pseudos({**scf.pw.pop('pseudos'), **given}, structure, given)
+        if spin_orbit:
+            scf.pw.parameters = couple_spin_orbit(scf.pw.parameters, builder.pseudos)
         types = {
             'clean_workdir': orm.Bool,
             'conduction_bands': orm.Int,

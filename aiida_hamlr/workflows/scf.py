@@ -11,8 +11,9 @@ from aiida.engine import ToContext, append_
 from aiida.plugins import WorkflowFactory
 from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance import create_kpoints_from_distance
 
-from aiida_hamlr.calculations.functions.kpoints import shift_mesh
+from aiida_hamlr.calculations.functions.kpoints import even_mesh, shift_mesh
 from aiida_hamlr.data.structures import choose_species
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.workflows.remote_folders import has_files, is_usable
 
 __all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
@@ -110,8 +111,8 @@ class ScfStepsMixin:
         inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain, 'scf'))
         complete_pw_inputs(inputs, self.inputs.structure, self.inputs.pseudos, self.inputs.conduction_bands.value)
         inputs.pw.parameters = orm.Dict(self.change_parameters(inputs.pw.parameters.get_dict()))
-        if 'kpoints_offset' in self.inputs:
-            inputs.kpoints = self._make_shifted_mesh(inputs.pop('kpoints_distance'), inputs.kpoints_force_parity)
+        if 'kpoints_distance' in inputs and (inputs.kpoints_force_parity.value or 'kpoints_offset' in self.inputs):
+            inputs.kpoints = self._make_mesh(inputs.pop('kpoints_distance'), inputs.kpoints_force_parity.value)
         if self.ctx.repeats['scf']:
             inputs.pw.metadata.disable_cache = True
         node = self.launch(PwBaseWorkChain, inputs, 'scf')
@@ -121,14 +122,19 @@ class ScfStepsMixin:
         """Return the parameters of pw.x for this run; here those of the inputs."""
         return parameters
 
-    def _make_shifted_mesh(self, distance: orm.Float, force_parity: orm.Bool) -> orm.KpointsData:
+    def _make_mesh(self, distance: orm.Float, is_even: bool) -> orm.KpointsData:
+        # The parity of aiida-quantumespresso would also put two points along the vacuum of a slab.
         mesh = create_kpoints_from_distance(
             structure=self.inputs.structure,
             distance=distance,
-            force_parity=force_parity,
+            force_parity=orm.Bool(False),
             metadata={'call_link_label': 'create_kpoints_from_distance'},
         )
-        return shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
+        if is_even:
+            mesh = even_mesh(mesh, metadata={'call_link_label': 'even_mesh'})
+        if 'kpoints_offset' in self.inputs:
+            mesh = shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
+        return mesh
 
     def inspect_scf(self):
         """Check that pw.x converged and that its files exist."""
@@ -180,6 +186,24 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
     if inputs.pw.code.with_mpi is not None:
         # The port has a default, which could contradict the code.
         inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
+
+
+def couple_spin_orbit(parameters: orm.Dict, pseudos: Mapping) -> orm.Dict:
+    """Return the parameters of a run of pw.x with spin-orbit coupling and without magnetization.
+
+    :param pseudos: pseudopotentials of the run.
+    :raises ValueError: if all are scalar-relativistic: there would be no coupling.
+    """
+    if not any(
+        Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit for node in pseudos.values()
+    ):
+        raise ValueError(
+            'spin-orbit coupling needs fully relativistic pseudopotentials, and those of '
+            f'{", ".join(sorted(pseudos))} are scalar-relativistic; give a family such as PseudoDojo FR'
+        )
+    content = parameters.get_dict()
+    content['SYSTEM'] = {**content.get('SYSTEM', {}), 'noncolin': True, 'lspinorb': True}
+    return orm.Dict(content)
 
 
 def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_empty: int) -> int:

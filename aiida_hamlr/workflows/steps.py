@@ -12,15 +12,17 @@ __all__ = ('StepsMixin', 'describe_failure')
 def describe_failure(node: orm.ProcessNode) -> str:
     """Return the exit message of a failed process, followed by that of the job that caused it, if it called one.
 
-    A work chain often says only that a job failed; the last failed job says why.
+    A work chain often says only that a job failed; the last failed job says why. The text has no full stop at its end,
+    so that it can stand within a sentence.
     """
     state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
-    reason = ' '.join((node.exit_message or state).split())
+    reason = ' '.join((node.exit_message or state).split()).rstrip('.')
     failed = [child for child in getattr(node, 'called', ()) if child.exit_status]
     if not failed:
         return reason
     cause = max(failed, key=lambda child: child.pk)
-    return f'{reason.rstrip(".")}: {cause.process_label}<{cause.pk}> [{cause.exit_status}] {describe_failure(cause)}'
+    deeper = describe_failure(cause)
+    return reason if deeper in reason else f'{reason}: {cause.process_label}<{cause.pk}> [{cause.exit_status}] {deeper}'
 
 
 class StepsMixin:

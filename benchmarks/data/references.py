@@ -118,6 +118,7 @@ class References:
                 'scf': {
                     'pseudo_family': LABEL,
                     'kpoints_distance': self.kpoints_distance,
+                    'kpoints_force_parity': False,
                     'pw': {
                         'parameters': {
                             'SYSTEM': {'ecutwfc': self.ecutwfc, 'ecutrho': 4 * self.ecutwfc, **self.system},

@@ -120,6 +120,8 @@ def make_dataset(folder: Path, structures: Mapping[str, Mapping[str, Atoms]], se
                 'scf': {
                     'pseudo_family': family,
                     'kpoints_distance': settings.kpoints_distance,
+                    # One point along a long axis, not two.
+                    'kpoints_force_parity': False,
                     'pw': {
                         'parameters': {
                             'SYSTEM': {'ecutwfc': settings.ecutwfc, 'ecutrho': 4 * settings.ecutwfc},

@@ -13,7 +13,7 @@ from _measure import by_range, format_table, mean_errors, profile_errors
 from _pictures import draw_levels, draw_sizes
 from _references import LARGER, TEST, TRAIN, Machine, Settings, make_dataset, open_profile
 from aiida import orm
-from aiida.engine import run_get_node
+from aiida.engine import ProcessState, run_get_node
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
 from aiida.tools.archive import create_archive
@@ -187,6 +187,17 @@ class Study:
         return node.outputs
 
 
+def seal_interrupted():
+    """Close the processes of earlier calls that were stopped: an archive takes only those that have ended.
+
+    Only for a profile in which nothing else runs.
+    """
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={'attributes': {'!has_key': 'sealed'}})
+    for node in query.all(flat=True):
+        node.set_process_state(ProcessState.KILLED)
+        node.seal()
+
+
 def run_study(system: System, description: str):
     """Command line of one system."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -225,5 +236,7 @@ def run_study(system: System, description: str):
     print(table)
     study.draw(found['errors'], found['predictions'], references)
     if given.archive:
+        if machine.is_here:
+            seal_interrupted()
         nodes = [made.outputs.dataset, *(node for one in found['predictions'].values() for node in one.values())]
         create_archive(nodes, filename=folder / 'study.aiida', overwrite=True)

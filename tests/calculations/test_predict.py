@@ -51,3 +51,24 @@ def test_moments_of_kinds(prepare, make_inputs, structure):
     assert 'species_labels' not in atoms.arrays
     with folder.open('predict.yaml') as stream:
         assert 'magnetic_moments' not in stream.read()
+
+
+def test_fully_relativistic_pseudopotentials(prepare, make_inputs, structure, al_as_pseudos):
+    """They are copied into the job and named in its configuration; without `spin_orbit` they are refused."""
+    import yaml
+
+    inputs = {**make_inputs('hamlr.predict'), 'structures': {'a': structure}, 'spin_orbit_pseudos': al_as_pseudos}
+    calc_info, folder = prepare('hamlr.predict', {**inputs, 'parameters': orm.Dict({'spin_orbit': True})})
+    with folder.open('predict.yaml') as stream:
+        config = yaml.safe_load(stream)
+    assert config['spin_orbit'] and config['spin_orbit_pseudos'] == {
+        'Al': 'spin_orbit/Al.upf',
+        'As': 'spin_orbit/As.upf',
+    }
+    node = al_as_pseudos['As']
+    assert (node.uuid, node.filename, 'spin_orbit/As.upf') in calc_info.local_copy_list
+    assert 'without `spin_orbit: true`' in problem('hamlr.predict', inputs)
+    other = {'Ga': al_as_pseudos['As']}
+    assert 'Ga' in problem(
+        'hamlr.predict', {**inputs, 'spin_orbit_pseudos': other, 'parameters': orm.Dict({'spin_orbit': True})}
+    )

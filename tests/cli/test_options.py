@@ -97,6 +97,9 @@ def test_electronic_types():
     assert spin['initial_magnetic_moments'] == {'Fe1': 2.5, 'Fe2': -2.5}
     fixed = Settings(moments=('Fe=2',), metal=False)._electronic_types()
     assert fixed['electronic_type'] is ElectronicType.INSULATOR
+    assert Settings(spin_orbit=True)._electronic_types()['spin_type'] is SpinType.SPIN_ORBIT
+    with pytest.raises(click.BadParameter, match='excludes --spin'):
+        Settings(spin_orbit=True, moments=('Fe=2',))._electronic_types()
     with pytest.raises(click.BadParameter, match='as in Fe1=2.5'):
         Settings(moments=('Fe',))._electronic_types()
 

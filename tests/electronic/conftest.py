@@ -61,3 +61,13 @@ def superposition():
         return vectors.to_real(coefficients / vectors.volume)
 
     return superpose
+
+
+@pytest.fixture(scope='session')
+def rod(make_hamiltonian):
+    """AlAs, 48 atoms with disorder, 192 orbitals."""
+    from ase.build import bulk
+
+    atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True) * (1, 1, 6)
+    atoms.rattle(0.05, seed=3)
+    return make_hamiltonian(atoms)

@@ -156,12 +156,15 @@ def test_exit_status_of_every_kind_of_error(hamlr, monkeypatch, error, status):
     assert result.stderr.count('\n') == 1
 
 
-def test_defects_keep_their_traceback(hamlr, monkeypatch):
+@pytest.mark.parametrize('kind', [KeyError, EOFError])
+def test_defects_keep_their_traceback(hamlr, monkeypatch, kind):
+    """Also a file that ends early, which click takes for an interruption: a module that was not installed whole."""
+
     def fail():
-        raise KeyError('a defect')
+        raise kind('a defect')
 
     monkeypatch.setitem(main.commands, 'fail', click.Command('fail', callback=fail))
-    with pytest.raises(KeyError):
+    with pytest.raises(kind):
         hamlr('fail')
 
 

@@ -9,9 +9,11 @@ from aiida.engine import ProcessState
 from aiida_fixtures import find_problem as problem
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
 from plumpy.base.utils import call_with_super_check
+from qe_fixtures import DEBIAN_PSEUDOS, debian_pseudo
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.scf import couple_spin_orbit
 from aiida_hamlr.workflows.steps import describe_failure
 
 CODES = ReferenceWorkChain.exit_codes
@@ -199,6 +201,20 @@ def test_shifted_mesh(builder, instantiate):
     assert mesh == [4, 4, 4]
     assert offset == [0.5, 0.5, 0]
     assert shift_mesh(submitted[0]['kpoints'], orm.List([0, 0, 0])).get_kpoints_mesh() == ([4, 4, 4], [0, 0, 0])
+
+
+def test_even_mesh(builder, instantiate):
+    """An axis has an even number of points, or one if it is long, as in the vacuum of a slab."""
+    builder.scf.kpoints_distance = orm.Float(0.7)
+    ase_structure = builder.structure.get_ase()
+    ase_structure.set_cell([4.0, 5.0, 40.0])
+    builder.structure = orm.StructureData(ase=ase_structure)
+    process = instantiate(builder)
+    process.setup()
+    submitted = capture(process)
+    process.run_scf()
+    # 2 pi / (0.7 a) is 2.2, 1.8 and 0.2.
+    assert submitted[0]['kpoints'].get_kpoints_mesh() == ([4, 2, 1], [0, 0, 0])
 
 
 def test_senseless_kpoints(builder):
@@ -392,8 +408,23 @@ def test_magnetic_metal(pw_code, hamlr_code, structure, pseudo_family, basis_nod
     assert system['occupations'] == 'smearing' and system['degauss'] > 0 and system['nspin'] == 2
     assert system['starting_magnetization']['Al'] == pytest.approx(1 / 3)
     settings['spin_type'] = SpinType.NON_COLLINEAR
-    with pytest.raises(ValueError, match='is not supported; use none or collinear'):
+    with pytest.raises(ValueError, match='is not supported; use none, collinear or spin_orbit'):
         make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)
+
+
+def test_spin_orbit(pw_code, hamlr_code, structure, pseudo_family, basis_node):
+    """It needs fully relativistic files, and sets no magnetization."""
+    settings = {'overrides': {'scf': {'pseudo_family': pseudo_family}}, 'basis': basis_node}
+    make = ReferenceWorkChain.get_builder_from_protocol
+    with pytest.raises(ValueError, match='those of Al, As are scalar-relativistic'):
+        make(pw_code, hamlr_code, structure, spin_type=SpinType.SPIN_ORBIT, **settings)
+    settings['initial_magnetic_moments'] = {'Al': 1.0}
+    with pytest.raises(ValueError, match='not supported together'):
+        make(pw_code, hamlr_code, structure, spin_type=SpinType.SPIN_ORBIT, **settings)
+    debian_pseudo('Si_r.upf')
+    full = orm.SinglefileData(DEBIAN_PSEUDOS / 'Si_r.upf')
+    system = couple_spin_orbit(orm.Dict({'SYSTEM': {'ecutwfc': 20}}), {'Si': full})['SYSTEM']
+    assert system == {'ecutwfc': 20, 'noncolin': True, 'lspinorb': True}
 
 
 def test_the_deepest_reason_is_told():
@@ -413,6 +444,10 @@ def test_the_deepest_reason_is_told():
     found = describe_failure(node(1, 'PwBaseWorkChain', 300, 'An unhandled failure.', jobs))
     assert found == 'An unhandled failure: PwCalculation<3> [531] Smearing might be required'
     assert describe_failure(node(5, 'PwCalculation', 531, None)) == 'exit status 531'
+    # Once is enough, and a sentence goes on after it.
+    told = node(7, 'ReconstructCalculation', 433, 'There was no room.')
+    chain = node(6, 'ReferenceWorkChain', 404, 'The reconstruction failed: There was no room. Look into it.', [told])
+    assert describe_failure(chain) == 'The reconstruction failed: There was no room. Look into it'
 
 
 @pytest.mark.parametrize('has_hamiltonian', [True, False])

@@ -21,6 +21,9 @@ BLOCK = 8
 #: Dimension of the Krylov space over the number of wanted states, at most.
 LARGEST_SPACE = 24
 
+#: States beyond the wanted ones, among which an energy far from all levels is found for a count.
+SPARE = 8
+
 #: Bound of the residuals of the wanted states, eV; errors of levels are of its square.
 TOLERANCE = 1e-7
 

@@ -51,6 +51,12 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
                 help='Of a single structure, under the name that aiida-quantumespresso uses.',
             )
 
+        spec.exit_code(
+            310,
+            'ERROR_KNOWN_UNRECOVERABLE_FAILURE',
+            message='The prediction failed, and repeating it would not help: {reason}.',
+        )
+
     @classmethod
     def get_protocol_filepath(cls):
         """Return the path of the protocols."""
@@ -116,6 +122,23 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         """Run again."""
         self.report(f'{node.process_label}<{node.pk}>: {node.exit_message} Action taken: running again')
         return ProcessHandlerReport(True)
+
+    @process_handler(
+        priority=550,
+        exit_codes=[
+            PredictCalculation.exit_codes.ERROR_BAD_INPUT,
+            PredictCalculation.exit_codes.ERROR_NUMERICAL,
+            PredictCalculation.exit_codes.ERROR_OUT_OF_MEMORY,
+            PredictCalculation.exit_codes.ERROR_NO_GPU,
+            PredictCalculation.exit_codes.ERROR_DISK_FULL,
+        ],
+    )
+    def handle_lasting(self, node):
+        """Stop and hand on the reason, because another job would fail for the same."""
+        self.report(f'{node.process_label}<{node.pk}> failed: {node.exit_message}')
+        return ProcessHandlerReport(
+            True, self.exit_codes.ERROR_KNOWN_UNRECOVERABLE_FAILURE.format(reason=node.exit_message.rstrip('.'))
+        )
 
     @process_handler(priority=500, exit_codes=[ExitCode(0)])
     def handle_files_gone(self, node):

@@ -75,8 +75,7 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         spec.exit_code(
             312,
             'ERROR_DISK_FULL',
-            message='The disk of the computer is full: {reason}. Free some space, and start again with the output '
-            '`remote_folder` as `train.parent_folder`.',
+            message='{reason} To resume, start again with the output `remote_folder` as `train.parent_folder`.',
         )
 
     @classmethod

@@ -85,3 +85,15 @@ def test_the_recorded_threshold_is_taken_unless_another_is_asked_for(make_hamilt
     hamiltonian.attributes.overlap_threshold = 0.01
     assert sample(hamiltonian, (1, 1, 1)).overlap_threshold == 0.01
     assert sample(hamiltonian, (1, 1, 1), 0.0).overlap_threshold == 0.0
+
+
+def test_a_spin_without_electrons(make_hamiltonian, zincblende):
+    """All electrons in spin up: a density matrix of zeros for spin down, and the magnetization is their number."""
+    hamiltonian = make_hamiltonian(zincblende())
+    shifted = hamiltonian.hamiltonian + 1000 * hamiltonian.overlap
+    hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian, shifted])
+    hamiltonian.attributes.n_spin, hamiltonian.attributes.n_electrons = 2, 4.0
+    solution = solve_mesh(hamiltonian, (2, 1, 1))
+    assert not solution.density_matrix[1].any()
+    assert (solution.density_matrix[0] * hamiltonian.overlap).sum() == pytest.approx(4.0)
+    assert solution.magnetization == pytest.approx(4.0)

@@ -1,39 +1,19 @@
 """States around the gap: the dense ones, none missed, at every k and with every solver."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.factorisation import available_solvers
 from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues
-from aiida_hamlr.electronic.bands.near_gap import ShiftedMatrices, count_states, sparse_bloch_sum, states_around
+from aiida_hamlr.electronic.bands.near_gap import states_around
 
 GENERAL = (0.13, 0.21, 0.31)
 SOLVERS = available_solvers()
 
 
-@pytest.fixture(scope='module')
-def rod(make_hamiltonian):
-    """AlAs, 48 atoms with disorder, 192 orbitals."""
-    from ase.build import bulk
-
-    atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True) * (1, 1, 6)
-    atoms.rattle(0.05, seed=3)
-    return make_hamiltonian(atoms)
-
-
 def dense(hamiltonian, kpoint):
     return eigenvalues(hamiltonian, np.array([kpoint]))[0]
-
-
-@pytest.mark.parametrize('kpoint', [(0, 0, 0), (0.5, 0, 0.5), GENERAL])
-def test_sparse_bloch_sum_is_the_dense_one(rod, kpoint):
-    expected = bloch_matrices(rod.pattern, rod.overlap, np.array([kpoint]))[0]
-    found = sparse_bloch_sum(rod.pattern, rod.overlap, np.array(kpoint, dtype=float)).toarray()
-    assert np.abs(found - expected).max() < 1e-14
-    assert np.iscomplexobj(found) == (kpoint == GENERAL)
 
 
 @pytest.mark.parametrize('solver', SOLVERS)
@@ -48,15 +28,6 @@ def test_levels_around_the_gap_are_the_dense_ones(rod, solver, kpoint):
     H, S = (bloch_matrices(rod.pattern, m, np.array([kpoint]))[0] for m in (rod.hamiltonian, rod.overlap))
     assert np.abs(H @ found.states - S @ found.states * found.energies).max() < 1e-6
     assert np.abs(found.states.conj().T @ S @ found.states - np.eye(16)).max() < 1e-9
-
-
-@pytest.mark.parametrize('solver', SOLVERS)
-@pytest.mark.parametrize('kpoint', [(0, 0, 0), GENERAL])
-def test_count_in_the_gap_is_half_the_electrons(rod, solver, kpoint):
-    expected = dense(rod, kpoint)
-    n_occupied = int(rod.n_electrons / 2)
-    energies = [expected[0] - 1, 0.5 * (expected[n_occupied - 1] + expected[n_occupied]), expected[-1] + 1]
-    assert count_states(rod, energies, kpoint, solver=solver).tolist() == [0, n_occupied, rod.n_orbitals]
 
 
 @pytest.mark.parametrize('solver', SOLVERS)
@@ -99,13 +70,6 @@ def test_metal(rod, n_electrons):
 def test_what_does_not_fit_is_refused_with_numbers(rod):
     with pytest.raises(ValueError, match=r'0 GB that memory_limit leaves \(lapack: .* GB, .* TFLOP'):
         states_around(rod, 8, memory_limit=1e-3)
-
-
-def test_spin_is_refused(rod):
-    spins = {name: rod.matrices[name] for name in ('overlap', 'hamiltonian')}
-    spins['hamiltonian'] = np.stack([spins['hamiltonian']] * 2)
-    with pytest.raises(ValueError, match='without spin'):
-        ShiftedMatrices(SimpleNamespace(matrices=spins))
 
 
 def test_window_without_the_edges_has_no_gap(rod):

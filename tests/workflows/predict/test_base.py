@@ -41,8 +41,11 @@ def test_interrupted(hamlr_code, model_node, structure, instantiate, make_finish
     codes = PredictCalculation.exit_codes
     process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes[label].status)]
     assert process.inspect_process().status == 0
-    process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes.ERROR_BAD_INPUT.status)]
-    assert process.inspect_process() == PredictBaseWorkChain.exit_codes.ERROR_UNHANDLED_FAILURE
+    message = 'There was no room for a file: hamlr: File too large. Free some space.'
+    process.ctx.children = [make_finished('calculations', 'hamlr.predict', codes.ERROR_DISK_FULL.status, {}, message)]
+    exit_code = process.inspect_process()
+    assert exit_code.status == 310
+    assert exit_code.message == f'The prediction failed, and repeating it would not help: {message}'
 
 
 def test_single_structure_has_the_names_of_quantum_espresso(hamlr_code, predicting_model, structure, tmp_path):
@@ -61,6 +64,9 @@ def test_single_structure_has_the_names_of_quantum_espresso(hamlr_code, predicti
     bands = results['band_structure']
     assert bands.uuid == results['bands']['bulk'].uuid
     scalars = results['results']['bulk']
+    named = results['output_parameters'].get_dict()
+    assert named['fermi_energy'] == bands.base.attributes.get('fermi_energy') and named['fermi_energy_units'] == 'eV'
+    assert (named['number_of_atoms'], named['number_of_electrons']) == (2, pytest.approx(scalars['n_electrons']))
     electrons = round(scalars['n_electrons'])
     insulator, gap = find_bandgap(bands, number_electrons=electrons)
     if scalars['gap_eV'] > 0:

@@ -1,0 +1,152 @@
+"""``H - E S`` of one k-point as a sparse matrix, its factorisations, and the number of levels below E.
+
+For every energy E the number of levels below it is the number of negative eigenvalues of ``H - E S`` (Sylvester's law
+of inertia), exact whatever lies there.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from aiida_hamlr.electronic.bands.factorisation import choose_solver, factorise
+from aiida_hamlr.electronic.bands.fill import atom_graph, dense_cost, elimination_order, factor_cost
+from aiida_hamlr.electronic.bands.lanczos import LARGEST_SPACE, SPARE, SingularShift
+from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.resources import GIGABYTE
+from aiida_hamlr.errors import NumericalError
+
+#: Part of the machine's memory that is used without a limit.
+PART_OF_MACHINE = 0.9
+
+
+class ShiftedMatrices:
+    """``H - E S`` of one k-point and its factorisations.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        Without spin.
+    kpoint : three float
+        Fractional.
+    n_states : int
+        States to be found at once; they take memory too.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    solver : str
+        'auto', 'lapack', 'pardiso' or 'superlu'.
+    memory_limit : float, optional
+        GB of everything; default: 90 % of the machine's.
+
+    Raises
+    ------
+    ValueError
+        If a matrix is missing or has spin, or the factors do not fit: said before anything is factorised.
+    """
+
+    def __init__(
+        self,
+        hamiltonian: Hamiltonian,
+        kpoint: Sequence[float] = (0.0, 0.0, 0.0),
+        n_states: int = 0,
+        matrix: str = 'hamiltonian',
+        solver: str = 'auto',
+        memory_limit: float | None = None,
+    ):
+        for name in (matrix, 'overlap'):
+            if name not in hamiltonian.matrices:
+                raise ValueError(f'states around an energy need the matrix {name!r}, which is not there')
+        if np.ndim(hamiltonian.matrices[matrix]) != 1 or 'spin_orbit' in hamiltonian.matrices:
+            raise ValueError('states around an energy are found without spin only; compute all bands instead')
+        pattern, atoms = hamiltonian.pattern, hamiltonian.atoms
+        self.kpoint = np.asarray(kpoint, dtype=float)
+        is_complex = bool(np.abs(2 * self.kpoint - np.round(2 * self.kpoint)).max() > 1e-12)
+        self.dtype = np.dtype(complex if is_complex else float)
+        graph = atom_graph(pattern)
+        lengths = np.linalg.norm(atoms.cell[:], axis=1)
+        order = elimination_order(graph, atoms.get_scaled_positions(wrap=True) * lengths)
+        costs = factor_cost(graph, order, pattern.n_orbitals), dense_cost(pattern.dimension)
+        limit = _machine_memory() if memory_limit is None else memory_limit * GIGABYTE
+        # matrices with their indices, thrice while they are made, and the Krylov space with its image
+        stored = 3 * (self.dtype.itemsize + 8) * pattern.n_entries
+        space = 2 * self.dtype.itemsize * pattern.dimension * LARGEST_SPACE * (n_states + SPARE)
+        self.plan = choose_solver(*costs, limit - stored - space, is_complex, solver)
+        offsets = pattern.orbital_offsets
+        self._order = np.concatenate([np.arange(offsets[atom], offsets[atom + 1]) for atom in order])
+        self.hamiltonian = sparse_bloch_sum(pattern, hamiltonian.matrices[matrix], self.kpoint)
+        self.overlap = sparse_bloch_sum(pattern, hamiltonian.overlap, self.kpoint)
+
+    def factors(self, energy: float):
+        """Factorisation of ``H - energy S`` (eV)."""
+        return factorise(self.hamiltonian - energy * self.overlap, self.plan.solver, self._order)
+
+    def count_below(self, energy: float) -> int:
+        """Number of levels below an energy, eV."""
+        for attempt in range(3):
+            try:
+                return self.factors(energy + attempt * 1e-9).n_negative
+            except SingularShift:
+                continue
+        raise NumericalError(f'the states below {energy:.6f} eV cannot be counted: it is a level; move it by 1 meV')
+
+
+def _machine_memory() -> float:
+    return PART_OF_MACHINE * os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+
+
+def sparse_bloch_sum(pattern: BlockPattern, entries: np.ndarray, kpoint: np.ndarray) -> sparse.csr_array:
+    """``M(k) = sum_R exp(2 pi i k.R) M(R)`` as a sparse matrix, exactly hermitian if ``entries`` is symmetric.
+
+    Parameters
+    ----------
+    pattern : BlockPattern
+        Of the entries.
+    entries : (M,) array
+        Of all blocks.
+    kpoint : (3,) array
+        Fractional; the matrix is real if 2k is a reciprocal vector.
+    """
+    phases = np.exp(2j * np.pi * pattern.images @ kpoint)
+    if np.abs(2 * kpoint - np.round(2 * kpoint)).max() <= 1e-12:
+        phases = phases.real
+    values = np.repeat(phases, np.diff(pattern.chunk_boundaries)) * entries
+    rows, columns = (each.astype(np.int32) for each in pattern.orbital_indices)
+    matrix = sparse.coo_array((values, (rows, columns)), shape=(pattern.dimension,) * 2).tocsr()
+    matrix.sort_indices()
+    return matrix
+
+
+def count_states(
+    hamiltonian: Hamiltonian,
+    energies: Sequence[float],
+    kpoint: Sequence[float] = (0.0, 0.0, 0.0),
+    matrix: str = 'hamiltonian',
+    solver: str = 'auto',
+    memory_limit: float | None = None,
+) -> np.ndarray:
+    """Number of levels below energies, exact: the integrated density of states of one k-point, without its states.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With the overlap, without spin.
+    energies : sequence of float
+        eV.
+    kpoint : three float
+        Fractional.
+    matrix : str
+        'hamiltonian' or 'h0'.
+    solver, memory_limit
+        See `ShiftedMatrices`.
+
+    Returns
+    -------
+    (n,) int array
+        Each for two electrons; differences over those of the energies are the density of states.
+    """
+    shifted = ShiftedMatrices(hamiltonian, kpoint, 0, matrix, solver, memory_limit)
+    return np.array([shifted.count_below(float(energy)) for energy in energies])
