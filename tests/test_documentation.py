@@ -7,6 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import ase.io
 import click
 import numpy as np
 import pytest
@@ -122,6 +123,29 @@ def test_large_structures(tmp_path, monkeypatch, make_hamiltonian, zincblende):
     exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
     assert names['below'][1] == hamiltonian.n_electrons / 2
     assert names['found'].states.shape == (hamiltonian.n_orbitals, 32)
+
+
+@pytest.mark.usefixtures('aiida_profile')
+def test_active_learning(zincblende, tmp_path, monkeypatch):
+    """The command of the page has known options, its query runs, and so does the selection without AiiDA."""
+    from aiida_hamlr.cli import cmd_root
+
+    monkeypatch.chdir(tmp_path)
+    text = (PAGE.parent / 'active_learning.md').read_text()
+    (command,) = re.findall(r'^\$ aiida-hamlr launch (active-learning .*)$', text, re.MULTILINE)
+    launch = cmd_root.get_command(None, 'launch')
+    options = {name for option in launch.get_command(None, 'active-learning').params for name in option.opts}
+    given = set(re.findall(r' (--?[a-zA-Z][a-z-]*)', command)) | set(re.findall(r'^\| `(-[^`]*)`', text, re.MULTILINE))
+    assert len(given) > 10 and given <= options
+    frames = [zincblende() for _ in range(6)]
+    for seed, atoms in enumerate(frames):
+        atoms.rattle(0.05 * seed, seed=seed)
+    ase.io.write('candidates.extxyz', frames)
+    names = {}
+    for block in re.findall(r'```python\n(.*?)```', text, re.DOTALL):
+        exec(block, names)  # noqa: S102 the page's own code
+    assert names['curve'] == []
+    assert len(set(names['chosen'])) == 4
 
 
 def test_exchange_page(tmp_path, monkeypatch):

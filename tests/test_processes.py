@@ -96,7 +96,8 @@ def test_protocols(aiida_profile, name):
 def build_with(name, **settings):
     """Return a builder for one atom, which a wrong setting stops before a code is loaded."""
     structure = orm.StructureData(ase=Atoms('Al', cell=[3, 3, 3], pbc=True))
-    structures = {'hamlr.dataset': {'a': structure}, 'hamlr.pipeline': {'train': {'a': structure}}}
+    labelled = {'a': structure}
+    structures = {'hamlr.dataset': labelled, 'hamlr.active_learning': labelled, 'hamlr.pipeline': {'train': labelled}}
     return WorkflowFactory(name).get_builder_from_protocol(None, None, structures.get(name, structure), **settings)
 
 

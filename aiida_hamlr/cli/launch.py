@@ -98,24 +98,35 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
     type=types.NodeType('hamlr.model'),
     help='Model node to fine-tune; its network is kept.',
 )
+@click.option(
+    '-N',
+    '--n-models',
+    type=click.IntRange(min=1),
+    help='Train a committee: this number of models with seeds one after the other.',
+)
 @options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.SEED, options.CLEAN)
 @with_dbenv()
-def launch_train(dataset, gpus, parent_model, settings):
-    """Train a network on DATASET. Example: aiida-hamlr launch train 1234 -Z hamlr@cluster -g 4 -d."""
-    from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
+def launch_train(dataset, gpus, parent_model, n_models, settings):
+    """Train a network on DATASET, or with `-N` several.
 
+    Example: aiida-hamlr launch train 1234 -Z hamlr@cluster -g 4 -d
+    """
+    from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
+    from aiida_hamlr.workflows.train.committee import TrainCommitteeWorkChain
+
+    process_class = TrainBaseWorkChain if n_models is None else TrainCommitteeWorkChain
     overrides = options.load_overrides(settings.overrides)
     keywords = {'overrides': overrides, 'seed': settings.seed, 'gpus': gpus, **settings.hamlr_arguments()}
     keywords['parent_model'] = parent_model
-    builder = _build(TrainBaseWorkChain, settings.hamlr, dataset, **keywords)
-    _set_given(builder, clean_workdir=settings.clean_workdir)
+    builder = _build(process_class, settings.hamlr, dataset, **keywords)
+    _set_given(builder, n_models=n_models, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)
 
 
 @cmd_launch.command('predict')
 @click.argument('model', type=types.NodeType('hamlr.model'))
 @click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
-@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
+@options.combine(options.HAMLR, options.COMMITTEE, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
 @with_dbenv()
 def launch_predict(model, structures, settings):
     """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL.
@@ -127,6 +138,7 @@ def launch_predict(model, structures, settings):
     overrides = settings.stashed(options.load_overrides(settings.overrides))
     arguments = (settings.hamlr, model, options.load_named_structures(structures))
     builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
+    _set_given(builder.predict, committee=settings.committee_models())
     _set_given(builder, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)
 
@@ -157,7 +169,7 @@ def launch_predict(model, structures, settings):
     type=click.Path(dir_okay=False, path_type=Path),
     help='Write the table of results to this CSV file at the end; not with `--daemon`.',
 )
-@options.combine(options.HAMLR, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@options.combine(options.HAMLR, options.COMMITTEE, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
 @with_dbenv()
 def launch_screen(model, structures, others, group, batch_size, max_concurrent, reuse, output, settings):
     """Predict gaps and band edges of many structures with MODEL, in batches.
@@ -178,8 +190,8 @@ def launch_screen(model, structures, others, group, batch_size, max_concurrent, 
     source = options.load_source(structures, group)
     builder = _build(ScreenWorkChain, settings.hamlr, models, source, overrides=content, **settings.hamlr_arguments())
     _set_given(builder, batch_size=batch_size, max_concurrent=max_concurrent, reuse=reuse)
-    if settings.clean_workdir is not None:
-        _set_given(builder.predict, clean_workdir=settings.clean_workdir)
+    _set_given(builder.predict, clean_workdir=settings.clean_workdir)
+    _set_given(builder.predict.predict, committee=settings.committee_models())
     node = _launch(builder, settings.daemon)
     if output is not None:
         write_csv(node, output)
@@ -218,13 +230,61 @@ def launch_pipeline(train, validation, test, predict, compare, settings):
     _launch(builder, settings.daemon)
 
 
+@cmd_launch.command('active-learning')
+@click.argument('candidates', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
+@click.option(
+    '-G',
+    '--group',
+    help='Label of a group to which the structures are added, unless an equal one is in it, and whose structures are '
+    'the candidates; it is created if it does not exist.',
+)
+@click.option('-D', '--dataset', type=types.NodeType('hamlr.dataset'), help='Hamiltonians that are known; needs -B.')
+@click.option('-M', '--parent-model', type=types.NodeType('hamlr.model'), help='Model that the first ones start from.')
+@click.option('--n-initial', type=click.IntRange(min=1), help='References drawn at random for the first model.')
+@click.option('--n-validation', type=click.IntRange(min=0), help='References drawn at random for the validation.')
+@click.option('--n-test', type=click.IntRange(min=0), help='References drawn at random for the test errors.')
+@click.option('-n', '--n-per-round', type=click.IntRange(min=1), help='References of each further round.')
+@click.option('-r', '--max-rounds', type=click.IntRange(min=0), help='Maximum number of rounds after the first model.')
+@click.option('--max-references', type=click.IntRange(min=1), help='Maximum number of references of all rounds.')
+@click.option('-t', '--target', type=click.FloatRange(min=0.0), help='Error of H in meV at which to end.')
+@click.option('-N', '--n-models', type=click.IntRange(min=1), help='Number of models of a round; their spread decides.')
+@click.option('--fine-tune/--retrain', default=None, help='Whether models start from those of the round before.')
+@options.combine(*options.DFT, options.SEED, options.CLEAN)
+@with_dbenv()
+def launch_active_learning(candidates, group, dataset, parent_model, n_models, settings, **given):
+    """Compute references of those of many structures of which models are most uncertain, and train on them.
+
+    A STRUCTURE is a file that ASE reads (with all its frames), a node or a group; a group is taken as it is. Launched
+    again after a failure, or with higher limits, it computes only what is missing.
+
+    Example: aiida-hamlr launch active-learning candidates.extxyz -G candidates -F GTH-LDA -t 0.5 --max-references 200
+    """
+    from aiida_hamlr.workflows.active_learning import ActiveLearningWorkChain
+
+    content = options.load_overrides(settings.overrides)
+    content['reference'] = settings.of_references(content.get('reference', {}))
+    builder = _build(
+        ActiveLearningWorkChain,
+        settings.pw,
+        settings.hamlr,
+        options.load_source(candidates, group),
+        overrides=content,
+        dataset=dataset,
+        parent_model=parent_model,
+        **settings.dft_arguments(),
+    )
+    _set_given(builder, seed=settings.seed, clean_workdir=settings.clean_workdir, **given)
+    _set_given(builder.train, n_models=n_models)
+    _launch(builder, settings.daemon)
+
+
 def _set_given(builder, **values):
     """Set the inputs that the command line gives; the others stay those of the overrides and the protocol."""
     from aiida.orm import to_aiida_type
 
     for name, value in values.items():
         if value is not None:
-            builder[name] = to_aiida_type(value)
+            builder[name] = value if isinstance(value, dict) else to_aiida_type(value)
 
 
 def _build(process_class, *args, **kwargs):

@@ -95,6 +95,14 @@ WITH_MPI = reusable(
 CUSTOM = reusable(
     '--scheduler-commands', help='Lines for the head of the job script, for example "#SBATCH --gres=gpu:1".'
 )
+COMMITTEE = reusable(
+    '-C',
+    '--committee',
+    multiple=True,
+    type=types.NodeType('hamlr.model'),
+    help='A further model of the same elements and orbitals, for example of another seed; the spread of predictions is '
+    'an uncertainty. Repeatable.',
+)
 STASH = reusable(
     '--stash-folder',
     metavar='PATH',
@@ -124,6 +132,7 @@ class Settings:
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
+    committee: tuple[orm.Data, ...] = ()
     stash_folder: str | None = None
     seed: int | None = None
     clean_workdir: bool | None = None
@@ -154,6 +163,10 @@ class Settings:
         if self.scheduler_commands:
             options['custom_scheduler_commands'] = self.scheduler_commands.replace('\\n', '\n')
         return options
+
+    def committee_models(self) -> dict | None:
+        """Return the models that the predictions are compared with by label, if there are any."""
+        return {f'model_{index}': node for index, node in enumerate(self.committee, 1)} or None
 
     def stashed(self, overrides: dict) -> dict:
         """Return overrides of a work chain whose Hamiltonians stay on the computer if `--stash-folder` is given."""

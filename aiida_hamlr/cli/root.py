@@ -13,7 +13,7 @@ from aiida_hamlr.cli import types
 __all__ = ('COMMANDS', 'cmd_root')
 
 #: Modules that add a command to the root, by the name of the command.
-COMMANDS = ('dataset', 'hamiltonian', 'launch', 'model', 'report', 'screen', 'setup', 'status')
+COMMANDS = ('dataset', 'hamiltonian', 'launch', 'model', 'report', 'rounds', 'screen', 'setup', 'status')
 
 _LEVELS = ('notset', 'debug', 'info', 'report', 'warning', 'error', 'critical')
 

@@ -24,6 +24,9 @@ SHOWN = (
     'direct_gap_eV',
     'vbm_eV',
     'cbm_eV',
+    'uncertainty_meV',
+    'committee_spread_meV',
+    'n_unusual_distances',
     'reason',
 )
 

@@ -95,7 +95,7 @@ def run_predict(config_file: Path) -> dict:
                 'committee and spin_orbit: a committee compares gaps without spin-orbit coupling; leave out one of both'
             )
         fully_relativistic(predictor.species, predictor.pseudos, siblings)
-    committee = Committee(config.committee, predictor, config.device)
+    committee = Committee(config.committee, predictor, config.device, config.memory_limit)
     if 'response' in config.outputs and not predictor.model.config.has_response:
         raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
     errors = {}
@@ -266,8 +266,10 @@ def _finish(
     }
     predictor = committee.predictor
     known = predictor.description.get('distances')
-    summary['warnings'] = describe_periodicity(job.atoms) + (unusual_distances(job.atoms, known) if known else [])
-    summary['warnings'] += predictor.describe_moments(job.atoms)
+    unusual = unusual_distances(job.atoms, known) if known else []
+    if known:
+        summary['n_unusual_distances'] = len(unusual)
+    summary['warnings'] = describe_periodicity(job.atoms) + unusual + predictor.describe_moments(job.atoms)
     for text in summary['warnings']:
         log(f'warning: {job.name}: {text}')
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
@@ -279,7 +281,7 @@ def _finish(
     if 'fermi_level_eV' in found.scalars:
         hamiltonian.attributes.record_edges(BandAttributes.from_dict(found.scalars))
     summary |= found.scalars
-    summary |= committee.describe(hamiltonian, found.scalars.get('gap_eV'), options)
+    summary |= committee.describe(hamiltonian, found, options)
     if 'response' in config.outputs:
         found.properties = found.properties or Properties(hamiltonian.species, hamiltonian.atoms.positions)
         tensor, charges = predictor.field_response(hamiltonian)

@@ -10,7 +10,7 @@ from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.jobs.results import DONE, FAILED, format_rows
 
 #: What a table has the mean and the spread of, where several models predict a structure.
-AVERAGED = ('gap_eV', 'direct_gap_eV', 'vbm_eV', 'cbm_eV', 'fermi_level_eV')
+AVERAGED = ('gap_eV', 'direct_gap_eV', 'vbm_eV', 'cbm_eV', 'fermi_level_eV', 'uncertainty_meV', 'uncertainty_max_meV')
 
 #: Columns at the beginning of a table.
 FIRST = ('structure', 'label', 'formula', 'n_atoms', 'status', 'n_models')

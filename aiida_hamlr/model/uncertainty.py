@@ -25,6 +25,9 @@ MOST_STRUCTURES = 2000
 #: Ridges that are tried, relative to the mean diagonal of the sum over features.
 RIDGES = 10.0 ** np.arange(-10.0, 1.0)
 
+#: Empty bands that count in the spread of levels.
+CONDUCTION_BANDS = 4
+
 #: No atom is certain to less than this, meV: the factor stays finite where nothing is wrong.
 LEAST_ERROR = 1e-6
 
@@ -188,6 +191,29 @@ def committee_spread(predictions: Sequence[Hamiltonian], cutoff: float) -> np.nd
     deviations -= (deviations.mean(axis=1) @ overlap / (overlap @ overlap))[:, None, None] * overlap
     spread = np.sqrt((deviations**2).sum(axis=0) / (len(matrices) - 1))
     return 1e3 * atom_rms(spread, predictions[0], cutoff)
+
+
+def level_spread(levels: np.ndarray, weights: np.ndarray, n_occupied: int) -> float:
+    """Spread of the levels near the gap, meV: what several models differ by, root mean square over k-points and bands.
+
+    The occupied bands and the `CONDUCTION_BANDS` lowest empty ones count. The levels of each model are shifted so that
+    the mean of its occupied ones is the same.
+
+    Parameters
+    ----------
+    levels : (n, [spins,] nk, nb) array
+        Bands of one structure by n models, at least two, eV.
+    weights : (nk,) array
+        Of the k-points; their sum is 1.
+    n_occupied : int
+        Number of occupied bands.
+    """
+    levels = levels[..., : n_occupied + CONDUCTION_BANDS]
+    levels = levels.reshape(len(levels), -1, *levels.shape[-2:])
+    weights = np.asarray(weights)[:, None]
+    centres = (weights * levels[..., :n_occupied]).sum(axis=2).mean(axis=(1, 2))
+    variance = (levels - centres[:, None, None, None]).var(axis=0, ddof=1)
+    return float(1e3 * np.sqrt((weights * variance).sum(axis=1).mean()))
 
 
 def structure_value(of_atoms: Iterable[float]) -> float:

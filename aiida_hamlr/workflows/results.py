@@ -41,13 +41,16 @@ class Result:
     numbers: dict
 
 
-def find_results(structures: Collection[int], model: orm.Node, parameters: Mapping) -> dict[int, Result]:
+def find_results(
+    structures: Collection[int], model: orm.Node, parameters: Mapping, committee: Collection[str] = ()
+) -> dict[int, Result]:
     """Return the result of each structure that was predicted with a model, by structure.
 
     Results of jobs that are marked as invalid for the cache do not count; of several, the newest does.
 
     :param structures: primary keys of structures; results of other nodes of the same content do not count.
     :param parameters: those of the prediction.
+    :param committee: UUIDs of the models that it was compared with.
     """
     wanted, found = comparable(parameters), {}
     for chunk in _chunks(sorted(structures)):
@@ -65,7 +68,7 @@ def find_results(structures: Collection[int], model: orm.Node, parameters: Mappi
         )
         for structure, job, label in query.iterall():
             jobs.setdefault(job, {})[label.removeprefix('structures__')] = structure
-        valid = sorted(_find_jobs(jobs, model, wanted))
+        valid = sorted(_find_jobs(jobs, model, wanted, set(committee)))
         if not valid:
             continue
         query = orm.QueryBuilder()
@@ -85,15 +88,24 @@ def find_results(structures: Collection[int], model: orm.Node, parameters: Mappi
     return found
 
 
-def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict) -> Iterator[int]:
-    """Yield those of some jobs that had a model and parameters, and are valid for the cache."""
+def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict, committee: set[str]) -> Iterator[int]:
+    """Yield those of some jobs that had a model, parameters and a committee, and are valid for the cache."""
     for chunk in _chunks(sorted(jobs)):
+        committees: dict[int, set[str]] = {}
+        query = orm.QueryBuilder()
+        query.append(orm.CalcJobNode, filters={'id': {'in': chunk}}, project='id', tag='job')
+        query.append(
+            type(model), with_outgoing='job', edge_filters={'label': {'like': r'committee\_\_%'}}, project='uuid'
+        )
+        for job, uuid in query.iterall():
+            committees.setdefault(job, set()).add(uuid)
         query = orm.QueryBuilder()
         query.append(orm.CalcJobNode, filters={'id': {'in': chunk}}, project=['id', 'extras'], tag='job')
         query.append(type(model), filters={'id': model.pk}, with_outgoing='job', edge_filters={'label': 'model'})
         query.append(orm.Dict, with_outgoing='job', edge_filters={'label': 'parameters'}, project='attributes')
         for job, extras, parameters in query.iterall():
-            if extras.get('_aiida_valid_cache', True) and comparable(parameters) == wanted:
+            is_same = comparable(parameters) == wanted and committees.get(job, set()) == committee
+            if extras.get('_aiida_valid_cache', True) and is_same:
                 yield job
 
 
@@ -110,7 +122,10 @@ def get_table(screening: orm.WorkChainNode) -> list[dict]:
     inputs = screening.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
     structures = get_structures(inputs)
     parameters = inputs['predict']['predict']['parameters'].get_dict()
-    results = {label: find_results(structures, model, parameters) for label, model in inputs['models'].items()}
+    committee = [node.uuid for node in inputs['predict']['predict'].get('committee', {}).values()]
+    results = {
+        label: find_results(structures, model, parameters, committee) for label, model in inputs['models'].items()
+    }
     failures = {}
     if 'results' in screening.outputs:
         failures = screening.outputs.results.creator.inputs.models.get_dict()

@@ -1,4 +1,4 @@
-"""Finding finished references with the same inputs."""
+"""Finding finished references and trainings with the same inputs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,26 @@ from collections.abc import Iterator, Mapping
 from aiida import orm
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT, VERSION
 
-__all__ = ('INPUTS_HASH', 'find_reference', 'hash_inputs')
+__all__ = ('INPUTS_HASH', 'find_reference', 'find_training', 'hash_inputs')
 
-#: Extra of a reference with the hash of its inputs.
+#: Extra of a reference or a training with the hash of its inputs.
 INPUTS_HASH = 'hamlr_inputs_hash'
 
-#: Inputs that do not change the Hamiltonian.
-_IRRELEVANT = ('metadata', 'clean_workdir', 'max_iterations', 'handler_overrides', 'on_unhandled_failure', 'storage')
+#: Inputs that change neither the Hamiltonian nor the model.
+_IRRELEVANT = (
+    'metadata',
+    'clean_workdir',
+    'max_iterations',
+    'handler_overrides',
+    'on_unhandled_failure',
+    'pause_on_max_iterations',
+    'storage',
+    'monitors',
+)
 
 
 def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]:
@@ -31,9 +41,9 @@ def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]
 
 
 def hash_inputs(inputs: Mapping) -> str:
-    """Return a hash of the content of all input nodes on which the Hamiltonian depends.
+    """Return a hash of the content of all input nodes on which the result depends.
 
-    :param inputs: inputs of a `ReferenceWorkChain`.
+    :param inputs: inputs of a `ReferenceWorkChain` or a `TrainBaseWorkChain`.
     """
     # Hamiltonians of an earlier version of the file lack data.
     digest = hashlib.sha256(f'{FORMAT} {VERSION};'.encode())
@@ -47,24 +57,35 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
 
     References that were marked as invalid for the cache do not count, nor do those whose remote files are missing.
     """
+    query = _query_finished('hamlr.reference', inputs_hash)
+    query.append(
+        HamiltonianData, with_incoming='process', edge_filters={'label': 'hamiltonian'}, project='*', tag='hamiltonian'
+    )
+    valid = (found for process, found in query.iterall() if process.base.caching.is_valid_cache)
+    return next((found for found in valid if not find_gone([found])), None)
+
+
+def find_training(inputs_hash: str) -> ModelData | None:
+    """Return the model of a finished training with inputs of the same content, or nothing.
+
+    Trainings that were marked as invalid for the cache do not count.
+    """
+    query = _query_finished('hamlr.train.base', inputs_hash)
+    query.append(ModelData, with_incoming='process', edge_filters={'label': 'model'}, project='*', tag='model')
+    return next((found for process, found in query.iterall() if process.base.caching.is_valid_cache), None)
+
+
+def _query_finished(entry_point: str, inputs_hash: str) -> orm.QueryBuilder:
+    """Return a query for the successful work chains with a hash of their inputs, the newest first."""
     query = orm.QueryBuilder()
     query.append(
         orm.WorkChainNode,
         filters={
-            'process_type': 'aiida.workflows:hamlr.reference',
+            'process_type': f'aiida.workflows:{entry_point}',
             f'extras.{INPUTS_HASH}': inputs_hash,
             'attributes.exit_status': 0,
         },
-        tag='reference',
+        tag='process',
         project='*',
     )
-    query.append(
-        HamiltonianData,
-        with_incoming='reference',
-        edge_filters={'label': 'hamiltonian'},
-        project='*',
-        tag='hamiltonian',
-    )
-    query.order_by({'reference': {'id': 'desc'}})
-    valid = (found for reference, found in query.iterall() if reference.base.caching.is_valid_cache)
-    return next((found for found in valid if not find_gone([found])), None)
+    return query.order_by({'process': {'id': 'desc'}})

@@ -9,15 +9,14 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 
 from aiida_hamlr.calculations.functions.screening import collect_results
-from aiida_hamlr.calculations.functions.structures import extract_frames
-from aiida_hamlr.calculations.validation import find_structure_problem, validate_structures, validate_trajectory
+from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path
 from aiida_hamlr.workflows.results import find_results
-from aiida_hamlr.workflows.sources import SOURCES, get_structures, validate_group, validate_query
+from aiida_hamlr.workflows.sources import define_sources, find_sources_problem, load_structures, set_source
 from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('ScreenWorkChain',)
@@ -26,12 +25,13 @@ __all__ = ('ScreenWorkChain',)
 MOST_EMPTY_JOBS = 10
 
 
-def validate_inputs(inputs, _) -> str | None:
+def validate_inputs(inputs, namespace) -> str | None:
     """Return why the inputs do not fit together, or nothing."""
-    given = [name for name in SOURCES if inputs.get(name)]
-    if len(given) != 1:
-        return f'give one of `group`, `structures`, `trajectory` and `query`, not {" and ".join(given) or "none"}'
-    if not inputs.get('models'):
+    # A work chain may exclude these ports and set them later.
+    problem = find_sources_problem(inputs) if 'group' in namespace else None
+    if problem is not None:
+        return problem
+    if 'models' in namespace and not inputs.get('models'):
         return 'give at least one model in `models`'
     for name in ('batch_size', 'max_concurrent'):
         if name in inputs and inputs[name].value < 1:
@@ -46,35 +46,7 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
     def define(cls, spec):
         """Define the process specification."""
         super().define(spec)
-        spec.input(
-            'group',
-            valid_type=orm.Str,
-            required=False,
-            validator=validate_group,
-            help='Label or UUID of a group; all structures in it at the start are screened.',
-        )
-        spec.input_namespace(
-            'structures',
-            valid_type=orm.StructureData,
-            dynamic=True,
-            required=False,
-            validator=validate_structures,
-            help='Structures by label, for small sets that are in no group.',
-        )
-        spec.input(
-            'trajectory',
-            valid_type=orm.TrajectoryData,
-            required=False,
-            validator=validate_trajectory,
-            help='A trajectory; each frame becomes a structure node.',
-        )
-        spec.input(
-            'query',
-            valid_type=orm.Dict,
-            required=False,
-            validator=validate_query,
-            help='A query as `QueryBuilder.as_dict()` returns it; all structures that it projects are screened.',
-        )
+        define_sources(spec)
         spec.input_namespace(
             'models',
             valid_type=ModelData,
@@ -160,19 +132,17 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
             base.predict.pop(name, None)
         builder = cls.get_builder()
         builder.models = dict(models) if isinstance(models, Mapping) else {'model': models}
-        if isinstance(structures, orm.Group):
-            builder.group = orm.Str(structures.uuid)
-        elif isinstance(structures, orm.QueryBuilder):
-            builder.query = orm.Dict(structures.as_dict())
-        elif isinstance(structures, orm.TrajectoryData):
-            builder.trajectory = structures
-        else:
-            builder.structures = structures
+        set_source(builder, structures)
         builder.predict = base
         for name in ('batch_size', 'max_concurrent'):
             builder[name] = orm.Int(inputs[name])
         builder.reuse = orm.Bool(inputs['reuse'])
         return builder
+
+    @property
+    def committee(self) -> list[str]:
+        """Return the UUIDs of the models whose spread the predictions have."""
+        return [node.uuid for node in self.inputs.predict.predict.get('committee', {}).values()]
 
     @property
     def parameters(self) -> dict:
@@ -184,10 +154,7 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
         self.ctx.queue, self.ctx.running, self.ctx.failures = [], {}, {}
         self.ctx.n_jobs = self.ctx.n_empty = 0
         self.ctx.last_reason = ''
-        structures = get_structures(self.inputs)
-        if not structures and 'trajectory' in self.inputs:
-            frames = extract_frames(self.inputs.trajectory, metadata={'call_link_label': 'frames'})
-            structures = {node.pk: node for node in frames.values()}
+        structures = load_structures(self.inputs)
         if not structures:
             return self.exit_codes.ERROR_NO_STRUCTURES.format(reason='the source has no structures')
         self.ctx.structures = sorted(structures)
@@ -200,7 +167,7 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
                 unknown = sorted(set(node.get_kind_names()) - known)
                 if unknown:
                     failures.setdefault(pk, f'the model never saw {", ".join(unknown)}')
-            done = find_results(structures, model, self.parameters) if self.inputs.reuse.value else {}
+            done = self._find_results(structures, model) if self.inputs.reuse.value else {}
             self.ctx.failures[label] = {pk: reason for pk, reason in failures.items() if pk not in done}
             waiting = sorted((pk for pk in structures if pk not in done and pk not in failures), key=sizes.get)
             size = self.inputs.batch_size.value
@@ -210,6 +177,10 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
                 f'predicted, {len(waiting)} to predict'
             )
         return None
+
+    def _find_results(self, structures, model) -> dict:
+        """Return the results in the database that are of the same inputs as those of this screening, by structure."""
+        return find_results(structures, model, self.parameters, self.committee)
 
     def should_run_batches(self) -> bool:
         """Return whether batches are waiting or running."""
@@ -262,10 +233,7 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
 
     def inspect_batches(self):
         """Make the table of all results."""
-        results = {
-            label: find_results(self.ctx.structures, model, self.parameters)
-            for label, model in self.inputs.models.items()
-        }
+        results = {label: self._find_results(self.ctx.structures, model) for label, model in self.inputs.models.items()}
         failures = {
             label: {pk: reason for pk, reason in each.items() if pk not in results[label]}
             for label, each in self.ctx.failures.items()

@@ -9,6 +9,7 @@ interrupted call can be repeated. Basis and pseudopotentials are those of `alas.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -102,11 +103,21 @@ def structures() -> dict[str, tuple[Atoms, tuple[int, int, int], tuple[int, int,
     return result
 
 
-def make_all(folder: Path) -> dict[str, list[Path]]:
-    """Make all structures; files by kind, those that pw.x does not converge left out."""
+def make_all(folder: Path, counts: Mapping[str, int] = {**ALLOYS, **KINDS}) -> dict[str, list[Path]]:
+    """Make structures; files by kind, those that pw.x does not converge left out.
+
+    Parameters
+    ----------
+    folder : path
+    counts : mapping of str to int
+        How many of each kind; default: all.
+    """
     references = References(folder, elements=('Al', 'Ga', 'As'), charges={'Ga': 3})
     result: dict[str, list[Path]] = {}
     for name, (atoms, kpoints, shift) in structures().items():
+        kind, number = name.rsplit('_', 1)
+        if int(number) >= counts.get(kind, 0):
+            continue
         try:
             seconds = references.make(name, atoms, kpoints, shift)
         except (RuntimeError, ValueError) as error:
@@ -114,7 +125,7 @@ def make_all(folder: Path) -> dict[str, list[Path]]:
             continue
         if seconds is not None:
             print(f'{name}: {seconds[0]:.1f} s pw.x, {seconds[1]:.1f} s Hamiltonian', file=sys.stderr, flush=True)
-        result.setdefault(name.rsplit('_', 1)[0], []).append(folder / f'{name}.h5')
+        result.setdefault(kind, []).append(folder / f'{name}.h5')
     return result
 
 

@@ -72,3 +72,42 @@ def test_launch_screen(invoke, monkeypatch, hamlr_code, model_node, structure, t
     result = invoke(cmd_root, *arguments, '-d', '-o', tmp_path / 'gaps.csv')
     assert result.exit_code == 2
     assert 'screen export csv' in result.output
+
+
+def test_committee(invoke, monkeypatch, hamlr_code, make_hamiltonian_node, model_node, structure):
+    """`-N` starts a committee of trainings, and `-C` names the further models of a prediction or a screening."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    dataset = DatasetData.from_nodes({'train': [make_hamiltonian_node()]}).store()
+    code, others = ('-Z', hamlr_code.pk), ('-C', model_node.pk, '-C', model_node.pk)
+    for arguments in (
+        ('train', dataset.pk, *code, '-N', 4, '-s', 7, '-M', model_node.pk),
+        ('predict', model_node.pk, structure.pk, *code, *others),
+        ('screen', model_node.pk, structure.pk, *code, *others),
+    ):
+        result = invoke(cmd_root, 'launch', *arguments)
+        assert result.exit_code == 0, result.output
+    train, predict, screen = builders
+    assert train.process_class.__name__ == 'TrainCommitteeWorkChain'
+    assert (train.n_models.value, train.train.seed.value) == (4, 7)
+    assert train.train.parent_model.uuid == model_node.uuid
+    for namespace in (predict.predict, screen.predict.predict):
+        assert sorted(namespace.committee) == ['model_1', 'model_2']
+
+
+def test_launch_active_learning(invoke, monkeypatch, pw_code, hamlr_code, structure, pseudo_family, basis_node):
+    """Numbers, budget and target come from the command line; a group is the source of the candidates."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    arguments = ('-X', pw_code.pk, '-Z', hamlr_code.pk, '-F', pseudo_family, '-B', basis_node.pk, '-p', 'fast')
+    numbers = ('--n-initial', 3, '--n-test', 2, '-n', 5, '-r', 4, '--max-references', 30, '-t', 0.5, '-N', 2, '-s', 9)
+    result = invoke(
+        cmd_root, 'launch', 'active-learning', structure.pk, '-G', 'learn', *arguments, *numbers, '--fine-tune'
+    )
+    assert result.exit_code == 0, result.output
+    (builder,) = builders
+    found = {name: builder[name].value for name in ('n_initial', 'n_validation', 'n_test', 'n_per_round', 'max_rounds')}
+    assert found == {'n_initial': 3, 'n_validation': 8, 'n_test': 2, 'n_per_round': 5, 'max_rounds': 4}
+    assert (builder.max_references.value, builder.target.value, builder.seed.value) == (30, 0.5, 9)
+    assert (builder.train.n_models.value, builder.fine_tune.value) == (2, True)
+    assert orm.load_group(builder.group.value).label == 'learn'

@@ -14,12 +14,13 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.jobs import predict
+from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
 from aiida_hamlr.jobs.results import read_results
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.files import write_model
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-from aiida_hamlr.model.inference import Predictor
+from aiida_hamlr.model.inference import Predictor, load_model
 
 
 @pytest.fixture(scope='module')
@@ -30,12 +31,17 @@ def model(study, tmp_path_factory):
     return write_random_model(tmp_path_factory.mktemp('model') / 'model', basis, pseudos)
 
 
-def write_random_model(folder, basis, pseudos):
+READERS = ((read_basis_folder, 'basis'), (read_pseudo_folder, 'pseudos'))
+
+
+def write_random_model(folder, basis, pseudos, scale=0.0, **metadata):
     channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
     config = ModelConfig(variant='lr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
     network = HamiltonianModel({e: list(s.angular_momenta) for e, s in basis.items()}, config, 4.0, 10.0)
+    network.normalisation.onsite_scale.fill_(scale)
     texts = {element: pseudo.text for element, pseudo in pseudos.items()}
-    write_model(folder, network, network.state_dict(), basis, texts, {'ecutrho_Ry': 40.0, 'functional': 'lda'})
+    metadata = {'ecutrho_Ry': 40.0, 'functional': 'lda', **metadata}
+    write_model(folder, network, network.state_dict(), basis, texts, metadata)
     return folder
 
 
@@ -182,3 +188,33 @@ def test_spin_orbit_is_added_to_what_the_network_predicts(hamlr, tmp_path):
     assert result.exit_code == 0, result.stderr
     errors = json.loads((tmp_path / 'errors.json').read_text())
     assert errors['mae_meV'] < 1e-6 and errors['band_mae_occupied_meV'] < 1e-6
+
+
+def test_committee(run, model, study, tmp_path):
+    """Models that are equal do not differ; one of other weights spreads H, levels and gap."""
+    basis, pseudos = (read(study / name, ('Al', 'As')) for read, name in READERS)
+    other = write_random_model(tmp_path / 'other', basis, pseudos, scale=0.05)
+    names = ('committee_spread_meV', 'committee_spread_max_meV', 'level_spread_meV', 'gap_spread_eV')
+    for result in run(committee=[str(model), str(model)])['structures'].values():
+        assert [result[name] for name in names] == pytest.approx([0.0] * 4, abs=1e-8)
+    spread = run(committee=[str(other)], memory_limit=2.0)
+    assert spread['n_earlier'] == 0
+    for row in read_results(tmp_path / 'predictions/results.csv'):
+        assert all(row[name] > 0.0 for name in names)
+        assert row['committee_spread_max_meV'] >= row['committee_spread_meV']
+    assert 'level_spread_meV' not in run(committee=[str(other)], outputs=('hamiltonian',))['structures']['many_1']
+    assert Committee([other], load_model(model), memory_limit=2.0).others[0].memory_limit == 2.0
+
+
+def test_unusual_distances_are_counted(run, study, frames, tmp_path):
+    """The number stands in the table, to query for; a model that does not know its distances gives none."""
+    assert 'n_unusual_distances' not in run()['structures']['many_1']
+    basis, pseudos = (read(study / name, ('Al', 'As')) for read, name in READERS)
+    known = {'shortest': {'Al-As': 2.2, 'Al-Al': 3.5, 'As-As': 3.5}, 'nearest': {'Al': 2.7, 'As': 2.7}}
+    model = write_random_model(tmp_path / 'knows', basis, pseudos, distances=known)
+    frames[2].positions[1] -= 0.3 * (frames[2].positions[1] - frames[2].positions[0])
+    ase.io.write(tmp_path / 'many.extxyz', frames)
+    run(model=str(model))
+    rows = read_results(tmp_path / 'predictions/results.csv')
+    assert [row['n_unusual_distances'] for row in rows] == [0, 0, 1]
+    assert 'Al-As at' in rows[2]['warnings']

@@ -12,7 +12,7 @@ from aiida_hamlr.model.reference_matrices import fitted_shift
 from aiida_hamlr.model.training.examples import make_example
 from aiida_hamlr.model.training.fit import train
 from aiida_hamlr.model.training.references import Reference
-from aiida_hamlr.model.uncertainty import Rigidity, atom_errors, atom_rms, committee_spread, fit_rigidity
+from aiida_hamlr.model.uncertainty import Rigidity, atom_errors, atom_rms, committee_spread, fit_rigidity, level_spread
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -89,6 +89,25 @@ def test_spread_of_a_committee(make_reference, rattled):
     other.matrices['hamiltonian'] = one.hamiltonian + deviation
     expected = 1e3 * atom_rms(deviation, one, 5.0) / np.sqrt(2)
     assert committee_spread([one, other], 5.0) == pytest.approx(expected)
+
+
+def test_spread_of_levels():
+    """A common shift does not count; a level that one of two models has elsewhere spreads by the root of a half."""
+    levels = np.zeros((2, 1, 8))
+    levels[:, 0] = np.arange(8.0)
+    levels[1] += 3.0
+    weights = np.ones(1)
+    assert level_spread(levels, weights, 2) == pytest.approx(0.0, abs=1e-9)
+    levels[1, 0, 4] += 0.01
+    # One of the two occupied and four empty bands.
+    assert level_spread(levels, weights, 2) == pytest.approx(10.0 / np.sqrt(2) / np.sqrt(6))
+    levels[1, 0, 6] += 1.0
+    assert level_spread(levels, weights, 2) == pytest.approx(10.0 / np.sqrt(12))
+    spins = np.stack([levels, levels], axis=1)
+    assert level_spread(spins, weights, 2) == pytest.approx(10.0 / np.sqrt(12))
+    # Points count by their weights.
+    two = np.concatenate([levels, np.stack([levels[0], levels[0] + 3.0])], axis=1)
+    assert level_spread(two, np.array([0.25, 0.75]), 2) == pytest.approx(0.5 * 10.0 / np.sqrt(12))
 
 
 def test_a_trained_model_expects_larger_errors_of_what_is_unlike_its_data(

@@ -52,7 +52,7 @@ def make_builder(hamlr_code, model_node, group):
 def make_batch(localhost, model_node, tmp_path):
     """Return a factory of finished batches: a work chain that called a job with results of some structures."""
 
-    def make(structures, done, failed=(), exit_status=0, parameters=None, valid=True):
+    def make(structures, done, failed=(), exit_status=0, parameters=None, valid=True, committee=None):
         chain = orm.WorkChainNode(process_type='aiida.workflows:hamlr.predict.base')
         chain.set_process_state(ProcessState.FINISHED)
         chain.set_exit_status(exit_status)
@@ -60,7 +60,10 @@ def make_batch(localhost, model_node, tmp_path):
         chain.store()
         job = orm.CalcJobNode(computer=localhost, process_type='aiida.calculations:hamlr.predict')
         content = parameters or {'outputs': ['gap'], 'kpoints_distance': 0.25}
-        for label, node in {'model': model_node, 'parameters': orm.Dict(content).store()}.items():
+        inputs = {'model': model_node, 'parameters': orm.Dict(content).store()}
+        if committee is not None:
+            inputs['committee__model_1'] = committee
+        for label, node in inputs.items():
             job.base.links.add_incoming(node, LinkType.INPUT_CALC, label)
         for node in structures:
             job.base.links.add_incoming(node, LinkType.INPUT_CALC, f'structures__s{node.pk}')
@@ -132,6 +135,23 @@ def test_what_has_a_result_is_left_out(instantiate, make_builder, make_batch, st
     process.setup()
     process.run_batches()
     assert submitted[1] == labels(structures)
+
+
+def test_results_of_another_committee_do_not_count(
+    instantiate, make_builder, make_batch, structures, submitted, model_node
+):
+    """Their rows have no spread, or that of other models."""
+    other, third = (model_node.clone().store() for _ in range(2))
+    make_batch(structures[:2], structures[:2])
+    make_batch(structures[2:3], structures[2:3], committee=other)
+    make_batch(structures[3:4], structures[3:4], committee=third)
+    builder = make_builder(batch_size=9)
+    builder.predict.predict.committee = {'model_1': other}
+    process = instantiate(builder)
+    process.setup()
+    process.run_batches()
+    assert submitted == [labels([*structures[:2], *structures[3:]])]
+    assert [row['status'] for row in get_table(process.node)].count('done') == 1
 
 
 def test_failed_batch_is_split(instantiate, make_builder, make_batch, structures, submitted):

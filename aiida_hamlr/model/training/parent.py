@@ -8,17 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.distances import join_distances
 from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.sections import Section
 from aiida_hamlr.model.training.data_identity import DataIdentity
+from aiida_hamlr.model.training.widening import Widening
 
 #: Modules of each part that `training.freeze` names.
 PARTS = {
@@ -38,9 +37,6 @@ PARTS = {
 
 #: Parts with weights of every element: frozen, a new element could not be learned.
 OF_ELEMENTS = ('embeddings', 'onsite')
-
-#: Atomic numbers of the noble gases, where the groups of the periodic table begin again.
-_NOBLE = (0, 2, 10, 18, 36, 54, 86)
 
 
 @dataclass(frozen=True)
@@ -165,7 +161,7 @@ class Parent:
         new = HamiltonianModel(shells, old.config, old.pair_cutoff, old.n_neighbours)
         new = new.double() if old.dtype == torch.float64 else new
         state, given = new.state_dict(), old.state_dict()
-        index = _Indices(old.slots, new.slots)
+        index = Widening(old.slots, new.slots)
         for name, value in state.items():
             index.copy(name, given[name], value)
         new.load_state_dict(state)
@@ -174,7 +170,7 @@ class Parent:
     def join_charges(self, model: HamiltonianModel, fitted: np.ndarray) -> np.ndarray:
         """Charges (n_species,), e: the parent's, and of new elements fitted ones moved by one constant to these."""
         theirs = self.model.long_range.species_charge.detach().double().numpy()
-        own = _Indices(self.model.slots, model.slots).own.numpy()
+        own = Widening(self.model.slots, model.slots).own.numpy()
         charges = fitted + theirs.mean() - fitted[own].mean()
         charges[own] = theirs
         return charges
@@ -184,7 +180,7 @@ class Parent:
 
         The fit is left to what the parent never saw: pairs of elements and elements without a scale.
         """
-        index, old, new = _Indices(self.model.slots, model.slots), self.model.normalisation, model.normalisation
+        index, old, new = Widening(self.model.slots, model.slots), self.model.normalisation, model.normalisation
         with torch.no_grad():
             for names, rows in (
                 (('two_body', 'pair_scale'), index.kinds),
@@ -230,133 +226,3 @@ def _contradiction(given: Section, known: Section, prefix: str = '') -> tuple[st
         elif one is not None and one != other:
             return prefix + name, one, other
     return None
-
-
-def _group(label: str) -> int:
-    """Number of electrons of an element beyond the last noble gas, filled d and f shells of the p block left out."""
-    number = atomic_numbers[element_of_label(label)]
-    core = max(noble for noble in _NOBLE if noble < number)
-    electrons = number - core
-    for filled, first in ((24, 54), (10, 18)):
-        if core >= first and electrons > filled + 2:
-            return electrons - filled
-    return electrons
-
-
-class _Indices:
-    """Where weights and tables of elements and shells of one network are in another one that has more of both."""
-
-    def __init__(self, old: ShellSlots, new: ShellSlots):
-        self.old, self.new = old, new
-        self.own = torch.tensor([new.species.index(label) for label in old.species])
-        n_old, n_new = len(old.species), len(new.species)
-        #: Row of every ordered pair of elements.
-        self.kinds = (n_new * self.own[:, None] + self.own[None, :]).flatten()
-        twins = [self._twin(label) for label in new.species]
-        #: For every element of the new network that of the old one whose weights it starts with, or -1.
-        self.twins = torch.tensor(twins)
-        both = self.twins[:, None] * n_old + self.twins[None, :]
-        self.kind_twins = torch.where((self.twins[:, None] < 0) | (self.twins[None, :] < 0), -1, both).flatten()
-        self.n_old, self.n_new = n_old, n_new
-
-    def _twin(self, label: str) -> int:
-        if label in self.old.species:
-            return self.old.species.index(label)
-        same = [n for n, other in enumerate(self.old.species) if _group(other) == _group(label)]
-        return same[0] if same else -1
-
-    def copy(self, name: str, source: torch.Tensor, target: torch.Tensor):
-        """Copy a tensor of the state; tables are left to :meth:`Parent.keep_tables` but for the parent's elements."""
-        if name.startswith('normalisation.'):
-            rows = self.kinds if name.endswith(('two_body', 'pair_scale')) else self.own
-            target[rows] = self.widened(name.removeprefix('normalisation.'), source, target[rows])
-        elif name.startswith(('network.onsite.natural', 'network.onsite.unnatural', 'network.onsite.invariant')):
-            self._copy_onsite(name, source, target)
-        elif name.startswith('network.pairs.second.maps.'):
-            rows = self._pair_rows[int(name.split('.')[4])]
-            target[rows] = source
-        elif name.endswith(('edge_embedding.weight', 'pair_embedding.weight')):
-            chosen = self.kind_twins >= 0
-            target[chosen] = source[self.kind_twins[chosen]]
-        elif name == 'network.embedding.weight' or self._is_of_elements(name):
-            chosen = self.twins >= 0
-            target[chosen] = source[self.twins[chosen]]
-        else:
-            target.copy_(source)
-
-    @staticmethod
-    def _is_of_elements(name: str) -> bool:
-        return name in ('network.field_weights', 'network.moment_weights') or name in (
-            f'long_range.{part}'
-            for part in ('species_charge', 'species_factor', 'species_root', 'identified', 'dipole_weights')
-        )
-
-    @property
-    def _channel_of(self):
-        """Function that gives the number of an old channel of some layout in the new one."""
-        slot = {}
-        for index, degree in enumerate(self.old.degrees):
-            count = self.old.degrees[:index].count(degree)
-            slot[index] = [n for n, l in enumerate(self.new.degrees) if l == degree][count]
-
-        def find(channel, channels):
-            wanted = (slot[channel.first], slot[channel.second], channel.degree)
-            return next(n for n, c in enumerate(channels) if (c.first, c.second, c.degree) == wanted)
-
-        return find
-
-    @property
-    def _pair_rows(self) -> list[torch.Tensor]:
-        """Rows of the outputs for pairs, for every piece of the bond frame."""
-        old, new, find = self.old.pairs, self.new.pairs, self._channel_of
-        moved = [find(channel, new.channels) for channel in old.channels]
-
-        def pieces(layout):
-            natural = [n for n, c in enumerate(layout.channels) if c.natural]
-            unnatural = [n for n, c in enumerate(layout.channels) if not c.natural]
-            result = [natural, unnatural]
-            for m in range(1, 2 * layout.slots.max_degree + 1):
-                result.append([n for group in (natural, unnatural) for n in group if layout.channels[n].degree >= m])
-            return result
-
-        return [
-            torch.tensor([theirs.index(moved[n]) for n in ours], dtype=torch.long)
-            for ours, theirs in zip(pieces(old), pieces(new), strict=True)
-        ]
-
-    def _copy_onsite(self, name: str, source: torch.Tensor, target: torch.Tensor):
-        """Outputs of the on-site blocks: elements times slots of channels."""
-        natural = '.unnatural' not in name
-        ours, theirs = ((slots.onsite.natural if natural else slots.onsite.unnatural) for slots in (self.old, self.new))
-        n_ours, n_theirs = max(map(len, ours)), max(map(len, theirs))
-        find = self._channel_of
-        is_linear = name.startswith('network.onsite.invariant')
-        # The weights of linear layers have the outputs first.
-        old = (source if is_linear else source.movedim(-1, 0)).unflatten(0, (self.n_old, n_ours))
-        new = (target if is_linear else target.movedim(-1, 0)).unflatten(0, (self.n_new, n_theirs))
-        degrees = [0] if is_linear else range(len(ours))
-        first = 0 if natural else 1
-        for degree in degrees:
-            for place, channel in enumerate(ours[degree]):
-                number = find(self.old.onsite.channels[channel], self.new.onsite.channels)
-                column = theirs[degree].index(number)
-                for element, twin in enumerate(self.twins.tolist()):
-                    if twin < 0:
-                        continue
-                    if is_linear:
-                        new[element, column] = old[twin, place]
-                    else:
-                        new[element, column, degree - first] = old[twin, place, degree - first]
-
-    def widened(self, name: str, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Rows of a table in the columns of the new network; columns that the old one lacks are those of ``target``."""
-        columns = self._columns('onsite' if name.startswith('onsite') else 'pairs')
-        result = target.clone()
-        result[..., columns] = source
-        return result
-
-    def _columns(self, which: str) -> torch.Tensor:
-        old, new, find = getattr(self.old, which), getattr(self.new, which), self._channel_of
-        moved = [find(channel, new.channels) for channel in old.channels]
-        place = {tuple(column): n for n, column in enumerate(new.columns)}
-        return torch.tensor([place[(moved[column[0]], *column[1:])] for column in old.columns])

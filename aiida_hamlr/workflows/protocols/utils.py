@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
 from aiida import orm
 from aiida.engine import CalcJob
+from aiida.engine.processes.builder import ProcessBuilderNamespace
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin, recursive_merge
 from plumpy import PortNamespace
 
@@ -16,10 +17,12 @@ from aiida_hamlr.jobs.config import describe_unknown_key
 __all__ = (
     'StrictProtocolMixin',
     'check_keys',
+    'copy_inputs',
     'count_tasks',
     'get_protocol_path',
     'load_codes',
     'recursive_options',
+    'remove_inputs',
     'request_gpus',
     'take_settings',
     'without_relaxation',
@@ -53,6 +56,15 @@ def check_keys(inputs: Mapping, namespace: PortNamespace, others: Mapping | None
         port, more = namespace.get(key), others.get(key)
         if isinstance(value, Mapping) and (isinstance(port, PortNamespace) or more):
             check_keys(value, PortNamespace() if port is None else port, more, f'{where}.{key}')
+
+
+def copy_inputs(source: ProcessBuilderNamespace, target: ProcessBuilderNamespace):
+    """Copy the inputs of a builder into another one that has these inputs, too; both may be incomplete."""
+    for name, value in source.items():
+        if isinstance(value, ProcessBuilderNamespace):
+            copy_inputs(value, target[name])
+        elif value is not None:
+            target[name] = value
 
 
 def get_protocol_path(name: str) -> Path:
@@ -115,6 +127,16 @@ def count_tasks(resources: Mapping) -> int:
     """Return the number of tasks on each machine that resources ask for, ignoring the default of the computer."""
     n_machines = resources.get('num_machines', 1)
     return resources.get('num_mpiprocs_per_machine', resources.get('tot_num_mpiprocs', n_machines) // n_machines)
+
+
+def remove_inputs(builder: ProcessBuilderNamespace, paths: Iterable[str]):
+    """Remove inputs, given by their paths, that a work chain excludes where it exposes those of another one."""
+    for path in paths:
+        *names, last = path.split('.')
+        namespace = builder
+        for name in names:
+            namespace = namespace[name]
+        namespace.pop(last, None)
 
 
 def request_gpus(options: dict, gpus: int, scheduler_type: str) -> dict:

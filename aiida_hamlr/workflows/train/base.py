@@ -20,6 +20,7 @@ from aiida_hamlr.workflows.protocols.utils import (
     recursive_options,
     request_gpus,
 )
+from aiida_hamlr.workflows.reuse import INPUTS_HASH, hash_inputs
 from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('TrainBaseWorkChain',)
@@ -260,6 +261,11 @@ class TrainBaseWorkChain(PlaysPausedMixin, FetchStepsMixin, StepsMixin, StrictPr
         self.report_action(node, 'none')
         self._attach_outputs(node)
         return ProcessHandlerReport(True, self.exit_codes.ERROR_DISK_FULL.format(reason=node.exit_message))
+
+    def results(self):
+        """Attach the outputs, and note the hash by which later work chains find this training."""
+        self.node.base.extras.set(INPUTS_HASH, hash_inputs(self.inputs))
+        return super().results()
 
     def on_terminated(self):
         """Clean the remote folders if `clean_workdir` is set; a failed training keeps its checkpoints."""
