@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
@@ -34,8 +35,9 @@ if __name__ == '__main__':
     os.environ['AIIDA_PATH'] = tempfile.mkdtemp(prefix='hamlr-drill-')
 
 from aiida import orm
-from aiida.engine import submit
-from aiida.engine.processes.control import get_active_processes, kill_processes
+from aiida.common import timezone
+from aiida.engine import ProcessState, submit
+from aiida.engine.processes.control import get_active_processes, kill_processes, revive_processes
 from file_faults import FILE_FAULTS
 from loopback_cluster import (
     LoopbackCluster,
@@ -57,6 +59,8 @@ RECONSTRUCT = 'aiida.calculations:hamlr.reconstruct'
 TRAIN = 'aiida.calculations:hamlr.train'
 #: Longest time in s for what a fault waits for, and for the end of its work chain.
 PATIENCE, LIMIT = 600, 1500
+#: A process that is in the state Created for longer has no task any more.
+LOST = timedelta(seconds=120)
 
 
 @dataclass
@@ -111,6 +115,7 @@ class Drill:
         self._model: ModelData | None = None
         #: Runs whose files were deleted before anything came of them.
         self._lost: set[int] = set()
+        self._revived: set[int] = set()
 
     def run(self, fault: str) -> Result:
         """Cause a fault and say what became of the work chain."""
@@ -119,12 +124,29 @@ class Drill:
         started = time.monotonic()
         node = FAULTS[fault].cause(self)
         with contextlib.suppress(RuntimeError):
-            wait_until(lambda: node.is_terminated, 'the work chain ends', LIMIT, 0.5)
+            wait_until(lambda: self._has_ended(node, first), 'the work chain ends', LIMIT, 0.5)
             # What it called to clean up, or what it does not wait for.
             wait_until(lambda: not self._find_stuck(first), 'all processes end', 60, 0.5)
         result = self._judge(fault, node, first, time.monotonic() - started)
         kill_processes(get_active_processes(), force_kill=True, timeout=20) if get_active_processes() else None
         return result
+
+    def _has_ended(self, node: orm.ProcessNode, first: int) -> bool:
+        """Return whether a work chain has ended; revive what a stopping daemon created without handing it to a broker.
+
+        aiida-core stores a process before it sends the task. A daemon that stops in between leaves it in the state
+        Created for ever, until ``verdi process repair`` makes the task again, see robustness.md.
+        """
+        lost = [
+            process
+            for process in self._find_stuck(first)
+            if process.process_state == ProcessState.CREATED and timezone.delta(process.ctime) > LOST
+        ]
+        if lost and not self._revived.issuperset(process.pk for process in lost):
+            self._revived.update(process.pk for process in lost)
+            print(f'revived: {", ".join(process.process_label for process in lost)}')
+            revive_processes(lost)
+        return node.is_terminated
 
     def _find_processes(self, first: int) -> list[orm.ProcessNode]:
         return orm.QueryBuilder().append(orm.ProcessNode, filters={'id': {'>': first}}).all(flat=True)
