@@ -88,7 +88,7 @@ SPECIES = _declare('species', 'N', **_INDEX)
 #: those for spin up. Only in graphs for models of magnetic structures.
 MOMENT = _declare('moment', 'N')
 #: The same atom as the other spin sees it; in a structure without moments the atom itself.
-OTHER_SPIN = _declare('other_spin', 'N', counts_atoms=True, **_INDEX)
+OTHER_SPIN = _declare('other_spin_index', 'N', counts_atoms=True, **_INDEX)
 #: Lattice vectors in rows.
 CELL = _declare('cell', 'B', 3, 3, unit='Å', **_DOUBLE)
 #: Positions of the atoms.

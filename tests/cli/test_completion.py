@@ -52,7 +52,8 @@ def test_codes_families_and_nodes(complete, pseudo_family, hamlr_code, model_nod
 def test_same_as_the_query_builder(aiida_profile, pseudo_family, hamlr_code, basis_node, model_node):
     """The plain SQL finds what AiiDA's own queries find."""
     name = aiida_profile.name
-    codes = {code.full_label for code in orm.QueryBuilder().append(orm.AbstractCode).all(flat=True)}
+    query = orm.QueryBuilder().append((orm.InstalledCode, orm.PortableCode))
+    codes = {code.full_label for code in query.all(flat=True)}
     assert {label for label, _ in completion.find_codes(name)} == codes
     families = orm.QueryBuilder().append(orm.Group, filters={'type_string': {'like': 'pseudo.family%'}}).all(flat=True)
     assert [label for label, _ in completion.find_families(name)] == sorted(family.label for family in families)

@@ -3,8 +3,7 @@
 from importlib.metadata import entry_points
 
 import pytest
-from aiida.cmdline.commands.cmd_devel import devel_validate_plugins
-from click.testing import CliRunner
+from aiida.plugins.entry_point import ENTRY_POINT_GROUP_FACTORY_MAPPING, get_entry_points
 
 GROUPS = (
     'aiida.data',
@@ -17,10 +16,15 @@ GROUPS = (
 
 
 @pytest.mark.usefixtures('aiida_profile')
-def test_verdi_finds_that_all_plugins_are_valid():
-    result = CliRunner().invoke(devel_validate_plugins, obj=None)
-    assert result.exit_code == 0, result.output
-    assert 'all registered plugins' in result.output
+def test_aiida_finds_that_all_plugins_are_valid():
+    """The check of `verdi devel validate-plugins` on ours; it would end at the first fault of any installed package."""
+    checked = [
+        factory(entry.name)
+        for group, factory in ENTRY_POINT_GROUP_FACTORY_MAPPING.items()
+        for entry in get_entry_points(group)
+        if entry.name.startswith('hamlr')
+    ]
+    assert len(checked) >= 22
 
 
 def test_every_entry_point_can_be_loaded_and_has_the_prefix_of_the_package():

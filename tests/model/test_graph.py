@@ -105,7 +105,9 @@ def test_declarations_are_complete():
     assert constants == set(keys.REGISTRY)
     for name, key in keys.REGISTRY.items():
         assert key.name == name
-        assert key.counts_atoms == name.endswith('_index') == (key.shape[0] == 2 and key.cat_dim == 1)
+        assert key.counts_atoms == name.endswith('_index')
+        # Pairs are columns of two atoms; a list of atoms is joined along its only axis.
+        assert not key.counts_atoms or key.cat_dim == len(key.shape) - 1
 
 
 def test_numbers_of_rows_follow_the_declared_letters(graphs):

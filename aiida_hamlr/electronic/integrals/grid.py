@@ -8,14 +8,12 @@ grow with it beyond the result.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 import numpy as np
 from ase import Atoms
 from scipy.spatial import cKDTree
 
 from aiida_hamlr.electronic.arrays import arrays_on
-from aiida_hamlr.electronic.integrals.half_grid import NEIGHBOUR_RADIUS, Windows, halve, with_even_axes
 from aiida_hamlr.electronic.integrals.orbital_values import OrbitalEvaluator
 from aiida_hamlr.electronic.integrals.point_blocks import images_near_cell, point_blocks
 from aiida_hamlr.electronic.matrices.accumulate import BlockAccumulator
@@ -28,9 +26,6 @@ from aiida_hamlr.electronic.units import BOHR
 #: Edge of a block, bohr. Smaller blocks waste fewer points outside the orbitals' spheres, larger ones have less
 #: overhead for each product.
 BLOCK_EDGE = 1.7
-
-#: The same where only half of the points count.
-HALF_BLOCK_EDGE = 2.0
 
 #: Grid points of all atoms of a batch of blocks, about: few enough for the cache.
 BATCH_SIZE = {'cpu': 40_000, 'cuda': 4_000_000}
@@ -62,7 +57,6 @@ def local_matrix(
     potential: np.ndarray,
     device: str = 'cpu',
     memory_limit: float | None = None,
-    ecutrho: float | None = None,
 ) -> np.ndarray:
     """Matrix elements of local potentials, ``sum_r phi_i(r) V(r) phi_j(r) dV`` over the grid.
 
@@ -83,9 +77,6 @@ def local_matrix(
         'auto', 'cpu' or 'cuda'.
     memory_limit : float, optional
         GB; what is done at once, points and potentials, is chosen so that all arrays stay below it.
-    ecutrho : float, optional
-        Density cutoff of the grid, Ry. The potential has no Fourier components worth keeping beyond it, and the sum may
-        be taken over half of the points, with corrections around the nuclei; see `half_grid`. By default over all.
 
     Returns
     -------
@@ -112,9 +103,9 @@ def local_matrix(
             entries = np.empty((len(several), pattern.n_entries))
             for start in range(0, len(several), at_once):
                 part = slice(start, start + at_once)
-                entries[part] = _sum_over_grid(atoms, basis, pattern, several[part], device, memory_limit, ecutrho)
+                entries[part] = _sum_over_grid(atoms, basis, pattern, several[part], device, memory_limit)
             return entries
-    entries = _sum_over_grid(atoms, basis, pattern, several, device, memory_limit, ecutrho)
+    entries = _sum_over_grid(atoms, basis, pattern, several, device, memory_limit)
     return entries if potential.ndim == 4 else entries[0]
 
 
@@ -123,111 +114,56 @@ def _n_values(basis: Basis, labels: list[str]) -> float:
     return sum(4 / 3 * np.pi * basis[label].cutoff_radius ** 3 * basis[label].n_orbitals for label in labels)
 
 
-class _GridSum:
-    """Sums over boxes of points, each with the atoms that reach it.
-
-    Parameters
-    ----------
-    atoms, basis, pattern
-        See `local_matrix`.
-    n_potentials : int
-        How many potentials at once.
-    arrays : NumpyArrays or TorchArrays
-    """
-
-    def __init__(self, atoms: Atoms, basis: Basis, pattern: BlockPattern, n_potentials: int, arrays):
-        labels = species_labels(atoms)
-        layouts = _layouts(basis, labels)
-        kinds = np.array([layouts[label][0] for label in labels])
-        members = np.array([layouts[label][1] for label in labels], dtype=np.int32)
-        self._arrays = arrays
-        self._evaluators = [
-            OrbitalEvaluator([basis[element] for element in layouts if layouts[element][0] == kind], arrays)
-            for kind in range(kinds.max() + 1)
-        ]
-        radii = np.array([basis[label].cutoff_radius for label in labels])
-        cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
-        image_atoms, images = images_near_cell(positions, cell, max(radii.max(), NEIGHBOUR_RADIUS))
-        order = np.argsort(kinds[image_atoms], kind='stable')
-        self._atoms, self._images = image_atoms[order], images[order]
-        self._centres = positions[self._atoms] + self._images @ cell
-        self._tree = cKDTree(self._centres)
-        self._radii, self._kinds, self._members = radii[self._atoms], kinds[self._atoms], members[self._atoms]
-        self.accumulator = BlockAccumulator(pattern, kinds, arrays, n_potentials)
-
-    def add(self, blocks, weights: Callable, batch_size: int):
-        """Add the sum over some boxes.
-
-        Parameters
-        ----------
-        blocks : PointBlocks or Windows
-            Boxes with the same points relative to their corners.
-        weights : callable
-            ``weights(chosen)`` is the array (boxes, n_potentials, points) of potentials times volume of some boxes.
-        batch_size : int
-            Points of all atoms that are done at once.
-        """
-        points = self._arrays.array(np.ascontiguousarray(blocks.points.T))
-        for batch in blocks.batches(self._tree, self._radii, self._kinds, batch_size):
-            places = self.accumulator.places(
-                self._atoms[batch.atoms], self._images[batch.atoms], batch.blocks, batch.slots, batch.shape
-            )
-            # an empty place has an atom far away
-            offsets = np.full((*batch.shape, 3), FAR_AWAY)
-            offsets[batch.blocks, batch.slots] = blocks.corners[batch.chosen][batch.blocks] - self._centres[batch.atoms]
-            members = np.zeros(batch.shape, dtype=np.int32)
-            members[batch.blocks, batch.slots] = self._members[batch.atoms]
-            orbitals = self._orbitals(batch.counts, offsets, members, points)
-            factors = self._arrays.array(np.ascontiguousarray(weights(batch.chosen)))[:, :, None]
-            self.accumulator.add(
-                places, batch.counts, lambda rows, o=orbitals, w=factors: o[:, None, rows] * w, orbitals
-            )
-
-    def _orbitals(self, counts: list[int], offsets: np.ndarray, members: np.ndarray, points):
-        """(boxes, orbitals, points) values of all orbitals of all places, kind after kind."""
-        arrays, n_blocks, n_points = self._arrays, len(offsets), points.shape[1]
-        offsets = arrays.array(np.ascontiguousarray(offsets.transpose(2, 0, 1)))
-        members = arrays.array(members)
-        sizes = [n * evaluator.n_orbitals for n, evaluator in zip(counts, self._evaluators, strict=True)]
-        orbitals = arrays.empty(n_blocks, sum(sizes), n_points)
-        first = row = 0
-        for evaluator, n, size in zip(self._evaluators, counts, sizes, strict=True):
-            if not n:
-                continue
-            kind, rows = slice(first, first + n), slice(row, row + size)
-            displacements = offsets[:, :, kind, None] + points[:, None, None, :]
-            part = orbitals[:, rows].reshape(n_blocks, n, evaluator.n_orbitals, n_points)
-            evaluator(displacements, members[:, kind], part)
-            first, row = kind.stop, rows.stop
-        return orbitals
-
-
 def _sum_over_grid(
-    atoms: Atoms,
-    basis: Basis,
-    pattern: BlockPattern,
-    several: np.ndarray,
-    device: str,
-    memory_limit: float | None,
-    ecutrho: float | None,
+    atoms: Atoms, basis: Basis, pattern: BlockPattern, several: np.ndarray, device: str, memory_limit: float | None
 ) -> np.ndarray:
     """`local_matrix` of potentials (n, n1, n2, n3), all at once."""
-    cell = atoms.cell[:] / BOHR
-    half = None if ecutrho is None else halve(several.shape[1:], cell, ecutrho)
-    if half is not None:
-        several = with_even_axes(several, half.axes)
-    n_points = np.prod(several.shape[1:])
-    volume = abs(np.linalg.det(cell)) / n_points
-    arrays = arrays_on(device, _n_values(basis, species_labels(atoms)) / (volume if half is None else 2 * volume))
-    total = _GridSum(atoms, basis, pattern, len(several), arrays)
+    shape = several.shape[1:]
+    labels = species_labels(atoms)
+    layouts = _layouts(basis, labels)
+    kinds = np.array([layouts[label][0] for label in labels])
+    members = np.array([layouts[label][1] for label in labels], dtype=np.int32)
+    cell, positions = atoms.cell[:] / BOHR, atoms.positions / BOHR
+    volume = abs(np.linalg.det(cell)) / np.prod(shape)
+    arrays = arrays_on(device, _n_values(basis, labels) / volume)
+    evaluators = [
+        OrbitalEvaluator([basis[element] for element in layouts if layouts[element][0] == kind], arrays)
+        for kind in range(kinds.max() + 1)
+    ]
+    radii = np.array([basis[label].cutoff_radius for label in labels])
+    image_atoms, images = images_near_cell(positions, cell, radii.max())
+    order = np.argsort(kinds[image_atoms], kind='stable')
+    image_atoms, images = image_atoms[order], images[order]
+    centres = positions[image_atoms] + images @ cell
+    tree = cKDTree(centres)
+    accumulator = BlockAccumulator(pattern, kinds, arrays, len(several))
     batch_size = items_at_once(BYTES_PER_POINT, memory_limit, BATCH_SIZE[device])
-    if half is None:
-        cells, motif, edge = several[..., None] * volume, None, BLOCK_EDGE
-    else:
-        cells, motif, edge = half.cells(several) * (2 * volume), half.motif / half.steps, HALF_BLOCK_EDGE
-    for blocks in point_blocks(cells.shape[1:4], cell, edge, motif):
-        total.add(blocks, lambda chosen, b=blocks: b.values(cells, chosen), batch_size)
-    if half is not None:
-        windows = Windows(atoms.positions / BOHR, several * volume, cell, half)
-        total.add(windows, windows.values, batch_size)
-    return total.accumulator.entries()
+    for blocks in point_blocks(shape, cell, BLOCK_EDGE):
+        points = arrays.array(np.ascontiguousarray(blocks.points.T))
+        for batch in blocks.batches(tree, radii[image_atoms], kinds[image_atoms], batch_size):
+            chosen = image_atoms[batch.atoms]
+            places = accumulator.places(chosen, images[batch.atoms], batch.blocks, batch.slots, batch.shape)
+            # an empty place has an atom far away
+            offsets = np.full((*batch.shape, 3), FAR_AWAY)
+            offsets[batch.blocks, batch.slots] = blocks.corners[batch.chosen][batch.blocks] - centres[batch.atoms]
+            offsets = arrays.array(np.ascontiguousarray(offsets.transpose(2, 0, 1)))
+            batch_members = np.zeros(batch.shape, dtype=np.int32)
+            batch_members[batch.blocks, batch.slots] = members[chosen]
+            batch_members = arrays.array(batch_members)
+            n_blocks, n_points = batch.shape[0], points.shape[1]
+            sizes = [n * evaluator.n_orbitals for n, evaluator in zip(batch.counts, evaluators, strict=True)]
+            orbitals = arrays.empty(n_blocks, sum(sizes), n_points)
+            first = row = 0
+            for evaluator, n, size in zip(evaluators, batch.counts, sizes, strict=True):
+                if not n:
+                    continue
+                kind, rows = slice(first, first + n), slice(row, row + size)
+                displacements = offsets[:, :, kind, None] + points[:, None, None, :]
+                part = orbitals[:, rows].reshape(n_blocks, n, evaluator.n_orbitals, n_points)
+                evaluator(displacements, batch_members[:, kind], part)
+                first, row = kind.stop, rows.stop
+            regions = blocks.regions(batch.chosen)
+            weights = np.stack([several[(slice(None), *region)].reshape(-1, n_points) for region in regions])
+            weights = arrays.array(weights * volume)[:, :, None]
+            accumulator.add(places, batch.counts, lambda rows, o=orbitals, w=weights: o[:, None, rows] * w, orbitals)
+    return accumulator.entries()

@@ -79,7 +79,7 @@ def compute_h0(
     grid = fft_grid(atoms.cell[:], ecutrho, symmetry_factors(atoms))
     overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos, memory_limit), pattern)
     potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
-    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device, memory_limit, ecutrho)
+    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device, memory_limit)
     attributes = HamiltonianAttributes(
         origin='h0',
         functional=functional,

@@ -63,79 +63,32 @@ class Batch:
         return len(self.chosen), sum(self.counts)
 
 
-def batches_of(atoms: np.ndarray, boxes: np.ndarray, kinds: np.ndarray, size: int) -> Iterator[Batch]:
-    """Batches of boxes with similar numbers of atoms; boxes without atoms are left out.
-
-    Parameters
-    ----------
-    atoms, boxes : (pairs,) int array
-        Atom or image and box of every pair, one box after the other, the atoms of each ordered by kind.
-    kinds : (atoms,) int array
-        Kind of every atom or image, 0, 1, ...
-    size : int
-        Pairs of a batch, about.
-    """
-    counts = np.zeros((boxes.max(initial=-1) + 1, kinds.max() + 1), dtype=np.int64)
-    np.add.at(counts, (boxes, kinds[atoms]), 1)
-    bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
-    order = np.lexsort(counts.T)
-    order = order[counts[order].any(axis=1)]
-    start = 0
-    while start < len(order):
-        n_boxes = int(max(1, size // counts[order[start]].sum()))
-        chosen = order[start : start + n_boxes]
-        start += n_boxes
-        n_places = counts[chosen].max(axis=0)
-        pairs = np.concatenate([np.arange(bounds[box], bounds[box + 1]) for box in chosen])
-        blocks = np.repeat(np.arange(len(chosen)), counts[chosen].sum(axis=1))
-        pair_kinds = kinds[atoms[pairs]]
-        # atoms of a box are ordered by kind: count from the first of the kind in the box
-        firsts = np.cumsum(counts[chosen], axis=1) - counts[chosen]
-        within = np.arange(len(pairs)) - np.searchsorted(blocks, blocks) - firsts[blocks, pair_kinds]
-        slots = (np.cumsum(n_places) - n_places)[pair_kinds] + within
-        yield Batch(chosen, atoms[pairs], blocks, slots, n_places.tolist())
-
-
 class PointBlocks:
     """Boxes of grid points of one shape, and the atoms whose orbitals reach them.
 
     Parameters
     ----------
     starts : (n, 3) int array
-        First grid cell of every box along the axes.
+        First grid point of every box along the axes.
     shape : three int
-        Grid cells of a box along the axes.
+        Points of a box along the axes.
     steps : (3, 3) array
-        Vectors of a grid cell, bohr.
-    motif : (m, 3) array
-        Points of a grid cell, bohr.
+        Vectors between neighbouring grid points, bohr.
     """
 
-    def __init__(self, starts: np.ndarray, shape: np.ndarray, steps: np.ndarray, motif: np.ndarray):
+    def __init__(self, starts: np.ndarray, shape: np.ndarray, steps: np.ndarray):
         self.starts, self.shape = starts, shape
-        indices = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing='ij'), -1).reshape(-1, 1, 3)
+        indices = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing='ij'), -1).reshape(-1, 3)
         self.corners = starts @ steps
         #: Points of a box relative to its corner, (points, 3).
-        self.points = (indices @ steps + motif).reshape(-1, 3)
+        self.points = indices @ steps
 
     def regions(self, chosen: np.ndarray) -> list[tuple[slice, ...]]:
-        """Slices of the grid cells of some of the boxes."""
+        """Slices of the grid of some of the boxes."""
         return [
             tuple(slice(int(a), int(a + n)) for a, n in zip(start, self.shape, strict=True))
             for start in self.starts[chosen]
         ]
-
-    def values(self, grid: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """(boxes, k, points) values of k functions at the points of some of the boxes.
-
-        Parameters
-        ----------
-        grid : (k, n1, n2, n3, m) array
-            Values in every grid cell.
-        chosen : (boxes,) int array
-            Which boxes.
-        """
-        return np.stack([grid[(slice(None), *region)].reshape(len(grid), -1) for region in self.regions(chosen)])
 
     def batches(self, tree: cKDTree, radii: np.ndarray, kinds: np.ndarray, size: int) -> Iterator[Batch]:
         """Batches of boxes with similar numbers of atoms that reach them; boxes that none reaches are left out.
@@ -156,7 +109,25 @@ class PointBlocks:
             for start in range(0, len(self.starts), SEARCHED_AT_ONCE)
         ]
         atoms, boxes = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return batches_of(atoms, boxes, kinds, max(1, size // len(self.points)))
+        counts = np.zeros((len(self.starts), kinds.max() + 1), dtype=np.int64)
+        np.add.at(counts, (boxes, kinds[atoms]), 1)
+        bounds = np.concatenate([[0], np.cumsum(counts.sum(axis=1))])
+        order = np.lexsort(counts.T)
+        order = order[counts[order].any(axis=1)]
+        start = 0
+        while start < len(order):
+            n_boxes = int(max(1, size // (counts[order[start]].sum() * len(self.points))))
+            chosen = order[start : start + n_boxes]
+            start += n_boxes
+            n_places = counts[chosen].max(axis=0)
+            pairs = np.concatenate([np.arange(bounds[box], bounds[box + 1]) for box in chosen])
+            blocks = np.repeat(np.arange(len(chosen)), counts[chosen].sum(axis=1))
+            pair_kinds = kinds[atoms[pairs]]
+            # atoms of a box are ordered by kind: count from the first of the kind in the box
+            firsts = np.cumsum(counts[chosen], axis=1) - counts[chosen]
+            within = np.arange(len(pairs)) - np.searchsorted(blocks, blocks) - firsts[blocks, pair_kinds]
+            slots = (np.cumsum(n_places) - n_places)[pair_kinds] + within
+            yield Batch(chosen, atoms[pairs], blocks, slots, n_places.tolist())
 
     def _neighbours(self, tree: cKDTree, radii: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Atoms that reach the chosen boxes, one box after the other, and the box of each."""
@@ -180,24 +151,9 @@ class PointBlocks:
         return atoms[near], chosen[boxes[near]]
 
 
-def point_blocks(
-    shape: tuple[int, int, int], cell: np.ndarray, edge: float, motif: np.ndarray | None = None
-) -> Iterator[PointBlocks]:
-    """The grid cut into boxes with edges of about ``edge``, those of equal shape together.
-
-    Parameters
-    ----------
-    shape : three int
-        Grid cells along the axes.
-    cell : (3, 3) array
-        Lattice vectors in rows, bohr.
-    edge : float
-        bohr.
-    motif : (m, 3) array, optional
-        Points of a grid cell, in units of its vectors; by default its corner.
-    """
+def point_blocks(shape: tuple[int, int, int], cell: np.ndarray, edge: float) -> Iterator[PointBlocks]:
+    """The grid cut into boxes with edges of about ``edge``, those of equal shape together."""
     steps = cell / np.array(shape)[:, None]
-    motif = np.zeros((1, 3)) if motif is None else motif @ steps
     counts = [
         min(n, max(1, round(float(np.linalg.norm(vector)) / edge))) for n, vector in zip(shape, cell, strict=True)
     ]
@@ -206,4 +162,4 @@ def point_blocks(
     sizes = np.stack(np.meshgrid(*(np.diff(b) for b in bounds), indexing='ij'), -1).reshape(-1, 3)
     shapes, member = np.unique(sizes, axis=0, return_inverse=True)
     for index, box in enumerate(shapes):
-        yield PointBlocks(starts[member.ravel() == index], box, steps, motif)
+        yield PointBlocks(starts[member.ravel() == index], box, steps)

@@ -152,7 +152,7 @@ def reconstruct(
     for spin in spins:
         _check_against_neutral_atoms(spin, neutral, source)
     potentials = np.stack([*spins, neutral])
-    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit, ecutrho)
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit)
     local = local[0] if len(spins) == 1 else np.stack(local)
     hamiltonian = Hamiltonian(
         atoms.copy(),
