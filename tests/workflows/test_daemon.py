@@ -36,6 +36,8 @@ def test_reference(reachable_daemon, submit_and_await, pw_code, pp_code, hamlr_c
             )
     assert [job.process_label for job in node.called] == [
         'BasisCalculation',
+        'create_kpoints_from_distance',
+        'even_mesh',
         'PwBaseWorkChain',
         'ReconstructCalculation',
     ]
