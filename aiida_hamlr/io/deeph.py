@@ -19,7 +19,7 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import read_text, shortened
 from aiida_hamlr.io.block_merging import RawMatrix
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells, existing_name
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
 from aiida_hamlr.io.text_tables import (
@@ -105,7 +105,7 @@ def read_deeph(folder: str | Path) -> ForeignMatrices:
     n_orbitals = np.array([sum(2 * l + 1 for l in shells) for shells in momenta])
     spins = 2 if flag_in(info, 'isspinful', path) else 1
     attributes = HamiltonianAttributes(source_format='deeph', fermi_level=number_in(info, 'fermi_level', path))
-    name = HAMILTONIANS if (folder / HAMILTONIANS).exists() or not (folder / PREDICTED).exists() else PREDICTED
+    name = existing_name(folder, HAMILTONIANS, PREDICTED)
     raw = {'overlap': RawMatrix(*_read_file(folder / OVERLAPS, n_orbitals, 1))}
     pairs, entries = _read_file(folder / name, n_orbitals, spins)
     try:

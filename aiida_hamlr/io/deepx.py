@@ -18,7 +18,7 @@ from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import read_text, shortened
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells, element_shells, number_of
+from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells, element_shells, existing_name, number_of
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
 from aiida_hamlr.io.text_tables import LARGEST, flag_in, number_in, read_json_object, rows_of, write_text
@@ -134,7 +134,7 @@ def read_deepx(folder: str | Path) -> ForeignMatrices:
         fermi_level=number_in(info, 'fermi_energy_eV', path),
         n_electrons=number_in(info, 'occupation', path),
     )
-    name = HAMILTONIAN if (folder / HAMILTONIAN).exists() or not (folder / PREDICTED).exists() else PREDICTED
+    name = existing_name(folder, HAMILTONIAN, PREDICTED)
     try:
         momenta = [check_shells(shells[symbol], index) for index, symbol in enumerate(symbols)]
         order = _original_order(info, len(atoms))

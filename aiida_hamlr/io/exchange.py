@@ -64,7 +64,7 @@ def find_format(name: str) -> Format:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such format.
     """
     if name not in FORMATS:
         raise ValueError(f'unknown format {name!r}; known are {", ".join(FORMATS)}')

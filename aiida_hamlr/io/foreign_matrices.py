@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -197,6 +198,11 @@ def element_shells(symbols: Sequence[str], momenta: Sequence[Sequence[int]]) -> 
                 f'{shell_letters(result[symbol])} and {shell_letters(shells)}'
             )
     return result
+
+
+def existing_name(folder: Path, name: str, predicted: str) -> str:
+    """Name of the computed matrices in a folder, or of the predicted ones if only these exist."""
+    return predicted if (folder / predicted).exists() and not (folder / name).exists() else name
 
 
 def number_of(symbol) -> int:

@@ -110,7 +110,7 @@ class CutoffStepsMixin:
         return True
 
     def finish_cutoff(self):
-        """Take the reference at the smallest sufficient cutoff; return an exit code if there is none."""
+        """Take the reference at the smallest sufficient cutoff; if all are too low, return an exit code."""
         if not self.searches_cutoff:
             return None
         tolerance = self.inputs.cutoff_tolerance.value

@@ -20,7 +20,7 @@ FIGURES = "[...document.querySelectorAll('.plot')].map(p => [p.clientWidth, p.qu
 
 @pytest.fixture(scope='module')
 def browser():
-    """Return a running Chromium; where there is none the test is skipped, or fails if programs are required."""
+    """Return a running Chromium; without one the test is skipped, or fails if programs are required."""
     executable = find_browser()
     if executable is None:
         reason = 'reports are opened in Chromium, which is not installed; `.ci/install browser` installs it'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiida_hamlr.electronic.units import RYDBERG
 
-#: The optimisation ends when the mean error of the bands fell by less than this, eV, in so many steps.
+#: The optimisation ends when the mean error of the bands falls by less than SETTLED (eV) within SETTLED_STEPS steps.
 SETTLED, SETTLED_STEPS = 5e-5, 20
 
 
