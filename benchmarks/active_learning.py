@@ -12,8 +12,6 @@ be repeated. Prints one JSON object; the exit status is 1 if active learning nee
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -27,9 +25,9 @@ import click
 import numpy as np
 from _curves import references_for
 from _report import report
+from _training import SMALL_NETWORK, kept
 from data import alloys
 
-from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.fingerprints import fingerprints
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.selection import select_uncertain
@@ -39,18 +37,6 @@ from aiida_hamlr.model.training.fit import train
 from aiida_hamlr.model.uncertainty import structure_value
 from aiida_hamlr.plotting.learning import plot_errors
 
-#: The small network of the protocol `fast`.
-MODEL = {
-    'short_range': {
-        'layers': 1,
-        'scalar_channels': 16,
-        'natural_channels': 12,
-        'unnatural_channels': 4,
-        'hidden_channels': 64,
-        'pair_channels': 80,
-    }
-}
-
 #: Structures that are predicted at once.
 BATCH = 8
 
@@ -58,6 +44,7 @@ BATCH = 8
 LARGEST_SHARE = 0.6
 
 METHODS = ('random', 'active')
+TITLES = {'random': 'random sampling', 'active': 'active learning'}
 
 
 @dataclass(frozen=True)
@@ -83,58 +70,52 @@ class Study:
         """Of the pool."""
         return fingerprints([Hamiltonian.read(path, ()).atoms for path in self.files['pool']])
 
-    def learn(self, chosen: Sequence[int], seed: int) -> dict[str, dict[str, float]]:
+    def learn(self, chosen: Sequence[int], seed: int, selects: bool) -> dict[str, dict[str, float]]:
         """Train on some cells of the pool.
 
         Returns
         -------
         dict
-            ``test``: mean absolute errors of the elements of H of the test cells, and ``pool``: expected errors of all
-            cells of the pool, both meV and by the name of the file.
+            ``test``: mean absolute errors of the elements of H of the test cells, and if the model ``selects`` more
+            ``pool``: expected errors of all cells of the pool; both meV and by the name of the file.
         """
-        names = [self.files['pool'][index].stem for index in chosen]
-        settings = {
-            'max_steps': self.steps,
-            'seed': seed,
-            'device': 'cpu',
-            'threads': 1,
-        }
-        # The order of the files decides about the batches.
-        key = json.dumps([names, MODEL, settings])
-        path = self.work / f'{hashlib.sha256(key.encode()).hexdigest()[:16]}.json'
-        if not path.exists():
+        settings = {'max_steps': self.steps, 'seed': seed, 'device': 'cpu', 'threads': 1}
+
+        def compute():
             data = {'train': [self.files['pool'][index] for index in chosen], 'validation': self.files['validation']}
             with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
-                train({'data': data, 'model': MODEL, 'training': settings}, folder)
-                result = self._apply(load_model(folder))
-            self.work.mkdir(parents=True, exist_ok=True)
-            with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(result))
-        return json.loads(path.read_text())
+                train({'data': data, 'model': SMALL_NETWORK, 'training': settings}, folder)
+                predictor = load_model(folder)
+            errors = evaluate(predictor, self.files['test'], bands=False)['structures']
+            test = {Path(one['path']).stem: one['mae_meV'] for one in errors}
+            return {'test': test, 'pool': self._expect(predictor) if selects else {}}
 
-    def _apply(self, predictor) -> dict[str, dict[str, float]]:
-        errors = evaluate(predictor, self.files['test'], bands=False)['structures']
+        # The order of the structures decides about the batches.
+        return kept(self.work, [list(chosen), SMALL_NETWORK, settings, selects], compute)
+
+    def _expect(self, predictor) -> dict[str, float]:
+        """Expected errors of the cells of the pool."""
         expected = {}
         for start in range(0, len(self.files['pool']), BATCH):
             paths = self.files['pool'][start : start + BATCH]
             predictions = predictor.predict_batch([Hamiltonian.read(path, ('h0', 'overlap')) for path in paths])
-            expected |= {
-                path.stem: structure_value(one.attributes.uncertainty)
-                for path, one in zip(paths, predictions, strict=True)
-            }
-        return {'test': {Path(one['path']).stem: one['mae_meV'] for one in errors}, 'pool': expected}
+            values = [structure_value(one.attributes.uncertainty) for one in predictions]
+            expected |= dict(zip((path.stem for path in paths), values, strict=True))
+        return expected
 
     def run(self, method: str, seed: int, numbers: Sequence[int]) -> list[dict]:
         """Rounds of one method and seed, with the numbers of references of each."""
         order = np.random.default_rng([2029, seed]).permutation(len(self.files['pool'])).tolist()
-        chosen = order[: numbers[0]]
-        rounds = []
+        chosen, expected, rounds = order[: numbers[0]], {}, []
         for number in numbers:
             if method == 'random':
                 chosen = order[:number]
-            elif number > len(chosen):
-                chosen = chosen + self._select(found['pool'], chosen, number - len(chosen))
-            found = self.learn(chosen, seed)
+            elif expected:
+                chosen = chosen + self._select(expected, chosen, number - len(chosen))
+            # Both methods have the first training in common.
+            selects = number == numbers[0] or (method == 'active' and number != numbers[-1])
+            found = self.learn(chosen, seed, selects)
+            expected = found['pool']
             rounds.append({'references': number, 'chosen': list(chosen), **weigh(found['test'], self.files['pool'])})
             shown = {key: round(rounds[-1][key], 3) for key in ('kinds', 'pool')}
             print(method, seed, number, shown, file=sys.stderr, flush=True)
@@ -148,8 +129,7 @@ class Study:
 
 def kind_of(name: str) -> tuple[str, str]:
     """Kind of a cell by the name of its file."""
-    split, number = name.split('_')
-    return alloys.alloy_kind(split, int(number))
+    return alloys.alloy_kind(*alloys.parse_name(name))
 
 
 def weigh(errors: Mapping[str, float], pool: Sequence[Path]) -> dict[str, float]:
@@ -181,13 +161,11 @@ def compare(rounds: Mapping[str, list[list[dict]]], key: str) -> dict:
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
-@click.option('--numbers', default='8,16,24,32,48,64', help='Numbers of references to train on.')
+@click.option('--numbers', default='8,16,24,32', help='Numbers of references to train on.')
 @click.option('--seeds', type=int, default=3)
-@click.option('--steps', type=int, default=600, help='Steps of each training.')
+@click.option('--steps', type=int, default=300, help='Steps of each training.')
 @click.option('--data', type=click.Path(path_type=Path, file_okay=False), default=Path('.benchmarks/alloys'))
-@click.option(
-    '--work', type=click.Path(path_type=Path, file_okay=False), default=Path('.benchmarks/active_learning')
-)
+@click.option('--work', type=click.Path(path_type=Path, file_okay=False), default=Path('.benchmarks/active_learning'))
 @click.option('--plot', type=click.Path(path_type=Path, dir_okay=False), help='Figure of the errors.')
 @click.option('--json', 'json_file', type=click.Path(path_type=Path, dir_okay=False))
 def main(numbers, seeds, steps, data, work, plot, json_file):
@@ -200,12 +178,7 @@ def main(numbers, seeds, steps, data, work, plot, json_file):
             rounds[method].append(study.run(method, seed, numbers))
     result = {key: compare(rounds, key) for key in ('kinds', 'pool')}
     if plot is not None:
-        curves = {
-            f'{method} sampling' if method == 'random' else 'active learning': [
-                [one['kinds'] for one in seed] for seed in rounds[method]
-            ]
-            for method in METHODS
-        }
+        curves = {TITLES[method]: [[one['kinds'] for one in seed] for seed in rounds[method]] for method in METHODS}
         plot_errors(numbers, curves, plot)
     share = result['kinds']['share']
     passed = share is not None and share <= LARGEST_SHARE

@@ -415,7 +415,7 @@ def make_codes(computer) -> dict:
 
 
 def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
-    """Return the label of a family of pseudopotentials of Al and As.
+    """Return the label of a family of pseudopotentials of Al, As and Si.
 
     :param cutoff: the cutoff of the wave functions that it recommends, Ry.
     """
@@ -425,6 +425,6 @@ def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
 
     folder = cluster.folder / 'pseudos'
     folder.mkdir()
-    for element in ('Al', 'As'):
+    for element in ('Al', 'As', 'Si'):
         shutil.copy(PSEUDO_FILES[element], folder)
     return create_pseudo_family(folder, 'nc', cutoff).label

@@ -63,6 +63,12 @@ def draw_alloy(split: str, index: int) -> tuple[tuple[str, str], float, np.rando
     return cations, QUIET + (HOT - QUIET) * generator.beta(1.0, 3.0), generator
 
 
+def parse_name(name: str) -> tuple[str, int]:
+    """Split and number of an alloy cell by the name of its file, without suffix."""
+    split, number = name.split('_')
+    return split, int(number)
+
+
 def alloy_kind(split: str, index: int) -> tuple[str, str]:
     """Composition and range of the amplitude of the alloy cell of a number."""
     cations, amplitude, _ = draw_alloy(split, index)
