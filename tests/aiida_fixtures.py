@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ os.environ['AIIDA_PATH'] = _FOLDER.name
 # The daemon looks for `verdi` on the path.
 os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
 
-from aiida.manage.manager import Manager  # noqa: E402
 from aiida.tools.pytest_fixtures import (  # noqa: E402, F401
     aiida_code,
     aiida_code_installed,
@@ -58,26 +56,8 @@ def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
         yield config
 
 
-#: Time between two looks of a work chain that runs in the process of the tests at what it waits for, s.
-POLL_INTERVAL = 0.1
-
-
 @pytest.fixture(scope='session')
-def _patient_runner():
-    """Let work chains look at what they wait for at intervals; in test profiles the engine of AiiDA never pauses."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Manager, 'create_runner', partialmethod(Manager.create_runner, poll_interval=POLL_INTERVAL))
-        yield
-
-
-def mark_as_usual(config, profile):
-    """Make a profile one that is not for tests, so that the workers of its daemon keep to `runner.poll.interval`."""
-    profile.is_test_profile = False
-    config.store()
-
-
-@pytest.fixture(scope='session')
-def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos, _patient_runner):  # noqa: F811
+def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # noqa: F811
     """Return a temporary profile with a broker that needs no service."""
     with aiida_profile_factory(
         aiida_config,
@@ -88,7 +68,6 @@ def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos, _patie
         # The client of the daemon does not see what is set for all profiles.
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         aiida_config.set_default_profile(profile.name, overwrite=True)
-        mark_as_usual(aiida_config, profile)
         yield profile
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-from aiida_fixtures import mark_as_usual
 from loopback_cluster import LoopbackCluster, environment, find_missing
 
 
@@ -23,7 +22,7 @@ def cluster():
 
 
 @pytest.fixture(scope='package')
-def cluster_profile(cluster, aiida_config, aiida_profile_factory, _patient_runner):
+def cluster_profile(cluster, aiida_config, aiida_profile_factory):
     """Return a profile on PostgreSQL whose daemon finds the cluster."""
     with (
         environment(cluster.environment),
@@ -36,5 +35,4 @@ def cluster_profile(cluster, aiida_config, aiida_profile_factory, _patient_runne
         ) as profile,
     ):
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
-        mark_as_usual(aiida_config, profile)
         yield profile

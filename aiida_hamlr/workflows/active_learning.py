@@ -251,16 +251,8 @@ class ActiveLearningWorkChain(
             **common,
             **settings,
         )
-        train = TrainCommitteeWorkChain.get_builder_from_protocol(
-            hamlr_code, overrides={**inputs.pop('train'), **training}, parent_model=parent_model, **common
-        )
-        if 'processes' not in training.get('train', {}):
-            # The tasks of the common options are those of pw.x.
-            train.train.pop('processes', None)
-        screening = ScreenWorkChain.get_builder_from_protocol(hamlr_code, {}, {}, overrides=screen, **common)
-        remove_inputs(train, cls._TRAIN_EXCLUDED)
-        remove_inputs(screening, cls._SCREEN_EXCLUDED)
-        builder.train, builder.screen = train, screening
+        training = {**inputs.pop('train'), **training}
+        cls._fill_parts(builder, hamlr_code, {'train': training, 'screen': screen}, parent_model, common)
         if dataset is not None:
             builder.dataset = dataset
         for name in (*NUMBERS, 'max_references'):
@@ -270,3 +262,21 @@ class ActiveLearningWorkChain(
             builder.target = orm.Float(inputs['target'])
         builder.fine_tune = orm.Bool(inputs['fine_tune'])
         return builder
+
+    @classmethod
+    def _fill_parts(cls, builder, hamlr_code, overrides, parent_model, common):
+        """Put the inputs of the trainings and of the screenings into a builder.
+
+        :param overrides: those of ``train`` and of ``screen``.
+        :param common: arguments that both builders take.
+        """
+        train = TrainCommitteeWorkChain.get_builder_from_protocol(
+            hamlr_code, overrides=overrides['train'], parent_model=parent_model, **common
+        )
+        if 'processes' not in overrides['train'].get('train', {}):
+            # The tasks of the common options are those of pw.x.
+            train.train.pop('processes', None)
+        screen = ScreenWorkChain.get_builder_from_protocol(hamlr_code, {}, {}, overrides=overrides['screen'], **common)
+        remove_inputs(train, cls._TRAIN_EXCLUDED)
+        remove_inputs(screen, cls._SCREEN_EXCLUDED)
+        builder.train, builder.screen = train, screen
