@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 from ase import Atoms
 from pseudopotential_table import ROOT, fetch
 
@@ -66,7 +67,7 @@ class Order:
 
     Parameters
     ----------
-    vectors : list
+    vectors : (3, 3) array
         Lattice vectors in lattice constants.
     places : dict
         Species of the input of pw.x: fractional places. Species of one element differ by a digit.
@@ -76,7 +77,7 @@ class Order:
         k-points.
     """
 
-    vectors: list
+    vectors: ArrayLike
     places: dict[str, list]
     signs: dict[str, int]
     mesh: str
@@ -150,7 +151,7 @@ MATERIALS = {
     ),
     'MnO': Material(
         constant=4.44,
-        ecutwfc=60.0,
+        ecutwfc=50.0,
         moment=5.0,
         valence={'Mn': 15, 'O': 6},
         cutoff_radius={'Mn': 8.0, 'O': 7.0},
@@ -162,9 +163,9 @@ MATERIALS = {
             'unseen': {'A': 1},
         },
         orders={
-            'F': _oxide(ROCK_SALT, [[0.25] * 3, [0.75] * 3], 1, '2 2 2'),
+            'F': Order(np.array(FCC) / 2, {'Mn1': [[0, 0, 0]], 'O': [[0.5] * 3]}, {'Mn1': 1}, '3 3 3'),
             'G': _oxide(ROCK_SALT, [[0.25] * 3, [0.75] * 3], -1, '2 2 2'),
-            'A': _oxide([[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]], [[0, 0, 0.5], [0.5, 0.5, 0]], -1, '3 3 2'),
+            'A': _oxide([[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]], [[0, 0, 0.5], [0.5, 0.5, 0]], -1, '2 2 2'),
         },
     ),
 }
