@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import ArrayLike
 from ase import Atoms
+from numpy.typing import ArrayLike
 from pseudopotential_table import ROOT, fetch
 
 from aiida_hamlr import Hamiltonian, evaluate, load_model
