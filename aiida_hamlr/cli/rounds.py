@@ -66,9 +66,10 @@ def _draw(learning, rounds: list[dict], output: Path) -> Path:
     from aiida_hamlr.plotting.learning import plot_errors
 
     target = learning.inputs.target.value if 'target' in learning.inputs else None
-    curve = {f'{each["error_of"]} error': [[each['error_meV'] for each in rounds]] for each in rounds[-1:]}
+    name = f'{rounds[-1]["error_of"]} error' if rounds else 'error'
+    errors = [[each['error_meV'] for each in rounds]]
     try:
-        return plot_errors([each['n_train'] for each in rounds], curve, output, target)
+        return plot_errors([each['n_train'] for each in rounds], {name: errors}, output, target)
     except (ValueError, OSError) as error:
         echo.echo_critical(str(error))
 

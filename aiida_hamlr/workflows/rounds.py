@@ -66,10 +66,11 @@ class RoundsMixin(ReferencesMixin):
         drawn = draw_parts(candidates.values(), self.inputs.seed.value, numbers, self._get_species, self._known_species)
         #: What each structure is for, by label, in the order in which they were chosen.
         self.ctx.parts = {f's{node.pk}': part for part, nodes in drawn.items() for node in nodes}
-        total = len(self.ctx.parts)
-        if len(candidates) <= total or total < sum(numbers.values()):
+        # More than asked for if the species need it.
+        total = max(len(self.ctx.parts), sum(numbers.values()))
+        if len(candidates) <= total:
             return self.exit_codes.ERROR_NO_STRUCTURES.format(
-                reason=f'{len(candidates)} can be computed, and {max(total, sum(numbers.values()))} are drawn at random'
+                reason=f'{len(candidates)} can be computed, and {total} are drawn at random'
             )
         self.report(f'{len(candidates)} candidates, {total} drawn at random, {len(self.ctx.hamiltonians)} known')
         return None
