@@ -6,8 +6,7 @@ starts sshd, SLURM and PostgreSQL in a temporary folder (see `loopback_cluster`)
 one fault after the other while references or a training run, and prints a table: how the work chain ended, whether a
 process was left excepted, paused or unfinished, and whether a reference that was finished was computed again. The exit
 status is 1 if a fault was not survived. ``--fault NAME``, which may be repeated, selects some. Those of a file system
-that is full need root. What happens to files while a job runs is in `file_faults`, and an active learning in
-`learning_faults`.
+that is full need root. What happens to files while a job runs is in `file_faults`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ from aiida.common import timezone
 from aiida.engine import ProcessState, submit
 from aiida.engine.processes.control import get_active_processes, kill_processes, revive_processes
 from file_faults import FILE_FAULTS
-from learning_faults import LEARNING_FAULTS
 from loopback_cluster import (
     LoopbackCluster,
     make_codes,
@@ -246,21 +244,21 @@ class Drill:
                 raise RuntimeError(f'no dataset to train on: {node.exit_message}')
             self._dataset = node.outputs.dataset
 
-    def make_model(self) -> ModelData:
-        """Return a model of AlAs, made once."""
+    def make_model(self):
+        """Make what to predict with, once."""
         if self._model is None:
             node = self.submit_training(1, waits=False)
             wait_until(lambda: node.is_terminated, 'there is a model', PATIENCE, 0.5)
             if not node.is_finished_ok:
                 raise RuntimeError(f'no model to predict with: {node.exit_message}')
             self._model = node.outputs.model
-        return self._model
 
     def submit_prediction(self, code: orm.Code) -> orm.WorkChainNode:
         """Submit the prediction of a structure."""
+        self.make_model()
         options = {'max_wallclock_seconds': 600}
         builder = PredictBaseWorkChain.get_builder_from_protocol(
-            code, self.make_model(), {'s': self.make_structure()}, protocol='fast', options=options
+            code, self._model, {'s': self.make_structure()}, protocol='fast', options=options
         )
         return submit(builder)
 
@@ -485,7 +483,7 @@ FAULTS = {
     'unconverged': Fault('one structure of ten cannot converge', Drill.add_unconverged),
     'deleted-scf': Fault('folder of a finished pw.x run deleted', Drill.delete_scf_folder),
     'deleted-training': Fault('folder of a running training deleted', Drill.delete_training_folder),
-    **{name: Fault(*row) for name, row in (FILE_FAULTS | LEARNING_FAULTS).items()},
+    **{name: Fault(*row) for name, row in FILE_FAULTS.items()},
 }
 
 

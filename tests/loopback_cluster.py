@@ -370,7 +370,7 @@ def start_daemon(client, workers: int = 2):
         get_manager().reset_broker()
         get_manager().reset_runner()
         client.start_daemon(number_workers=workers)
-    wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', interval=0.2)
+    wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', 180, 0.2)
 
 
 @contextlib.contextmanager
@@ -415,7 +415,7 @@ def make_codes(computer) -> dict:
 
 
 def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
-    """Return the label of a family of pseudopotentials of Al, As and Si.
+    """Return the label of a family of pseudopotentials of Al and As.
 
     :param cutoff: the cutoff of the wave functions that it recommends, Ry.
     """
@@ -425,6 +425,6 @@ def make_pseudo_family(cluster: LoopbackCluster, cutoff: float = 16.0) -> str:
 
     folder = cluster.folder / 'pseudos'
     folder.mkdir()
-    for element in ('Al', 'As', 'Si'):
+    for element in ('Al', 'As'):
         shutil.copy(PSEUDO_FILES[element], folder)
     return create_pseudo_family(folder, 'nc', cutoff).label
