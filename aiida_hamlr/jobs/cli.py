@@ -337,7 +337,8 @@ def dos(hamiltonian, output, total, plot, **options):
 )
 @click.option('--path', default='auto', metavar='auto|FILE', help='Path of the bands.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
-@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector along which the layers are.')
+@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector of layers and planar averages.')
+@click.option('--period', type=click.FloatRange(0, min_open=True), help='Window of the macroscopic average, Å.')
 @_property_options
 def properties(hamiltonian, output, outputs, plot, **options):
     """Gap, bands, density of states, masses, charges and more of a HAMILTONIAN file, with one diagonalisation."""
