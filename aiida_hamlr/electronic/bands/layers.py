@@ -81,6 +81,21 @@ class Layers:
         place[order] = np.arange(len(order))
         return cls(means[order], place[of_atom], length)
 
+    def within(self, region: tuple[float, float]) -> np.ndarray:
+        """(n_layers,) whether each layer lies between the lower and the upper height of a region, Å.
+
+        Raises
+        ------
+        ValueError
+            If no layer does.
+        """
+        inside = (self.heights >= region[0]) & (self.heights <= region[1])
+        if not inside.any():
+            raise ValueError(
+                f'no layer between {region[0]:g} and {region[1]:g} Å; they are at {self.heights.round(2).tolist()}'
+            )
+        return inside
+
     def average(self, values: np.ndarray) -> np.ndarray:
         """(n_layers,) mean over the atoms of each layer of values (N,), in their unit."""
         return np.bincount(self.of_atom, weights=values) / np.bincount(self.of_atom)
@@ -119,17 +134,8 @@ class LayerEdges:
         ValueError
             If a region has no layer.
         """
-        chosen = [self._within(region) for region in (first, second)]
+        chosen = [self.layers.within(region) for region in (first, second)]
         return tuple(float(edge[chosen[1]].mean() - edge[chosen[0]].mean()) for edge in (self.valence, self.conduction))
-
-    def _within(self, region: tuple[float, float]) -> np.ndarray:
-        heights = self.layers.heights
-        found = np.flatnonzero((heights >= region[0]) & (heights <= region[1]))
-        if not len(found):
-            raise ValueError(
-                f'no layer between {region[0]:g} and {region[1]:g} Å; they are at {heights.round(2).tolist()}'
-            )
-        return found
 
 
 def layer_edges(

@@ -108,7 +108,7 @@ def planar_potential(
     axis: int,
     electrostatics: Electrostatics = PERIODIC,
 ) -> np.ndarray:
-    """Electrostatic potential energy ``V_ion + V_H`` of an electron, averaged over planes normal to a reciprocal vector.
+    """Potential energy ``V_ion + V_H`` of an electron, averaged over planes normal to a reciprocal vector.
 
     The local pseudopotentials stand for the ions; exchange and correlation are not in it.
 
