@@ -148,15 +148,18 @@ def test_active_learning(zincblende, tmp_path, monkeypatch):
     assert len(set(names['chosen'])) == 4
 
 
-def test_exchange_page(tmp_path, monkeypatch):
-    """The commands for DeepH, and the block of Python for sisl."""
+def test_exchange_page(tmp_path, monkeypatch, capsys):
+    """The commands for DeepH and Wannier90, and the blocks of Python for sisl."""
     from aiida_hamlr.electronic.bands.kspace import eigenvalues
 
     text = (PAGE.parent / 'exchange.md').read_text()
     monkeypatch.chdir(tmp_path)
     hamiltonian = example()
     hamiltonian.write('hamiltonian.h5')
-    for line in ('hamlr export hamiltonian.h5 --format deepx -o for_deeph', 'hamlr info hamiltonian.h5'):
+    exports = (
+        f'hamlr export hamiltonian.h5 --format {name}' for name in ('deepx -o for_deeph', 'wannier90 -o for_wannier90')
+    )
+    for line in (*exports, 'hamlr info hamiltonian.h5'):
         assert line in text
         result = CliRunner().invoke(hamlr, line.split()[1:], catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -165,10 +168,14 @@ def test_exchange_page(tmp_path, monkeypatch):
     (tmp_path / 'for_deeph').rename(tmp_path / 'deeph_data')
     arguments = line.replace('deeph_data/0', 'deeph_data').split()[1:]
     assert CliRunner().invoke(hamlr, arguments, catch_exceptions=False).exit_code == 0
-    names: dict = {}
-    exec(re.search(r'```python\n(.*?)```', text, re.DOTALL).group(1), names)  # noqa: S102 the page's own code
     expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
-    np.testing.assert_allclose(names['h'].eigh([0, 0, 0.5]), expected, rtol=0, atol=1e-6)
+    blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        capsys.readouterr()
+        exec(block, {})  # noqa: S102 the page's own code
+        printed = np.array(capsys.readouterr().out.strip(' []\n').split(), dtype=float)
+        np.testing.assert_allclose(printed, expected, rtol=0, atol=1e-6)
 
 
 def test_citation():
