@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from aiida_hamlr.plotting.style import COLOURS, drawing
 
@@ -52,10 +52,14 @@ def plot_errors(
             axes.axhline(target, color='0.3', linewidth=0.8, linestyle='--', label='target')
         axes.set(xscale='log', yscale='log', xlabel='References to train on', ylabel='Mean absolute error of H (meV)')
         axes.set_xticks(list(numbers))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        lowest, highest = axes.get_ylim()
+        if highest < 10 * lowest:
+            # Powers of ten alone would be too few.
+            axes.yaxis.set_major_locator(MaxNLocator(6))
+            axes.yaxis.set_minor_locator(NullLocator())
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_minor_formatter(ScalarFormatter())
         if len(curves) > 1 or target is not None:
             axes.legend()
     return Path(output)
