@@ -32,7 +32,7 @@ VARIANTS = {
     'ea': {'variant': 'ea'},
     'lr': {'variant': 'lr'},
     'lr+ea': {'variant': 'lr+ea'},
-    'response': {'variant': 'lr', 'response': True},
+    'response': {'variant': 'lr', 'long_range': {'response': True}},
 }
 
 #: Variants in the picture of the levels.
@@ -40,7 +40,7 @@ DRAWN = ('sr', 'lr+ea', 'response')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
 #: hour on one core; full: days; paper: for a cluster.
-STEPS = {'trial': 800, 'small': 4000, 'full': 60000, 'paper': 300000}
+STEPS = {'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000}
 
 #: Parts that are compared, and their titles in the table.
 COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
