@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 #: Levels of lists and objects in each other that a JSON or YAML document may have.
@@ -12,6 +14,15 @@ DEEPEST = 64
 
 #: Longest part of a value that a message repeats.
 LONGEST_VALUE = 80
+
+
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Let the message of a ``ValueError`` begin with the name of the file that is at fault."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
 
 
 def check_regular(path: str | Path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
+from aiida_hamlr.electronic.reading import naming
 
 #: Largest difference of a matrix and its transpose, eV or no unit: predictions of others are not exactly symmetric.
 LARGEST_ASYMMETRY = 1e-2
@@ -30,12 +33,15 @@ class RawMatrix:
         Of the transposed matrix: -1 for the parts of the spin-orbit coupling.
     tolerance : float
         Largest difference of the matrix and its transpose, eV or no unit; more is no rounding but damage.
+    file : path, optional
+        What messages name beside the matrix.
     """
 
     pairs: np.ndarray
     entries: np.ndarray
     sign: int = 1
     tolerance: float = LARGEST_ASYMMETRY
+    file: Path | None = None
 
 
 def raw_from_elements(elements: tuple[np.ndarray, ...], values: np.ndarray, n_orbitals: np.ndarray) -> RawMatrix:
@@ -75,41 +81,54 @@ def merge(raw: Mapping[str, RawMatrix], n_orbitals: np.ndarray) -> tuple[BlockPa
     Raises
     ------
     ValueError
-        If blocks are impossible or occur twice, or a matrix is not symmetric; the message names the matrix.
+        If blocks are impossible or occur twice, or a matrix is not symmetric; the message names the matrix, and its
+        file if that is known.
     """
     for name, matrix in raw.items():
-        _check_raw(name, matrix, n_orbitals)
+        with _naming(name, matrix):
+            _check_raw(matrix, n_orbitals)
     own = np.arange(len(n_orbitals))
     rows = [np.column_stack([np.zeros((len(own), 3), dtype=np.int64), own, own])]
     for matrix in raw.values():
         rows += [matrix.pairs, _reversed(matrix.pairs)]
     pairs = np.unique(np.concatenate(rows)[:, [3, 4, 0, 1, 2]], axis=0)[:, [2, 3, 4, 0, 1]]
     pattern = BlockPattern(pairs, n_orbitals)
-    return pattern, {name: _spread(name, matrix, pattern) for name, matrix in raw.items()}
+    entries = {}
+    for name, matrix in raw.items():
+        with _naming(name, matrix):
+            entries[name] = _spread(matrix, pattern)
+    return pattern, entries
+
+
+@contextmanager
+def _naming(name: str, matrix: RawMatrix) -> Iterator[None]:
+    """Let messages begin with the file, if it is known, and the name of a matrix."""
+    with nullcontext() if matrix.file is None else naming(matrix.file), naming(name):
+        yield
 
 
 def _reversed(pairs: np.ndarray) -> np.ndarray:
     return np.column_stack([-pairs[:, :3], pairs[:, 4], pairs[:, 3]])
 
 
-def _check_raw(name: str, matrix: RawMatrix, n_orbitals: np.ndarray):
+def _check_raw(matrix: RawMatrix, n_orbitals: np.ndarray):
     pairs = matrix.pairs
     if pairs.ndim != 2 or pairs.shape[1:] != (5,) or pairs.dtype.kind not in 'iu' or not len(pairs):
-        raise ValueError(f'{name}: holds no list of atom pairs')
+        raise ValueError('holds no list of atom pairs')
     if pairs[:, 3:].min() < 0 or pairs[:, 3:].max() >= len(n_orbitals):
-        raise ValueError(f'{name}: names atoms that the {len(n_orbitals)} of the structure do not have')
+        raise ValueError(f'names atoms that the {len(n_orbitals)} of the structure do not have')
     if pairs[:, :3].min() < -LARGEST_IMAGE or pairs[:, :3].max() > LARGEST_IMAGE:
-        raise ValueError(f'{name}: a block of an image more than {LARGEST_IMAGE} cells away')
+        raise ValueError(f'a block of an image more than {LARGEST_IMAGE} cells away')
     needed = int(n_orbitals[pairs[:, 3:]].prod(axis=1).sum())
     if matrix.entries.shape[-1] != needed:
-        raise ValueError(f'{name}: has {matrix.entries.shape[-1]} numbers, its blocks need {needed}')
+        raise ValueError(f'has {matrix.entries.shape[-1]} numbers, its blocks need {needed}')
     if not np.isfinite(matrix.entries).all():
-        raise ValueError(f'{name}: has values that are not finite')
+        raise ValueError('has values that are not finite')
     if len(np.unique(pairs, axis=0)) != len(pairs):
-        raise ValueError(f'{name}: holds a block twice')
+        raise ValueError('holds a block twice')
 
 
-def _spread(name: str, matrix: RawMatrix, pattern: BlockPattern) -> np.ndarray:
+def _spread(matrix: RawMatrix, pattern: BlockPattern) -> np.ndarray:
     """Entries of one matrix in the common pattern."""
     sizes = pattern.n_orbitals[matrix.pairs[:, 3:]].prod(axis=1)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -129,5 +148,5 @@ def _spread(name: str, matrix: RawMatrix, pattern: BlockPattern) -> np.ndarray:
     alone, mirrored = np.repeat(there & ~there[pattern.reverse], lengths), np.repeat(~there, lengths)
     difference = np.abs(result - transposed)[..., ~alone & ~mirrored].max(initial=0.0)
     if difference > matrix.tolerance:
-        raise ValueError(f'{name}: blocks of R and -R differ by {difference:.1e}')
+        raise ValueError(f'blocks of R and -R differ by {difference:.1e}')
     return np.where(mirrored, transposed, np.where(alone, result, 0.5 * (result + transposed)))

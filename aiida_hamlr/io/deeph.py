@@ -17,9 +17,9 @@ from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, ope
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.reading import read_text, shortened
+from aiida_hamlr.electronic.reading import naming, read_text, shortened
 from aiida_hamlr.io.block_merging import RawMatrix
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells, existing_name
+from aiida_hamlr.io.foreign_matrices import LAST_ELEMENT, ForeignMatrices, check_atoms, check_shells, existing_name
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
 from aiida_hamlr.io.text_tables import (
@@ -94,25 +94,30 @@ def read_deeph(folder: str | Path) -> ForeignMatrices:
     info = read_json_object(path)
     if flag_in(info, 'isorthogonal', path):
         raise ValueError(f'{path}: the orbitals are orthogonal, so there is no overlap to import')
-    numbers = read_integers(folder / 'element.dat')
-    positions, cell = read_table(folder / 'site_positions.dat').T, read_table(folder / 'lat.dat', 3).T
-    if positions.shape != (len(numbers), 3) or cell.shape != (3, 3):
-        raise ValueError(f'{folder / "site_positions.dat"}: {positions.shape[0]} atoms, element.dat has {len(numbers)}')
-    if min(numbers) < 1 or max(numbers) > 118:
-        raise ValueError(f'{folder / "element.dat"}: has numbers that are not those of elements')
-    atoms = Atoms(numbers, positions, cell=cell, pbc=True)
-    momenta = _read_shells(folder / 'orbital_types.dat', len(numbers))
+    atoms = _read_structure(folder)
+    momenta = _read_shells(folder / 'orbital_types.dat', len(atoms))
     n_orbitals = np.array([sum(2 * l + 1 for l in shells) for shells in momenta])
     spins = 2 if flag_in(info, 'isspinful', path) else 1
     attributes = HamiltonianAttributes(source_format='deeph', fermi_level=number_in(info, 'fermi_level', path))
     name = existing_name(folder, HAMILTONIANS, PREDICTED)
-    raw = {'overlap': RawMatrix(*_read_file(folder / OVERLAPS, n_orbitals, 1))}
-    pairs, entries = _read_file(folder / name, n_orbitals, spins)
-    try:
-        raw |= read_blocks(pairs, entries, n_orbitals)
-        return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, attributes)
-    except ValueError as error:
-        raise ValueError(f'{folder / name}: {error}') from error
+    raw = {'overlap': RawMatrix(*_read_file(folder / OVERLAPS, n_orbitals, 1), file=folder / OVERLAPS)}
+    raw |= read_blocks(*_read_file(folder / name, n_orbitals, spins), n_orbitals, folder / name)
+    return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, attributes)
+
+
+def _read_structure(folder: Path) -> Atoms:
+    numbers = read_integers(folder / 'element.dat')
+    positions, cell = read_table(folder / 'site_positions.dat').T, read_table(folder / 'lat.dat', 3).T
+    if positions.shape != (len(numbers), 3):
+        raise ValueError(f'{folder / "site_positions.dat"}: {positions.shape[0]} atoms, element.dat has {len(numbers)}')
+    if cell.shape != (3, 3):
+        raise ValueError(f'{folder / "lat.dat"}: {cell.shape[1]} rows instead of 3')
+    if min(numbers) < 1 or max(numbers) > LAST_ELEMENT:
+        raise ValueError(f'{folder / "element.dat"}: has numbers that are not those of elements')
+    atoms = Atoms(numbers, positions, cell=cell, pbc=True)
+    with naming(folder / 'lat.dat'):
+        check_atoms(atoms)
+    return atoms
 
 
 def _read_shells(path: Path, n_atoms: int) -> list[tuple[int, ...]]:
@@ -120,10 +125,8 @@ def _read_shells(path: Path, n_atoms: int) -> list[tuple[int, ...]]:
     words = [word for line in lines for word in line]
     if len(lines) != n_atoms or not all(word.isascii() and word.isdigit() and len(word) < 3 for word in words):
         raise ValueError(f'{path}: not a line with the angular momenta of its shells for each of {n_atoms} atoms')
-    try:
+    with naming(path):
         return [check_shells([int(word) for word in line], index) for index, line in enumerate(lines)]
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
 
 
 def _read_file(path: Path, n_orbitals: np.ndarray, spins: int) -> tuple[np.ndarray, np.ndarray]:

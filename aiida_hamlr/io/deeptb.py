@@ -18,15 +18,23 @@ from ase import Atoms
 from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, open_hdf5, read_array
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.reading import shortened
+from aiida_hamlr.electronic.reading import naming, shortened
 from aiida_hamlr.io.block_merging import RawMatrix
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, element_shells, refuse_spin
+from aiida_hamlr.io.foreign_matrices import (
+    LAST_ELEMENT,
+    ForeignMatrices,
+    check_atoms,
+    check_shells,
+    element_shells,
+    refuse_spin,
+)
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters
 from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_table, rows_of, write_text
 
 ORDER = 'polar_z'
 
 INFO, BASIS, OVERLAPS, HAMILTONIANS = 'info.json', 'basis.json', 'overlaps.h5', 'hamiltonians.h5'
+POSITIONS, CELL, NUMBERS = 'positions.dat', 'cell.dat', 'atomic_numbers.dat'
 
 #: Name of a block.
 _KEY = re.compile(r'(\d{1,9})_(\d{1,9})_(-?\d{1,6})_(-?\d{1,6})_(-?\d{1,6})')
@@ -64,9 +72,9 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
             frame = handle.create_group('0')
             for index, (x, y, z, i, j) in enumerate(pattern.atom_pairs.tolist()):
                 frame[f'{i}_{j}_{x}_{y}_{z}'] = pattern.block(entries, index)
-    write_text(folder / 'cell.dat', rows_of(atoms.cell[:]))
-    write_text(folder / 'positions.dat', rows_of(atoms.positions))
-    write_text(folder / 'atomic_numbers.dat', rows_of(atoms.numbers[:, None]))
+    write_text(folder / CELL, rows_of(atoms.cell[:]))
+    write_text(folder / POSITIONS, rows_of(atoms.positions))
+    write_text(folder / NUMBERS, rows_of(atoms.numbers[:, None]))
     reach = float(np.linalg.norm(pattern.vectors(atoms.cell[:], atoms.positions), axis=1).max())
     basis = {'basis': {symbol: shell_letters(each) for symbol, each in shells.items()}, 'r_max': reach + _MARGIN}
     write_text(folder / BASIS, json.dumps(basis) + '\n')
@@ -115,18 +123,17 @@ def read_deeptb(
     missing = sorted(set(symbols) - set(shells))
     if missing:
         raise ValueError(
-            f'{folder}: the shells of {", ".join(missing)} are not known; give --shells {missing[0]}=2s2p1d'
+            f'{folder}: {NUMBERS} has {", ".join(missing)}, whose shells are not known ({BASIS} does not give them); '
+            f'give --shells {missing[0]}=2s2p1d'
         )
-    momenta = [tuple(sorted(shells[symbol])) for symbol in symbols]
+    with naming(folder / BASIS):
+        momenta = [check_shells(sorted(shells[symbol]), index) for index, symbol in enumerate(symbols)]
     n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
     raw = {
         name: _read_file(folder / file, frame, n_orbitals)
         for name, file in (('overlap', OVERLAPS), ('hamiltonian', HAMILTONIANS))
     }
-    try:
-        return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, HamiltonianAttributes(source_format='deeptb'))
-    except ValueError as error:
-        raise ValueError(f'{folder / HAMILTONIANS}: {error}') from error
+    return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, HamiltonianAttributes(source_format='deeptb'))
 
 
 def _read_basis(path: Path) -> dict[str, list[int]]:
@@ -147,21 +154,27 @@ def _read_structure(folder: Path, frame: int) -> Atoms:
         raise ValueError(
             f'{path}: frame {frame} of nframes {shortened(frames)} with pos_type {shortened(kind)}: impossible'
         )
-    positions, cell = read_table(folder / 'positions.dat', 3), read_table(folder / 'cell.dat', 3)
-    numbers = np.array(read_integers(folder / 'atomic_numbers.dat'))
+    positions, cell = read_table(folder / POSITIONS, 3), read_table(folder / CELL, 3)
+    numbers = np.array(read_integers(folder / NUMBERS))
     n_atoms = len(positions) // frames
     if (
         len(positions) != frames * n_atoms
         or len(cell) not in (3, 3 * frames)
         or len(numbers) not in (n_atoms, len(positions))
     ):
-        raise ValueError(f'{folder / "positions.dat"}: atoms, cells and numbers are not those of {frames} frames')
+        raise ValueError(
+            f'{folder}: {len(positions)} lines in {POSITIONS}, {len(cell)} in {CELL} and {len(numbers)} numbers in '
+            f'{NUMBERS} do not make {frames} frame(s)'
+        )
     positions = positions[frame * n_atoms : (frame + 1) * n_atoms]
     cell = cell if len(cell) == 3 else cell[3 * frame : 3 * frame + 3]
     numbers = numbers if len(numbers) == n_atoms else numbers[frame * n_atoms : (frame + 1) * n_atoms]
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) > 118 or not numbers.all():
-        raise ValueError(f'{folder / "atomic_numbers.dat"}: has numbers that are not those of elements')
-    return Atoms(numbers, positions @ cell if kind == 'frac' else positions, cell=cell, pbc=True)
+    if numbers.min(initial=1) < 1 or numbers.max(initial=1) > LAST_ELEMENT:
+        raise ValueError(f'{folder / NUMBERS}: has numbers that are not those of elements')
+    atoms = Atoms(numbers, positions @ cell if kind == 'frac' else positions, cell=cell, pbc=True)
+    with naming(folder / CELL):
+        check_atoms(atoms)
+    return atoms
 
 
 def _read_file(path: Path, frame: int, n_orbitals: np.ndarray) -> RawMatrix:
@@ -188,4 +201,4 @@ def _read_file(path: Path, frame: int, n_orbitals: np.ndarray) -> RawMatrix:
             blocks.append(block.ravel())
     if not pairs:
         raise ValueError(f'{path}: holds no blocks')
-    return RawMatrix(np.array(pairs, dtype=np.int64), np.concatenate(blocks).astype(float))
+    return RawMatrix(np.array(pairs, dtype=np.int64), np.concatenate(blocks).astype(float), file=path)

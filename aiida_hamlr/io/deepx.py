@@ -17,8 +17,15 @@ from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, ope
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.electronic.reading import read_text, shortened
-from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells, element_shells, existing_name, number_of
+from aiida_hamlr.electronic.reading import naming, read_text, shortened
+from aiida_hamlr.io.foreign_matrices import (
+    ForeignMatrices,
+    check_atoms,
+    check_shells,
+    element_shells,
+    existing_name,
+    number_of,
+)
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
 from aiida_hamlr.io.text_tables import LARGEST, flag_in, number_in, read_json_object, rows_of, write_text
@@ -135,21 +142,17 @@ def read_deepx(folder: str | Path) -> ForeignMatrices:
         n_electrons=number_in(info, 'occupation', path),
     )
     name = existing_name(folder, HAMILTONIAN, PREDICTED)
-    try:
+    with naming(path):
         momenta = [check_shells(shells[symbol], index) for index, symbol in enumerate(symbols)]
         order = _original_order(info, len(atoms))
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
     n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
-    pairs, overlap = _read_matrix(folder / OVERLAP, n_orbitals, 1)
-    raw = {'overlap': read_blocks(pairs, overlap, n_orbitals, order)['hamiltonian']}
-    pairs, entries = _read_matrix(folder / name, n_orbitals, 2 if spinful else 1)
-    try:
-        raw |= read_blocks(pairs, entries, n_orbitals, order)
-        back = np.argsort(order)
-        return ForeignMatrices.assemble(atoms[back], [momenta[k] for k in back], raw, ORDER, attributes)
-    except ValueError as error:
-        raise ValueError(f'{folder / name}: {error}') from error
+
+    def read(file: Path, spins: int):
+        return read_blocks(*_read_matrix(file, n_orbitals, spins), n_orbitals, file, order)
+
+    raw = {'overlap': read(folder / OVERLAP, 1)['hamiltonian']} | read(folder / name, 2 if spinful else 1)
+    back = np.argsort(order)
+    return ForeignMatrices.assemble(atoms[back], [momenta[k] for k in back], raw, ORDER, attributes)
 
 
 def _original_order(info: dict, n_atoms: int) -> np.ndarray:
@@ -202,4 +205,7 @@ def _read_poscar(path: Path) -> Atoms:
     except (ValueError, IndexError) as error:
         raise ValueError(f'{path}: not a POSCAR with a line of elements: {shortened(error)}') from error
     positions = rows * scale if cartesian else rows @ cell
-    return Atoms(np.repeat(numbers, counts), positions, cell=cell, pbc=True)
+    atoms = Atoms(np.repeat(numbers, counts), positions, cell=cell, pbc=True)
+    with naming(path):
+        check_atoms(atoms)
+    return atoms

@@ -21,7 +21,7 @@ from aiida_hamlr.io.block_merging import RawMatrix, merge
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters, shell_permutation
 
 #: Largest atomic number.
-_LAST_ELEMENT = 118
+LAST_ELEMENT = 118
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def bare_basis(symbol: str, momenta: Sequence[int], radius: float) -> SpeciesBas
 
 def check_atoms(atoms: Atoms):
     """Raise ``ValueError`` unless there are atoms, of real elements, at finite places in a cell with a volume."""
-    if not len(atoms) or atoms.numbers.min() < 1 or atoms.numbers.max() > _LAST_ELEMENT:
+    if not len(atoms) or atoms.numbers.min() < 1 or atoms.numbers.max() > LAST_ELEMENT:
         raise ValueError('no atoms, or atomic numbers that are not those of chemical elements')
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell[:]).all()):
         raise ValueError('cell or positions are not finite')

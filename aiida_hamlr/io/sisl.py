@@ -20,7 +20,7 @@ from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
-from aiida_hamlr.electronic.reading import check_regular, shortened
+from aiida_hamlr.electronic.reading import check_regular, naming, shortened
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
@@ -173,10 +173,8 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
     except Exception as error:
         raise ValueError(f'{path}: sisl cannot read a Hamiltonian from it: {shortened(error)}') from error
     attributes.fermi_level = fermi_level
-    try:
+    with naming(path):
         return from_sisl(matrix, shells, attributes, shift=fermi_level or 0.0)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
 
 
 def _fermi_level(sile) -> float | None:

@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
+from aiida_hamlr.electronic.reading import naming
 from aiida_hamlr.io.block_merging import RawMatrix
 from aiida_hamlr.io.orbital_orders import change_orbitals
 
@@ -46,7 +49,7 @@ def hamiltonian_blocks(hamiltonian: Hamiltonian, turns: Sequence[np.ndarray]) ->
 
 
 def read_blocks(
-    pairs: np.ndarray, entries: np.ndarray, n_orbitals: np.ndarray, names: np.ndarray | None = None
+    pairs: np.ndarray, entries: np.ndarray, n_orbitals: np.ndarray, file: Path, names: np.ndarray | None = None
 ) -> dict[str, RawMatrix]:
     """Hamiltonian and, if there is one, spin-orbit part from blocks of any sequence: inverse of `hamiltonian_blocks`.
 
@@ -58,6 +61,8 @@ def read_blocks(
         eV; complex ones are blocks of spinors.
     n_orbitals : (N,) int array
         Without spin.
+    file : Path
+        Where they stand, for messages.
     names : (N,) int array, optional
         New numbers of the atoms.
 
@@ -71,8 +76,11 @@ def read_blocks(
         renamed = pairs.copy()
         renamed[:, 3:] = names[pairs[:, 3:]]
     if entries.dtype.kind != 'c':
-        return {'hamiltonian': RawMatrix(renamed, entries)}
-    return separate_spins(renamed, _split(pairs, n_orbitals, entries))
+        found = {'hamiltonian': RawMatrix(renamed, entries)}
+    else:
+        with naming(file):
+            found = separate_spins(renamed, _split(pairs, n_orbitals, entries))
+    return {name: replace(matrix, file=file) for name, matrix in found.items()}
 
 
 def spin_components(hamiltonian: Hamiltonian) -> np.ndarray:

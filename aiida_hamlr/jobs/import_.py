@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reading import naming
 from aiida_hamlr.io.block_merging import RawMatrix, merge
 from aiida_hamlr.io.deeptb import parse_shells
 from aiida_hamlr.io.exchange import read_foreign
@@ -239,10 +240,8 @@ def run_import(
     if files.pseudo_folder is not None:
         settings = replace(settings, pseudos=read_pseudo_folder(files.pseudo_folder, symbols))
     remove_earlier([output, summary_path(output)])
-    try:
+    with naming(source):
         hamiltonian, numbers = complete(foreign, settings)
-    except ValueError as error:
-        raise ValueError(f'{source}: {error}') from error
     hamiltonian.write(output)
     lacking = missing_for_training(hamiltonian)
     summary |= {

@@ -12,6 +12,7 @@ from ase.data import atomic_numbers
 from aiida_hamlr.electronic.geometry import check_structure
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.reading import naming
 from aiida_hamlr.electronic.species import check_label, normalise_label, set_species_labels, species_labels
 from aiida_hamlr.io.bases import read_basis
 
@@ -42,11 +43,9 @@ def read_frames(path: Path) -> list[Atoms]:
         raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
     if not frames:
         raise ValueError(f'{path}: holds no structure')
-    try:
+    with naming(path):
         for atoms in frames:
             set_species_labels(atoms, species_labels(atoms))
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
     return frames
 
 

@@ -11,6 +11,7 @@ from ase import Atoms
 from aiida_hamlr.electronic.magnetism import set_starting_moments
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.reading import naming
 from aiida_hamlr.electronic.reference import reconstruction
 from aiida_hamlr.electronic.reference.density import check_hartree_energy, check_potential, potential_from_density
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
@@ -316,15 +317,13 @@ def _read_potential(
         return read_potential(config.potential, atoms), None, ecutrho
     total = density if density.ndim == 3 else density.sum(axis=0)
     electrostatics = PERIODIC if run is None else run.electrostatics
-    try:
+    files = [str(path) for path in (config.potential, config.density) if path is not None]
+    with naming(' and '.join(files)):
         if config.potential is None:
             potential = potential_from_density(atoms, density, pseudos, ecutrho, electrostatics)
         else:
             potential = read_potential(config.potential, atoms)
             check_potential(atoms, potential, total, pseudos, ecutrho, electrostatics)
-    except ValueError as error:
-        names = ' and '.join(str(path) for path in (config.potential, config.density) if path is not None)
-        raise ValueError(f'{names}: {error}') from error
     return potential, total, ecutrho
 
 
@@ -342,11 +341,9 @@ def _read_density(path: Path, run: QeRun | None, atoms) -> np.ndarray:
     if n_spin != run.n_spin:
         raise ValueError(f'{path}: the density of {n_spin} spin channels, but {run.source} has {run.n_spin}')
     if run.hartree_energy is not None:
-        try:
-            total = density if n_spin == 1 else density.sum(axis=0)
+        total = density if n_spin == 1 else density.sum(axis=0)
+        with naming(path):
             check_hartree_energy(atoms, total, run.hartree_energy, run.electrostatics)
-        except ValueError as error:
-            raise ValueError(f'{path}: {error}') from error
     return density
 
 

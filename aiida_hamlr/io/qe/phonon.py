@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.reading import naming
 from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.qe.structure import check_same_structure
@@ -82,12 +83,10 @@ def read_field_response(path: str | Path) -> FieldResponse:
     text = read_text(path)
     if 'Program PHONON' not in text:
         raise ValueError(f'{path}: not the text output of ph.x')
-    try:
+    with naming(path):
         atoms, tolerance = _structure(text)
         tensor = _dielectric_tensor(text)
         charges = _born_charges(text, atoms)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
     if tensor is None and charges is None:
         raise ValueError(
             f'{path}: neither dielectric tensor nor Born charges; run ph.x with epsil=.true. and zeu=.true. at q = 0'
