@@ -121,8 +121,8 @@ def reachable_daemon(started_daemon_client):  # noqa: F811
 
 @pytest.fixture
 def localhost(aiida_localhost):  # noqa: F811
-    """Return the local computer, polled without delay."""
-    aiida_localhost.set_minimum_job_poll_interval(0.1)
+    """Return the local computer, polled often."""
+    aiida_localhost.set_minimum_job_poll_interval(0.5)
     aiida_localhost.set_default_mpiprocs_per_machine(1)
     aiida_localhost.configure(safe_interval=0, use_login_shell=False)
     return aiida_localhost
