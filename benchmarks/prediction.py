@@ -111,6 +111,7 @@ def states_one(repeat: tuple[int, int, int]) -> dict:
     result = {'n_atoms': len(hamiltonian.atoms), 'n_orbitals': hamiltonian.n_orbitals, 'start_GB': peak_memory()}
     before = time.process_time()
     shifted = ShiftedMatrices(hamiltonian, n_states=N_STATES, matrix='h0')
+    (sector,) = shifted.sectors
     result |= {'analysis_s': time.process_time() - before, 'plan': str(shifted.plan)}
     before = time.process_time()
     found = states_around(hamiltonian, N_STATES, matrix='h0')
@@ -122,10 +123,10 @@ def states_one(repeat: tuple[int, int, int]) -> dict:
     solvers = available_solvers() if shifted.plan.seconds < 60 else [shifted.plan.solver]
     for solver in solvers:
         before = time.process_time()
-        factors = factorise(shifted.hamiltonian - middle * shifted.overlap, solver, shifted._order)
+        factors = factorise(sector.hamiltonian - middle * sector.overlap, solver, shifted._order)
         factor_s = time.process_time() - before
         count = factors.n_negative
-        energies, _ = block_lanczos(shifted.overlap, factors.solve, N_STATES, middle, float)
+        energies, _ = block_lanczos(sector.overlap, factors.solve, N_STATES, middle, float)
         result[solver] = {
             'factor_s': factor_s,
             'factor_and_states_s': time.process_time() - before,
@@ -136,18 +137,18 @@ def states_one(repeat: tuple[int, int, int]) -> dict:
             before = time.process_time()
             inverse = LinearOperator((n, n), lambda b, f=factors: f.solve(b.reshape(-1, 1))[:, 0], dtype=float)
             levels = eigsh(
-                shifted.hamiltonian, N_STATES, shifted.overlap, sigma=middle, OPinv=inverse, return_eigenvectors=False
+                sector.hamiltonian, N_STATES, sector.overlap, sigma=middle, OPinv=inverse, return_eigenvectors=False
             )
             result['eigsh_with_the_same_factors_s'] = factor_s + time.process_time() - before
             result['largest_difference_to_eigsh_eV'] = float(np.abs(np.sort(levels) - energies).max())
         del factors
     if n <= LARGEST_SCIPY:
         before = time.process_time()
-        eigsh(shifted.hamiltonian.tocsc(), N_STATES, shifted.overlap.tocsc(), sigma=middle)
+        eigsh(sector.hamiltonian.tocsc(), N_STATES, sector.overlap.tocsc(), sigma=middle)
         result['eigsh_alone_s'] = time.process_time() - before
     if n <= LARGEST_DENSE:
         before = time.process_time()
-        levels = linalg.eigvalsh(shifted.hamiltonian.toarray(), shifted.overlap.toarray())
+        levels = linalg.eigvalsh(sector.hamiltonian.toarray(), sector.overlap.toarray())
         result['dense_levels_s'] = time.process_time() - before
         expected = levels[found.first : found.first + N_STATES]
         result['largest_difference_to_dense_eV'] = float(np.abs(found.energies - expected).max())

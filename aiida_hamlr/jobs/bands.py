@@ -75,11 +75,10 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
     check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
-    names = (matrix, 'overlap') if options.spin_orbit is False else (matrix, 'overlap', SPIN_ORBIT)
-    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=names)
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=matrices_to_read(matrix, options.spin_orbit))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
-    _include_spin_orbit(hamiltonian, options)
+    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder)
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
@@ -110,14 +109,34 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     return result
 
 
-def _include_spin_orbit(hamiltonian: Hamiltonian, options: BandOptions):
-    """Add the spin-orbit part if it is wanted and the file has none."""
+def matrices_to_read(matrix: str, spin_orbit: bool | None) -> tuple[str, ...]:
+    """Names of the matrices that bands need, without the spin-orbit part if it is not wanted."""
+    return (matrix, 'overlap') if spin_orbit is False else (matrix, 'overlap', SPIN_ORBIT)
+
+
+def include_spin_orbit(hamiltonian: Hamiltonian, wanted: bool | None, folder: Path | None):
+    """Add the spin-orbit part if it is wanted and the file has none.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With its pseudopotentials.
+    wanted : bool, optional
+        None: as the file.
+    folder : path, optional
+        Fully relativistic versions of its pseudopotentials.
+
+    Raises
+    ------
+    ValueError
+        If the pseudopotentials are not those that are needed.
+    """
     pseudos = {
         label: Pseudopotential.from_text(text, f'pseudopotential of {label}')
-        for label, text in (hamiltonian.pseudopotentials.items() if options.spin_orbit_folder else ())
+        for label, text in (hamiltonian.pseudopotentials.items() if folder else ())
     }
-    siblings = read_sibling_folder(bool(options.spin_orbit), options.spin_orbit_folder, pseudos)
-    if options.spin_orbit and not hamiltonian.has_spin_orbit:
+    siblings = read_sibling_folder(bool(wanted), folder, pseudos)
+    if wanted and not hamiltonian.has_spin_orbit:
         add_spin_orbit(hamiltonian, siblings)
     if hamiltonian.has_spin_orbit:
         log('with spin-orbit coupling: bands of spinors, one electron each')

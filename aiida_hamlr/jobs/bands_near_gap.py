@@ -8,7 +8,8 @@ from pathlib import Path
 from aiida_hamlr.electronic.bands.mesh import recorded_threshold
 from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.states_near import StatesNear
-from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.jobs.bands import include_spin_orbit, matrices_to_read
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -32,6 +33,8 @@ class NearGapOptions:
         'auto', 'lapack', 'pardiso' or 'superlu'.
     memory_limit : float, optional
         GB.
+    spin_orbit, spin_orbit_folder
+        See `BandOptions`.
     """
 
     n_states: int
@@ -40,6 +43,8 @@ class NearGapOptions:
     matrix: str = 'hamiltonian'
     solver: str = 'auto'
     memory_limit: float | None = None
+    spin_orbit: bool | None = None
+    spin_orbit_folder: Path | None = None
 
 
 def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOptions) -> StatesNear:
@@ -59,9 +64,9 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
     """
     summary = JobSummary('bands')
     check_outputs([output], [hamiltonian_file])
-    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=(options.matrix, 'overlap', SPIN_ORBIT))
-    if hamiltonian.matrices.pop(SPIN_ORBIT, None) is not None:
-        log(f'warning: {hamiltonian_file}: the levels are those without the spin-orbit part of the file')
+    names = matrices_to_read(options.matrix, options.spin_orbit)
+    hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=names)
+    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder)
     if recorded_threshold(hamiltonian):
         raise ValueError(
             f'{hamiltonian_file}: records overlap_threshold {recorded_threshold(hamiltonian):g}, which needs all '

@@ -141,10 +141,13 @@ def basis_of_config(
             {label: recipe.size for label, recipe in recipes.items()},
             {label: recipe.cutoff_radius for label, recipe in recipes.items() if recipe.cutoff_radius},
             structures,
+            spin_orbit=config.spin_orbit,
             report=log,
         )
 
     plain = {label: recipe.model_dump() for label, recipe in recipes.items()}
+    if config.spin_orbit:
+        plain['spin_orbit'] = True
     contracted = cached_orbitals(chosen, plain, structures, contract) if keep else contract()
     return Basis({**basis, **contracted})
 

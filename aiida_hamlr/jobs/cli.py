@@ -141,6 +141,11 @@ def _recipes(**options) -> dict:
     help='Crystal of a few atoms to contract on.  [default: simple crystals of the elements]',
 )
 @click.option(
+    '--spin-orbit',
+    is_flag=True,
+    help='Contract on bands of spinors, for heavy elements; needs fully relativistic pseudopotentials.',
+)
+@click.option(
     '--plot',
     type=_FILE,
     help='Draw bands of the first crystal, plain and contracted, into this file (PNG, SVG or PDF).',
@@ -148,7 +153,7 @@ def _recipes(**options) -> dict:
 @click.option(
     '-o', '--output', type=_FILE, required=True, help='Basis file, as in Al.basis.h5; for several elements a folder.'
 )
-def basis(upfs, imported, sizes, radii, recipe, structures, plot, output):
+def basis(upfs, imported, sizes, radii, recipe, structures, spin_orbit, plot, output):
     """Generate the orbitals of elements from their pseudopotentials, or import those of another code."""
     from aiida_hamlr.jobs.basis import import_basis, make_bases
     from aiida_hamlr.jobs.config import validate
@@ -157,13 +162,15 @@ def basis(upfs, imported, sizes, radii, recipe, structures, plot, output):
     if bool(upfs) == (imported is not None):
         raise ValueError('give either --upf, to generate orbitals, or --from, to import them')
     if imported is not None:
-        if radii or recipe or structures or plot:
+        if radii or recipe or structures or plot or spin_orbit:
             raise ValueError(
-                '--cutoff-radius, --recipe, --structure and --plot are for generated orbitals, not for imported ones'
+                '--cutoff-radius, --recipe, --structure, --spin-orbit and --plot are for generated orbitals, not for '
+                'imported ones'
             )
         import_basis(imported, sizes[0] if sizes else None, output)
         return
-    content = {'size': 'dzp', 'recipe': recipe or 'contracted'} | _recipes(size=sizes, cutoff_radius=radii)
+    content = {'size': 'dzp', 'recipe': recipe or 'contracted', 'spin_orbit': spin_orbit}
+    content |= _recipes(size=sizes, cutoff_radius=radii)
     make_bases(upfs, output, validate(BasisConfig, content, 'options'), structures, plot)
 
 
@@ -270,13 +277,12 @@ def bands(hamiltonian, output, plot, around_gap, energy, kpoint, solver, memory_
             raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
         run_bands(hamiltonian, output, BandOptions(**options), plot)
         return
-    if plot or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold', 'spin_orbit')):
-        raise ValueError(
-            '--around-gap excludes --path, --mesh, --plot, --n-bands, --overlap-threshold and --spin-orbit'
-        )
+    if plot or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold')):
+        raise ValueError('--around-gap excludes --path, --mesh, --plot, --n-bands and --overlap-threshold')
     from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
 
-    run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, matrix=options['matrix'], **given))
+    given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder')}
+    run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, **given))
 
 
 def _property_options(command):

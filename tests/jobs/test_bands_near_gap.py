@@ -30,6 +30,24 @@ def test_levels_gap_and_plan(tmp_path, make_hamiltonian, zincblende):
     assert summary['solver'] == 'lapack' and summary['factor_memory_GB'] >= 0
 
 
+def test_spin_orbit_part_of_the_file_counts_unless_it_is_left_out(tmp_path, make_hamiltonian, zincblende):
+    hamiltonian = make_hamiltonian(zincblende())
+    coupling = np.random.default_rng(0).normal(scale=0.02, size=(3, hamiltonian.pattern.n_entries))
+    coupling[:, np.abs(hamiltonian.overlap) < 1e-3] = 0.0
+    hamiltonian.matrices['spin_orbit'] = 0.5 * (coupling - coupling[:, hamiltonian.pattern.transpose_indices])
+    hamiltonian.write(tmp_path / 'h.h5')
+    kpoint = [[0.1, 0.2, 0.3]]
+    for option, per_band in (([], 1), (['--no-spin-orbit'], 2)):
+        arguments = ['--around-gap', 4, '--kpoint', *kpoint[0], *option]
+        assert call(tmp_path / 'h.h5', '-o', tmp_path / 'b.h5', *arguments) == 0
+        if option:
+            del hamiltonian.matrices['spin_orbit']
+        found, expected = Bands.read(tmp_path / 'b.h5'), eigenvalues(hamiltonian, np.array(kpoint))[0]
+        first = found.attributes.first_band
+        assert found.electrons_per_band == per_band and (found.spins is None) == (per_band == 2)
+        assert np.abs(found.eigenvalues[0, 0] - expected[first : first + 4]).max() < 1e-9
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -4,9 +4,9 @@ import json
 
 import pytest
 from ase.build import bulk
+from qe_fixtures import debian_pseudo
 
-from aiida_hamlr.electronic.contraction import basis_bands
-from aiida_hamlr.electronic.contraction import optimisation as contraction
+from aiida_hamlr.electronic.contraction import basis_bands, reference_bands
 from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 
 
@@ -30,7 +30,7 @@ def test_several_elements_go_to_a_folder(hamlr, pseudos, tmp_path):
 
 
 def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
-    monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[:2])
+    monkeypatch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[:2])
     bulk('AlAs', 'zincblende', a=5.66).write(tmp_path / 'AlAs.cif')
     command = ['basis', '--upf', pseudos / 'Al.upf', '--upf', pseudos / 'As.upf', '--size', 'sz', '-o', 'contracted']
     result = hamlr(*command, '--structure', 'AlAs.cif')
@@ -39,7 +39,7 @@ def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
     summary = json.loads((tmp_path / 'contracted/summary.json').read_text())
     plain, contracted = (
         summary[f'band_error_occupied{recipe}_meV']
-        + contraction.CONDUCTION_WEIGHT * summary[f'band_error_conduction{recipe}_meV']
+        + reference_bands.CONDUCTION_WEIGHT * summary[f'band_error_conduction{recipe}_meV']
         for recipe in ('_plain', '')
     )
     assert 0 < contracted < plain
@@ -51,7 +51,7 @@ def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
 
 
 def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, monkeypatch):
-    monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[:2])
+    monkeypatch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[:2])
     monkeypatch.setattr(basis_bands, 'SPACING', 1.0)
     command = ['basis', '--upf', pseudos / 'Al.upf', '--size', 'sz', '--cutoff-radius', 8.0, '-o', 'Al.basis.h5']
     result = hamlr(*command, '--plot', 'bands.png')
@@ -62,6 +62,16 @@ def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, 
     assert (tmp_path / 'bands.png').read_bytes().startswith(b'\x89PNG')
 
 
+def test_contraction_with_spin_orbit_coupling(hamlr, tmp_path, monkeypatch):
+    monkeypatch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[1:2])
+    (tmp_path / 'Pb.upf').write_text(debian_pseudo('pb_s.UPF').text)
+    bulk('Pb', a=4.0).write(tmp_path / 'Pb.cif')
+    command = ['basis', '--upf', 'Pb.upf', '--size', 'sz', '--cutoff-radius', 7.0, '-o', 'Pb.basis.h5']
+    result = hamlr(*command, '--structure', 'Pb.cif', '--spin-orbit')
+    assert result.exit_code == 0, result.stderr
+    assert SpeciesBasis.read(tmp_path / 'Pb.basis.h5').metadata['spin_orbit'] is True
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
@@ -70,6 +80,8 @@ def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, 
         (['--cutoff-radius', 'wide'], "found 'wide'"),
         (['--cutoff-radius', '7', '--cutoff-radius', '8'], 'given twice'),
         (['--recipe', 'plain', '--structure', 'AlAs.cif'], 'leave out --structure, or --recipe plain'),
+        (['--recipe', 'plain', '--spin-orbit'], 'spin_orbit is for contracted orbitals'),
+        (['--spin-orbit'], 'no pseudopotential of Al is fully relativistic'),
         (['--recipe', 'lean'], "'lean' is not one of 'contracted', 'plain'"),
         (['--structure', 'none.cif'], 'none.cif: no such file'),
     ],

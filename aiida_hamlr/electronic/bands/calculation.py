@@ -131,6 +131,8 @@ def compute_properties(
     if _only_gap_of_large(hamiltonian, wanted, options):
         near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
         results.scalars |= near.attributes(hamiltonian).to_dict()
+        if hamiltonian.n_spin == 2:
+            results.scalars['magnetization_muB'] = near.magnetization
     elif wanted & _ON_MESH:
         results.mesh = solve_mesh(
             hamiltonian,
@@ -177,15 +179,14 @@ def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:
 
 
 def _only_gap_of_large(hamiltonian: Hamiltonian, wanted: set[str], options: PropertyOptions) -> bool:
-    """Whether the gap at Gamma is all that is wanted of the bands of a large structure without spin."""
+    """Whether the gap at Gamma is all that is wanted of the bands of a large structure."""
     mesh = options.kpoints or default_mesh(hamiltonian)
     return (
         wanted & _ON_MESH == {'gap'}
-        and hamiltonian.n_orbitals > LARGEST_DENSE
+        and hamiltonian.n_orbitals * (2 if hamiltonian.has_spin_orbit else 1) > LARGEST_DENSE
         and tuple(mesh) == (1, 1, 1)
         and not recorded_threshold(hamiltonian, options.overlap_threshold)
-        and hamiltonian.n_spin == 1
-        and 'spin_orbit' not in hamiltonian.matrices
+        and hamiltonian.attributes.fixed_magnetization is None
     )
 
 

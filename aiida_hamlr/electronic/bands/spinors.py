@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import sparse
 
 
 def spinor_matrices(channels: Sequence[np.ndarray], coupling: Sequence[np.ndarray]) -> np.ndarray:
@@ -38,6 +39,15 @@ def spinor_matrices(channels: Sequence[np.ndarray], coupling: Sequence[np.ndarra
     return result
 
 
+def sparse_spinor_matrix(channels: Sequence[sparse.csr_array], coupling: Sequence[sparse.csr_array]):
+    """The Hamiltonian of `spinor_matrices` at one k as a sparse (2n, 2n) array, from sparse (n, n) matrices."""
+    up, down = channels[0], channels[-1]
+    kx, ky, kz = coupling
+    matrix = sparse.block_array([[up - 1j * kz, -1j * kx - ky], [-1j * kx + ky, down + 1j * kz]], format='csr')
+    matrix.sort_indices()
+    return matrix
+
+
 def spinor_overlaps(overlap: np.ndarray) -> np.ndarray:
     """(nk, 2n, 2n) overlap of spinors from that of the orbitals (nk, n, n)."""
     n = overlap.shape[-1]
@@ -53,19 +63,19 @@ def spin_expectation(states: np.ndarray, overlap: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    states : (nk, 2n, nb) array
+    states : (nk, 2n, nb) or (2n, nb) array
         As `eigenvectors` returns them, normalised.
-    overlap : (nk, n, n) array
-        Overlap of the orbitals at the same k.
+    overlap : (nk, n, n) or (n, n) array
+        Overlap of the orbitals at the same k; that of one k-point may be sparse.
 
     Returns
     -------
-    (nk, 3, nb) array
+    (nk, 3, nb) or (3, nb) array
         Between -1 and 1; components x, y, z.
     """
     n = overlap.shape[-1]
-    up, down = states[:, :n], states[:, n:]
+    up, down = states[..., :n, :], states[..., n:, :]
     s_up, s_down = overlap @ up, overlap @ down
-    mixed = (up.conj() * s_down).sum(axis=1)
-    polarised = ((up.conj() * s_up).sum(axis=1) - (down.conj() * s_down).sum(axis=1)).real
-    return np.stack([2 * mixed.real, 2 * mixed.imag, polarised], axis=1)
+    mixed = (up.conj() * s_down).sum(axis=-2)
+    polarised = ((up.conj() * s_up).sum(axis=-2) - (down.conj() * s_down).sum(axis=-2)).real
+    return np.stack([2 * mixed.real, 2 * mixed.imag, polarised], axis=-2)

@@ -12,7 +12,7 @@ from scipy.linalg import eigh
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
-from aiida_hamlr.electronic.contraction.optimisation import RESIDUAL
+from aiida_hamlr.electronic.contraction.reference_bands import RESIDUAL
 from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff

@@ -17,20 +17,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
-from scipy.linalg import eigh
 from scipy.optimize import minimize
 
 from aiida_hamlr.electronic.contraction.crystals import simple_crystals
+from aiida_hamlr.electronic.contraction.reference_bands import ReferenceBands, kpoints_of
 from aiida_hamlr.electronic.contraction.settled import Settled
-from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
-from aiida_hamlr.electronic.integrals.neutral_atom import neutral_atom_potential
 from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
-from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import default_cutoff_radius, generate_basis
 from aiida_hamlr.electronic.pseudo.atom import PseudoAtom, SoftConfinement
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.electronic.species import SPECIES_LABELS, species_labels
 from aiida_hamlr.electronic.units import RYDBERG
 from aiida_hamlr.errors import NumericalError
@@ -39,40 +35,6 @@ logger = logging.getLogger(__name__)
 
 #: Primitives of every angular momentum.
 N_PRIMITIVES = 8
-
-#: Weight of the conduction bands, and how many count.
-CONDUCTION_WEIGHT = 0.5
-N_CONDUCTION = 4
-
-#: Fractional k-points at which bands are compared.
-KPOINTS = np.array(
-    [
-        [0.0, 0.0, 0.0],
-        [0.5, 0.0, 0.0],
-        [0.5, 0.5, 0.0],
-        [0.5, 0.5, 0.5],
-        [0.25, 0.0, 0.0],
-        [0.25, 0.25, 0.0],
-        [0.25, 0.5, 0.75],
-        [0.375, 0.375, 0.75],
-        [0.1, 0.2, 0.35],
-    ]
-)
-
-#: States beside those compared that the search for plane-wave eigenvalues follows, and its residual, Ry: the energies
-#: are then exact to a few micro-electronvolts.
-EXTRA_STATES = 4
-RESIDUAL = 3e-5
-
-#: Combinations of primitives whose overlap eigenvalue is below it, relative to the largest, are left out as dependent.
-DEPENDENCE = 1e-8
-
-#: The same of what is not periodic along all axes; coordinates along the others do not count.
-SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
-
-#: How much a slab counts beside a bulk crystal: more helps surfaces a little further, at the cost of the bulk's
-#: conduction bands (GaN, dzp: 47 and 62 meV with a weight of 0 and 1).
-SLAB_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -90,120 +52,6 @@ class BandError:
         }
 
 
-class _ReferenceBands:
-    """Hamiltonian and overlap of the primitives of one crystal, and its plane-wave eigenvalues, at all k-points."""
-
-    def __init__(
-        self,
-        atoms: Atoms,
-        primitives: Basis,
-        pseudos: Mapping[str, Pseudopotential],
-        ecutwfc: float,
-        n_orbitals: int,
-    ):
-        ecutrho = 4 * ecutwfc
-        potential = neutral_atom_potential(atoms, pseudos, fft_grid(atoms.cell[:], ecutrho), ecutrho)
-        plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
-        labels = species_labels(atoms)
-        n_electrons = sum(pseudos[label].z_valence for label in labels)
-        #: A half-filled band of an odd number of electrons counts as occupied.
-        self.n_occupied = max(1, count_occupied(n_electrons))
-        #: A small basis may have fewer functions than there are bands to compare.
-        self.n_conduction = max(0, min(N_CONDUCTION, n_orbitals - self.n_occupied))
-        self.n_occupied = min(self.n_occupied, n_orbitals)
-        #: (element, l, first row, number of primitives) of every atom's angular momenta
-        self.layout: list[tuple[str, int, int, int]] = []
-        row = 0
-        for label in labels:
-            momenta = primitives[label].angular_momenta
-            for l in sorted(set(momenta)):
-                self.layout.append((label, l, row, momenta.count(l)))
-                row += momenta.count(l) * (2 * l + 1)
-        self.n_primitives = row
-        #: in the mean over crystals
-        self.weight = 1.0 if atoms.pbc.all() else SLAB_WEIGHT
-        n_bands = self.n_occupied + self.n_conduction
-        self.matrices = []
-        for kpoint in kpoints_of(atoms):
-            orbitals = plane_waves.orbitals(primitives, kpoint)
-            projected = orbitals.conj().T @ (plane_waves.operator(kpoint) @ orbitals)
-            projected, overlap = 0.5 * (projected + projected.conj().T), orbitals.conj().T @ orbitals
-            start = orbitals @ _lowest_states(projected, overlap, n_bands + EXTRA_STATES)
-            exact = plane_waves.eigenvalues(kpoint, n_bands, start, RESIDUAL) / RYDBERG
-            self.matrices.append((projected, overlap, exact))
-
-    @property
-    def weights(self) -> np.ndarray:
-        """(n_bands,) weight of every band in the loss of one k-point."""
-        return np.concatenate(
-            [
-                np.full(self.n_occupied, 1 / self.n_occupied),
-                np.full(self.n_conduction, CONDUCTION_WEIGHT / max(1, self.n_conduction)),
-            ]
-        )
-
-    def contraction(self, coefficients) -> np.ndarray:
-        """(n_primitives, n_contracted) matrix of the coefficients ``{(element, l): (n, zetas)}``."""
-        used = [(entry, coefficients[entry[:2]]) for entry in self.layout if entry[:2] in coefficients]
-        columns = sum(c.shape[1] * (2 * entry[1] + 1) for entry, c in used)
-        result = np.zeros((self.n_primitives, columns))
-        column = 0
-        for (_, l, row, _), c in used:
-            block = np.kron(c, np.eye(2 * l + 1))
-            result[row : row + block.shape[0], column : column + block.shape[1]] = block
-            column += block.shape[1]
-        return result
-
-    def pull_back(self, gradient: np.ndarray, coefficients) -> dict:
-        """Derivative with respect to the coefficients from that with respect to the contraction matrix."""
-        result = {key: np.zeros_like(c) for key, c in coefficients.items()}
-        column = 0
-        for element, l, row, n in self.layout:
-            if (element, l) not in coefficients:
-                continue
-            zetas, m = coefficients[element, l].shape[1], 2 * l + 1
-            block = gradient[row : row + n * m, column : column + zetas * m].reshape(n, m, zetas, m)
-            result[element, l] += np.einsum('nmzm->nz', block)
-            column += zetas * m
-        return result
-
-    def deviations(self, coefficients) -> np.ndarray:
-        """(nk, n_bands) ``e_NAO - e_PW``, Ry."""
-        X = self.contraction(coefficients)
-        result = []
-        for H, S, exact in self.matrices:
-            energies = eigh(X.T @ H @ X, X.T @ S @ X, eigvals_only=True, subset_by_index=[0, len(exact) - 1])
-            result.append(energies - exact)
-        return np.array(result)
-
-    def loss(self, coefficients) -> tuple[float, dict]:
-        """Loss of this crystal, Ry, and its gradient."""
-        X = self.contraction(coefficients)
-        weights = self.weights
-        total, gradient = 0.0, np.zeros_like(X)
-        for H, S, exact in self.matrices:
-            HX, SX = H @ X, S @ X
-            energies, states = eigh(X.T @ HX, X.T @ SX, subset_by_index=[0, len(weights) - 1])
-            total += weights @ (energies - exact)
-            gradient += 2 * ((HX @ (states * weights) - SX @ (states * (weights * energies))) @ states.conj().T).real
-        nk = len(self.matrices)
-        return total / nk, self.pull_back(gradient / nk, coefficients)
-
-
-def kpoints_of(atoms: Atoms) -> np.ndarray:
-    """(nk, 3) fractional k-points at which the bands of a crystal, slab, chain or molecule are compared."""
-    return KPOINTS if atoms.pbc.all() else np.unique(SLAB_KPOINTS * atoms.pbc, axis=0)
-
-
-def _lowest_states(hamiltonian: np.ndarray, overlap: np.ndarray, n: int) -> np.ndarray:
-    """(n_functions, n) orthonormal lowest states; nearly dependent functions are put together first."""
-    norms, vectors = np.linalg.eigh(overlap)
-    kept = norms > DEPENDENCE * norms[-1]
-    vectors = vectors[:, kept] / np.sqrt(norms[kept])
-    _, states = np.linalg.eigh(vectors.conj().T @ hamiltonian @ vectors)
-    return vectors @ states[:, :n]
-
-
 def contract_bases(
     pseudos: Mapping[str, Pseudopotential],
     size: str | Mapping[str, str] = 'dzp',
@@ -212,6 +60,7 @@ def contract_bases(
     ecutwfc: float | None = None,
     confinement: SoftConfinement | None = None,
     max_iterations: int = 300,
+    spin_orbit: bool = False,
     report: Callable[[str], None] = logger.info,
 ) -> Basis:
     """Optimise the bases of several species together on small crystals; no DFT run, deterministic.
@@ -232,6 +81,9 @@ def contract_bases(
         Potential that ends the primitive orbitals.
     max_iterations : int
         Largest number of steps of the optimisation.
+    spin_orbit : bool
+        Whether the bands are those of spinors, with the spin-orbit part of the pseudopotentials: for elements whose
+        p1/2 and p3/2 orbitals differ, such as those from Tl to Rn. The orbitals remain the same for both spins.
     report : callable, optional
         Gets a line on how far it is.
 
@@ -244,7 +96,8 @@ def contract_bases(
     Raises
     ------
     ValueError
-        If a crystal holds a species without pseudopotential, or a species occurs in no crystal.
+        If a crystal holds a species without pseudopotential, a species occurs in no crystal, or spin-orbit coupling is
+        wanted and no pseudopotential is fully relativistic.
     NumericalError
         If the optimisation breaks down.
     """
@@ -255,6 +108,11 @@ def contract_bases(
         raise ValueError(f'no pseudopotential for {", ".join(sorted(present - set(labels)))} of the crystals')
     if set(labels) - present:
         raise ValueError(f'no crystal holds {", ".join(sorted(set(labels) - present))}; give one to contract its basis')
+    if spin_orbit and not any(pseudo.has_spin_orbit for pseudo in pseudos.values()):
+        raise ValueError(
+            f'no pseudopotential of {", ".join(labels)} is fully relativistic: take such files, or contract without '
+            'spin-orbit coupling'
+        )
     confinement = confinement or SoftConfinement()
     radii = {
         e: (cutoff_radius or {}).get(e, default_cutoff_radius(pseudo.element)) for e, pseudo in sorted(pseudos.items())
@@ -268,7 +126,7 @@ def contract_bases(
     for name, atoms in zip(names, crystals, strict=True):
         report(f'{name}: bands at {len(kpoints_of(atoms))} k-points, cutoff {ecutwfc:g} Ry')
         n_orbitals = int(Basis(plain).n_orbitals(species_labels(atoms)).sum())
-        references.append(_ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals))
+        references.append(ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals, spin_orbit))
     start = _initial(plain)
     before = _band_error(references, start)
     coefficients, iterations = _optimise(references, start, max_iterations)
@@ -293,6 +151,7 @@ def contract_bases(
             for atoms in crystals
         ],
         'ecutwfc_Ry': ecutwfc,
+        **({'spin_orbit': True} if spin_orbit else {}),
         **before.in_words('_plain'),
         **after.in_words(),
     }
@@ -329,7 +188,7 @@ def _initial(plain: Mapping[str, SpeciesBasis]) -> dict:
     }
 
 
-def _optimise(references: list[_ReferenceBands], start: dict, max_iterations: int) -> tuple[dict, int]:
+def _optimise(references: list[ReferenceBands], start: dict, max_iterations: int) -> tuple[dict, int]:
     keys = sorted(start)
     sizes = np.cumsum([0] + [start[key].size for key in keys])
 
@@ -354,7 +213,7 @@ def _optimise(references: list[_ReferenceBands], start: dict, max_iterations: in
     return {key: np.linalg.qr(c)[0] for key, c in unpack(result.x).items()}, int(result.nit)
 
 
-def _band_error(references: list[_ReferenceBands], coefficients: dict) -> BandError:
+def _band_error(references: list[ReferenceBands], coefficients: dict) -> BandError:
     deviations = [reference.deviations(coefficients) for reference in references]
     pairs = list(zip(references, deviations, strict=True))
     occupied = np.average([d[:, : r.n_occupied].mean() for r, d in pairs], weights=[r.weight for r in references])

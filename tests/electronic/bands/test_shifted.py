@@ -1,6 +1,6 @@
 """Sparse matrices of one k-point and counts of its levels, against dense ones."""
 
-from types import SimpleNamespace
+from copy import copy
 
 import numpy as np
 import pytest
@@ -30,8 +30,14 @@ def test_count_in_the_gap_is_half_the_electrons(rod, solver, kpoint):
     assert count_states(rod, energies, kpoint, solver=solver).tolist() == [0, n_occupied, rod.n_orbitals]
 
 
-def test_spin_is_refused(rod):
-    spins = {name: rod.matrices[name] for name in ('overlap', 'hamiltonian')}
-    spins['hamiltonian'] = np.stack([spins['hamiltonian']] * 2)
-    with pytest.raises(ValueError, match='without spin'):
-        ShiftedMatrices(SimpleNamespace(matrices=spins))
+def test_sectors_of_collinear_spins_and_of_spinors(rod):
+    """Levels below an energy: those of both spins; without coupling spinors have twice as many."""
+    energy = 0.5 * sum(eigenvalues(rod, np.zeros((1, 3)))[0, [30, 31]])
+    overlap, hamiltonian = rod.matrices['overlap'], rod.matrices['hamiltonian']
+    magnet, spinors = copy(rod), copy(rod)
+    magnet.matrices = {'overlap': overlap, 'hamiltonian': np.stack([hamiltonian, hamiltonian + 1e3 * overlap])}
+    spinors.matrices = rod.matrices | {'spin_orbit': np.zeros((3, rod.pattern.n_entries))}
+    assert ShiftedMatrices(magnet).counts_below(energy).tolist() == [31, 0]
+    assert ShiftedMatrices(spinors).counts_below(energy).tolist() == [62]
+    assert count_states(magnet, [energy]) == [31]
+    assert ShiftedMatrices(magnet).dimension == ShiftedMatrices(spinors).dimension == 2 * rod.n_orbitals

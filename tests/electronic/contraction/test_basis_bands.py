@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 from matplotlib.image import imread
 
-from aiida_hamlr.electronic.contraction import optimisation as contraction
+from aiida_hamlr.electronic.contraction import reference_bands
 from aiida_hamlr.electronic.contraction.basis_bands import bands_of_basis, crystal_of_basis
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.orbitals.basis import Basis
@@ -22,7 +22,7 @@ def silicon():
 @pytest.fixture(scope='module')
 def sets(silicon):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[[0, 1]])
+        patch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[[0, 1]])
         basis = contract_bases(silicon, 'szp', structures=[bulk('Si', a=5.4)], ecutwfc=12.0)
     return bands_of_basis(crystal_of_basis(basis), silicon, basis, ecutwfc=12.0, spacing=0.4)
 

@@ -5,7 +5,7 @@ import pytest
 from ase.build import bulk
 from scipy.linalg import eigh
 
-from aiida_hamlr.electronic.contraction import optimisation as contraction
+from aiida_hamlr.electronic.contraction import reference_bands
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
@@ -18,7 +18,7 @@ N_OCCUPIED, N_BANDS = 4, 8
 def test_bands_of_a_rattled_crystal_gain_from_the_contraction_on_the_ideal_one(
     rattled_alas_run, upf_pseudos, plain_basis, monkeypatch
 ):
-    monkeypatch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[[0, 1, 8]])
+    monkeypatch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[[0, 1, 8]])
     run = rattled_alas_run.read()
     pseudos = {element: upf_pseudos[element] for element in ('Al', 'As')}
     density = read_charge_density(rattled_alas_run.charge_density, run.fft_grid, run.atoms)

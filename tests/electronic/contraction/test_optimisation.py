@@ -1,14 +1,14 @@
-"""Contracted orbitals: variational, better than the plain ones, with a correct gradient, deterministic."""
+"""Contracted orbitals: better than the plain ones, of the bands that they were contracted on, deterministic."""
 
 import numpy as np
 import pytest
 from ase.build import bulk
+from qe_fixtures import debian_pseudo
 
-from aiida_hamlr.electronic.contraction import optimisation as contraction
-from aiida_hamlr.electronic.contraction.optimisation import _initial, _primitives, _ReferenceBands, contract_bases
-from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.contraction import reference_bands
+from aiida_hamlr.electronic.contraction.optimisation import contract_bases
+from aiida_hamlr.electronic.contraction.reference_bands import ReferenceBands
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
-from aiida_hamlr.electronic.pseudo.atom import SoftConfinement
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 
 
@@ -20,42 +20,8 @@ def silicon():
 @pytest.fixture(scope='module')
 def few_kpoints():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contraction, 'KPOINTS', contraction.KPOINTS[[0, 1, 8]])
+        patch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[[0, 1, 8]])
         yield
-
-
-@pytest.fixture(scope='module')
-def reference(silicon, few_kpoints):
-    plain = generate_basis(silicon['Si'], 'dzp')
-    primitives = Basis({'Si': _primitives(silicon['Si'], plain, plain.cutoff_radius, SoftConfinement())})
-    return _ReferenceBands(bulk('Si', a=5.4), primitives, silicon, 12.0, 26), _initial({'Si': plain})
-
-
-def test_every_band_of_the_truncated_orbitals_lies_above_the_plane_wave_one(reference):
-    bands, start = reference
-    rng = np.random.default_rng(0)
-    for scale in (0.0, 0.3):
-        coefficients = {key: c + scale * rng.normal(size=c.shape) for key, c in start.items()}
-        assert bands.deviations(coefficients).min() > -1e-9
-
-
-def test_gradient_agrees_with_finite_differences(reference):
-    bands, start = reference
-    rng = np.random.default_rng(1)
-    point = {key: c + 0.1 * rng.normal(size=c.shape) for key, c in start.items()}
-    direction = {key: rng.normal(size=c.shape) for key, c in point.items()}
-    _, gradient = bands.loss(point)
-    step = 1e-5
-    plus, minus = (bands.loss({k: c + s * direction[k] for k, c in point.items()})[0] for s in (step, -step))
-    expected = sum(np.sum(gradient[k] * direction[k]) for k in point)
-    assert (plus - minus) / (2 * step) == pytest.approx(expected, rel=1e-6)
-
-
-def test_loss_does_not_depend_on_how_the_contracted_space_is_spanned(reference):
-    bands, start = reference
-    rng = np.random.default_rng(2)
-    mixed = {key: c @ (np.eye(c.shape[1]) + 0.3 * rng.normal(size=(c.shape[1],) * 2)) for key, c in start.items()}
-    assert bands.loss(mixed)[0] == pytest.approx(bands.loss(start)[0], rel=1e-9)
 
 
 @pytest.fixture(scope='module')
@@ -93,3 +59,23 @@ def test_element_that_no_crystal_holds_is_named(silicon):
         contract_bases(pseudos, structures=[bulk('Si', a=5.4)])
     with pytest.raises(ValueError, match='no pseudopotential for As'):
         contract_bases(pseudos, structures=[bulk('AlAs', 'zincblende', a=5.6)])
+
+
+def test_orbitals_contracted_with_spin_orbit_coupling_have_the_better_spinor_bands(few_kpoints):
+    """Lead, whose 6p1/2 and 6p3/2 differ: loss and 6p bands of both bases as spinors, against plane waves."""
+    lead, crystal = {'Pb': debian_pseudo('pb_s.UPF')}, bulk('Pb', a=4.95)
+    losses, errors = [], []
+    for spin_orbit in (False, True):
+        basis = contract_bases(lead, 'dzp', None, [crystal], 14.0, max_iterations=60, spin_orbit=spin_orbit)
+        species = basis['Pb']
+        assert species.metadata.get('spin_orbit', False) == spin_orbit
+        spinors = ReferenceBands(crystal, basis, lead, 14.0, species.n_orbitals, spin_orbit=True)
+        one = {('Pb', l): np.eye(species.angular_momenta.count(l)) for l in set(species.angular_momenta)}
+        losses.append(spinors.loss(one)[0])
+        errors.append(spinors.deviations(one)[:, 12:16].mean())
+    assert 0 < losses[1] < losses[0] and 0 < errors[1] < 0.9 * errors[0]
+
+
+def test_spin_orbit_coupling_needs_fully_relativistic_pseudopotentials(silicon):
+    with pytest.raises(ValueError, match='no pseudopotential of Si is fully relativistic'):
+        contract_bases(silicon, structures=[bulk('Si', a=5.4)], spin_orbit=True)
