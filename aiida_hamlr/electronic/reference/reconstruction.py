@@ -28,6 +28,7 @@ from aiida_hamlr.electronic.reference.density import check_electrons
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.reference.levels_check import check_levels, check_zero, compare_levels
+from aiida_hamlr.electronic.reference.planar_potential import planar_potential
 from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
@@ -51,7 +52,8 @@ class ReconstructionOptions:
     ----------
     density : (n1, n2, n3) array, optional
         Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_levels`, and the labels of the atoms, see `hirshfeld_moments`.
+        `vacuum_levels`, the electrostatic potential along the axes, see `planar_potential`, and the labels of the
+        atoms, see `hirshfeld_moments`.
     levels : mapping, optional
         What `check_run` returned, if it was called before.
     tables : TwoCentreTables, optional
@@ -232,13 +234,17 @@ def _record_density(
     pseudos: Mapping[str, Pseudopotential],
     electrostatics: Electrostatics,
 ):
-    """What the density tells: vacuum levels of a slab, charges and dipoles of the atoms."""
+    """What the density tells: vacuum levels of a slab, plane averages of its potential, charges and dipoles of the atoms."""
     atoms, attributes = hamiltonian.atoms, hamiltonian.attributes
     levels = vacuum_levels(atoms, density, pseudos, attributes.ecutrho, electrostatics)
     if levels is not None:
         attributes.vacuum_level = levels[0]
         if levels[1] is not None:
             attributes.vacuum_levels = list(levels[1:])
+    attributes.planar_potentials = [
+        planar_potential(atoms, density, pseudos, attributes.ecutrho, axis, electrostatics).round(9).tolist()
+        for axis in range(3)
+    ]
     charges, dipoles = hirshfeld_moments(atoms, density, pseudos, attributes.ecutrho)
     hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
 
