@@ -234,7 +234,7 @@ def _record_density(
     pseudos: Mapping[str, Pseudopotential],
     electrostatics: Electrostatics,
 ):
-    """What the density tells: vacuum levels of a slab, plane averages of its potential, charges and dipoles of the atoms."""
+    """Vacuum levels of a slab, plane averages of the potential, charges and dipoles of the atoms."""
     atoms, attributes = hamiltonian.atoms, hamiltonian.attributes
     levels = vacuum_levels(atoms, density, pseudos, attributes.ecutrho, electrostatics)
     if levels is not None:
