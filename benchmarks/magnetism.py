@@ -157,7 +157,7 @@ MATERIALS = {
         cutoff_radius={'Mn': 8.0, 'O': 7.0},
         rattle=0.04,
         counts={
-            'train': {'F': 3, 'G': 3},
+            'train': {'F': 2, 'G': 2},
             'validation': {'F': 1},
             'test': {'F': 1, 'G': 1},
             'unseen': {'A': 1},
