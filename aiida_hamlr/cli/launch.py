@@ -7,6 +7,7 @@ import click
 from aiida_hamlr.cli import options, types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
+from aiida_hamlr.cli.schema_errors import short_schema_errors
 
 __all__ = ('cmd_launch',)
 
@@ -302,8 +303,10 @@ def _launch(builder, daemon: bool):
     from aiida.engine import run_get_node, submit
 
     name = builder.process_class.__name__
+    _warn_of_locks()
     try:
-        node = submit(builder) if daemon else run_get_node(builder).node
+        with short_schema_errors():
+            node = submit(builder) if daemon else run_get_node(builder).node
     except (ValueError, InvalidOperation) as error:
         echo.echo_critical(f'{name}: {error}')
     if daemon:
@@ -314,3 +317,17 @@ def _launch(builder, daemon: bool):
         echo.echo_critical(f'{name}<{node.pk}> failed with status {node.exit_status}: {node.exit_message}')
     echo.echo_success(f'{name}<{node.pk}> finished')
     return node
+
+
+def _warn_of_locks():
+    """Say so if commands that read the database can break the run."""
+    from aiida.manage import get_manager
+
+    from aiida_hamlr.cli.database import allows_concurrent_reading, database_path
+
+    path = database_path(get_manager().get_profile())
+    if path is not None and path.is_file() and not allows_concurrent_reading(path):
+        echo.echo_warning(
+            'other commands can lock the SQLite database of this profile and break runs: stop the daemon and run '
+            '`aiida-hamlr setup database` once'
+        )

@@ -84,7 +84,7 @@ class _Group(click.Group):
 
 
 class _Root(_Group):
-    """Imports commands when they are used; ends with one line and status 130 when the user interrupts."""
+    """Imports commands when they are used; ends with one line if interrupted (130) or if the database is locked."""
 
     def list_commands(self, context):
         """Return the names of all commands."""
@@ -98,8 +98,11 @@ class _Root(_Group):
 
     def invoke(self, context):
         """Run the command."""
+        from aiida_hamlr.cli.database import locked_as_one_line
+
         try:
-            return super().invoke(context)
+            with locked_as_one_line():
+                return super().invoke(context)
         except (KeyboardInterrupt, click.Abort):
             click.echo('aiida-hamlr: interrupted', err=True)
             context.exit(130)

@@ -1,4 +1,4 @@
-"""`aiida-hamlr setup`: computers, codes and pseudopotentials."""
+"""`aiida-hamlr setup`: database, computers, codes and pseudopotentials."""
 
 from pathlib import Path
 
@@ -12,7 +12,33 @@ __all__ = ('cmd_setup',)
 
 @cmd_root.group('setup')
 def cmd_setup():
-    """Set up computers, codes and pseudopotentials for the work chains."""
+    """Set up the database, computers, codes and pseudopotentials for the work chains."""
+
+
+@cmd_setup.command('database')
+def setup_database():
+    """Let commands read the SQLite database of the profile while the daemon writes it.
+
+    Needed once for each profile that keeps its data in SQLite, as those of `verdi presto` do. Stop the daemon first.
+    The command switches on SQLite's write-ahead log, which needs a local disk, not a network file system. With
+    PostgreSQL there is nothing to do. Example: aiida-hamlr setup database
+    """
+    from aiida.manage import get_manager
+
+    from aiida_hamlr.cli.database import allow_concurrent_reading, database_path
+
+    profile = get_manager().get_profile()
+    if profile is None:
+        echo.echo_critical('there is no profile yet: verdi presto --use-zeromq')
+    path = database_path(profile)
+    if path is None:
+        echo.echo_success(f'nothing to do: the profile {profile.name} does not use SQLite ({profile.storage_backend})')
+        return
+    try:
+        allow_concurrent_reading(path)
+    except ValueError as error:
+        echo.echo_critical(str(error))
+    echo.echo_success(f'commands can read the database of {profile.name} while the daemon writes it')
 
 
 @cmd_setup.command('codes')

@@ -14,6 +14,7 @@ from aiida_hamlr.io.deepx import read_deepx, write_deepx
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices
 from aiida_hamlr.io.hamgnn import write_hamgnn
 from aiida_hamlr.io.sisl import read_sisl, write_sisl
+from aiida_hamlr.io.wannier90 import write_wannier90
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Format:
     subfolder : str, optional
         Of the subfolders of several structures, before a running number, where the program finds them by it; default:
         the names of the structures.
+    unreadable : str
+        Why it is only written.
     """
 
     write: Callable
@@ -43,6 +46,7 @@ class Format:
     joins: bool = False
     options: tuple[str, ...] = ()
     subfolder: str | None = None
+    unreadable: str = ''
 
 
 FORMATS = {
@@ -51,7 +55,16 @@ FORMATS = {
     'deeptb': Format(write_deeptb, read_deeptb, options=('shells', 'frame'), subfolder='hamlr.'),
     'sisl': Format(write_sisl, read_sisl, ('hamiltonian', 'overlap', SPIN_ORBIT), options=('shells',)),
     'cp2k': Format(write_cp2k, read_cp2k),
-    'hamgnn': Format(write_hamgnn, None, ('hamiltonian', 'overlap', 'h0'), joins=True),
+    'wannier90': Format(
+        write_wannier90, None, unreadable='Wannier functions are not orbitals of atoms, which everything here needs'
+    ),
+    'hamgnn': Format(
+        write_hamgnn,
+        None,
+        ('hamiltonian', 'overlap', 'h0'),
+        joins=True,
+        unreadable='its files are pickles, and reading one runs the code that it names',
+    ),
 }
 
 #: Formats that can be read.
@@ -97,9 +110,7 @@ def read_foreign(
     """
     item = find_format(name)
     if item.read is None:
-        raise ValueError(
-            f'{name} is written but not read: its files are pickles, and reading one runs the code that it names'
-        )
+        raise ValueError(f'{name} is written but not read: {item.unreadable}')
     given = {key: value for key, value in (('shells', shells), ('frame', frame)) if value is not None}
     for key in given:
         if key not in item.options:

@@ -1,16 +1,17 @@
 """Orders and signs of the real harmonics of a shell in the formats of other programs.
 
 This package follows e3nn: the polar axis is y, and p is (x, y, z). Everybody else has the polar axis z; then d and f
-orbitals are other functions, so that a conversion changes numbers and not only their places. Three orders are known:
+orbitals are other functions, so that a conversion changes numbers and not only their places. Four orders are known:
 
-=========== ======================================================= ==================================================
-order       functions of a shell                                    found in
-=========== ======================================================= ==================================================
-``polar_z`` m = -l .. l, p = (y, z, x), no Condon-Shortley phase    DeepH (new layout), DeePTB, CP2K, HPRO
-``openmx``  p = (x, y, z), d = (z2, x2-y2, xy, xz, yz), then m = 0, OpenMX, DeepH (first layout), HamGNN
-            1, -1, 2, -2, ...; no phase
-``siesta``  m = -l .. l with Condon-Shortley phase, p = (-y, z, -x) SIESTA, sisl
-=========== ======================================================= ==================================================
+============= ======================================================= ================================================
+order         functions of a shell                                    found in
+============= ======================================================= ================================================
+``polar_z``   m = -l .. l, p = (y, z, x), no Condon-Shortley phase    DeepH (new layout), DeePTB, CP2K, HPRO
+``openmx``    p = (x, y, z), d = (z2, x2-y2, xy, xz, yz), then m = 0, OpenMX, DeepH (first layout), HamGNN
+              1, -1, 2, -2, ...; no phase
+``siesta``    m = -l .. l with Condon-Shortley phase, p = (-y, z, -x) SIESTA, sisl
+``wannier90`` m = 0, 1, -1, 2, -2, ..., p = (z, x, y); no phase       Wannier90
+============= ======================================================= ================================================
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from aiida_hamlr.electronic.integrals.harmonics import real_harmonics, sphere_quadrature
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 
-ORDERS = ('polar_z', 'openmx', 'siesta')
+ORDERS = ('polar_z', 'openmx', 'siesta', 'wannier90')
 
 #: Letters of the angular momenta.
 LETTERS = 'spdfgh'
@@ -39,9 +40,9 @@ def magnetic_numbers(order: str, l: int) -> list[int]:
     """
     if order not in ORDERS:
         raise ValueError(f'unknown order of orbitals {order!r}; known are {", ".join(ORDERS)}')
-    if order != 'openmx':
+    if order in ('polar_z', 'siesta'):
         return list(range(-l, l + 1))
-    if l < 3:
+    if order == 'openmx' and l < 3:
         return [[0], [1, -1, 0], [0, 2, -2, 1, -1]][l]
     return [0, *(sign * m for m in range(1, l + 1) for sign in (1, -1))]
 

@@ -91,7 +91,7 @@ def run_bands(
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
     remove_earlier([output, summary_path(output), *([plot] if plot else [])])
-    solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold)
+    solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold, vectors=False)
     warn_of_ghosts(solution, str(hamiltonian_file))
     if line is None:
         result = Bands.on_mesh(hamiltonian, solution, options.n_bands)

@@ -344,15 +344,17 @@ def dos(hamiltonian, output, total, plot, **options):
 )
 @click.option('--path', default='auto', metavar='auto|FILE', help='Path of the bands.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
-@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector along which the layers are.')
+@click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector of layers and planar averages.')
+@click.option('--period', type=click.FloatRange(0, min_open=True), help='Window of the macroscopic average, Å.')
+@click.option('--vacuum-from', type=_FILE, help='Reference of a slab with the same surfaces, for its vacuum level.')
 @_property_options
-def properties(hamiltonian, output, outputs, plot, **options):
+def properties(hamiltonian, output, outputs, plot, vacuum_from, **options):
     """Gap, bands, density of states, masses, charges and more of a HAMILTONIAN file, with one diagonalisation."""
     from aiida_hamlr.electronic.bands.calculation import PropertyOptions
     from aiida_hamlr.jobs.properties import run_properties
 
     wanted = [name.strip() for name in outputs.split(',') if name.strip()]
-    run_properties(hamiltonian, output, wanted, PropertyOptions(**options), plot)
+    run_properties(hamiltonian, output, wanted, PropertyOptions(**options), plot, vacuum_from)
 
 
 @main.command()

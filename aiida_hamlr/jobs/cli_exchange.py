@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 #: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
-FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'hamgnn')
+FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'wannier90', 'hamgnn')
 
 _FILE = click.Path(path_type=Path)
 
@@ -16,7 +16,8 @@ FORMAT_OPTION = click.option(
     'format_name',
     type=click.Choice(FORMATS),
     required=True,
-    help='deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl and TBtrans.',
+    help='deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl and TBtrans; wannier90 and '
+    'hamgnn are only written.',
 )
 
 SHELLS_OPTION = click.option(
@@ -44,7 +45,7 @@ ELECTRONS_OPTION = click.option(
     '-o', '--output', type=_FILE, required=True, help='Folder for the files; a subfolder for each of several.'
 )
 def export_command(hamiltonians, format_name, output):
-    """Write HAMILTONIANS in the format of DeepH, DeePTB, sisl, CP2K or HamGNN."""
+    """Write HAMILTONIANS in the format of DeepH, DeePTB, sisl, CP2K, Wannier90 or HamGNN."""
     from aiida_hamlr.jobs.export import run_export
 
     run_export(hamiltonians, format_name, output)

@@ -54,6 +54,8 @@ def test_names():
         find_format('openmx')
     with pytest.raises(ValueError, match='hamgnn is written but not read: its files are pickles'):
         read_foreign('graph_data.npz', 'hamgnn')
+    with pytest.raises(ValueError, match='wannier90 is written but not read: Wannier functions are not'):
+        read_foreign('hamlr_hr.dat', 'wannier90')
     with pytest.raises(ValueError, match='deepx takes no frame'):
         read_foreign('.', 'deepx', frame=1)
 

@@ -29,10 +29,14 @@ def test_turns_are_orthogonal(order, l):
 def test_shells_by_their_polynomials():
     """The functions that every manual lists, with the polar axis z."""
     s3 = np.sqrt(3)
-    p = {'polar_z': [Y, Z, X], 'openmx': [X, Y, Z], 'siesta': [-Y, Z, -X]}
+    p = {'polar_z': [Y, Z, X], 'openmx': [X, Y, Z], 'siesta': [-Y, Z, -X], 'wannier90': [Z, X, Y]}
     xy, yz, xz, z2, x2y2 = s3 * X * Y, s3 * Y * Z, s3 * X * Z, (3 * Z**2 - 1) / 2, s3 * (X**2 - Y**2) / 2
     d = {'polar_z': [xy, yz, z2, xz, x2y2], 'openmx': [z2, x2y2, xy, xz, yz], 'siesta': [xy, -yz, z2, -xz, x2y2]}
-    for l, functions in ((1, p), (2, d)):
+    d['wannier90'] = [z2, xz, yz, x2y2, xy]
+    f = {'wannier90': [Z * (5 * Z**2 - 3) / 2, *(np.sqrt(3 / 8) * a * (5 * Z**2 - 1) for a in (X, Y))]}
+    f['wannier90'] += [np.sqrt(15) / 2 * Z * (X**2 - Y**2), np.sqrt(15) * X * Y * Z]
+    f['wannier90'] += [np.sqrt(5 / 8) * X * (X**2 - 3 * Y**2), np.sqrt(5 / 8) * Y * (3 * X**2 - Y**2)]
+    for l, functions in ((1, p), (2, d), (3, f)):
         for order, expected in functions.items():
             found = real_harmonics(l, DIRECTIONS) @ shell_turn(order, l).T * np.sqrt(4 * np.pi / (2 * l + 1))
             np.testing.assert_allclose(found, np.transpose(expected), atol=1e-14)

@@ -28,6 +28,7 @@ from aiida_hamlr.electronic.reference.density import check_electrons
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.reference.levels_check import check_levels, check_zero, compare_levels
+from aiida_hamlr.electronic.reference.planar_potential import planar_potential
 from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
@@ -51,7 +52,8 @@ class ReconstructionOptions:
     ----------
     density : (n1, n2, n3) array, optional
         Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_levels`, and the labels of the atoms, see `hirshfeld_moments`.
+        `vacuum_levels`, the electrostatic potential along the axes, see `planar_potential`, and the labels of the
+        atoms, see `hirshfeld_moments`.
     levels : mapping, optional
         What `check_run` returned, if it was called before.
     tables : TwoCentreTables, optional
@@ -185,6 +187,10 @@ def reconstruct(
             attributes.fixed_magnetization = run.fixed_magnetization
     if density is not None:
         _record_vacuum(attributes, vacuum_levels(atoms, density, pseudos, ecutrho, electrostatics))
+        attributes.planar_potentials = [
+            planar_potential(atoms, density, pseudos, ecutrho, axis, electrostatics).round(9).tolist()
+            for axis in range(3)
+        ]
         charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
         hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
     solution = solve_mesh(hamiltonian, kpoints)
