@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aiida_hamlr.electronic.bands.layers import Layers
-from aiida_hamlr.electronic.bands.levels import onsite_levels
+from aiida_hamlr.electronic.bands.levels import check_same_orbitals, onsite_levels
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 
@@ -63,13 +63,14 @@ def band_offset(
     Raises
     ------
     ValueError
-        If a crystal has no recorded band edges, or a region has no layer or an atom of a species that its crystal does
-        not have.
+        If a crystal has no recorded band edges or other orbitals, or a region has no layer or an atom of a species that
+        its crystal does not have.
     """
     layers = Layers.of(heterostructure.atoms, axis)
     levels, species = onsite_levels(heterostructure), np.array(heterostructure.species)
     edges, spreads = [], []
     for crystal, region in zip(crystals, regions, strict=True):
+        check_same_orbitals(heterostructure, crystal)
         formula = crystal.atoms.get_chemical_formula()
         vbm, cbm = crystal.attributes.vbm, crystal.attributes.cbm
         if vbm is None or cbm is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aiida_hamlr.electronic.bands.layers import Layers
-from aiida_hamlr.electronic.bands.levels import onsite_levels
+from aiida_hamlr.electronic.bands.levels import check_same_orbitals, onsite_levels
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: Layers at each surface whose levels are compared.
@@ -67,8 +67,7 @@ def align_vacuum(
     attributes = reference.attributes
     if attributes.vacuum_level is None:
         raise ValueError('the reference records no vacuum level: it needs a vacuum, and the density of its run')
-    if any(hamiltonian.basis[label].content_hash != reference.basis[label].content_hash for label in reference.basis):
-        raise ValueError('slab and reference have different orbitals; their levels cannot be compared')
+    check_same_orbitals(hamiltonian, reference)
     known = attributes.vacuum_levels or [attributes.vacuum_level] * 2
     slab, other = (_layers_upwards(each, axis) for each in (hamiltonian, reference))
     n_layers = min(n_layers, len(slab), len(other))
