@@ -34,7 +34,7 @@ PAGE = Path(__file__).resolve().parents[1] / 'docs/howto/cluster.md'
 
 @pytest.mark.usefixtures('aiida_profile_clean')
 def test_cluster(al_as_pseudos, tmp_path, monkeypatch):
-    """Computer and codes come from the YAML of tutorial and page; in a container, the job's shell fills in the folder."""
+    """Computer and codes come from the YAML of both pages; in a container, the shell of the job fills in the folder."""
     monkeypatch.chdir(tmp_path)
     pages = (PAGE.parents[1] / 'tutorials/cluster.md').read_text() + PAGE.read_text()
     for text in re.findall(r'```yaml\n(.*?)```', pages, re.DOTALL):
@@ -255,8 +255,8 @@ def test_screening(localhost, alloy_model, tmp_path, monkeypatch):
             values = {'MODEL': alloy_model.pk, 'PK': screenings[:1], 'OTHER': screenings[-1:]}
             words = [str(*np.ravel(values.get(word, word))) for word in words[1:]]
             launched = words[0] == 'launch'
-            if words[0] == 'report':
-                continue
+            if words[0] == 'report' or 'uncertainty_meV' in words:
+                continue  # the model, which was never trained, knows no uncertainty
             result = CliRunner().invoke(cmd_root, [*words, '-Z', code.full_label] if launched else words)
             assert result.exit_code == 0, result.output
             screenings += re.findall(r'ScreenWorkChain<(\d+)> finished', result.output)
@@ -265,7 +265,7 @@ def test_screening(localhost, alloy_model, tmp_path, monkeypatch):
         for pk in screenings
     ]
     assert jobs == [[5], [1], [6]]
-    assert '5 structures with a gap in both, of 5 and 6: mean difference' in result.output
+    assert '6 structures with a gap in both, of 6 and 6: mean difference' in result.output
     rows = list(csv.DictReader(Path('gaps.csv').open()))
     assert [row['status'] for row in rows] == 6 * ['done']
     for row in rows:
@@ -276,7 +276,7 @@ def test_screening(localhost, alloy_model, tmp_path, monkeypatch):
     first, second = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
     names = {'MODEL': alloy_model.pk}
     exec(first.replace('hamlr@localhost', code.full_label).replace("'fast'", "'balanced'"), names)  # noqa: S102
-    assert not names['node'].called_descendants
+    assert not any(isinstance(called, orm.CalcJobNode) for called in names['node'].called_descendants)
     exec(second, names)  # noqa: S102 the page's own code
     assert len(names['found']) == 6
 
