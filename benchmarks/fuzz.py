@@ -55,8 +55,9 @@ from fuzz_formats import (  # noqa: E402
     retrieved_formats,
 )
 
-#: Longest time of one reader, s, and most memory that it may take besides that of this program, bytes.
-SECONDS, MEMORY = 60, 4 * 2**30
+#: Processor time of one reader, s, the longest that it may wait, s, and most memory that it may take besides that of
+#: this program, bytes.
+SECONDS, LONGEST, MEMORY = 60, 1800, 4 * 2**30
 
 #: Exit statuses of the processes that read, by what became of the mutation.
 STATUSES = {'whole': 0, 'refused': 10, 'other': 11, 'traceback': 12}
@@ -106,15 +107,17 @@ def outcome(item: Format, mutated: bytes, expected, scratch: Path, log: Path) ->
     _, status = os.waitpid(child, 0)
     shutil.rmtree(folder)
     if os.WIFSIGNALED(status):
-        return 'hang' if os.WTERMSIG(status) == signal.SIGALRM else 'crash'
+        return 'hang' if os.WTERMSIG(status) in (signal.SIGPROF, signal.SIGALRM) else 'crash'
     found = {value: key for key, value in STATUSES.items()}.get(os.WEXITSTATUS(status), 'crash')
     return 'silent' if found == 'other' and item.is_protected else found
 
 
 def _read(item: Format, folder: Path, expected, log: Path) -> int:
     """Read; return what became of it as an exit status."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.alarm(SECONDS)
+    for expired in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(expired, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.alarm(LONGEST)
     used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
     sys.stdout = sys.stderr = open(os.devnull, 'w')

@@ -155,6 +155,7 @@ def main() -> int:
     parser.add_argument('--size', default='sz', help='orbitals of the model')
     parser.add_argument('--radius', type=float, default=5.0, help='of the orbitals, bohr')
     arguments = parser.parse_args()
+    settings = dict(vars(arguments))
     with LoopbackCluster() as cluster, started_profile(cluster, PROFILE) as client:
         codes = make_codes(make_computer(cluster, arguments.transport, arguments.interval))
         model = make_model(cluster.folder / 'model', arguments.size, arguments.radius)
@@ -191,7 +192,7 @@ def main() -> int:
             'nodes_per_structure': nodes <= NODES_LIMIT,
         }
         result = {
-            'settings': vars(arguments),
+            'settings': settings,
             'first': first,
             'jobs_cpu_s_per_structure': sum(times) / arguments.count,
             'aiida_cpu_s_per_structure': cpu,

@@ -14,8 +14,15 @@ from pathlib import Path
 import pytest
 from ase.build import bulk
 
+
+def _folder_in_memory() -> str | None:
+    """Return a file system in memory, if there is room: on a disk SQLite waits 10 ms for each of many commits."""
+    folder = '/dev/shm'  # noqa: S108
+    return folder if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2 * 1024**3 else None
+
+
 # The first import of AiiDA makes a configuration folder, in the user's home unless told otherwise.
-_FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_')
+_FOLDER = tempfile.TemporaryDirectory(prefix='aiida_hamlr_tests_', dir=_folder_in_memory())
 os.environ['AIIDA_PATH'] = _FOLDER.name
 # The daemon looks for `verdi` on the path.
 os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
@@ -56,18 +63,26 @@ def aiida_config(tmp_path_factory, aiida_config_factory):  # noqa: F811
         yield config
 
 
+def poll_with_pauses(config, profile):
+    """Let processes that wait look at ``runner.poll.interval``; those of a test profile look all the time."""
+    profile.is_test_profile = False
+    config.update_profile(profile)
+    config.store()
+
+
 @pytest.fixture(scope='session')
 def aiida_profile(aiida_config, aiida_profile_factory, config_sqlite_dos):  # noqa: F811
     """Return a temporary profile with a broker that needs no service."""
     with aiida_profile_factory(
         aiida_config,
         storage_backend='core.sqlite_dos',
-        storage_config=config_sqlite_dos(),
+        storage_config=config_sqlite_dos(tempfile.mkdtemp(dir=_FOLDER.name)),
         broker_backend='core.zeromq',
     ) as profile:
         # The client of the daemon does not see what is set for all profiles.
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
         aiida_config.set_default_profile(profile.name, overwrite=True)
+        poll_with_pauses(aiida_config, profile)
         yield profile
 
 
@@ -106,8 +121,8 @@ def reachable_daemon(started_daemon_client):  # noqa: F811
 
 @pytest.fixture
 def localhost(aiida_localhost):  # noqa: F811
-    """Return the local computer, polled without delay."""
-    aiida_localhost.set_minimum_job_poll_interval(0.1)
+    """Return the local computer, polled often."""
+    aiida_localhost.set_minimum_job_poll_interval(0.5)
     aiida_localhost.set_default_mpiprocs_per_machine(1)
     aiida_localhost.configure(safe_interval=0, use_login_shell=False)
     return aiida_localhost

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from aiida_fixtures import poll_with_pauses
 from loopback_cluster import LoopbackCluster, environment, find_missing
 
 
@@ -35,4 +36,5 @@ def cluster_profile(cluster, aiida_config, aiida_profile_factory):
         ) as profile,
     ):
         aiida_config.set_option('daemon.timeout', 30, scope=profile.name)
+        poll_with_pauses(aiida_config, profile)
         yield profile

@@ -370,7 +370,7 @@ def start_daemon(client, workers: int = 2):
         get_manager().reset_broker()
         get_manager().reset_runner()
         client.start_daemon(number_workers=workers)
-    wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', interval=0.2)
+    wait_until(get_manager().get_broker().check_service_reachable, 'the broker starts', 180, 0.2)
 
 
 @contextlib.contextmanager

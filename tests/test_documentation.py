@@ -90,7 +90,7 @@ def test_properties_page(make_hamiltonian, zincblende, tmp_path, monkeypatch):
     text = (PAGE.parent / 'properties.md').read_text()
     names = {}
     commands = re.findall(r'^\$ hamlr (.*)$', text, re.MULTILINE)
-    assert len(commands) == 3
+    assert len(commands) == 4
     for command in commands:
         result = CliRunner().invoke(hamlr, command.split(), catch_exceptions=False)
         assert result.exit_code == 0, result.output
@@ -215,10 +215,8 @@ def _is_module(root, parts):
     return path.is_dir() or path.with_suffix('.py').is_file()
 
 
-@pytest.fixture
-def alloy_model(aiida_profile, tmp_path):
-    """Return a model of random weights in the smallest orbitals, which can predict."""
-    from aiida_hamlr.data.model import ModelData
+def write_alloy_model(folder, elements, ecutrho=40.0):
+    """Write an untrained model in the smallest orbitals, which predicts H0."""
     from aiida_hamlr.electronic.orbitals.basis import Basis
     from aiida_hamlr.electronic.orbitals.generation import generate_basis
     from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
@@ -226,14 +224,47 @@ def alloy_model(aiida_profile, tmp_path):
     from aiida_hamlr.model.files import write_model
     from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 
-    pseudos = {element: make_pseudopotential(element) for element in ('Al', 'As')}
+    pseudos = {element: make_pseudopotential(element) for element in elements}
     basis = Basis({element: generate_basis(pseudo, 'sz', 5.0) for element, pseudo in pseudos.items()})
     shells = {element: list(species.angular_momenta) for element, species in basis.items()}
     config = ModelConfig(short_range={'layers': 1, 'hidden_channels': 8, 'pair_channels': 8})
     model = HamiltonianModel(shells, config, 4.0, 20.0)
     texts = {element: pseudo.text for element, pseudo in pseudos.items()}
-    write_model(tmp_path / 'model', model, model.state_dict(), basis, texts, {'ecutrho_Ry': 40.0, 'functional': 'lda'})
+    write_model(folder, model, model.state_dict(), basis, texts, {'ecutrho_Ry': ecutrho, 'functional': 'lda'})
+
+
+@pytest.fixture
+def alloy_model(aiida_profile, tmp_path):
+    """Return a model that can predict."""
+    from aiida_hamlr.data.model import ModelData
+
+    write_alloy_model(tmp_path / 'model', ('Al', 'As'))
     return ModelData.from_folder(tmp_path / 'model').store()
+
+
+def test_superlattice(tmp_path, monkeypatch):
+    """The page from the structures to the band offset, with two cells of each crystal and a coarse mesh.
+
+    The model predicts H0: neutral atoms, between which no charge flows. The levels of the inner layers are then those
+    of the crystals, and the offset is the difference of their own edges.
+    """
+    monkeypatch.chdir(tmp_path)
+    write_alloy_model(tmp_path / 'model', ('Al', 'Ga', 'As'), ecutrho=140.0)
+    text = (PAGE.parent / 'superlattice.md').read_text()
+    structures, offset = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    exec(structures.replace('(1, 1, 8)', '(1, 1, 2)'), {})  # noqa: S102 the page's own code
+    for block in re.findall(r'```yaml\n(.*?)```', text, re.DOTALL):
+        name = re.match(r'# (\S+):', block).group(1)
+        Path(name).write_text(block.replace('[6, 6, 6]', '[2, 2, 2]'))
+    for command in re.findall(r'^\$ hamlr (.*)$', text, re.MULTILINE):
+        result = CliRunner().invoke(hamlr, command.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    names = {}
+    exec(offset, names)  # noqa: S102 the page's own code
+    found, crystals = names['offset'], [each.attributes for each in names['crystals']]
+    assert found.valence == pytest.approx(crystals[1].vbm - crystals[0].vbm, abs=0.03)
+    assert found.conduction == pytest.approx(crystals[1].cbm - crystals[0].cbm, abs=0.03)
+    assert max(found.spreads) < 0.03
 
 
 @pytest.mark.usefixtures('aiida_profile_clean')

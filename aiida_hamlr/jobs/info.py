@@ -134,6 +134,9 @@ def _describe_properties(path: Path) -> list[str]:
         lines.append(f'effective masses at {edge}: {_short(mass.get("principal_masses") or mass["masses_along"])}')
     if properties.layer_heights is not None:
         lines.append(f'band edges of {len(properties.layer_heights)} layers')
+    if properties.planar_potential is not None:
+        n, axis = len(properties.planar_potential), properties.attributes.get('axis', 2)
+        lines.append(f'electrostatic potential of {n} planes along lattice vector {axis + 1}')
     if properties.levels is not None:
         lines.append('on-site levels and their difference to neutral atoms, along z')
     return lines

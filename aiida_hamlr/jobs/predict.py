@@ -306,4 +306,5 @@ def _finish(
 
 def property_options(config: PredictConfig) -> PropertyOptions:
     """The keys of the configuration that say how properties are computed."""
-    return PropertyOptions(**{each.name: getattr(config, each.name) for each in fields(PropertyOptions)})
+    names = {each.name for each in fields(PropertyOptions)} & set(PredictConfig.model_fields)
+    return PropertyOptions(**{name: getattr(config, name) for name in names})

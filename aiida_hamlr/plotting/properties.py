@@ -203,3 +203,37 @@ def plot_layers(properties: Properties, output: str | Path) -> Path:
         axes.set_ylabel('Edge (eV)')
         figure.legend(handles=handles, loc='outside upper center', ncols=3)
     return Path(output)
+
+
+def plot_planes(properties: Properties, output: str | Path) -> Path:
+    """Draw planar and macroscopic averages of the electrostatic potential along the axis.
+
+    Parameters
+    ----------
+    properties : Properties
+        With planar averages.
+    output : path
+        PNG, SVG or PDF file, by its suffix.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If there are no planar averages.
+    """
+    if properties.planar_potential is None:
+        raise ValueError('these properties hold no planar averages of the electrostatic potential')
+    with drawing(output, 6.4, 3.8) as figure:
+        axes = figure.add_subplot()
+        heights = properties.plane_heights
+        axes.plot(heights, properties.planar_potential, color=COLOURS[0], label='planar average')
+        if properties.macroscopic_potential is not None:
+            axes.plot(heights, properties.macroscopic_potential, color=COLOURS[1], label='macroscopic average')
+        axes.set_xlabel('Height (Å)')
+        axes.set_ylabel('Electrostatic potential energy (eV)')
+        figure.legend(loc='outside upper center', ncols=2)
+    return Path(output)

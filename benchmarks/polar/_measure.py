@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.species import species_labels
+from aiida_hamlr.model.evaluation import filled_bands
+from aiida_hamlr.model.reference_matrices import fitted_shift
 
 #: Errors of one structure in the order of the table, and their headings.
 COLUMNS = {
@@ -19,6 +22,7 @@ COLUMNS = {
     'mae_far_meV': 'beyond 4.5 Å',
     'band_mae_occupied_meV': 'occupied bands',
     'band_mae_conduction_meV': 'conduction bands',
+    'edge_error_meV': 'band edges',
     'gap_error_meV': 'direct gaps',
     'band_offset_error_meV': 'band offset',
     'slope_error_meV_per_A': 'slope, meV/Å',
@@ -86,6 +90,16 @@ def profile_errors(
         found['band_offset_error_meV'] = 1e3 * abs(line_ups[0] - line_ups[1])
         found['line_up_eV'] = line_ups[1]
     return found
+
+
+def edge_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict[str, float]:
+    """Mean error of the valence and conduction edge at the zone centre, meV, after the shift fitted to the elements."""
+    [filled] = filled_bands(reference, predicted)
+    shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
+    found, expected = (
+        eigenvalues(one, np.zeros((1, 3)), n_bands=filled + 1).ravel()[filled - 1 :] for one in (predicted, reference)
+    )
+    return {'edge_error_meV': 1e3 * float(np.abs(found + shift - expected).mean())}
 
 
 def by_range(errors: Mapping) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,15 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
     return Path(path)
 
 
-def draw_levels(nodes: Mapping, path: Path) -> Path:
+def draw_levels(nodes: Mapping, materials: Sequence[Sequence[str]], path: Path) -> Path:
     """Potential at the atoms of one structure, of DFT and of networks, and the errors of the networks.
 
     Parameters
     ----------
     nodes : mapping of str to HamiltonianData
         'DFT' first. Capping atoms are left out.
+    materials : sequence of sequences of str
+        Species of each material; those in the same place share a panel.
     path : path
         PNG, SVG or PDF file.
     """
@@ -76,4 +78,6 @@ def draw_levels(nodes: Mapping, path: Path) -> Path:
     symbols = np.array(atoms.get_chemical_symbols())
     chosen = np.array(species_labels(atoms)) == symbols
     levels = {name: potential_profile(one)[chosen] for name, one in hamiltonians.items()}
-    return plot_levels(atoms.positions[chosen, 2], levels, path, symbols[chosen], reference='DFT')
+    panels = {symbol: ', '.join(alike) for alike in zip(*materials, strict=True) for symbol in alike}
+    titles = [panels.get(symbol, symbol) for symbol in symbols[chosen]]
+    return plot_levels(atoms.positions[chosen, 2], levels, path, titles, reference='DFT')

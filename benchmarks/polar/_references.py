@@ -28,6 +28,9 @@ from aiida_hamlr.electronic.species import element_of_label
 #: Parts of a set of structures: those of the dataset, and the sizes beyond it.
 TRAIN, VALIDATION, TEST, LARGER = 'train', 'validation', 'test', 'larger'
 
+#: Seconds between two looks at a job of this machine.
+POLL_INTERVAL = 2.0
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,7 +66,7 @@ class Machine:
     """Where jobs run: labels of the codes, and the options of jobs of pw.x and of trainings.
 
     The defaults create and use the codes of this machine, in a profile in the folder of the study. For a cluster give
-    the labels of codes of your own profile.
+    the labels of codes of your own profile. ``at_once`` is how many jobs there are at a time.
     """
 
     pw: str = ''
@@ -71,6 +74,7 @@ class Machine:
     pw_options: Mapping = field(default_factory=lambda: JOB_OPTIONS)
     train_options: Mapping = field(default_factory=lambda: JOB_OPTIONS)
     gpus: int | None = None
+    at_once: int = 1
 
     @property
     def is_here(self) -> bool:
@@ -81,7 +85,10 @@ class Machine:
     def codes(self) -> dict[str, orm.AbstractCode]:
         """The codes ``pw`` and ``hamlr``."""
         if self.is_here:
-            return create_codes(create_localhost(), prepend_text='export OMP_NUM_THREADS=1')
+            computer = create_localhost()
+            # Each look at a job costs CPU time that the job itself could use.
+            computer.set_minimum_job_poll_interval(POLL_INTERVAL)
+            return create_codes(computer, prepend_text='export OMP_NUM_THREADS=1')
         return {'pw': orm.load_code(self.pw), 'hamlr': orm.load_code(self.hamlr)}
 
 
@@ -112,7 +119,7 @@ def make_dataset(folder: Path, structures: Mapping[str, Mapping[str, Atoms]], se
         nodes,
         excluded=sorted(structures[LARGER]),
         overrides={
-            'max_concurrent': 1 if machine.is_here else 20,
+            'max_concurrent': machine.at_once,
             'split': {part: sorted(structures[part]) for part in (TRAIN, VALIDATION, TEST)},
             'reference': {
                 'conduction_bands': 4,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ase import Atoms
@@ -47,28 +47,3 @@ def displaced(ideal: Atoms, seed: int | None, rattles: Sequence[float], strain: 
         [ideal] = make_structures([ideal], {'kind': 'strain', 'maximum': strain}, seed)
     recipe = {'kind': 'rattle', 'standard_deviation': rattles[seed % len(rattles)]}
     return make_structures([ideal], recipe, seed)[0]
-
-
-def make_parts(
-    seeds: Mapping[str, Mapping[tuple[int, int], Iterable[int | None]]],
-    make: Callable[[tuple[int, int], int | None], Atoms],
-) -> dict[str, dict[str, Atoms]]:
-    """Superlattices by part and label; their size is the number of cells in a period.
-
-    Parameters
-    ----------
-    seeds : mapping
-        By part and numbers of cells; None stands for the ideal structure.
-    make : function
-        Of numbers of cells and a seed.
-    """
-    parts: dict[str, dict[str, Atoms]] = {}
-    for part, sizes in seeds.items():
-        parts[part] = {}
-        for numbers, chosen in sizes.items():
-            for seed in chosen:
-                atoms = make(numbers, seed)
-                atoms.info['size'] = sum(numbers)
-                ending = 'ideal' if seed is None else f'r{seed:03d}'
-                parts[part][f'n{numbers[0]}{numbers[1]}_{ending}'] = atoms
-    return parts

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
-from _measure import by_range, format_table, mean_errors, profile_errors
+from _measure import by_range, edge_errors, format_table, profile_errors
 from _pictures import draw_levels, draw_sizes
 from _references import LARGER, TEST, TRAIN, Machine, Settings, make_dataset, open_profile
+from _results import Results, checksum, write_json
+from _running import run_all
 from aiida import orm
-from aiida.engine import ProcessState, run_get_node
+from aiida.engine import ProcessBuilder, ProcessState
 from aiida.manage.caching import enable_caching
 from aiida.plugins import WorkflowFactory
 from aiida.tools.archive import create_archive
@@ -21,6 +24,7 @@ from ase import Atoms
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.data.structures import structure_from_atoms
+from aiida_hamlr.jobs.export import NAMES, export_hamiltonians
 
 #: The networks, and what stands in the section ``model`` of their training.
 VARIANTS = {
@@ -28,15 +32,18 @@ VARIANTS = {
     'ea': {'variant': 'ea'},
     'lr': {'variant': 'lr'},
     'lr+ea': {'variant': 'lr+ea'},
-    'response': {'variant': 'lr', 'response': True},
+    'response': {'variant': 'lr', 'long_range': {'response': True}},
 }
 
 #: Variants in the picture of the levels.
 DRAWN = ('sr', 'lr+ea', 'response')
 
-#: trial: whether everything works, with too few references for good networks; small: 45 minutes on two cores;
-#: full: days; paper: for a cluster.
-SCALES = ('trial', 'small', 'full', 'paper')
+#: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
+#: hour on one core; full: days; paper: for a cluster.
+STEPS = {'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000}
+
+#: Parts that are compared, and their titles in the table.
+COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,6 @@ class System:
         Atoms within this distance of the ends of a material are not inner ones, Å.
     drawn : mapping of str to str
         Label of the structure whose levels are drawn.
-    steps : mapping of str to int
-        Steps of a training.
     training : mapping
         Further keys of the section ``training``.
     """
@@ -72,8 +77,11 @@ class System:
     materials: Sequence[Sequence[str]]
     margin: float
     drawn: Mapping[str, str]
-    steps: Mapping[str, int]
     training: Mapping = field(default_factory=dict)
+
+    def settings_of(self, scale: str) -> Settings:
+        """Of the references; `trial` has those of `small`."""
+        return self.settings['small' if scale == 'trial' else scale]
 
 
 @dataclass(frozen=True)
@@ -86,8 +94,8 @@ class Study:
     machine: Machine
     steps: int
 
-    def train(self, dataset, variant: str, seed: int) -> orm.Node:
-        """The model of one variant and seed; a finished training with the same inputs is reused."""
+    def training(self, dataset, variant: str, seed: int) -> ProcessBuilder:
+        """Inputs of the training of one network."""
         training = {'max_steps': self.steps, **self.system.training}
         if self.machine.is_here:
             training |= {'device': 'cpu', 'threads': 1}
@@ -99,10 +107,11 @@ class Study:
             overrides={'train': {'parameters': {'model': VARIANTS[variant], 'training': training}}},
             options=dict(self.machine.train_options),
         )
-        return self._run(builder, f'{variant}_{seed}').model
+        builder.metadata.label = f'{self.system.name} {self.scale}: {variant}, seed {seed}'
+        return builder
 
-    def predict(self, model, structures: Mapping[str, Atoms]) -> dict[str, orm.Node]:
-        """Predicted Hamiltonians by label."""
+    def prediction(self, model, structures: Mapping[str, Atoms]) -> ProcessBuilder:
+        """Inputs of the prediction of Hamiltonians by label."""
         builder = WorkflowFactory('hamlr.predict.base').get_builder_from_protocol(
             self.machine.codes['hamlr'],
             model,
@@ -110,7 +119,8 @@ class Study:
             overrides={'predict': {'parameters': {'outputs': ['hamiltonian']}}, 'clean_workdir': True},
             options=dict(self.machine.train_options),
         )
-        return dict(self._run(builder, 'predict').hamiltonians)
+        builder.metadata.label = f'{self.system.name} {self.scale}: prediction of {model.pk}'
+        return builder
 
     def compare(self, predicted: Mapping[str, orm.Node], references: Mapping[str, orm.Node]) -> dict[str, dict]:
         """Errors by label."""
@@ -119,72 +129,55 @@ class Study:
             with enable_caching():
                 errors = compare_hamiltonians(node, references[label]).get_dict()
             opened = [one.open(('hamiltonian', 'h0', 'overlap')) for one in (node, references[label])]
-            errors |= by_range(errors) | profile_errors(*opened, self.system.materials, self.system.margin)
-            found[label] = errors
+            errors |= by_range(errors) | edge_errors(*opened)
+            found[label] = errors | profile_errors(*opened, self.system.materials, self.system.margin)
         return found
 
-    def measure(self, dataset, variants: Sequence[str], seeds: Sequence[int], references: Mapping) -> dict:
-        """Errors by variant, seed and label; and the predictions of the first seed by variant."""
-        tested = {label: atoms for part in (TEST, LARGER) for label, atoms in self.parts[part].items()}
-        tested = {label: atoms for label, atoms in tested.items() if label in references}
-        errors: dict = {}
-        predictions = {}
-        for variant in variants:
-            for seed in seeds:
-                model = self.train(dataset, variant, seed)
-                predicted = self.predict(model, tested)
-                predictions.setdefault(variant, predicted)
-                errors.setdefault(variant, {})[str(seed)] = self.compare(predicted, references)
-                self.write('errors.json', errors)
-        return {'errors': errors, 'predictions': predictions}
+    def measure(self, dataset, variants: Sequence[str], seeds: Sequence[int], references: Mapping) -> Results:
+        """Errors of the networks, those of earlier calls included."""
+        tested = {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
+        common = {'scale': self.scale, 'steps': self.steps, 'references': checksum(references)}
+        results = Results.load(self.folder / 'results.json', common)
+        networks = [(variant, seed) for seed in seeds for variant in variants]
+        for start in range(0, len(networks), self.machine.at_once):
+            batch = networks[start : start + self.machine.at_once]
+            trained = run_all({f'{one[0]}, seed {one[1]}': self.training(dataset, *one) for one in batch})
+            predicted = run_all({name: self.prediction(node.outputs.model, tested) for name, node in trained.items()})
+            for one, node in zip(batch, predicted.values(), strict=True):
+                hamiltonians = dict(node.outputs.hamiltonians)
+                uuids = {label: found.uuid for label, found in hamiltonians.items()}
+                results.add(*one, self.compare(hamiltonians, references), uuids)
+        results.order(list(VARIANTS))
+        return results
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, dict[str, Atoms]]:
         """Structures by part and label."""
         return self.system.structures(self.scale)
 
-    def summarise(self, errors: Mapping) -> dict:
-        """Mean errors by variant, seed and part."""
-        titles = {TEST: 'trained sizes', LARGER: 'larger sizes'}
-        return {
-            variant: {
-                seed: {
-                    title: mean_errors([found[label] for label in self.parts[part] if label in found])
-                    for part, title in titles.items()
-                }
-                for seed, found in seeds.items()
-            }
-            for variant, seeds in errors.items()
-        }
-
-    def draw(self, errors: Mapping, predictions: Mapping, references: Mapping):
-        """Pictures of the errors over the size and of the levels across one structure."""
+    def report(self, results: Results, references: Mapping) -> str:
+        """Write table and pictures into the folder, and return the table."""
+        summary = results.summarise({title: list(self.parts[part]) for part, title in COMPARED.items()})
+        write_json(self.folder / 'summary.json', {**results.common, 'errors': summary})
+        table = format_table(summary)
+        (self.folder / 'table.md').write_text(table)
         sizes = {label: atoms.info['size'] for part in self.parts.values() for label, atoms in part.items()}
         trained = max(sizes[label] for label in self.parts[TRAIN])
-        draw_sizes(errors, sizes, trained, self.system.size, self.folder / 'sizes.png')
+        draw_sizes(results.errors, sizes, trained, self.system.size, self.folder / 'sizes.png')
         label = self.system.drawn[self.scale]
         if label in references:
-            nodes = {'DFT': references[label]} | {
-                name: predictions[name][label] for name in DRAWN if name in predictions
-            }
-            draw_levels(nodes, self.folder / 'levels.png')
+            shown = {name: results.predictions[name][label] for name in DRAWN if name in results.predictions}
+            nodes = {'DFT': references[label]} | {name: orm.load_node(uuid) for name, uuid in shown.items()}
+            draw_levels(nodes, self.system.materials, self.folder / 'levels.png')
+        return table
 
-    def write(self, name: str, content):
-        """Write a JSON file into the folder, under a temporary name first."""
-        temporary = self.folder / f'{name}.part'
-        temporary.write_text(json.dumps(content, indent=1) + '\n')
-        temporary.replace(self.folder / name)
-
-    def _run(self, builder, label: str):
-        builder.metadata.label = f'{self.system.name} {self.scale} {label}'
-        with enable_caching():
-            outputs, node = run_get_node(builder)
-        if not node.is_finished_ok:
-            raise RuntimeError(
-                f'{node.process_label} <{node.pk}> ({label}) failed: {node.exit_message or node.exception}'
-            )
-        print(f'{label}: {node.process_label} <{node.pk}>', file=sys.stderr, flush=True)
-        return node.outputs
+    def export(self, references: Mapping, formats: Sequence[str]):
+        """Write the references for other programs, ``export/<format>/<part>``."""
+        for part, structures in self.parts.items():
+            names = [label for label in structures if label in references]
+            for name in formats:
+                opened = [references[label].open(('hamiltonian', 'overlap')) for label in names]
+                export_hamiltonians(opened, names, name, self.folder / 'export' / name / part)
 
 
 def seal_interrupted():
@@ -202,41 +195,41 @@ def run_study(system: System, description: str):
     """Command line of one system."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='of the AiiDA profile and the results')
-    parser.add_argument('--scale', choices=SCALES, default='small')
+    parser.add_argument('--scale', choices=STEPS, default='small')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--steps', type=int, help='of a training; default: those of the scale')
     parser.add_argument('--data-only', action='store_true', help='make the references and stop')
+    parser.add_argument('--export', nargs='+', choices=NAMES, default=[], help='write the references in these formats')
     parser.add_argument('--archive', action='store_true', help='write study.aiida with everything and its provenance')
+    parser.add_argument('--at-once', type=int, help='how many jobs; default: one for each core, on a cluster 20')
     cluster = parser.add_argument_group('a cluster (default: the programs of this machine)')
     cluster.add_argument('--pw', default='', help='label of the code of pw.x in the default profile')
     cluster.add_argument('--hamlr', default='', help='label of the code of hamlr')
     cluster.add_argument('--options', type=json.loads, help='JSON: metadata.options of the jobs')
     cluster.add_argument('--gpus', type=int, help='GPUs of a training')
     given = parser.parse_args()
-    machine = Machine(given.pw, given.hamlr, gpus=given.gpus)
+    at_once = given.at_once or (20 if given.pw else os.cpu_count() or 1)
+    machine = Machine(given.pw, given.hamlr, gpus=given.gpus, at_once=at_once)
     if given.options:
-        machine = Machine(given.pw, given.hamlr, given.options, given.options, given.gpus)
+        machine = replace(machine, pw_options=given.options, train_options=given.options)
     folder = given.folder / given.scale
-    study = Study(system, given.scale, folder, machine, given.steps or system.steps[given.scale])
+    study = Study(system, given.scale, folder, machine, given.steps or STEPS[given.scale])
     open_profile(given.folder, machine)
     folder.mkdir(exist_ok=True)
     try:
-        made = make_dataset(folder, study.parts, system.settings[given.scale], machine)
+        made = make_dataset(folder, study.parts, system.settings_of(given.scale), machine)
+        references = dict(made.outputs.references)
+        study.export(references, given.export)
         if given.data_only:
             return
-        references = dict(made.outputs.references)
-        found = study.measure(made.outputs.dataset, given.variants, given.seeds, references)
+        results = study.measure(made.outputs.dataset, given.variants, given.seeds, references)
     except RuntimeError as error:
         parser.exit(1, f'{error}\n')
-    summary = study.summarise(found['errors'])
-    study.write('summary.json', {'scale': given.scale, 'steps': study.steps, 'errors': summary})
-    table = format_table(summary)
-    (folder / 'table.md').write_text(table)
-    print(table)
-    study.draw(found['errors'], found['predictions'], references)
+    print(study.report(results, references))
     if given.archive:
         if machine.is_here:
             seal_interrupted()
-        nodes = [made.outputs.dataset, *(node for one in found['predictions'].values() for node in one.values())]
+        uuids = [uuid for one in results.predictions.values() for uuid in one.values()]
+        nodes = [made.outputs.dataset, *map(orm.load_node, uuids)]
         create_archive(nodes, filename=folder / 'study.aiida', overwrite=True)

@@ -14,9 +14,8 @@ What is in the profile is used again: references and orbitals by their inputs, t
 from __future__ import annotations
 
 from _references import LARGER, TEST, TRAIN, VALIDATION, Settings
-from _structures import displaced, make_parts, superlattice
-from _study import System, run_study
-from ase import Atoms
+from _study import run_study
+from _superlattices import superlattice_system
 
 from aiida_hamlr.electronic.crystals import oriented_crystal
 
@@ -24,66 +23,33 @@ from aiida_hamlr.electronic.crystals import oriented_crystal
 CRYSTALS = {('Cd', 'Se'): 6.05, ('Zn', 'S'): 5.41}
 STRAIN_RATIOS = (1.39, 1.25)
 
-#: Standard deviations of the displacements, Å, in turn, and largest strain, by scale.
-DISPLACEMENTS = dict.fromkeys(('trial', 'small'), ((0.05,), 0.0)) | dict.fromkeys(
-    ('full', 'paper'), ((0.03, 0.05, 0.08), 0.02)
-)
-
-#: Seeds by part and numbers of cells of CdSe and ZnS.
-SEEDS = {
-    'trial': {
-        TRAIN: {(1, 1): range(4), (1, 0): range(2), (0, 1): range(3)},
-        VALIDATION: {(1, 1): [4]},
-        TEST: {(1, 1): [5]},
-        LARGER: {(2, 2): [None], (3, 3): [None]},
+#: Seeds of `full` by part and numbers of cells of CdSe and ZnS.
+FULL = {
+    TRAIN: {
+        (1, 1): range(230), (2, 2): range(110), (1, 3): range(27), (3, 1): range(27),
+        (1, 0): range(50), (0, 1): range(50),
     },
-    'small': {
-        TRAIN: {(1, 1): range(8), (1, 0): range(3), (0, 1): range(3), (2, 2): range(3), (1, 3): [0], (3, 1): [0]},
-        VALIDATION: {(1, 1): [8], (2, 2): [3]},
-        TEST: {(1, 1): [9], (2, 2): [4]},
-        LARGER: {(3, 3): [None]},
-    },
-    'full': {
-        TRAIN: {
-            (1, 1): range(230), (2, 2): range(110), (1, 3): range(27), (3, 1): range(27),
-            (1, 0): range(50), (0, 1): range(50),
-        },
-        VALIDATION: {(1, 1): range(230, 240), (2, 2): range(110, 115), (1, 3): range(27, 29), (3, 1): range(27, 29)},
-        TEST: {(1, 1): range(240, 250), (2, 2): range(115, 120), (1, 3): [29], (3, 1): [29]},
-        LARGER: {(3, 3): [None, *range(9)], (4, 4): [None, *range(9)], (6, 6): [None, *range(3)]},
-    },
+    VALIDATION: {(1, 1): range(230, 240), (2, 2): range(110, 115), (1, 3): range(27, 29), (3, 1): range(27, 29)},
+    TEST: {(1, 1): range(240, 250), (2, 2): range(115, 120), (1, 3): [29], (3, 1): [29]},
+    LARGER: {(3, 3): [None, *range(9)], (4, 4): [None, *range(9)], (6, 6): [None, *range(3)]},
 }  # fmt: skip
-SEEDS['paper'] = SEEDS['full']
 
 GTH = {'Cd': 2, 'Zn': 2, 'S': 6, 'Se': 6}
-SETTINGS = {
-    # 3 x 3 x 1 k-points; 4 x 4 and more, and a converged cutoff, in the others.
-    'small': Settings(ecutwfc=24.0, kpoints_distance=0.6, pseudos=GTH),
-    'full': Settings(ecutwfc=40.0, kpoints_distance=0.4, pseudos=GTH),
-    'paper': Settings(ecutwfc=90.0, kpoints_distance=0.3, pseudos=dict.fromkeys(GTH, 'dojo')),
-}
 
-SETTINGS['trial'] = SETTINGS['small']
-
-
-def structures(scale: str) -> dict[str, dict[str, Atoms]]:
-    """Structures of a scale by part and label."""
-    crystals = [oriented_crystal(*species, 'zincblende (001)', a) for species, a in CRYSTALS.items()]
-    return make_parts(
-        SEEDS[scale],
-        lambda numbers, seed: displaced(superlattice(crystals, STRAIN_RATIOS, numbers), seed, *DISPLACEMENTS[scale]),
-    )
-
-
-SYSTEM = System(
+SYSTEM = superlattice_system(
+    [oriented_crystal(*species, 'zincblende (001)', a) for species, a in CRYSTALS.items()],
+    STRAIN_RATIOS,
+    rattle=0.05,
+    full=FULL,
     name='CdSe/ZnS (001)',
-    size='Cells in a period',
-    settings=SETTINGS,
-    structures=structures,
+    settings={
+        # 3 x 3 x 1 k-points; 4 x 4 and more, and a converged cutoff, in the others.
+        'small': Settings(ecutwfc=24.0, kpoints_distance=0.6, pseudos=GTH),
+        'full': Settings(ecutwfc=40.0, kpoints_distance=0.4, pseudos=GTH),
+        'paper': Settings(ecutwfc=90.0, kpoints_distance=0.3, pseudos=dict.fromkeys(GTH, 'dojo')),
+    },
     materials=(('Cd', 'Se'), ('Zn', 'S')),
     margin=1.0,
-    drawn={'trial': 'n33_ideal', 'small': 'n33_ideal', 'full': 'n66_ideal', 'paper': 'n66_ideal'},
-    steps={'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000},
 )
 
 if __name__ == '__main__':

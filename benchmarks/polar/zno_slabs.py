@@ -57,8 +57,6 @@ SETTINGS = {
     ),
 }
 
-SETTINGS['trial'] = SETTINGS['small']
-
 
 def slab(layers: int, seed: int) -> Atoms:
     """Slab with a shift and a vacuum drawn at random, displaced."""
@@ -102,7 +100,6 @@ SYSTEM = System(
     materials=(('Zn', 'O'),),
     margin=2.0,
     drawn={'trial': 's06_r000', 'small': 's08_r000', 'full': 's28_r000', 'paper': 's56_r000'},
-    steps={'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000},
 )
 
 if __name__ == '__main__':

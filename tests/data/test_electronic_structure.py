@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.cmdline.commands.cmd_data.cmd_bands import bands_show
+from click.testing import CliRunner
 
 from aiida_hamlr.data.electronic_structure import make_bands, make_dos, read_bands, read_dos
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
@@ -26,6 +28,20 @@ def test_bands(found, structure):
     # Edges on the path are at most as extreme as those of path and mesh together.
     assert bands.attributes.gap == attributes.gap
     assert bands.attributes.vbm <= attributes.vbm + 1e-9
+
+
+def test_bands_are_shown(found, structure, tmp_path, monkeypatch):
+    """`verdi data core.bands show` hands the viewer a file with every level; the viewer here keeps the file."""
+    viewer = tmp_path / 'xmgrace'
+    viewer.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/shown.agr\n')
+    viewer.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    node = make_bands(found.bands, structure).store()
+    result = CliRunner().invoke(bands_show, [str(node.pk)])
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in (tmp_path / 'shown.agr').read_text().splitlines()]
+    levels = [float(words[1]) for words in lines if len(words) == 2 and words[0][0] in '0123456789']
+    assert np.allclose(np.sort(levels), np.sort(found.bands.eigenvalues.ravel()), atol=1e-6)
 
 
 def test_bands_that_cannot_be_drawn(found):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from ase import Atoms
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
@@ -43,3 +44,22 @@ def test_density_of_states_without_projections(hamlr, file):
     assert result.exit_code == 0, result.stderr
     properties = Properties.read(file.parent / 'out/properties.h5')
     assert properties.groups == () and properties.projected_dos is None
+
+
+def test_vacuum_level_comes_from_a_reference_slab(hamlr, make_hamiltonian, tmp_path):
+    """The slab's zero lies 0.5 eV higher than that of the reference."""
+    positions = [[0, 0, 0], [1.4, 1.4, 1.4], [0, 0, 2.8], [1.4, 1.4, 4.2]]
+    hamiltonian = make_hamiltonian(Atoms('AlAsAlAs', positions=positions, cell=[4, 4, 14], pbc=True))
+    hamiltonian.attributes.vacuum_level = 1.0
+    hamiltonian.write(tmp_path / 'reference.h5')
+    hamiltonian.attributes.vacuum_level = None
+    hamiltonian.matrices['hamiltonian'] = hamiltonian.hamiltonian + 0.5 * hamiltonian.overlap
+    hamiltonian.write(tmp_path / 'slab.h5')
+    result = hamlr('properties', 'slab.h5', '-o', 'out', '--mesh', 2, 2, 1, '--vacuum-from', 'reference.h5')
+    assert result.exit_code == 0, result.stderr
+    assert 'vacuum level above the slab: 1.500 eV; levels of its layers agree within 0 meV' in result.output
+    summary = json.loads((tmp_path / 'out/summary.json').read_text())
+    assert summary['vacuum_levels_eV'] == pytest.approx([1.5, 1.5])
+    assert summary['ionization_energies_eV'] == pytest.approx([1.5 - summary['vbm_eV']] * 2)
+    result = hamlr('properties', 'slab.h5', '-o', 'out', '--vacuum-from', 'slab.h5')
+    assert result.exit_code == 2 and 'slab.h5: the reference records no vacuum level' in result.stderr

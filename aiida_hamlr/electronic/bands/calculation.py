@@ -14,7 +14,7 @@ from aiida_hamlr.electronic.bands.density_of_states import BROADENING, density_o
 from aiida_hamlr.electronic.bands.derivatives import edge_masses
 from aiida_hamlr.electronic.bands.edges import find_edges
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING
-from aiida_hamlr.electronic.bands.layers import Layers, layer_edges
+from aiida_hamlr.electronic.bands.layers import Layers, layer_edges, plane_distance, window_average
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.bands.mesh import (
     MeshSolution,
@@ -32,6 +32,8 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 OUTPUTS = ('gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers')
 _ON_MESH = frozenset(OUTPUTS) - {'profile'}
 _IN_FILE = frozenset(OUTPUTS) - {'gap', 'bands'}
+#: What needs the states on the mesh beside the energies.
+_OF_STATES = frozenset({'projections', 'charges', 'layers'})
 #: Orbitals above which a gap at Gamma alone is found from the states around it, without the other bands.
 LARGEST_DENSE = 3000
 
@@ -62,7 +64,9 @@ class PropertyOptions:
     projection : str
         What 'projections' projects densities of states and bands on, see `orbital_groups`.
     axis : int
-        Lattice vector along which the layers are, 0, 1 or 2.
+        Lattice vector along which layers and averages of the potential are, 0, 1 or 2.
+    period : float, optional
+        Width of the window of the macroscopic average of a reference's electrostatic potential, Å; default: none.
     memory_limit : float, optional
         GB, for the factorisations of large structures; default: see `ShiftedMatrices`.
     """
@@ -76,6 +80,7 @@ class PropertyOptions:
     dos_method: str = 'gaussian'
     projection: str = 'orbital'
     axis: int = 2
+    period: float | None = None
     memory_limit: float | None = None
 
 
@@ -139,6 +144,7 @@ def compute_properties(
             options.kpoints or default_mesh(hamiltonian),
             n_bands=options.n_bands or default_n_bands(hamiltonian),
             overlap_threshold=recorded_threshold(hamiltonian, options.overlap_threshold),
+            vectors=bool(wanted & _OF_STATES),
         )
         results.scalars['n_ghost_states'] = results.mesh.n_ghosts
         if hamiltonian.n_spin == 2:
@@ -216,4 +222,18 @@ def _properties(
     if 'profile' in wanted:
         properties.levels = onsite_levels(hamiltonian)
         properties.potential = potential_profile(hamiltonian)
+        _add_planes(properties, hamiltonian, options)
     return properties
+
+
+def _add_planes(properties: Properties, hamiltonian: Hamiltonian, options: PropertyOptions):
+    """Plane averages of the electrostatic potential along the axis, where the Hamiltonian records them."""
+    recorded = hamiltonian.attributes.planar_potentials
+    if recorded is None:
+        return
+    properties.attributes['axis'] = options.axis
+    planar = np.array(recorded[options.axis])
+    length = plane_distance(hamiltonian.atoms, options.axis)
+    properties.plane_heights, properties.planar_potential = np.arange(len(planar)) / len(planar) * length, planar
+    if options.period is not None:
+        properties.macroscopic_potential = window_average(planar, length, options.period)

@@ -25,9 +25,11 @@ class BlochSum:
     Parameters
     ----------
     pattern : BlockPattern
+    lower : bool
+        Whether to sum the lower triangles alone, which are all that LAPACK reads of a hermitian matrix.
     """
 
-    def __init__(self, pattern: BlockPattern):
+    def __init__(self, pattern: BlockPattern, lower: bool = False):
         self.n_orbitals = pattern.dimension
         self.images, image_of_pair = np.unique(pattern.images, axis=0, return_inverse=True)
         #: (M,) index into ``images`` of every entry
@@ -35,8 +37,10 @@ class BlochSum:
         rows, columns = pattern.orbital_indices
         #: (M,) index of every entry's element in the flattened dense matrix
         self.element_of_entry = rows * self.n_orbitals + columns
-        self._order = np.lexsort([self.image_of_entry, self.element_of_entry])
-        self._elements, counts = np.unique(self.element_of_entry, return_counts=True)
+        summed = np.flatnonzero(rows >= columns) if lower else np.arange(len(rows))
+        elements = self.element_of_entry[summed]
+        self._order = summed[np.lexsort([self.image_of_entry[summed], elements])]
+        self._elements, counts = np.unique(elements, return_counts=True)
         self._columns = self.image_of_entry[self._order]
         self._row_starts = np.concatenate([[0], np.cumsum(counts)])
 
@@ -53,7 +57,7 @@ class BlochSum:
         """(nk, n, n) matrices of an ``operator``; real if every k is its own inverse (2k a reciprocal vector)."""
         kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
         phases = self.phases(kpoints)
-        if np.abs(2 * kpoints - np.round(2 * kpoints)).max(initial=0.0) < 1e-12:
+        if own_inverse(kpoints).all():
             values = operator @ phases.real
         else:
             values = (operator @ phases.view(float)).view(complex)
@@ -65,7 +69,9 @@ class BlochSum:
 
     def _scatter(self, values: np.ndarray) -> np.ndarray:
         matrices = np.zeros((values.shape[1], self.n_orbitals**2), dtype=values.dtype)
-        matrices[:, self._elements] = values.T
+        # One matrix at a time: writing all at once jumps through memory and takes half as long again.
+        for matrix, column in zip(matrices, values.T, strict=True):
+            matrix[self._elements] = column
         return matrices.reshape(-1, self.n_orbitals, self.n_orbitals)
 
     @cached_property
@@ -76,6 +82,11 @@ class BlochSum:
     def matrices(self, entries: np.ndarray, kpoints: np.ndarray) -> np.ndarray:
         """(nk, n, n) Bloch matrices of ``entries`` (M,); exactly hermitian only if ``entries`` is symmetric."""
         return self.dense(self.operator(np.asarray(entries, dtype=float)), kpoints)
+
+
+def own_inverse(kpoints: np.ndarray) -> np.ndarray:
+    """(nk,) whether points (nk, 3), fractional, are their own inverse (2k a reciprocal vector): matrices are real."""
+    return np.abs(2 * kpoints - np.round(2 * kpoints)).max(axis=1, initial=0.0) < 1e-12
 
 
 def bloch_matrices(pattern: BlockPattern, entries: np.ndarray, kpoints: np.ndarray) -> np.ndarray:
@@ -146,27 +157,33 @@ def _solve(hamiltonian: Hamiltonian, kpoints, matrix, n_bands, threshold, vector
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     for name in (matrix, 'overlap'):
         recorded_matrix(hamiltonian, name)
-    matrices = BlochMatrices(hamiltonian, matrix)
-    size, n_spin, batch_size = matrices.size, matrices.n_spin, matrices.batch_size
+    matrices = BlochMatrices(hamiltonian, matrix, lower=not threshold)
+    size, n_spin = matrices.size, matrices.n_spin
     n_bands = min(n_bands or size, size)
     energies = np.empty((n_spin, len(kpoints), n_bands))
     states = np.empty((n_spin, len(kpoints), size, n_bands), dtype=complex) if vectors else None
-    for start in range(0, len(kpoints), batch_size):
-        batch = slice(start, start + batch_size)
+    for batch in _batches(kpoints, matrices.batch_size):
         S = matrices.overlap(kpoints[batch])
         for spin in range(n_spin):
             H = matrices.hamiltonian(kpoints[batch], spin)
-            for local, kpoint in enumerate(kpoints[batch]):
-                e, c = _diagonalise(H[local], S[local], kpoint, n_bands, vectors, threshold)
+            for local, index in enumerate(batch):
+                e, c = _diagonalise(H[local], S[local], kpoints[index], n_bands, vectors, threshold)
                 # Where less is independent, all k-points get no more bands than that.
                 n_bands = len(e)
-                energies[spin, start + local, :n_bands] = e
+                energies[spin, index, :n_bands] = e
                 if vectors:
-                    states[spin, start + local, :, :n_bands] = c
+                    states[spin, index, :, :n_bands] = c
     energies, states = energies[..., :n_bands], states[..., :n_bands] if vectors else None
     if not matrices.spin_axis:
         return energies[0], states[0] if vectors else None
     return energies, states
+
+
+def _batches(kpoints: np.ndarray, size: int) -> list[np.ndarray]:
+    """Indices of k-points in batches of a size at most; those with real matrices apart from the others."""
+    real = own_inverse(kpoints)
+    groups = (np.flatnonzero(real), np.flatnonzero(~real))
+    return [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
 
 class BlochMatrices:
@@ -178,10 +195,12 @@ class BlochMatrices:
         With its spin-orbit part the matrices are those of spinors, see `spinor_matrices`.
     matrix : str
         'hamiltonian' or 'h0'.
+    lower : bool
+        Whether to make the lower triangles alone, see `BlochSum`; without effect for spinors.
     """
 
-    def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian'):
-        self.sums = BlochSum(hamiltonian.pattern)
+    def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian', lower: bool = False):
+        self.sums = BlochSum(hamiltonian.pattern, lower and not hamiltonian.has_spin_orbit)
         entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
         self._overlap = self.sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
         self._channels = [self.sums.operator(spin) for spin in np.atleast_2d(entries)]

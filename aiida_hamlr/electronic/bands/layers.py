@@ -22,6 +22,19 @@ EDGE_ELECTRONS = 0.01
 _POINTS_PER_ANGSTROM = 10.0
 
 
+def plane_distance(atoms: Atoms, axis: int) -> float:
+    """Distance of the lattice planes across lattice vector ``axis`` of a cell, Å.
+
+    Raises
+    ------
+    ValueError
+        If the axis is not 0, 1 or 2.
+    """
+    if axis not in (0, 1, 2):
+        raise ValueError(f'axis {axis}: 0, 1 or 2 is needed')
+    return 2 * np.pi / float(np.linalg.norm(reciprocal(atoms.cell[:])[axis]))
+
+
 @dataclass(frozen=True)
 class Layers:
     """Atoms in layers normal to a reciprocal vector.
@@ -49,9 +62,7 @@ class Layers:
         ValueError
             If the axis is not 0, 1 or 2.
         """
-        if axis not in (0, 1, 2):
-            raise ValueError(f'axis {axis}: 0, 1 or 2 is needed')
-        length = 2 * np.pi / float(np.linalg.norm(reciprocal(atoms.cell[:])[axis]))
+        length = plane_distance(atoms, axis)
         # Heights a rounding error below the upper face are those of the lower one.
         heights = (atoms.get_scaled_positions(wrap=False)[:, axis] + 1e-9) % 1.0 * length
         order = np.argsort(heights, kind='stable')
@@ -69,6 +80,21 @@ class Layers:
         place = np.empty(len(order), dtype=int)
         place[order] = np.arange(len(order))
         return cls(means[order], place[of_atom], length)
+
+    def within(self, region: tuple[float, float]) -> np.ndarray:
+        """(n_layers,) whether each layer lies between the lower and the upper height of a region, Å.
+
+        Raises
+        ------
+        ValueError
+            If no layer does.
+        """
+        inside = (self.heights >= region[0]) & (self.heights <= region[1])
+        if not inside.any():
+            raise ValueError(
+                f'no layer between {region[0]:g} and {region[1]:g} Å; they are at {self.heights.round(2).tolist()}'
+            )
+        return inside
 
     def average(self, values: np.ndarray) -> np.ndarray:
         """(n_layers,) mean over the atoms of each layer of values (N,), in their unit."""
@@ -108,17 +134,8 @@ class LayerEdges:
         ValueError
             If a region has no layer.
         """
-        chosen = [self._within(region) for region in (first, second)]
+        chosen = [self.layers.within(region) for region in (first, second)]
         return tuple(float(edge[chosen[1]].mean() - edge[chosen[0]].mean()) for edge in (self.valence, self.conduction))
-
-    def _within(self, region: tuple[float, float]) -> np.ndarray:
-        heights = self.layers.heights
-        found = np.flatnonzero((heights >= region[0]) & (heights <= region[1]))
-        if not len(found):
-            raise ValueError(
-                f'no layer between {region[0]:g} and {region[1]:g} Å; they are at {heights.round(2).tolist()}'
-            )
-        return found
 
 
 def layer_edges(
@@ -197,11 +214,39 @@ def macroscopic_average(layers: Layers, values: np.ndarray, period: float) -> tu
     ValueError
         If the period is not between 0 and the length of the cell.
     """
-    if not 0 < period <= layers.length:
-        raise ValueError(f'period {period:g} Å: it must lie between 0 and {layers.length:g} Å, the length of the cell')
     n = max(64, int(np.ceil(layers.length * _POINTS_PER_ANGSTROM)))
     heights = np.arange(n) / n * layers.length
     planar = np.interp(heights, layers.heights, values, period=layers.length)
+    return heights, window_average(planar, layers.length, period)
+
+
+def window_average(values: np.ndarray, length: float, period: float) -> np.ndarray:
+    """Averages of equally spaced values of one cell over a window around each point.
+
+    For two crystals of different periods take the averages over both windows, one after the other.
+
+    Parameters
+    ----------
+    values : (n,) array
+        At the heights 0, length / n, ...; any unit.
+    length : float
+        Of the cell, Å.
+    period : float
+        Width of the window, Å.
+
+    Returns
+    -------
+    (n,) array
+        In the unit of the values.
+
+    Raises
+    ------
+    ValueError
+        If the window is not between 0 and the length of the cell.
+    """
+    if not 0 < period <= length:
+        raise ValueError(f'period {period:g} Å: it must lie between 0 and {length:g} Å, the length of the cell')
+    n = len(values)
     # The average over a window of a Fourier component exp(i q z) is a factor sin(x) / x with x = q period / 2.
-    factors = np.sinc(np.fft.rfftfreq(n, layers.length / n) * period)
-    return heights, np.fft.irfft(np.fft.rfft(planar) * factors, n)
+    factors = np.sinc(np.fft.rfftfreq(n, length / n) * period)
+    return np.fft.irfft(np.fft.rfft(values) * factors, n)

@@ -48,3 +48,14 @@ def potential_profile(hamiltonian: Hamiltonian) -> np.ndarray:
         eV.
     """
     return onsite_levels(hamiltonian) - onsite_levels(hamiltonian, 'h0')
+
+
+def check_same_orbitals(hamiltonian: Hamiltonian, other: Hamiltonian):
+    """Raise ``ValueError`` unless all species of ``other`` have the same orbitals in a Hamiltonian."""
+    for label, species in other.basis.items():
+        if label not in hamiltonian.basis or hamiltonian.basis[label].content_hash != species.content_hash:
+            formulas = [each.atoms.get_chemical_formula() for each in (hamiltonian, other)]
+            raise ValueError(
+                f'{label} of {formulas[1]} has other orbitals than in {formulas[0]}, or is not there; levels can be '
+                'compared in one basis only'
+            )

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing, monkhorst_pack
-from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvectors
+from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues, eigenvectors, own_inverse
 from aiida_hamlr.electronic.bands.occupations import SMEARING, Filling, fill_bands
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -28,8 +28,9 @@ class MeshSolution:
     kpoints, weights : (nk, 3), (nk,) arrays
     eigenvalues : (nk, nb) or (2, nk, nb) array
         eV; the occupied bands and some above.
-    states : (nk, n, nb) or (2, nk, n, nb) array
-        Coefficients of the bands in the n orbitals, of spinors in 2 n, see `eigenvectors`.
+    states : (nk, n, nb) or (2, nk, n, nb) array, optional
+        Coefficients of the bands in the n orbitals, of spinors in 2 n, see `eigenvectors`; None if only energies were
+        computed.
     filling : Filling
     pattern : BlockPattern
         Of the Hamiltonian.
@@ -37,7 +38,8 @@ class MeshSolution:
         Of the mesh, along the reciprocal vectors.
     n_ghosts : int
         Largest number at a k-point of occupied states that are combinations of nearly dependent orbitals (``GHOST``):
-        errors of the matrix elements, not levels of the crystal.
+        errors of the matrix elements, not levels of the crystal. If only energies were computed, at the points that are
+        their own inverse, which include Gamma.
     matrix : str
         What was diagonalised, 'hamiltonian' or 'h0'.
     overlap_threshold : float
@@ -49,7 +51,7 @@ class MeshSolution:
     kpoints: np.ndarray
     weights: np.ndarray
     eigenvalues: np.ndarray
-    states: np.ndarray
+    states: np.ndarray | None
     filling: Filling
     pattern: BlockPattern
     divisions: tuple[int, int, int]
@@ -71,7 +73,14 @@ class MeshSolution:
         """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
 
         Of spinors it is (M,), the sum over both components.
+
+        Raises
+        ------
+        ValueError
+            If only energies were computed.
         """
+        if self.states is None:
+            raise ValueError('the density matrix needs the states on the mesh, of which only energies were computed')
         shape = (-1, *self.states.shape[-3:])
         states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
         sums = BlochSum(self.pattern)
@@ -113,6 +122,7 @@ def solve_mesh(
     matrix: str = 'hamiltonian',
     n_bands: int | None = None,
     overlap_threshold: float = 0.0,
+    vectors: bool = True,
 ) -> MeshSolution:
     """Diagonalise on a Gamma-centred mesh and fill the bands.
 
@@ -134,6 +144,8 @@ def solve_mesh(
         How many bands to compute at least; default: those that may be occupied.
     overlap_threshold : float
         See `eigenvalues`.
+    vectors : bool
+        Whether to keep the states, for densities and projections; energies alone take half the time.
 
     Returns
     -------
@@ -147,17 +159,18 @@ def solve_mesh(
     n_spin = 1 if hamiltonian.has_spin_orbit else n_spin
     occupied = hamiltonian.n_occupied * n_spin
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
-    energies, states = eigenvectors(hamiltonian, kpoints, matrix, n_bands, overlap_threshold)
+    with_states = np.full(len(kpoints), True) if vectors else own_inverse(kpoints)
+    energies, states = _solve_partly(hamiltonian, kpoints, with_states, (matrix, n_bands, overlap_threshold))
     fixed = hamiltonian.attributes.fixed_magnetization
     filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
-    occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])
+    occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])[:, with_states]
     sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
     n_ghosts = int(((occupations > 0.25 * per_band) & (sizes > GHOST)).sum(axis=2).max())
     return MeshSolution(
         kpoints,
         weights,
         energies,
-        states,
+        states if vectors else None,
         filling,
         hamiltonian.pattern,
         tuple(int(n) for n in mesh),
@@ -166,6 +179,20 @@ def solve_mesh(
         overlap_threshold,
         per_band,
     )
+
+
+def _solve_partly(
+    hamiltonian: Hamiltonian, kpoints: np.ndarray, with_states: np.ndarray, settings: tuple
+) -> tuple[np.ndarray, np.ndarray]:
+    """Energies at all k-points, and the states at those of a mask, with the settings of `eigenvalues`."""
+    some, states = eigenvectors(hamiltonian, kpoints[with_states], *settings)
+    if with_states.all():
+        return some, states
+    others = eigenvalues(hamiltonian, kpoints[~with_states], *settings)
+    n_bands = min(some.shape[-1], others.shape[-1])
+    energies = np.empty((*others.shape[:-2], len(kpoints), n_bands))
+    energies[..., with_states, :], energies[..., ~with_states, :] = some[..., :n_bands], others[..., :n_bands]
+    return energies, states[..., :n_bands]
 
 
 def sample(

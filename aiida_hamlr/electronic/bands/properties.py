@@ -18,9 +18,9 @@ from aiida_hamlr.electronic.files import (
 )
 
 FORMAT = 'hamlr-properties'
-#: Version 4 has magnetic moments, version 3 the projected density of states, layers and long-range charges; what has no
-#: moments is written as version 3.
-VERSION = 4
+#: Version 5 has averages of the electrostatic potential, version 4 magnetic moments, version 3 the projected density of
+#: states, layers and long-range charges; each is written as the oldest version that can hold it.
+VERSION = 5
 
 #: Arrays over the energies of the density of states, and all others beside the positions.
 DOS_ARRAYS = ('dos_energies', 'dos', 'dos_by_spin', 'projected_dos')
@@ -34,6 +34,9 @@ OTHER_ARRAYS = (
     'layer_heights',
     'layer_valence_edges',
     'layer_conduction_edges',
+    'plane_heights',
+    'planar_potential',
+    'macroscopic_potential',
     'dielectric_tensor',
     'born_charges',
 )
@@ -75,6 +78,12 @@ class Properties:
         Heights of the layers along the axis of ``attributes``, Å.
     layer_valence_edges, layer_conduction_edges : (n_layers,) array
         Band edges by layer, eV.
+    plane_heights : (n,) array
+        Heights of planes along the axis of ``attributes``, Å.
+    planar_potential : (n,) array
+        Electrostatic potential of a reference averaged over each plane, eV, see `planar_potential`.
+    macroscopic_potential : (n,) array
+        Its average over a window, eV, see `window_average`.
     dielectric_tensor : (3, 3) array
         Of a model with response, with the atoms at rest, without unit.
     born_charges : (N, 3, 3) array
@@ -82,7 +91,7 @@ class Properties:
     groups : tuple of OrbitalGroup
         What ``projected_dos`` is projected on.
     attributes : dict
-        Plain JSON values: ``fermi_level_eV``, ``n_electrons``, ``effective_masses``, ``axis`` of the layers.
+        Plain JSON values: ``fermi_level_eV``, ``n_electrons``, ``effective_masses``, ``axis`` of layers and planes.
     """
 
     symbols: list[str]
@@ -100,14 +109,22 @@ class Properties:
     layer_heights: np.ndarray | None = None
     layer_valence_edges: np.ndarray | None = None
     layer_conduction_edges: np.ndarray | None = None
+    plane_heights: np.ndarray | None = None
+    planar_potential: np.ndarray | None = None
+    macroscopic_potential: np.ndarray | None = None
     dielectric_tensor: np.ndarray | None = None
     born_charges: np.ndarray | None = None
     groups: tuple[OrbitalGroup, ...] = ()
     attributes: dict = field(default_factory=dict)
 
+    @property
+    def _version(self) -> int:
+        """The oldest version that can hold it."""
+        return 5 if self.planar_potential is not None else 4 if self.magnetic_moments is not None else 3
+
     def write(self, path: str | Path):
         """Write ``properties.h5``, under a temporary name first."""
-        with atomic_hdf5(path, FORMAT, VERSION if self.magnetic_moments is not None else 3) as handle:
+        with atomic_hdf5(path, FORMAT, self._version) as handle:
             handle.attrs['units'] = 'energies eV, lengths Å, charges |e|, density of states 1/eV per cell'
             handle.attrs['attributes'] = json.dumps(self.attributes)
             handle.attrs['groups'] = json.dumps([asdict(group) for group in self.groups])
@@ -163,6 +180,8 @@ class Properties:
         shapes['projected_dos'] = (n_spin, len(self.groups), *n_energies)
         layers = ('layer_heights', 'layer_valence_edges', 'layer_conduction_edges')
         shapes |= dict.fromkeys(layers, np.shape(self.layer_heights))
+        planes = ('plane_heights', 'planar_potential', 'macroscopic_potential')
+        shapes |= dict.fromkeys(planes, np.shape(self.plane_heights))
         for name, shape in shapes.items():
             values = getattr(self, name)
             if values is not None and (np.shape(values) != shape or not np.isfinite(values).all()):

@@ -33,6 +33,9 @@ class HamiltonianAttributes(StoredAttributes):
     vacuum_levels : list of two float
         The same below and above a slab, seen along the lattice vector through the vacuum, eV (``vacuum_levels_eV``).
         None unless the run had a dipole correction or cut off the interaction of slabs.
+    planar_potentials : list of three lists of float
+        Electrostatic potential averaged over planes across each lattice vector, in the gauge of H, eV
+        (``planar_potentials_eV``), see `planar_potential`. None unless the density of the run was given.
     electrostatics : str
         Of the run: 'periodic', '2D' (``assume_isolated``) or 'dipole correction'.
     n_electrons : float
@@ -91,6 +94,7 @@ class HamiltonianAttributes(StoredAttributes):
     gauge_shift: float | None = stored_as('gauge_shift_eV')
     vacuum_level: float | None = stored_as('vacuum_level_eV')
     vacuum_levels: list[float] | None = stored_as('vacuum_levels_eV')
+    planar_potentials: list[list[float]] | None = stored_as('planar_potentials_eV')
     electrostatics: str | None = None
     n_electrons: float | None = None
     n_spin: int | None = None

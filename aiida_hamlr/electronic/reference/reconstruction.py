@@ -25,9 +25,10 @@ from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import check_electrons
-from aiida_hamlr.electronic.reference.electrostatics import PERIODIC
+from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
 from aiida_hamlr.electronic.reference.hirshfeld import hirshfeld_moments
 from aiida_hamlr.electronic.reference.levels_check import check_levels, check_zero, compare_levels
+from aiida_hamlr.electronic.reference.planar_potential import planar_potential
 from aiida_hamlr.electronic.reference.quality import find_warnings
 from aiida_hamlr.electronic.reference.vacuum import check_falling_part, vacuum_levels
 from aiida_hamlr.electronic.reference.verification import PlaneWaveRun, check_plausible, verify
@@ -51,7 +52,8 @@ class ReconstructionOptions:
     ----------
     density : (n1, n2, n3) array, optional
         Valence electrons of both spins together on the FFT grid, bohr^-3, for the vacuum level of slabs, see
-        `vacuum_levels`, and the labels of the atoms, see `hirshfeld_moments`.
+        `vacuum_levels`, the electrostatic potential along the axes, see `planar_potential`, and the labels of the
+        atoms, see `hirshfeld_moments`.
     levels : mapping, optional
         What `check_run` returned, if it was called before.
     tables : TwoCentreTables, optional
@@ -127,66 +129,25 @@ def reconstruct(
         If the overlap is not positive definite.
     """
     options = options or ReconstructionOptions()
-    density, source, memory_limit = options.density, options.source, options.memory_limit
-    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
-    species = species_labels(atoms)
-    basis = basis.restricted(species)
-    functional = common_functional(species, pseudos)
-    n_electrons = sum(pseudos[label].z_valence for label in species)
-    grid, spins = np.shape(potential)[-3:], np.reshape(potential, (-1, *np.shape(potential)[-3:]))
+    basis = basis.restricted(species_labels(atoms))
+    attributes = _attributes(atoms, potential, pseudos, ecutrho, run)
     levels = options.levels
     if run is not None and levels is None:
-        levels = check_run(atoms, potential, pseudos, run, source)
-    if density is not None:
-        if np.shape(density) != grid:
-            raise ValueError(f'the density has {np.shape(density)} grid points, the potential {grid}')
-        check_electrons(atoms, density, pseudos)
+        levels = check_run(atoms, potential, pseudos, run, options.source)
+    if options.density is not None:
+        if np.shape(options.density) != np.shape(potential)[-3:]:
+            raise ValueError(
+                f'the density has {np.shape(options.density)} grid points, the potential {np.shape(potential)[-3:]}'
+            )
+        check_electrons(atoms, options.density, pseudos)
+    texts = {label: pseudos[label].text for label in basis}
     pattern = overlap_pattern(atoms, basis)
-    n_arrays = ARRAYS + 2 * (len(spins) - 1) + (3 if run is not None and run.spin_orbit else 0)
-    check_memory(n_arrays * 8 * pattern.n_entries, memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
-    tables = options.tables or TwoCentreTables(basis, pseudos, memory_limit)
-    overlap, fixed = structure_matrices(atoms, tables, pattern)
-    electrostatics = PERIODIC if run is None else run.electrostatics
-    shift = electrostatics.gauge_shift(atoms, pseudos)
-    neutral = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
-    for spin in spins:
-        _check_against_neutral_atoms(spin, neutral, source)
-    potentials = np.stack([*spins, neutral])
-    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, memory_limit)
-    local = local[0] if len(spins) == 1 else np.stack(local)
-    hamiltonian = Hamiltonian(
-        atoms.copy(),
-        basis,
-        pattern,
-        {'hamiltonian': fixed + local + shift * overlap, 'overlap': overlap, 'h0': fixed + local_neutral},
-        {element: pseudos[element].text for element in basis},
-        HamiltonianAttributes(
-            origin='reference',
-            functional=functional,
-            gauge='neutral_atom',
-            gauge_shift=shift,
-            electrostatics=electrostatics.name,
-            n_electrons=n_electrons,
-            n_spin=len(spins),
-            grid=[int(n) for n in grid],
-            ecutrho=float(ecutrho),
-            kpoints=[int(n) for n in kpoints],
-            code=f'aiida-hamlr {__version__}',
-        ),
-    )
-    attributes = hamiltonian.attributes
-    if run is not None and run.spin_orbit:
-        hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(atoms, pattern)
-    if run is not None:
-        attributes.ecutwfc = float(run.ecutwfc)
-        attributes.scf_kpoints = run.kpoint_mesh and list(run.kpoint_mesh)
-        attributes.code += f', Quantum ESPRESSO {run.version}'
-        if len(spins) == 2:
-            attributes.fixed_magnetization = run.fixed_magnetization
-    if density is not None:
-        _record_vacuum(attributes, vacuum_levels(atoms, density, pseudos, ecutrho, electrostatics))
-        charges, dipoles = hirshfeld_moments(atoms, density, pseudos, ecutrho)
-        hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
+    hamiltonian = Hamiltonian(atoms.copy(), basis, pattern, {}, texts, attributes)
+    _add_matrices(hamiltonian, potential, pseudos, run is not None and run.spin_orbit, options)
+    if options.density is not None:
+        _record_density(hamiltonian, options.density, pseudos, _electrostatics(run))
+    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
+    attributes.kpoints = [int(n) for n in kpoints]
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix
     record_spin(hamiltonian, solution.filling)
@@ -196,10 +157,96 @@ def reconstruct(
     on_mesh = band_edges(hamiltonian, solution).gap
     if on_mesh is not None:
         verification['gap_on_mesh_eV'] = on_mesh
-    check_plausible(verification, source, sufficient_cutoff(basis))
+    check_plausible(verification, options.source, sufficient_cutoff(basis))
     attributes.verification = verification
     attributes.warnings = find_warnings(hamiltonian, pseudos, solution.n_ghosts, run is not None)
     return hamiltonian
+
+
+def _attributes(
+    atoms: Atoms,
+    potential: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    ecutrho: float,
+    run: PlaneWaveRun | None,
+) -> HamiltonianAttributes:
+    """What is known before anything is integrated."""
+    species, shape = species_labels(atoms), np.shape(potential)
+    electrostatics = _electrostatics(run)
+    attributes = HamiltonianAttributes(
+        origin='reference',
+        functional=common_functional(species, pseudos),
+        gauge='neutral_atom',
+        gauge_shift=electrostatics.gauge_shift(atoms, pseudos),
+        electrostatics=electrostatics.name,
+        n_electrons=sum(pseudos[label].z_valence for label in species),
+        n_spin=1 if len(shape) == 3 else shape[0],
+        grid=[int(n) for n in shape[-3:]],
+        ecutrho=float(ecutrho),
+        code=f'aiida-hamlr {__version__}',
+    )
+    if run is not None:
+        attributes.ecutwfc = float(run.ecutwfc)
+        attributes.scf_kpoints = run.kpoint_mesh and list(run.kpoint_mesh)
+        attributes.code = f'{attributes.code}, Quantum ESPRESSO {run.version}'
+        if attributes.n_spin == 2:
+            attributes.fixed_magnetization = run.fixed_magnetization
+    return attributes
+
+
+def _add_matrices(
+    hamiltonian: Hamiltonian,
+    potential: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    spin_orbit: bool,
+    options: ReconstructionOptions,
+):
+    """H, H0, overlap and, if it is wanted, the spin-orbit part."""
+    atoms, basis, pattern = hamiltonian.atoms, hamiltonian.basis, hamiltonian.pattern
+    attributes = hamiltonian.attributes
+    spins = np.reshape(potential, (-1, *np.shape(potential)[-3:]))
+    n_arrays = ARRAYS + 2 * (len(spins) - 1) + (3 if spin_orbit else 0)
+    check_memory(n_arrays * 8 * pattern.n_entries, options.memory_limit, f'the Hamiltonian of {len(atoms)} atoms')
+    tables = options.tables or TwoCentreTables(basis, pseudos, options.memory_limit)
+    overlap, fixed = structure_matrices(atoms, tables, pattern)
+    neutral = neutral_atom_potential(atoms, pseudos, spins.shape[1:], attributes.ecutrho)
+    for spin in spins:
+        _check_against_neutral_atoms(spin, neutral, options.source)
+    potentials = np.stack([*spins, neutral])
+    *local, local_neutral = local_matrix(atoms, basis, pattern, potentials, options.device, options.memory_limit)
+    local = local[0] if len(spins) == 1 else np.stack(local)
+    hamiltonian.matrices |= {
+        'hamiltonian': fixed + local + attributes.gauge_shift * overlap,
+        'overlap': overlap,
+        'h0': fixed + local_neutral,
+    }
+    if spin_orbit:
+        hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(atoms, pattern)
+
+
+def _electrostatics(run: PlaneWaveRun | None) -> Electrostatics:
+    return PERIODIC if run is None else run.electrostatics
+
+
+def _record_density(
+    hamiltonian: Hamiltonian,
+    density: np.ndarray,
+    pseudos: Mapping[str, Pseudopotential],
+    electrostatics: Electrostatics,
+):
+    """Vacuum levels of a slab, plane averages of the potential, charges and dipoles of the atoms."""
+    atoms, attributes = hamiltonian.atoms, hamiltonian.attributes
+    levels = vacuum_levels(atoms, density, pseudos, attributes.ecutrho, electrostatics)
+    if levels is not None:
+        attributes.vacuum_level = levels[0]
+        if levels[1] is not None:
+            attributes.vacuum_levels = list(levels[1:])
+    attributes.planar_potentials = [
+        planar_potential(atoms, density, pseudos, attributes.ecutrho, axis, electrostatics).round(9).tolist()
+        for axis in range(3)
+    ]
+    charges, dipoles = hirshfeld_moments(atoms, density, pseudos, attributes.ecutrho)
+    hamiltonian.labels = {'hirshfeld_charges': charges, 'hirshfeld_dipoles': dipoles}
 
 
 def check_run(
@@ -238,14 +285,6 @@ def check_run(
     check_levels(levels, run, source)
     check_zero(atoms, spins.mean(axis=0), pseudos, run, source)
     return levels
-
-
-def _record_vacuum(attributes: HamiltonianAttributes, levels: tuple[float, float | None, float | None] | None):
-    if levels is None:
-        return
-    attributes.vacuum_level = levels[0]
-    if levels[1] is not None:
-        attributes.vacuum_levels = list(levels[1:])
 
 
 def _check_against_neutral_atoms(potential: np.ndarray, neutral: np.ndarray, source: str | None):

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 
-from aiida_hamlr.electronic.integrals.neutral_atom import gauge_shift, neutral_atom_form_factor
-from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.electrostatics import PERIODIC, Electrostatics
-from aiida_hamlr.electronic.species import species_labels
+from aiida_hamlr.electronic.reference.planar_potential import PlaneWavesAlong, planar_components
 from aiida_hamlr.electronic.units import BOHR, RYDBERG
 
 #: A plane whose mean density of neutral atoms is below it belongs to the vacuum, bohr^-3.
@@ -31,43 +29,6 @@ PLANE_SPACING = 0.1
 
 #: Cutoff of the plane-averaged densities in the search for a vacuum, Ry.
 SEARCH_CUTOFF = 100.0
-
-
-class PlaneWavesAlong:
-    """The reciprocal vectors ``m b`` of one lattice vector, m > 0: Fourier components of plane averages.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    axis : int
-        0, 1 or 2.
-    ecutrho : float
-        ``|m b|^2`` goes up to it, Ry.
-    """
-
-    def __init__(self, atoms: Atoms, axis: int, ecutrho: float):
-        self.axis = axis
-        self.labels = np.array(species_labels(atoms))
-        self.volume = atoms.get_volume() / BOHR**3
-        step = np.linalg.norm(reciprocal(atoms.cell[:])[axis]) * BOHR
-        #: Distance of the lattice planes, bohr.
-        self.thickness = 2 * np.pi / step
-        self.orders = np.arange(1, int(np.sqrt(ecutrho) / step) + 1)
-        self.lengths = step * self.orders
-        self.fractions = atoms.get_scaled_positions(wrap=False)[:, axis]
-
-    def superpose(self, form_factor) -> np.ndarray:
-        """``sum_a f_a(m b) exp(-i m b.tau_a) / Omega`` of the function that every element has."""
-        result = np.zeros(len(self.orders), dtype=complex)
-        for element in sorted(set(self.labels)):
-            phases = np.exp(-2j * np.pi * self.orders[:, None] * self.fractions[self.labels == element])
-            result += phases.sum(axis=1) * form_factor(element, self.lengths)
-        return result / self.volume
-
-    def values(self, average: float, coefficients: np.ndarray, fractions) -> np.ndarray:
-        """Plane averages at fractional heights, from the average over the cell and the components."""
-        waves = np.exp(2j * np.pi * np.multiply.outer(fractions, self.orders))
-        return average + 2 * (waves @ coefficients).real
 
 
 def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[int, float, float] | None:
@@ -148,23 +109,10 @@ def vacuum_levels(
     vacuum = find_vacuum(atoms, pseudos)
     if vacuum is None:
         return None
-    axis = vacuum[0]
-    waves = PlaneWavesAlong(atoms, axis, ecutrho)
-    others = tuple(other for other in range(3) if other != axis)
-    profile = np.fft.fft(np.mean(density, axis=others)) / np.shape(density)[axis]
-    profile = profile[waves.orders]
-    neutral = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
-    potential = waves.superpose(lambda element, q: neutral_atom_form_factor(pseudos[element], q))
-    potential += 8 * np.pi * (profile - neutral) / waves.lengths**2
-    average = sum(float(neutral_atom_form_factor(pseudos[label], np.zeros(1))[0]) for label in waves.labels)
-    average = average / waves.volume * RYDBERG
-    if electrostatics.slab_cutoff:
-        ions = waves.superpose(lambda element, q: pseudos[element].z_valence * np.exp(-(q**2) / 4))
-        factor = electrostatics.factor(np.zeros(1), waves.orders, waves.thickness) - 1.0
-        potential += 8 * np.pi * factor * (profile - ions) / waves.lengths**2
-        average += electrostatics.average_correction(atoms, pseudos) - gauge_shift(atoms, pseudos)
-    levels = RYDBERG * waves.values(0.0, potential, np.array([vacuum[1], *vacuum_sides(atoms, vacuum, electrostatics)]))
-    levels += average
+    waves = PlaneWavesAlong(atoms, vacuum[0], ecutrho)
+    average, potential = planar_components(atoms, density, pseudos, waves, electrostatics)
+    heights = np.array([vacuum[1], *vacuum_sides(atoms, vacuum, electrostatics)])
+    levels = RYDBERG * waves.values(average, potential, heights)
     correction = electrostatics.dipole_correction
     if len(levels) == 1:
         return float(levels[0]), None, None

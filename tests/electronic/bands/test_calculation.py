@@ -1,12 +1,16 @@
 """All that follows from one Hamiltonian, in one call."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.layers import plane_distance
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.plotting.properties import plot_planes
 
 OPTIONS = PropertyOptions(kpoints=(3, 3, 3), spacing=0.2)
 
@@ -39,3 +43,20 @@ def test_one_mesh_serves_all(hamiltonian):
     step = np.diff(found.properties.dos_energies)[0]
     assert found.properties.dos.sum() * step == pytest.approx(2 * found.mesh.eigenvalues.shape[1], rel=1e-4)
     assert found.properties.potential is not None and found.properties.charges is None
+
+
+def test_recorded_averages_of_the_potential_are_in_the_profile(hamiltonian, tmp_path):
+    """A wave of the period of the cell along one axis: its macroscopic average is a factor sin(x) / x."""
+    wave = np.cos(2 * np.pi * np.arange(40) / 40)
+    hamiltonian.attributes.planar_potentials = [[0.0] * 30, (2.0 + wave).tolist(), [0.0] * 24]
+    length = plane_distance(hamiltonian.atoms, 1)
+    options = replace(OPTIONS, axis=1, period=0.25 * length)
+    properties = compute_properties(hamiltonian, ['profile'], options).properties
+    properties.write(tmp_path / 'properties.h5')
+    properties = Properties.read(tmp_path / 'properties.h5')
+    assert properties.attributes['axis'] == 1
+    assert properties.plane_heights == pytest.approx(np.arange(40) / 40 * length)
+    assert properties.planar_potential == pytest.approx(2.0 + wave)
+    x = 0.25 * np.pi
+    assert properties.macroscopic_potential == pytest.approx(2.0 + np.sin(x) / x * wave)
+    assert plot_planes(properties, tmp_path / 'potential.png').stat().st_size > 5000

@@ -1,10 +1,13 @@
 """On-site levels, and the file of a structure's properties."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
+from aiida_hamlr.electronic.bands.levels import check_same_orbitals, onsite_levels, potential_profile
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.orbitals.basis import Basis
 
 
 @pytest.fixture
@@ -31,6 +34,16 @@ def test_missing_matrix_is_named(hamiltonian):
     del hamiltonian.matrices['h0']
     with pytest.raises(ValueError, match='h0'):
         potential_profile(hamiltonian)
+
+
+def test_levels_of_other_orbitals_are_not_compared(hamiltonian, make_hamiltonian, zincblende):
+    check_same_orbitals(hamiltonian, make_hamiltonian(zincblende()))
+    other = make_hamiltonian(zincblende())
+    shell, *rest = other.basis['Al'].shells
+    changed = replace(other.basis['Al'], shells=(replace(shell, radial=1.1 * shell.radial), *rest))
+    other.basis = Basis({**other.basis, 'Al': changed})
+    with pytest.raises(ValueError, match='Al of AlAs has other orbitals than in Al4As4'):
+        check_same_orbitals(hamiltonian, other)
 
 
 def test_properties_file_holds_what_was_given(hamiltonian, tmp_path):

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 from ase import Atoms
+from scipy import linalg
 
 from aiida_hamlr.electronic.bands.charges import mulliken_populations
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices
 from aiida_hamlr.electronic.bands.mesh import default_mesh, default_n_bands, density_matrix, sample, solve_mesh
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
@@ -97,3 +99,23 @@ def test_a_spin_without_electrons(make_hamiltonian, zincblende):
     assert not solution.density_matrix[1].any()
     assert (solution.density_matrix[0] * hamiltonian.overlap).sum() == pytest.approx(4.0)
     assert solution.magnetization == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize('threshold', [0.0, 0.05])
+def test_energies_alone_are_those_of_the_dense_solver(make_hamiltonian, zincblende, threshold):
+    """Without states: SciPy's solution of the whole matrices at every point, the same filling and the same ghosts."""
+    hamiltonian = make_hamiltonian(zincblende(cubic=True))
+    solution = solve_mesh(hamiltonian, (4, 2, 1), n_bands=24, overlap_threshold=threshold, vectors=False)
+    pattern = hamiltonian.pattern
+    matrices = (hamiltonian.hamiltonian, hamiltonian.overlap)
+    pairs = zip(*(bloch_matrices(pattern, entries, solution.kpoints) for entries in matrices), strict=True)
+    for energies, (H, S) in zip(solution.eigenvalues, pairs, strict=True):
+        weights, basis = linalg.eigh(S)
+        basis = basis[:, weights > threshold] / np.sqrt(weights[weights > threshold])
+        expected = linalg.eigvalsh(basis.conj().T @ H @ basis)
+        assert np.abs(energies - expected[: len(energies)]).max() < 1e-10
+    whole = solve_mesh(hamiltonian, (4, 2, 1), n_bands=24, overlap_threshold=threshold)
+    assert solution.filling.fermi_level == pytest.approx(whole.filling.fermi_level, abs=1e-10)
+    assert solution.n_ghosts == whole.n_ghosts
+    with pytest.raises(ValueError, match='only energies'):
+        _ = solution.density_matrix

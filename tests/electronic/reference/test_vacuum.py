@@ -7,6 +7,7 @@ from ase.build import bulk
 from qe_fixtures import DEBIAN_PSEUDOS, run_pw
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
@@ -61,7 +62,7 @@ def test_levels_from_the_vacuum_do_not_depend_on_its_thickness(tmp_path):
     """Upright hydrogen molecules: their highest level in two runs of pw.x, and in the basis."""
     pseudos = {'H': Pseudopotential.read(DEBIAN_PSEUDOS / 'H.pz-vbc.UPF')}
     basis = Basis({'H': generate_basis(pseudos['H'], 'sz')})
-    own, from_vacuum, in_basis = [], [], []
+    own, from_vacuum, in_basis, hamiltonians = [], [], [], []
     for length in (14.0, 20.0):
         folder = tmp_path / str(length)
         folder.mkdir()
@@ -76,6 +77,10 @@ def test_levels_from_the_vacuum_do_not_depend_on_its_thickness(tmp_path):
         own.append(run.eigenvalues[0, 0])
         from_vacuum.append(own[-1] + made.attributes.gauge_shift - level)
         in_basis.append(eigenvalues(made, np.zeros((1, 3)))[0, 0] - level)
+        hamiltonians.append(made)
     assert abs(own[0] - own[1]) > 0.03
     assert from_vacuum[0] == pytest.approx(from_vacuum[1], abs=1e-3)
     assert in_basis[0] == pytest.approx(in_basis[1], abs=3e-3)
+    # The level of one slab from the other one and the levels of its atoms.
+    aligned = align_vacuum(*hamiltonians)
+    assert aligned.levels == pytest.approx([hamiltonians[0].attributes.vacuum_level] * 2, abs=4e-3)
