@@ -1,11 +1,26 @@
-"""Trainings whose wall time is fixed."""
+"""Trainings of fixed length: in wall time, or in steps, whose results are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from aiida_hamlr.electronic.files import atomic_path
 from aiida_hamlr.model.training.fit import train
+
+#: The small network of the protocol `fast`.
+SMALL_NETWORK = {
+    'short_range': {
+        'layers': 1,
+        'scalar_channels': 16,
+        'natural_channels': 12,
+        'unnatural_channels': 4,
+        'hidden_channels': 64,
+        'pair_channels': 80,
+    }
+}
 
 
 def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:
@@ -24,3 +39,25 @@ def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path,
     """
     fixed = {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1}
     return train({'data': data, 'model': model, 'training': fixed | settings}, folder)
+
+
+def kept(folder: Path, inputs, compute: Callable[[], dict]) -> dict:
+    """Return what an earlier call computed from the same inputs, or compute it.
+
+    Parameters
+    ----------
+    folder : path
+        Of the results of earlier calls; made if need be.
+    inputs
+        All that the result depends on, as JSON takes it.
+    compute : function
+        Returns the result, as JSON takes it.
+    """
+    key = hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:16]
+    path = folder / f'{key}.json'
+    if not path.exists():
+        result = compute()
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(result))
+    return json.loads(path.read_text())

@@ -241,15 +241,39 @@ def launch_pipeline(train, validation, test, predict, compare, settings):
 )
 @click.option('-D', '--dataset', type=types.NodeType('hamlr.dataset'), help='Hamiltonians that are known; needs -B.')
 @click.option('-M', '--parent-model', type=types.NodeType('hamlr.model'), help='Model that the first ones start from.')
-@click.option('--n-initial', type=click.IntRange(min=1), help='References drawn at random for the first model.')
-@click.option('--n-validation', type=click.IntRange(min=0), help='References drawn at random for the validation.')
-@click.option('--n-test', type=click.IntRange(min=0), help='References drawn at random for the test errors.')
-@click.option('-n', '--n-per-round', type=click.IntRange(min=1), help='References of each further round.')
-@click.option('-r', '--max-rounds', type=click.IntRange(min=0), help='Maximum number of rounds after the first model.')
-@click.option('--max-references', type=click.IntRange(min=1), help='Maximum number of references of all rounds.')
+@click.option(
+    '--n-initial', type=click.IntRange(min=1), help='References drawn at random for the first model; by default 16.'
+)
+@click.option(
+    '--n-validation', type=click.IntRange(min=0), help='References drawn at random for the validation; by default 8.'
+)
+@click.option(
+    '--n-test', type=click.IntRange(min=0), help='References drawn at random for the test errors; by default 8.'
+)
+@click.option('-n', '--n-per-round', type=click.IntRange(min=1), help='References of each further round; by default 8.')
+@click.option(
+    '-r',
+    '--max-rounds',
+    type=click.IntRange(min=0),
+    help='Maximum number of rounds after the first model; by default 5.',
+)
+@click.option(
+    '--max-references',
+    type=click.IntRange(min=1),
+    help='Maximum number of references of all rounds, with those drawn at random.',
+)
 @click.option('-t', '--target', type=click.FloatRange(min=0.0), help='Error of H in meV at which to end.')
-@click.option('-N', '--n-models', type=click.IntRange(min=1), help='Number of models of a round; their spread decides.')
-@click.option('--fine-tune/--retrain', default=None, help='Whether models start from those of the round before.')
+@click.option(
+    '-N',
+    '--n-models',
+    type=click.IntRange(min=1),
+    help='Models of each round; if several, their spread selects; by default 1.',
+)
+@click.option(
+    '--fine-tune/--retrain',
+    default=None,
+    help='Whether models start from those of the round before; by default new ones.',
+)
 @options.combine(*options.DFT, options.SEED, options.CLEAN)
 @with_dbenv()
 def launch_active_learning(candidates, group, dataset, parent_model, n_models, settings, **given):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from aiida_hamlr.cli import types
@@ -28,11 +30,17 @@ COLUMNS = {
 
 @cmd_root.command('rounds')
 @click.argument('learning', type=types.ProcessType('aiida.workflows:hamlr.active_learning'))
+@click.option(
+    '-o',
+    '--output',
+    type=click.Path(dir_okay=False, path_type=Path),
+    help='Also draw the error over the number of references into this PNG, SVG or PDF file.',
+)
 @with_dbenv()
-def cmd_rounds(learning):
+def cmd_rounds(learning, output):
     """Show references and errors of each round of LEARNING, an active learning that runs or has ended.
 
-    Example: aiida-hamlr rounds 1234
+    Example: aiida-hamlr rounds 1234 -o rounds.png
     """
     from tabulate import tabulate
 
@@ -49,6 +57,21 @@ def cmd_rounds(learning):
     state = learning.process_state.value if learning.process_state else 'unknown'
     end = rounds[-1]['end'] if rounds else ''
     echo.echo(f'{learning.process_label}<{learning.pk}> is {state}{f": {end}" if end else ""}')
+    if output is not None:
+        echo.echo_success(f'wrote {_draw(learning, rounds, output)}')
+
+
+def _draw(learning, rounds: list[dict], output: Path) -> Path:
+    """Draw the errors of the rounds, and the target if there is one."""
+    from aiida_hamlr.plotting.learning import plot_errors
+
+    target = learning.inputs.target.value if 'target' in learning.inputs else None
+    name = f'{rounds[-1]["error_of"]} error' if rounds else 'error'
+    errors = [[each['error_meV'] for each in rounds]]
+    try:
+        return plot_errors([each['n_train'] for each in rounds], {name: errors}, output, target)
+    except (ValueError, OSError) as error:
+        echo.echo_critical(str(error))
 
 
 def _format(value) -> str:

@@ -109,7 +109,7 @@ class HamiltonianData(Data):
         warnings: list[str] = OrmMetadataField(
             default_factory=list, description='What speaks against the use of the Hamiltonian, a line each'
         )
-        gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example `neutral_atom`')
+        gauge: str = OrmMetadataField('', description='Convention for the zero of energy, for example neutral_atom')
         origin: str = OrmMetadataField('', description='Origin of the matrices: reference, predicted, h0 or imported')
         source_format: str | None = OrmMetadataField(
             None, description='Format that an imported Hamiltonian was read from, for example deepx; else null'

@@ -51,7 +51,9 @@ class BandOptions:
     spin_orbit_folder: Path | None = None
 
 
-def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: Path | None = None) -> Bands:
+def run_bands(
+    hamiltonian_file: Path, output: Path, options: BandOptions, plot: Path | None = None, spin_axis: str | None = None
+) -> Bands:
     """Write ``bands.h5``, ``summary.json`` beside it and, if asked for, a figure.
 
     Parameters
@@ -62,6 +64,8 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
         Which bands.
     plot : path, optional
         PNG, SVG or PDF file.
+    spin_axis : str, optional
+        Component of the spin, 'x', 'y' or 'z', that colours the bands of the figure.
 
     Raises
     ------
@@ -74,11 +78,15 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
         path = 'auto'
     if plot is not None and path is None:
         raise ValueError('--plot needs bands along a path: add --path auto')
+    if spin_axis is not None and plot is None:
+        raise ValueError('--spin-axis colours the bands of a figure: add --plot FILE')
     check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=matrices_to_read(matrix, options.spin_orbit))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
     include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder)
+    if spin_axis is not None and not hamiltonian.has_spin_orbit:
+        raise ValueError('--spin-axis needs bands of spinors: add --spin-orbit')
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
     threshold = recorded_threshold(hamiltonian, options.overlap_threshold)
     mesh = options.mesh or default_mesh(hamiltonian)
@@ -92,9 +100,7 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
         result = Bands.on_path(hamiltonian, line, solution, options.n_bands)
     result.write(output)
     if plot is not None:
-        from aiida_hamlr.plotting.bands import plot_bands
-
-        plot_bands([result], plot)
+        _draw(result, plot, spin_axis)
     summary |= result.attributes.to_dict()
     summary |= {
         'n_spin': len(result.eigenvalues),
@@ -107,6 +113,17 @@ def run_bands(hamiltonian_file: Path, output: Path, options: BandOptions, plot: 
     log(edges_in_words(result.attributes))
     log(f'bands written to {output}')
     return result
+
+
+def _draw(bands: Bands, plot: Path, spin_axis: str | None):
+    if spin_axis is None:
+        from aiida_hamlr.plotting.bands import plot_bands
+
+        plot_bands([bands], plot)
+    else:
+        from aiida_hamlr.plotting.spin_texture import plot_spin_texture
+
+        plot_spin_texture(bands, plot, spin_axis)
 
 
 def matrices_to_read(matrix: str, spin_orbit: bool | None) -> tuple[str, ...]:

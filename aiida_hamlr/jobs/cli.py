@@ -243,6 +243,7 @@ def predict(config):
 @click.option('--mesh', nargs=3, type=int, help='Mesh for the Fermi level; without --path also of the bands.')
 @click.option('-o', '--output', type=_FILE, required=True, help='Bands file, as in bands.h5.')
 @click.option('--plot', type=_FILE, help='Draw the bands into this file (PNG, SVG or PDF).')
+@click.option('--spin-axis', type=click.Choice(['x', 'y', 'z']), help='Spin component that colours --plot.')
 @click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
 @click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
@@ -266,7 +267,7 @@ def predict(config):
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @_SPIN_ORBIT_PSEUDOS
-def bands(hamiltonian, output, plot, around_gap, energy, kpoint, solver, memory_limit, **options):
+def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
 
@@ -275,10 +276,10 @@ def bands(hamiltonian, output, plot, around_gap, energy, kpoint, solver, memory_
     if around_gap is None:
         if given:
             raise ValueError(f'--{min(given).replace("_", "-")} is for --around-gap N')
-        run_bands(hamiltonian, output, BandOptions(**options), plot)
+        run_bands(hamiltonian, output, BandOptions(**options), plot, spin_axis)
         return
-    if plot or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold')):
-        raise ValueError('--around-gap excludes --path, --mesh, --plot, --n-bands and --overlap-threshold')
+    if plot or spin_axis or any(options[name] for name in ('path', 'mesh', 'n_bands', 'overlap_threshold')):
+        raise ValueError('--around-gap excludes --path, --mesh, --plot, --spin-axis, --n-bands and --overlap-threshold')
     from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
 
     given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder')}

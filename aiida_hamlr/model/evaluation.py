@@ -175,7 +175,7 @@ def filled_bands(reference: Hamiltonian, predicted: Hamiltonian) -> tuple[int, .
     return (2 * filled[0],) if reference.has_spin_orbit else filled[:1]
 
 
-def moment_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict:
+def moment_errors(predicted: Hamiltonian, reference: Hamiltonian, overlap_threshold: float = 0.0) -> dict:
     """Deviations of Mulliken's moments of the atoms, predicted against those of the reference.
 
     Parameters
@@ -184,6 +184,8 @@ def moment_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict:
         With collinear spin; its bands are filled on the mesh of the reference.
     reference : Hamiltonian
         Records its moments and its mesh.
+    overlap_threshold : float
+        See `eigenvalues`; the moments of the reference are computed again with it, unless it is 0.
 
     Returns
     -------
@@ -194,14 +196,21 @@ def moment_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict:
     known = reference.attributes.magnetic_moments
     if known is None:
         return {}
-    solution = solve_mesh(predicted, default_mesh(reference))
-    moments = magnetic_moments(predicted, solution.density_matrix)
+    mesh = default_mesh(reference)
+    if overlap_threshold:
+        known = _moments(reference, mesh, overlap_threshold)
+    moments = _moments(predicted, mesh, overlap_threshold)
     deviations = np.abs(moments - known)
     return {
         'moment_mae_muB': float(deviations.mean()),
         'moment_largest_error_muB': float(deviations.max()),
         'magnetic_moments_muB': moments.tolist(),
     }
+
+
+def _moments(hamiltonian: Hamiltonian, mesh: tuple[int, int, int], overlap_threshold: float) -> np.ndarray:
+    solution = solve_mesh(hamiltonian, mesh, overlap_threshold=overlap_threshold)
+    return magnetic_moments(hamiltonian, solution.density_matrix)
 
 
 def evaluate_one(
@@ -232,7 +241,7 @@ def evaluate_one(
     if bands:
         result |= band_errors(predicted, reference, overlap_threshold=overlap_threshold)
         if reference.n_spin == 2:
-            result |= moment_errors(predicted, reference)
+            result |= moment_errors(predicted, reference, overlap_threshold)
     return result | response_errors(predictor, predicted, reference)
 
 

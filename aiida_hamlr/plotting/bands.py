@@ -105,7 +105,7 @@ def draw_bands(
         for start, stop in path_segments(item.distances):
             for spin, style_of_spin in zip(item.eigenvalues, _of_spins(style, item, len(sets)), strict=True):
                 axes.plot(item.distances[start:stop], spin[start:stop] - offset, **style_of_spin)
-    _label_path(axes, sets[0])
+    label_path(axes, sets[0])
     resolved = levels[0].resolve(zero)
     axes.set_ylabel(energy_label(resolved))
     axes.set_ylim(*window)
@@ -154,8 +154,8 @@ def path_ticks(bands: Bands) -> dict[float, list[str]]:
     return ticks
 
 
-def _label_path(axes, bands: Bands):
-    """Ticks at the special points; the two names of a jump share one tick."""
+def label_path(axes, bands: Bands):
+    """Draw ticks at the special points; the two names of a jump share one tick."""
     ticks = path_ticks(bands)
     axes.set_xticks(list(ticks), ['|'.join(names) for names in ticks.values()])
     for position in ticks:

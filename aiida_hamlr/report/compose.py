@@ -11,7 +11,13 @@ from aiida_hamlr.data.dataset import DatasetData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.report import sections
-from aiida_hamlr.report.electronic import bands_section, hamiltonian_section, quality_section, structure_section
+from aiida_hamlr.report.electronic import (
+    bands_section,
+    cutoff_section,
+    hamiltonian_section,
+    quality_section,
+    structure_section,
+)
 from aiida_hamlr.report.models import dataset_sections, distance_section, learning_section, model_sections
 from aiida_hamlr.report.page import Page, Section
 from aiida_hamlr.report.predictions import comparison_section, prediction_sections, screening_sections
@@ -66,7 +72,8 @@ def _hamiltonian(node: HamiltonianData) -> list[Section]:
 
 def _reference(process: orm.ProcessNode) -> list[Section]:
     if 'hamiltonian' in process.outputs:
-        return _hamiltonian(process.outputs.hamiltonian)
+        found = _hamiltonian(process.outputs.hamiltonian)
+        return found if 'cutoff' not in process.outputs else [cutoff_section(process.outputs.cutoff), *found]
     inputs = process.base.links.get_incoming().nested()
     return [structure_section(inputs['structure'])] if isinstance(inputs.get('structure'), orm.StructureData) else []
 

@@ -13,10 +13,17 @@ from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.kpoints import find_band_path
 from aiida_hamlr.report.figures import bands_figure
 from aiida_hamlr.report.meanings import pick_rows
-from aiida_hamlr.report.page import Note, Rows, Section
+from aiida_hamlr.report.page import Note, Rows, Section, Table
 from aiida_hamlr.report.structure import MOST_ATOMS, structure_figure
 
-__all__ = ('bands_section', 'compute_bands', 'hamiltonian_section', 'quality_section', 'structure_section')
+__all__ = (
+    'bands_section',
+    'compute_bands',
+    'cutoff_section',
+    'hamiltonian_section',
+    'quality_section',
+    'structure_section',
+)
 
 #: Bands of more orbitals are not computed for a report; a path of 100 points takes a minute then.
 MOST_ORBITALS = 600
@@ -66,6 +73,22 @@ def quality_section(node: HamiltonianData) -> Section:
         'training can go below it.'
     )
     return Section('Quality', [note, Rows(rows)])
+
+
+def cutoff_section(cutoff: orm.Dict) -> Section:
+    """Which plane-wave cutoff a search chose, and the errors of those that it tried."""
+    values = cutoff.get_dict()
+    chosen = values['ecutwfc_Ry']
+    rows = [
+        [
+            f'{entry["ecutwfc_Ry"]:g}',
+            f'{entry["cutoff_error_meV"]:.1f}',
+            'chosen' if entry['ecutwfc_Ry'] == chosen else '',
+        ]
+        for entry in sorted(values['tried'], key=lambda entry: entry['ecutwfc_Ry'])
+    ]
+    note = Note(f'Use ecutwfc {chosen:g} Ry and ecutrho {values["ecutrho_Ry"]:g} Ry for further runs of this material.')
+    return Section('Cutoff', [note, Table(['ecutwfc (Ry)', 'cutoff error (meV)', ''], rows)])
 
 
 def compute_bands(

@@ -123,6 +123,13 @@ def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: fl
     return Figure(content, caption)
 
 
+def log_axis(values: Sequence[float]) -> dict:
+    """Keys of a logarithmic axis whose labels are whole numbers: at least two of them, and not ten for each decade."""
+    positive = [value for value in values if value > 0] or [1.0]
+    decades = np.log10(max(positive) / min(positive))
+    return {'type': 'log', 'dtick': 'D1' if decades < 1 else 'D2' if decades < 2.5 else 1, 'tickformat': '~g'}
+
+
 def learning_figure(columns: Mapping[str, np.ndarray], caption: str) -> Figure:
     """Mean absolute error of H over the epochs, on a logarithmic axis."""
     names = {'train_mae_meV': 'training', 'validation_mae_meV': 'validation'}
@@ -135,16 +142,16 @@ def learning_figure(columns: Mapping[str, np.ndarray], caption: str) -> Figure:
             trace = {'type': 'scatter', 'mode': 'lines+markers', 'name': name, 'marker': {'size': 4}}
             line = {'color': COLOURS[number], 'width': 1.6}
             traces.append(trace | {'x': epochs.tolist(), 'y': values[known].tolist(), 'line': line})
-    axes = layout('Epoch', 'Mean absolute error of H (meV)', yaxis={'type': 'log', 'dtick': 1, 'minor': {'ticks': ''}})
+    axis = log_axis([value for trace in traces for value in trace['y']])
+    axes = layout('Epoch', 'Mean absolute error of H (meV)', yaxis=axis)
     return Figure({'data': traces, 'layout': axes}, caption)
 
 
 def bar_figure(values: Mapping[str, float], x: str, y: str, caption: str, log: bool = False) -> Figure:
     """Bars by name."""
     trace = {'type': 'bar', 'x': [escape(name) for name in values], 'y': list(values.values())}
-    axes = layout(
-        x, y, xaxis={'type': 'category'}, yaxis={'type': 'log' if log else 'linear', 'exponentformat': 'power'}
-    )
+    axis = log_axis(list(values.values())) if log else {'type': 'linear'}
+    axes = layout(x, y, xaxis={'type': 'category'}, yaxis=axis)
     return Figure({'data': [trace | {'marker': {'color': COLOURS[0]}}], 'layout': axes}, caption, height=360)
 
 

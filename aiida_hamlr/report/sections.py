@@ -49,11 +49,11 @@ def outcome(process: orm.ProcessNode) -> Section:
 def _duration(process: orm.ProcessNode) -> str:
     seconds = (process.mtime - process.ctime).total_seconds()
     return (
-        f'{seconds:.0f} s'
+        f'{seconds:.0f}\u00a0s'
         if seconds < 300
-        else f'{seconds / 60:.0f} min'
+        else f'{seconds / 60:.0f}\u00a0min'
         if seconds < 18000
-        else f'{seconds / 3600:.1f} h'
+        else f'{seconds / 3600:.1f}\u00a0h'
     )
 
 

@@ -71,6 +71,32 @@ class ActiveLearningWorkChain(
         super().define(spec)
         define_sources(spec)
         cls.define_basis(spec)
+        cls._define_learning(spec)
+        cls._define_limits(spec)
+        cls.define_references(spec)
+        cls._define_parts(spec)
+        spec.inputs.validator = validate_inputs
+        spec.outline(
+            cls.setup,
+            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
+            while_(cls.should_continue)(
+                cls.setup_references,
+                while_(cls.should_run_references)(cls.run_references),
+                cls.inspect_references,
+                cls.make_dataset,
+                cls.run_training,
+                cls.inspect_training,
+                if_(cls.should_screen)(cls.run_screen, cls.inspect_screen),
+                cls.finish_round,
+            ),
+            cls.inspect_target,
+        )
+        cls._define_outputs(spec)
+        cls._define_exit_codes(spec)
+
+    @classmethod
+    def _define_learning(cls, spec):
+        """Define what is known at the start, and how the models of the rounds are made."""
         spec.input(
             'dataset',
             valid_type=DatasetData,
@@ -78,6 +104,23 @@ class ActiveLearningWorkChain(
             help='Hamiltonians that are known at the start, in the orbitals of `basis`. Without it, the first ones are '
             'drawn at random.',
         )
+        spec.input(
+            'fine_tune',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(False),
+            help='Whether the models of a round start from those of the round before; new ones otherwise.',
+        )
+        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the draws and the trainings.')
+        spec.input(
+            'clean_workdir',
+            valid_type=orm.Bool,
+            default=lambda: orm.Bool(True),
+            help='Whether to clean the remote folders of all jobs that succeeded.',
+        )
+
+    @classmethod
+    def _define_limits(cls, spec):
+        """Define the numbers of structures and rounds, and when to end."""
         for name, default, text in (
             ('n_initial', 16, 'Number of structures drawn at random to train the first model on, without `dataset`.'),
             ('n_validation', 8, 'Number of structures drawn at random whose errors choose the best epoch and calibrate '
@@ -100,20 +143,10 @@ class ActiveLearningWorkChain(
             required=False,
             help='Mean absolute error of the elements of H in meV at which to end; mean over the models.',
         )
-        spec.input(
-            'fine_tune',
-            valid_type=orm.Bool,
-            default=lambda: orm.Bool(False),
-            help='Whether the models of a round start from those of the round before; new ones otherwise.',
-        )
-        spec.input('seed', valid_type=orm.Int, default=lambda: orm.Int(0), help='Seed of the draws and the trainings.')
-        spec.input(
-            'clean_workdir',
-            valid_type=orm.Bool,
-            default=lambda: orm.Bool(True),
-            help='Whether to clean the remote folders of all jobs that succeeded.',
-        )
-        cls.define_references(spec)
+
+    @classmethod
+    def _define_parts(cls, spec):
+        """Define the inputs of the trainings and of the screenings."""
         spec.expose_inputs(
             TrainCommitteeWorkChain,
             namespace='train',
@@ -126,22 +159,10 @@ class ActiveLearningWorkChain(
             exclude=cls._SCREEN_EXCLUDED,
             namespace_options={'help': 'Inputs of the predictions of all candidates.'},
         )
-        spec.inputs.validator = validate_inputs
-        spec.outline(
-            cls.setup,
-            if_(cls.should_generate_basis)(cls.run_basis, cls.inspect_basis),
-            while_(cls.should_continue)(
-                cls.setup_references,
-                while_(cls.should_run_references)(cls.run_references),
-                cls.inspect_references,
-                cls.make_dataset,
-                cls.run_training,
-                cls.inspect_training,
-                if_(cls.should_screen)(cls.run_screen, cls.inspect_screen),
-                cls.finish_round,
-            ),
-            cls.inspect_target,
-        )
+
+    @classmethod
+    def _define_outputs(cls, spec):
+        """Define the outputs."""
         spec.output('dataset', valid_type=DatasetData, required=False, help='The Hamiltonians of all rounds.')
         spec.output('model', valid_type=ModelData, required=False, help='The first model of the last round.')
         spec.output_namespace(
@@ -154,6 +175,10 @@ class ActiveLearningWorkChain(
             required=False,
             help='The record of each round: numbers of references, errors, uncertainties and selected structures.',
         )
+
+    @classmethod
+    def _define_exit_codes(cls, spec):
+        """Define the exit codes besides those of the references and the basis."""
         spec.exit_code(
             403,
             'ERROR_SUB_PROCESS_FAILED_TRAIN',
@@ -226,16 +251,8 @@ class ActiveLearningWorkChain(
             **common,
             **settings,
         )
-        train = TrainCommitteeWorkChain.get_builder_from_protocol(
-            hamlr_code, overrides={**inputs.pop('train'), **training}, parent_model=parent_model, **common
-        )
-        if 'processes' not in training.get('train', {}):
-            # The tasks of the common options are those of pw.x.
-            train.train.pop('processes', None)
-        screening = ScreenWorkChain.get_builder_from_protocol(hamlr_code, {}, {}, overrides=screen, **common)
-        remove_inputs(train, cls._TRAIN_EXCLUDED)
-        remove_inputs(screening, cls._SCREEN_EXCLUDED)
-        builder.train, builder.screen = train, screening
+        training = {**inputs.pop('train'), **training}
+        cls._fill_parts(builder, hamlr_code, {'train': training, 'screen': screen}, parent_model, common)
         if dataset is not None:
             builder.dataset = dataset
         for name in (*NUMBERS, 'max_references'):
@@ -245,3 +262,21 @@ class ActiveLearningWorkChain(
             builder.target = orm.Float(inputs['target'])
         builder.fine_tune = orm.Bool(inputs['fine_tune'])
         return builder
+
+    @classmethod
+    def _fill_parts(cls, builder, hamlr_code, overrides, parent_model, common):
+        """Put the inputs of the trainings and of the screenings into a builder.
+
+        :param overrides: those of ``train`` and of ``screen``.
+        :param common: arguments that both builders take.
+        """
+        train = TrainCommitteeWorkChain.get_builder_from_protocol(
+            hamlr_code, overrides=overrides['train'], parent_model=parent_model, **common
+        )
+        if 'processes' not in overrides['train'].get('train', {}):
+            # The tasks of the common options are those of pw.x.
+            train.train.pop('processes', None)
+        screen = ScreenWorkChain.get_builder_from_protocol(hamlr_code, {}, {}, overrides=overrides['screen'], **common)
+        remove_inputs(train, cls._TRAIN_EXCLUDED)
+        remove_inputs(screen, cls._SCREEN_EXCLUDED)
+        builder.train, builder.screen = train, screen

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from statistics import fmean
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.common.hashing import make_hash
 from aiida.engine import ToContext
 
 from aiida_hamlr.calculations.functions.dataset import assemble_dataset, create_dataset
 from aiida_hamlr.calculations.functions.learning import record_round, select_structures
 from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.dataset import SPLITS
+from aiida_hamlr.data.structures import choose_species
+from aiida_hamlr.workflows.draw import draw_parts
 from aiida_hamlr.workflows.references import ReferencesMixin
 from aiida_hamlr.workflows.screen import ScreenWorkChain
 from aiida_hamlr.workflows.sources import SOURCES, load_structures
 from aiida_hamlr.workflows.train.committee import TrainCommitteeWorkChain
 
-__all__ = ('RoundsMixin', 'draw', 'get_rounds')
-
-
-def draw(structures: Iterable[orm.StructureData], seed: int, number: int) -> list[orm.StructureData]:
-    """Return structures drawn at random: equal ones in any profile, and much the same ones if there are some more.
-
-    :param seed: of the draw.
-    :param number: how many; all if there are fewer.
-    """
-
-    def place(node: orm.StructureData) -> bytes:
-        return hashlib.sha256(f'{seed} {make_hash(node.base.attributes.all)}'.encode()).digest()
-
-    return sorted(structures, key=place)[:number]
+__all__ = ('RoundsMixin', 'get_rounds')
 
 
 def get_rounds(learning: orm.WorkChainNode) -> list[dict]:
@@ -77,17 +63,27 @@ class RoundsMixin(ReferencesMixin):
             part: 0 if self.ctx.split[part] else self.inputs[name].value
             for part, name in (('test', 'n_test'), ('validation', 'n_validation'), ('train', 'n_initial'))
         }
-        total = sum(numbers.values())
+        drawn = draw_parts(candidates.values(), self.inputs.seed.value, numbers, self._get_species, self._known_species)
+        #: What each structure is for, by label, in the order in which they were chosen.
+        self.ctx.parts = {f's{node.pk}': part for part, nodes in drawn.items() for node in nodes}
+        # More than asked for if the species need it.
+        total = max(len(self.ctx.parts), sum(numbers.values()))
         if len(candidates) <= total:
             return self.exit_codes.ERROR_NO_STRUCTURES.format(
                 reason=f'{len(candidates)} can be computed, and {total} are drawn at random'
             )
-        drawn = draw(candidates.values(), self.inputs.seed.value, total)
-        parts = [part for part, number in numbers.items() for _ in range(number)]
-        #: What each structure is for, by label, in the order in which they were chosen.
-        self.ctx.parts = {f's{node.pk}': part for node, part in zip(drawn, parts, strict=True)}
         self.report(f'{len(candidates)} candidates, {total} drawn at random, {len(self.ctx.hamiltonians)} known')
         return None
+
+    def _get_species(self, structure: orm.StructureData) -> set[str]:
+        """Return the species of a structure."""
+        return set(choose_species(structure, self.pseudos).values())
+
+    @property
+    def _known_species(self) -> set[str]:
+        """Return the species of the known Hamiltonians to train on."""
+        known = [self.ctx.hamiltonians[label] for label in self.ctx.split['train']]
+        return set().union(*(node.species for node in known))
 
     def should_continue(self) -> bool:
         """Return whether there is another round."""

@@ -31,3 +31,20 @@ def test_threshold_is_that_asked_for_or_that_of_the_file(tmp_path, make_hamilton
     assert (expected.shape[1] == hamiltonian.n_orbitals) == (used == 0.0)
     summary = json.loads((tmp_path / 'summary.json').read_text())
     assert (found.attributes.overlap_threshold or 0.0) == summary.get('overlap_threshold', 0.0) == used
+
+
+def test_spin_axis_colours_the_figure(tmp_path, make_hamiltonian, zincblende):
+    """Bands of spinors are drawn with their spins; without spinors, or without a figure, the option is refused."""
+    hamiltonian = make_hamiltonian(zincblende())
+    coupling = np.random.default_rng(0).normal(scale=0.02, size=(3, hamiltonian.pattern.n_entries))
+    coupling[:, np.abs(hamiltonian.overlap) < 1e-3] = 0.0
+    hamiltonian.matrices['spin_orbit'] = 0.5 * (coupling - coupling[:, hamiltonian.pattern.transpose_indices])
+    hamiltonian.write(tmp_path / 'h.h5')
+    arguments = [tmp_path / 'h.h5', tmp_path / 'b.h5', BandOptions(mesh=(2, 2, 2), path='auto', spacing=0.5)]
+    run_bands(*arguments, tmp_path / 'spins.png', 'z')
+    assert (tmp_path / 'spins.png').read_bytes().startswith(b'\x89PNG')
+    with pytest.raises(ValueError, match='add --plot FILE'):
+        run_bands(*arguments, None, 'z')
+    without = BandOptions(mesh=(2, 2, 2), path='auto', spin_orbit=False)
+    with pytest.raises(ValueError, match='add --spin-orbit'):
+        run_bands(*arguments[:2], without, tmp_path / 'spins.png', 'z')

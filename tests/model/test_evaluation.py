@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from aiida_hamlr.model.evaluation import DISTANCES, element_errors
+from aiida_hamlr.electronic.bands.mesh import density_matrix
+from aiida_hamlr.electronic.bands.spin import magnetic_moments
+from aiida_hamlr.model.evaluation import DISTANCES, element_errors, moment_errors
 from aiida_hamlr.plotting.errors import plot_errors
 from aiida_hamlr.plotting.uncertainty import plot_calibration
 
@@ -36,3 +38,14 @@ def test_errors_by_species_and_shells(make_reference, rattled, tmp_path):
 def test_calibration_is_drawn(tmp_path):
     values = np.geomspace(0.1, 10.0, 20)
     assert plot_calibration({'test': (values, 2 * values)}, tmp_path / 'calibration.png').stat().st_size > 1000
+
+
+def test_moments_are_compared_with_one_overlap_threshold(make_magnetic_reference, rattled):
+    """With a threshold both sides are computed with it: a Hamiltonian has no errors against itself."""
+    reference = make_magnetic_reference(rattled(0), [2.0, -1.0], strength=2.0)
+    mesh = reference.attributes.kpoints = [2, 2, 2]
+    reference.attributes.magnetic_moments = magnetic_moments(reference, density_matrix(reference, mesh)).tolist()
+    threshold = 0.5
+    plain, cut = (moment_errors(reference, reference, each) for each in (0.0, threshold))
+    assert plain['moment_largest_error_muB'] < 1e-9 and cut['moment_largest_error_muB'] < 1e-9
+    assert np.abs(np.subtract(plain['magnetic_moments_muB'], cut['magnetic_moments_muB'])).max() > 1e-6

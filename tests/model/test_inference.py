@@ -1,14 +1,23 @@
 """Prediction from a stored model: symmetries of the whole, refusals, safety of the folder."""
 
+import gzip
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import make_supercell
+from qe_fixtures import debian_pseudo
 
+from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvectors
+from aiida_hamlr.electronic.bands.spinors import spin_expectation
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.files import read_model, write_model
 from aiida_hamlr.model.graph_builder import join_spins
@@ -254,3 +263,40 @@ def test_moments_and_models_that_do_not_fit_are_told(make_model, make_basis, rat
     assert magnetic.describe_moments(atoms) == []
     assert 'ignored' in other.describe_moments(atoms)[0]
     assert 'magnetic' not in other.model.config.flat() and magnetic.model.config.flat()['magnetic'] is True
+
+
+@pytest.fixture(scope='module')
+def relativistic_pseudos():
+    """Lead and arsenic, LDA, fully relativistic, from Debian's Quantum ESPRESSO."""
+    arsenic = Path('/usr/share/doc/quantum-espresso/examples/atomic/pseudo-gen/reference/Asrel.RRKJ3.UPF.gz')
+    if not arsenic.exists():
+        pytest.skip('Debian examples of Quantum ESPRESSO are not installed')
+    text = gzip.decompress(arsenic.read_bytes()).decode()
+    return {'Pb': debian_pseudo('pb_s.UPF'), 'As': Pseudopotential.from_text(text, arsenic.name)}
+
+
+def test_rashba_splitting_turns_with_the_polar_axis(relativistic_pseudos, make_model):
+    """A buckled layer with its polar axis up and down: equal levels, opposite spins in the plane; flat, none there."""
+    basis = Basis({element: generate_basis(pseudo, 'sz', 6.0) for element, pseudo in relativistic_pseudos.items()})
+    model = make_model({e: list(species.angular_momenta) for e, species in basis.items()}, pair_cutoff=4.5)
+    texts = {element: pseudo.text for element, pseudo in relativistic_pseudos.items()}
+    predictor = Predictor(model, {'ecutrho_Ry': 60.0}, basis, texts)
+    kpoints = np.array([[0.06, 0.02, 0.0], [-0.06, -0.02, 0.0], [0.31, 0.17, 0.0]])
+
+    def levels_and_spins(height):
+        atoms = Atoms('PbAs', positions=[(0, 0, 6), (0, 4.3 / np.sqrt(3), 6 + height)], pbc=(True, True, False))
+        atoms.cell = [(4.3, 0, 0), (-2.15, 2.15 * np.sqrt(3), 0), (0, 0, 12)]
+        hamiltonian = predictor.predict(atoms)
+        assert np.abs(hamiltonian.hamiltonian - hamiltonian.h0).max() > 1e-3
+        predictor.add_spin_orbit(hamiltonian)
+        energies, states = eigenvectors(hamiltonian, kpoints)
+        overlap = bloch_matrices(hamiltonian.pattern, hamiltonian.overlap, kpoints)
+        return energies, spin_expectation(states, overlap)
+
+    (up, spins_up), (down, spins_down), (_, flat) = (levels_and_spins(height) for height in (0.9, -0.9, 0.0))
+    np.testing.assert_allclose(down, up, atol=1e-6)
+    np.testing.assert_allclose(spins_down, spins_up * np.array([-1, -1, 1])[:, None], atol=1e-4)
+    assert (up[:, 1::2] - up[:, ::2]).max() > 0.01 and np.abs(spins_up[:, :2]).max() > 0.5
+    assert np.abs(flat[:, :2]).max() < 1e-5
+    # Kramers partners are at k and -k.
+    np.testing.assert_allclose(spins_up[1], -spins_up[0], atol=1e-4)

@@ -4,6 +4,8 @@ import pytest
 from aiida import orm
 
 from aiida_hamlr.report.compose import make_report
+from aiida_hamlr.report.electronic import cutoff_section
+from aiida_hamlr.report.figures import log_axis
 from aiida_hamlr.report.page import Page
 
 
@@ -29,6 +31,24 @@ def test_reference(reference):
     kinds = [trace.get('name') for trace in structure.content['data']]
     assert kinds[-2:] == ['Al', 'As']
     assert 'DatasetData' not in texts(page)
+
+
+def test_reference_with_a_search_for_the_cutoff(reference):
+    """Errors of all that were tried, in their order, and the one to use."""
+    tried = [{'ecutwfc_Ry': 60.0, 'cutoff_error_meV': 4.61}, {'ecutwfc_Ry': 48.0, 'cutoff_error_meV': 15.93}]
+    section = cutoff_section(orm.Dict({'ecutwfc_Ry': 60.0, 'ecutrho_Ry': 240.0, 'tried': tried}))
+    note, table = section.blocks
+    assert 'Use ecutwfc 60 Ry and ecutrho 240 Ry' in note.text
+    assert table.rows == [['48', '15.9', ''], ['60', '4.6', 'chosen']]
+    assert 'Cutoff' not in [section.title for section in make_report(reference).sections]
+
+
+@pytest.mark.parametrize(
+    ('values', 'step'), [((0.3, 1.6), 'D1'), ((0.3, 16.0), 'D2'), ((1e-5, 3.0), 1), ((0, 0), 'D1')]
+)
+def test_logarithmic_axes_have_readable_labels(values, step):
+    """Between two and some ten labels, whatever the range; without a value that can be drawn, too."""
+    assert log_axis(values)['dtick'] == step
 
 
 def test_training(training):

@@ -8,7 +8,6 @@ from aiida_fixtures import find_problem
 from aiida_hamlr.data.dataset import DatasetData
 from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.workflows.active_learning import ActiveLearningWorkChain
-from aiida_hamlr.workflows.rounds import draw
 from aiida_hamlr.workflows.screen import ScreenWorkChain
 from aiida_hamlr.workflows.train.committee import TrainCommitteeWorkChain
 
@@ -251,15 +250,6 @@ def test_known_hamiltonians(instantiate, make_builder, basis_node, make_hamilton
     assert list(process.ctx.parts.values()) == ['test']
     builder = make_builder(dataset=dataset)
     assert 'give `basis`' in find_problem(builder)
-
-
-def test_draw(structures):
-    """The seed decides, the order does not; one more candidate changes one place at most."""
-    drawn = draw(structures, 1, 4)
-    assert drawn == draw(reversed(structures), 1, 4)
-    assert drawn != draw(structures, 2, 4)
-    assert len(set(draw(structures[:-1], 1, 4)) & set(drawn)) >= 3
-    assert len(draw(structures, 1, 99)) == 8
 
 
 def test_refused(make_builder, structures):

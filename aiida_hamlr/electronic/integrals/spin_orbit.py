@@ -33,8 +33,14 @@ def add_spin_orbit(
     Raises
     ------
     ValueError
-        If a species has no fully relativistic pseudopotential, or one that does not belong to its scalar one.
+        If a species has no fully relativistic pseudopotential, or one that does not belong to its scalar one, or the
+        Hamiltonian has collinear spin.
     """
+    if hamiltonian.n_spin == 2:
+        raise ValueError(
+            f'{hamiltonian.atoms.get_chemical_formula()} has collinear spin, and spin-orbit coupling is added to '
+            'Hamiltonians without spin only: leave it out'
+        )
     if tables is None:
         tables = spin_orbit_tables(hamiltonian, siblings)
     hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(hamiltonian.atoms, hamiltonian.pattern)

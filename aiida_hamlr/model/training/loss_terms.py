@@ -18,7 +18,7 @@ from aiida_hamlr.model.long_range.channel import LongRangeChannel
 from aiida_hamlr.model.long_range.field_response import screened_charges
 from aiida_hamlr.model.training.band_loss import BandErrors
 from aiida_hamlr.model.training.batches import Batch
-from aiida_hamlr.model.training.losses import Errors
+from aiida_hamlr.model.training.losses import Errors, weighted_mean
 from aiida_hamlr.model.training.references import Survey
 
 
@@ -47,6 +47,17 @@ class Prediction:
     def band_errors(self) -> list[BandErrors]:
         """Errors at k points, meV, of the structures whose bands count."""
         return self.batch.band_errors(self.components, 1e-3 * self.errors.shift)
+
+    @cached_property
+    def band_weights(self) -> torch.Tensor:
+        """Weights of :attr:`band_errors` in means."""
+        counted = [index for index, task in enumerate(self.batch.bands) if task is not None]
+        return self.errors.weights[counted]
+
+    def mean_over_atoms(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean of values (N, ...) over all atoms, those of the two spins of a magnetic structure as one."""
+        weights = self.errors.weights[self.batch.graph[keys.BATCH]]
+        return weighted_mean(values.flatten(1).mean(1) if values.ndim > 1 else values, weights)
 
     @cached_property
     def labelled(self) -> torch.Tensor:
@@ -158,7 +169,9 @@ class OrthonormalTerm(LossTerm):
 
 
 def _mean(values: list[torch.Tensor], prediction: Prediction) -> torch.Tensor:
-    return torch.stack(values).mean() if values else prediction.errors.shift.new_zeros(())
+    if not values:
+        return prediction.errors.shift.new_zeros(())
+    return weighted_mean(torch.stack(values), prediction.band_weights)
 
 
 class ChargesTerm(LossTerm):
@@ -175,7 +188,7 @@ class ChargesTerm(LossTerm):
     def __call__(self, prediction):
         """Mean over the atoms of the batch."""
         deviation = prediction.components.sources.charge - prediction.batch.graph[keys.LABEL_CHARGE]
-        return 1e3 * deviation.abs().mean()
+        return 1e3 * prediction.mean_over_atoms(deviation.abs())
 
 
 class DipolesTerm(LossTerm):
@@ -193,7 +206,7 @@ class DipolesTerm(LossTerm):
         """Mean over the components of all atoms of the batch."""
         graph = prediction.batch.graph
         dipoles = prediction.channel.dipoles(prediction.components.sources, graph)
-        return 1e3 * (dipoles - graph[keys.LABEL_DIPOLE]).abs().mean()
+        return 1e3 * prediction.mean_over_atoms((dipoles - graph[keys.LABEL_DIPOLE]).abs())
 
 
 class ResponseTerm(LossTerm):
@@ -205,11 +218,12 @@ class ResponseTerm(LossTerm):
 
     def __call__(self, prediction):
         """Mean over the structures of the batch."""
+        weights = prediction.errors.weights
         total = prediction.errors.shift.new_zeros((), dtype=torch.float64)
         for structure, (has_tensor, has_charges) in enumerate(prediction.labelled.tolist()):
             if self.is_labelled(has_tensor, has_charges):
-                total = total + self.deviations(prediction, structure).abs().mean() / len(prediction.labelled)
-        return total
+                total = total + weights[structure] * self.deviations(prediction, structure).abs().mean()
+        return total / weights.sum()
 
     @staticmethod
     @abstractmethod

@@ -20,7 +20,8 @@ class Errors:
     """Sums over the elements of every structure, meV (B,), and their numbers.
 
     ``onsite`` and ``pairs`` sum |error| over both directions of the predicted blocks, the penalties a function of it;
-    ``neglected`` is |H - H0| where the model predicts zero; ``shift`` is the fitted constant.
+    ``neglected`` is |H - H0| where the model predicts zero; ``shift`` is the fitted constant. ``weights`` are those of
+    the structures in all means, see `structure_weights`.
     """
 
     onsite: torch.Tensor
@@ -32,17 +33,22 @@ class Errors:
     n_onsite: torch.Tensor
     n_pairs: torch.Tensor
     n_all: torch.Tensor
+    weights: torch.Tensor
 
     def loss(self, onsite_weight: float) -> torch.Tensor:
         """Mean penalty of the predicted elements, those of on-site blocks counted more often."""
-        return ((self.pair_penalty + onsite_weight * self.onsite_penalty) / (self.n_pairs + self.n_onsite)).mean()
+        penalty = self.pair_penalty + onsite_weight * self.onsite_penalty
+        return self._mean(penalty / (self.n_pairs + self.n_onsite))
+
+    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+        return weighted_mean(values, self.weights)
 
     def summary(self) -> dict[str, float]:
         """Mean absolute errors: all stored elements, those of the predicted blocks, and on-site."""
         return {
-            'mae_meV': float(((self.onsite + self.pairs + self.neglected) / self.n_all).mean()),
-            'mae_predicted_meV': float(((self.onsite + self.pairs) / (self.n_onsite + self.n_pairs)).mean()),
-            'mae_onsite_meV': float((self.onsite / self.n_onsite).mean()),
+            'mae_meV': float(self._mean((self.onsite + self.pairs + self.neglected) / self.n_all)),
+            'mae_predicted_meV': float(self._mean((self.onsite + self.pairs) / (self.n_onsite + self.n_pairs))),
+            'mae_onsite_meV': float(self._mean(self.onsite / self.n_onsite)),
         }
 
 
@@ -63,13 +69,30 @@ def irrep_weights(slots: ShellSlots, weights: Sequence[float]) -> tuple[np.ndarr
     return table[onsite_degrees], table[pair_degrees]
 
 
+def weighted_mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Mean of values (B,), a scalar."""
+    weights = weights.to(values.dtype)
+    return weights @ values / weights.sum()
+
+
+def structure_weights(graph) -> torch.Tensor:
+    """(B,) weights: one half for each spin of a magnetic structure, which counts like one without moments then."""
+    other = _other_spin(graph)
+    return 1.0 - 0.5 * (other != torch.arange(len(other), device=other.device))
+
+
+def _other_spin(graph) -> torch.Tensor:
+    """(B,) index of the other spin of a magnetic structure, of structures without moments their own."""
+    structure = graph[keys.BATCH]
+    own = torch.arange(len(graph[keys.N_ALL]), device=structure.device)
+    if keys.OTHER_SPIN not in graph:
+        return own
+    return own.index_copy(0, structure, structure[graph[keys.OTHER_SPIN]])
+
+
 def _of_both_spins(values: torch.Tensor, graph) -> torch.Tensor:
     """Sums (B,) over the two spins of the magnetic structures, which have one constant together."""
-    if keys.OTHER_SPIN not in graph:
-        return values
-    structure = graph[keys.BATCH]
-    other = torch.empty_like(values, dtype=torch.int64).index_copy(0, structure, structure[graph[keys.OTHER_SPIN]])
-    return values + values[other]
+    return values + values[_other_spin(graph)] if keys.OTHER_SPIN in graph else values
 
 
 class ComponentErrors(nn.Module):
@@ -153,4 +176,5 @@ class ComponentErrors(nn.Module):
             graph[keys.N_ONSITE],
             graph[keys.N_PAIRS],
             graph[keys.N_ALL],
+            structure_weights(graph),
         )

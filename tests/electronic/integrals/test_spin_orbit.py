@@ -110,3 +110,12 @@ def test_added_from_stored_pseudopotentials(crystal, tables, spin_orbit_pseudos)
         add_spin_orbit(hamiltonian)
     hamiltonian.matrices['spin_orbit'] = expected
     assert hamiltonian.electrons_per_band == 1
+
+
+def test_collinear_spin_is_refused(crystal, tables):
+    """Its magnetization along z alone, and bands at -k, would be silently wrong."""
+    hamiltonian = hamiltonian_of(crystal, tables)
+    del hamiltonian.matrices['spin_orbit']
+    hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
+    with pytest.raises(ValueError, match='AlAs has collinear spin'):
+        add_spin_orbit(hamiltonian, tables=tables)

@@ -63,15 +63,36 @@ def test_weights_go_with_the_angular_momentum(make_model):
     assert sorted(pairs) == [0.0] * 2 + [1.0] * 9 + [2.0] * 5
 
 
-def test_both_spins_have_one_constant(tmp_path, make_magnetic_reference, make_reference, make_model, rattled):
-    """What moves both alike is no error; a splitting of the spins is, though each alone could be shifted away."""
+@pytest.fixture
+def mixed(tmp_path, make_magnetic_reference, make_reference, make_model, rattled):
+    """A model that sees moments, and examples of a magnetic structure and of one without moments."""
     shells = {'Al': [0, 1], 'As': [0, 1, 1]}
     model = make_model(shells, magnetic=True)
     make_magnetic_reference(rattled(0), [2.0, 0.0], shells=shells).write(tmp_path / 'spin.h5')
     make_reference(rattled(1), shells).write(tmp_path / 'none.h5')
     references = [Reference.read(tmp_path / name) for name in ('spin.h5', 'none.h5')]
     tables = TwoCentreTables(references[0].basis)
-    examples = [make_example(model, one, tables) for one in references]
+    return model, [make_example(model, one, tables) for one in references]
+
+
+def test_magnetic_structure_counts_once_in_a_mixed_batch(mixed):
+    """The loss of a batch is the mean of those of its structures, however they are divided into batches."""
+    model, examples = mixed
+    errors = ComponentErrors.of(model.slots, LossConfig()).double()
+
+    def losses(chosen):
+        graph = join_graphs([example.one_way() for example in chosen])
+        found = errors(Components(1.1 * graph[keys.ONSITE_TARGET], 0.7 * graph[keys.PAIR_TARGET]), graph)
+        return np.array([float(found.loss(3.0)), *found.summary().values()])
+
+    alone = [losses([example]) for example in examples]
+    assert np.abs(alone[0] / alone[1] - 1).min() > 0.01
+    np.testing.assert_allclose(losses(examples), np.mean(alone, axis=0), rtol=1e-12)
+
+
+def test_both_spins_have_one_constant(mixed):
+    """What moves both alike is no error; a splitting of the spins is, though each alone could be shifted away."""
+    model, examples = mixed
     assert [example.n_spin for example in examples] == [2, 1]
     graph = join_graphs([example.one_way() for example in examples])
     assert graph[keys.BATCH].tolist() == [0, 0, 1, 1, 2, 2]
