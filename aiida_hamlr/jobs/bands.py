@@ -92,7 +92,7 @@ def run_bands(
     mesh = options.mesh or default_mesh(hamiltonian)
     remove_earlier([output, summary_path(output), *([plot] if plot else [])])
     solution = solve_mesh(hamiltonian, mesh, matrix=matrix, overlap_threshold=threshold, vectors=False)
-    warn_of_ghosts(solution, str(hamiltonian_file))
+    summary.warn(describe_ghosts(solution), str(hamiltonian_file))
     if line is None:
         result = Bands.on_mesh(hamiltonian, solution, options.n_bands)
     else:
@@ -159,13 +159,14 @@ def include_spin_orbit(hamiltonian: Hamiltonian, wanted: bool | None, folder: Pa
         log('with spin-orbit coupling: bands of spinors, one electron each')
 
 
-def warn_of_ghosts(solution: MeshSolution, name: str):
-    """Say so if occupied states are no levels of the crystal."""
-    if solution.n_ghosts:
-        log(
-            f'warning: {name}: {solution.n_ghosts} occupied states are combinations of nearly dependent orbitals, for '
-            'which small errors of the matrices are large errors of levels; set overlap_threshold, say 0.003'
-        )
+def describe_ghosts(solution: MeshSolution | None) -> list[str]:
+    """A warning if there are occupied states that are no levels of the crystal."""
+    if solution is None or not solution.n_ghosts:
+        return []
+    return [
+        f'{solution.n_ghosts} occupied states are combinations of nearly dependent orbitals, for which small errors of '
+        'the matrices are large errors of levels; set overlap_threshold, say 0.003'
+    ]
 
 
 def edges_in_words(attributes: BandAttributes) -> str:

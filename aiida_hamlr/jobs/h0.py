@@ -65,11 +65,8 @@ def run_h0(
     if spin_orbit:
         add_spin_orbit(hamiltonian, siblings)
     hamiltonian.write(output)
-    warnings = describe_periodicity(atoms)
-    for text in warnings:
-        log(f'warning: {text}')
+    summary.warn(describe_periodicity(atoms))
     summary |= {
-        'warnings': warnings,
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),
         'n_orbitals': hamiltonian.n_orbitals,

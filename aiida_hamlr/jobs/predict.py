@@ -18,7 +18,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
 from aiida_hamlr.electronic.reading import parse_json, read_text
 from aiida_hamlr.errors import NumericalError
-from aiida_hamlr.jobs.bands import warn_of_ghosts
+from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import read_siblings
@@ -269,15 +269,12 @@ def _finish(
     unusual = unusual_distances(job.atoms, known) if known else []
     if known:
         summary['n_unusual_distances'] = len(unusual)
-    summary['warnings'] = describe_periodicity(job.atoms) + unusual + predictor.describe_moments(job.atoms)
-    for text in summary['warnings']:
-        log(f'warning: {job.name}: {text}')
+    summary.warn(describe_periodicity(job.atoms) + unusual + predictor.describe_moments(job.atoms), job.name)
     mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
     hamiltonian.attributes.kpoints = summary['kpoints'] = [int(n) for n in mesh]
     options = replace(property_options(config), kpoints=mesh)
     found = compute_properties(hamiltonian, config.outputs, options)
-    if found.mesh is not None:
-        warn_of_ghosts(found.mesh, job.name)
+    summary.warn(describe_ghosts(found.mesh), job.name)
     if 'fermi_level_eV' in found.scalars:
         hamiltonian.attributes.record_edges(BandAttributes.from_dict(found.scalars))
     summary |= found.scalars
@@ -288,9 +285,9 @@ def _finish(
         found.properties.dielectric_tensor, found.properties.born_charges = tensor, charges
         summary['dielectric_constant'] = float(tensor.trace() / 3)
         if not predictor.model.long_range.identified.any():
-            text = 'response: unidentified, no training data told the polarisabilities; they are zero'
-            summary['warnings'].append(text)
-            log(f'warning: {job.name}: {text}')
+            summary.warn(
+                ['response: unidentified, no training data told the polarisabilities; they are zero'], job.name
+            )
     if 'hamiltonian' in config.outputs:
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:

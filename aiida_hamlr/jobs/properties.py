@@ -8,7 +8,7 @@ from pathlib import Path
 from aiida_hamlr.electronic.bands.calculation import OUTPUTS, PropertyOptions, PropertyResults, compute_properties
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.jobs.bands import warn_of_ghosts
+from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -61,8 +61,7 @@ def run_properties(
         _align(hamiltonian, vacuum_from, options.axis)
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])
     found = compute_properties(hamiltonian, outputs, options)
-    if found.mesh is not None:
-        warn_of_ghosts(found.mesh, str(hamiltonian_file))
+    summary.warn(describe_ghosts(found.mesh), str(hamiltonian_file))
     if found.bands is not None:
         found.bands.write(output / BANDS)
     if found.properties is not None:

@@ -94,7 +94,8 @@ def collect_structures(
             jobs.append((source, atoms, None))
     names = folder_names(stems if labels is None else labels)
     if labels is not None and len(labels) != len(jobs):
-        raise ValueError(f'labels: {len(labels)} are given for {len(jobs)} structures')
+        unread = next((f' ({error})' for *_, error in jobs if error is not None), '')
+        raise ValueError(f'labels: {len(labels)} are given for {len(jobs)} structures{unread}')
     if labels is not None and names != list(labels):
         raise ValueError('labels: must be different names of folders, also where upper and lower case are the same')
     return [Job(name, *job) for name, job in zip(names, jobs, strict=True)]

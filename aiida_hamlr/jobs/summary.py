@@ -7,10 +7,12 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
 from aiida_hamlr import __version__
+from aiida_hamlr.jobs.progress import log
 
 #: Distributions whose versions can change a number.
 _RELEVANT = ('numpy', 'scipy', 'torch', 'torch_geometric', 'lightning', 'pyscf')
@@ -22,6 +24,13 @@ class JobSummary(dict):
     def __init__(self, command: str):
         super().__init__(command=command)
         self._wall, self._cpu = time.perf_counter(), _cpu_seconds()
+
+    def warn(self, texts: Iterable[str], name: str | None = None):
+        """Log warnings about what is named, and keep them under ``warnings``, a list even if there are none."""
+        kept = self.setdefault('warnings', [])
+        for text in texts:
+            log(f'warning: {text}' if name is None else f'warning: {name}: {text}')
+            kept.append(text)
 
     def write(self, path: str | Path):
         """Add costs and versions and write ``path``, under a temporary name first."""

@@ -15,7 +15,14 @@ from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
 #: Errors that are drawn, and the titles of their panels.
 DRAWN_ERRORS = {'mae_meV': 'All elements', 'mae_onsite_meV': 'On-site elements'}
 
-_MARKERS = 'osD^v'
+#: Colour and marker by variant: of those in both pictures as in `plot_levels`.
+_STYLES = {
+    'sr': (COLOURS[1], '^'),
+    'ea': (COLOURS[4], 'v'),
+    'lr': (COLOURS[2], 'o'),
+    'lr+ea': (COLOURS[0], 'x'),
+    'response': (COLOURS[3], 's'),
+}
 
 
 def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_label: str, path: Path) -> Path:
@@ -37,7 +44,8 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
     with drawing(path, 8.0, 3.6) as figure:
         panels = figure.subplots(1, len(DRAWN_ERRORS), sharex=True)
         for axes, (key, title) in zip(panels, DRAWN_ERRORS.items(), strict=True):
-            for (variant, seeds), colour, marker in zip(errors.items(), COLOURS, _MARKERS, strict=False):
+            for variant, seeds in errors.items():
+                colour, marker = _STYLES[variant]
                 values: dict[int, list[float]] = {}
                 for found in seeds.values():
                     for label, one in found.items():

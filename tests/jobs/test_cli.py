@@ -123,10 +123,14 @@ def test_bands_warn_of_ghosts(hamlr, make_hamiltonian, zincblende, tmp_path):
         values += home * level * vectors[rows, 0] * vectors[columns, 0]
     hamiltonian.write(tmp_path / 'h.h5')
     command = ('bands', 'h.h5', '--mesh', 1, 1, 1, '-o', 'b.h5')
-    assert 'h.h5: 1 occupied states are combinations of nearly dependent orbitals' in hamlr(*command).stdout
+    problem = '1 occupied states are combinations of nearly dependent orbitals'
+    assert f'warning: h.h5: {problem}' in hamlr(*command).stdout
+    (warning,) = json.loads((tmp_path / 'summary.json').read_text())['warnings']
+    assert warning.startswith(problem)
     result = hamlr(*command, '--overlap-threshold', 0.002)
     assert result.exit_code == 0 and 'warning' not in result.stdout
-    assert json.loads((tmp_path / 'summary.json').read_text())['n_ghost_states'] == 0
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert (summary['n_ghost_states'], summary['warnings']) == (0, [])
     assert Bands.read(tmp_path / 'b.h5').eigenvalues.shape == (1, 1, 7)
 
 

@@ -1,6 +1,7 @@
 """Many structures in one prediction: batches, interruptions, results of other inputs."""
 
 import json
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -117,6 +118,22 @@ def test_results_of_other_inputs_are_not_kept(run, frames, tmp_path):
     (tmp_path / 'predictions/many_1/bands.h5').unlink()
     assert run(kpoints=[1, 1, 1], outputs=('bands',))['n_earlier'] == 2
     assert (tmp_path / 'predictions/many_1/bands.h5').is_file()
+
+
+def test_ghost_states_are_warned_of(run, monkeypatch, tmp_path):
+    """Whoever reads the table alone learns that a gap is none."""
+    solve = predict.compute_properties
+
+    def with_ghosts(*arguments):
+        found = solve(*arguments)
+        found.mesh = replace(found.mesh, n_ghosts=3)
+        return found
+
+    monkeypatch.setattr(predict, 'compute_properties', with_ghosts)
+    summary = run()
+    for row in read_results(tmp_path / 'predictions/results.csv'):
+        assert '3 occupied states are combinations of nearly dependent orbitals' in row['warnings']
+        assert row['warnings'] in summary['structures'][row['label']]['warnings']
 
 
 def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_path):

@@ -57,3 +57,5 @@ def test_file_that_cannot_be_read_is_one_failed_structure(tmp_path):
     jobs = collect_structures([tmp_path / 'good.extxyz', tmp_path / 'bad.extxyz'])
     assert [(job.name, job.error is None) for job in jobs] == [('good_0', True), ('good_1', True), ('bad', False)]
     assert 'bad.extxyz' in str(jobs[2].error)
+    with pytest.raises(ValueError, match=r'labels: 4 are given for 3 structures \(.*bad\.extxyz: cannot be read'):
+        collect_structures([tmp_path / 'good.extxyz', tmp_path / 'bad.extxyz'], list('abcd'))
