@@ -6,6 +6,10 @@ from aiida.cmdline.commands.cmd_verdi import verdi
 from foreign_examples import assert_same, example
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.io.exchange import FORMATS
 
 
 def test_there_and_back(aiida_profile, invoke, tmp_path):
@@ -26,9 +30,24 @@ def test_there_and_back(aiida_profile, invoke, tmp_path):
     np.testing.assert_allclose(found.open().hamiltonian, original.hamiltonian, rtol=0, atol=1e-12)
     result = invoke(verdi, 'data', 'hamlr', 'export', node.pk, found.pk, '-o', tmp_path / 'own')
     assert result.exit_code == 0, result.output
-    from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-
     assert_same(Hamiltonian.read(tmp_path / f'own/{node.pk}/hamiltonian.h5'), original)
+
+
+def test_with_orbitals_and_pseudopotentials(aiida_profile, invoke, basis_node, pseudo_family, zincblende, tmp_path):
+    """H0 comes from nodes, and they stand in the provenance."""
+    family = orm.load_group(pseudo_family)
+    pseudos = {label: family.get_pseudo(label) for label in ('Al', 'As')}
+    parsed = {label: Pseudopotential.from_text(node.get_content()) for label, node in pseudos.items()}
+    original = compute_h0(zincblende(), basis_node.get_basis(), parsed, 60.0)
+    original.matrices['hamiltonian'] = 1.02 * original.h0
+    FORMATS['deepx'].write(original, tmp_path / 'deepx')
+    options = ('--basis', basis_node.pk, '--pseudo-family', pseudo_family, '--ecutrho', 60)
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deepx', '--format', 'deepx', *options)
+    assert result.exit_code == 0, result.output
+    found = orm.load_node(int(result.output.split('HamiltonianData<')[1].split('>')[0]))
+    np.testing.assert_allclose(found.open().h0, original.h0, rtol=0, atol=1e-10)
+    inputs = {node.pk for node in found.creator.base.links.get_incoming().all_nodes()}
+    assert inputs >= {basis_node.pk, *(node.pk for node in pseudos.values())}
 
 
 def test_refusals(aiida_profile, invoke, tmp_path):

@@ -32,6 +32,27 @@ def test_with_basis_and_pseudopotentials_it_can_be_learned(hamlr, study, tmp_pat
     assert Reference.read('full.h5').pseudopotentials.keys() == {'Al', 'As'}
 
 
+def test_a_network_learns_from_imports(hamlr, study, tmp_path):
+    """What it learns is good for references of our own: the same orbitals, the same zero of energy."""
+    options = ('--basis', study / 'basis', '--pseudos', study / 'pseudos', '--ecutrho', 60)
+    for index in range(2):
+        FORMATS['deeph'].write(Hamiltonian.read(study / f'train/{index}.h5'), tmp_path / str(index))
+        assert hamlr('import', index, '--format', 'deeph', *options, '-o', f'import/{index}.h5').exit_code == 0
+    short_range = {'layers': 1, 'scalar_channels': 4, 'natural_channels': 4, 'unnatural_channels': 2}
+    content = {
+        'data': {'train': ['import/0.h5'], 'validation': ['import/1.h5']},
+        'model': {'variant': 'sr', 'short_range': short_range},
+        'training': {'max_steps': 2, 'device': 'cpu'},
+        'output': 'run',
+    }
+    (tmp_path / 'train.yaml').write_text(json.dumps(content))
+    result = hamlr('train', 'train.yaml')
+    assert result.exit_code == 0, result.stderr
+    result = hamlr('evaluate', 'run/model', study / 'test/4.h5', 'import/1.h5', '--json', 'errors.json')
+    assert result.exit_code == 0, result.stderr
+    assert json.loads((tmp_path / 'errors.json').read_text())['n_structures'] == 2
+
+
 def test_without_them_training_says_what_is_missing(hamlr, study, tmp_path):
     FORMATS['deeph'].write(Hamiltonian.read(study / 'train/0.h5'), tmp_path / 'deeph')
     result = hamlr('import', 'deeph', '--format', 'deeph', '--electrons', 8, '-o', 'bare.h5')
