@@ -1,5 +1,7 @@
 """Fixtures shared by the tests of several layers."""
 
+import signal
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -9,6 +11,9 @@ from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
+
+# A shell lets what it starts in the background ignore Ctrl-C, and the programs that tests interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
 

@@ -30,6 +30,9 @@ FORMAT = 'hamlr-bands'
 #: Version 4 has bands of spinors, version 3 projections; bands without either are written as version 2.
 VERSION = 4
 
+#: Decimals of the k-points of band edges; what is behind them is rounding.
+KPOINT_DIGITS = 12
+
 #: Arrays that are there for some bands only.
 _OPTIONAL = ('distances', 'weights', 'spins', 'projections')
 
@@ -358,8 +361,10 @@ def band_edges(
     attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
     if edges.gap > 0:
         attributes.fermi_level = 0.5 * (edges.vbm + edges.cbm)
-    attributes.vbm_kpoint, attributes.cbm_kpoint = points[edges.vbm_index].tolist(), points[edges.cbm_index].tolist()
-    attributes.direct_gap_kpoint = points[edges.direct_index].tolist()
+    attributes.vbm_kpoint, attributes.cbm_kpoint, attributes.direct_gap_kpoint = (
+        (points[index].round(KPOINT_DIGITS) + 0.0).tolist()
+        for index in (edges.vbm_index, edges.cbm_index, edges.direct_index)
+    )
     attributes.vbm_band, attributes.cbm_band = edges.vbm_band, edges.cbm_band
     if mesh.eigenvalues.ndim == 3:
         attributes.vbm_spin, attributes.cbm_spin = edges.vbm_spin, edges.cbm_spin
