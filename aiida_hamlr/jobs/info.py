@@ -79,6 +79,11 @@ def _describe_hamiltonian(path: Path) -> list[str]:
     if 'born_charges' in h.labels:
         means = np.trace(h.labels['born_charges'], axis1=1, axis2=2) / 3
         lines.append(f'Born charges: {_by_species(h.species, means)} of atoms and directions')
+    planes = attributes.pop('planar_potentials_eV', None)
+    if planes is not None:
+        lines.append(
+            f'averages of the potential over {", ".join(str(len(each)) for each in planes)} planes of the axes'
+        )
     lines += [f'{key}: {_short(value)}' for key, value in attributes.items() if key not in ('origin', 'verification')]
     return lines + [f'{key}: {_short(value)}' for key, value in (attributes.get('verification') or {}).items()]
 
