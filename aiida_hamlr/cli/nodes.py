@@ -96,6 +96,12 @@ def list_nodes(kind: str, limit: int):
     echo.echo(tabulate(rows, headers=headers))
 
 
+#: Units of attributes whose names do not end with them.
+_UNITS = dict.fromkeys(
+    ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vacuum_level', 'vacuum_levels', 'gauge_shift'), 'eV'
+) | {'magnetization': 'Bohr magnetons', 'size': 'bytes'}
+
+
 def show_node(node):
     """Print the attributes of a node of this package; of another, say what to use.
 
@@ -116,7 +122,9 @@ def show_node(node):
         rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
     if node.computer is not None:
         rows.append(['computer', node.computer.label])
-    rows += [[key, short(value, 100)] for key, value in sorted(node.base.attributes.all.items())]
+    for key, value in sorted(node.base.attributes.all.items()):
+        if value not in (None, [], {}):
+            rows.append([key, f'{short(value, 100)} {_UNITS.get(key, "")}'.rstrip()])
     echo.echo(tabulate(rows, tablefmt='plain'))
 
 

@@ -81,9 +81,8 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         lines.append(f'Born charges: {_by_species(h.species, means)} of atoms and directions')
     planes = attributes.pop('planar_potentials_eV', None)
     if planes is not None:
-        lines.append(
-            f'averages of the potential over {", ".join(str(len(each)) for each in planes)} planes of the axes'
-        )
+        counts = ', '.join(str(len(each)) for each in planes)
+        lines.append(f'averages of the electrostatic potential over {counts} planes along the axes')
     lines += [f'{key}: {_short(value)}' for key, value in attributes.items() if key not in ('origin', 'verification')]
     return lines + [f'{key}: {_short(value)}' for key, value in (attributes.get('verification') or {}).items()]
 

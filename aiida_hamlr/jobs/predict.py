@@ -289,6 +289,7 @@ def _finish(
                 ['response: unidentified, no training data told the polarisabilities; they are zero'], job.name
             )
     if 'hamiltonian' in config.outputs:
+        hamiltonian.attributes.warnings = list(summary['warnings'])
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
     if found.bands is not None:
         found.bands.write(folder / 'bands.h5')

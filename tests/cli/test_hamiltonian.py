@@ -25,7 +25,9 @@ def test_list_and_show(invoke, pair):
     """The newest are listed; other nodes are refused with the command for them."""
     result = invoke(cmd_hamiltonian, 'list', '-l', 2)
     assert {line.split()[0] for line in result.output.splitlines()[2:]} == {str(node.pk) for node in pair}
-    assert pair[0].uuid in invoke(cmd_hamiltonian, 'show', pair[0].pk).output
+    shown = [line.split(maxsplit=1) for line in invoke(cmd_hamiltonian, 'show', pair[0].pk).output.splitlines()]
+    assert ['uuid', pair[0].uuid] in shown
+    assert min(map(len, shown)) == 2, 'rows without values'
 
 
 def test_compare(invoke, pair, make_hamiltonian, zincblende):

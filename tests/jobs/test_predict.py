@@ -130,10 +130,12 @@ def test_ghost_states_are_warned_of(run, monkeypatch, tmp_path):
         return found
 
     monkeypatch.setattr(predict, 'compute_properties', with_ghosts)
-    summary = run()
+    summary = run(outputs=('gap', 'hamiltonian'))
     for row in read_results(tmp_path / 'predictions/results.csv'):
         assert '3 occupied states are combinations of nearly dependent orbitals' in row['warnings']
         assert row['warnings'] in summary['structures'][row['label']]['warnings']
+        stored = Hamiltonian.read(tmp_path / 'predictions' / row['label'] / 'hamiltonian.h5')
+        assert stored.attributes.warnings == [row['warnings']]
 
 
 def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_path):
