@@ -77,19 +77,19 @@ def cmd_compare(hamiltonian, reference):
     compare_columns({name: node.base.attributes.all for name, node in columns.items()}, _COMPARED)
     errors = find_errors(hamiltonian, reference)
     echo.echo('')
-    compare_columns({'error (meV)': errors}, [name for name in REMARKS if name in errors], REMARKS)
+    remarks = error_remarks()
+    compare_columns({'error (meV)': errors}, [name for name in remarks if name in errors], remarks)
 
 
-#: Errors in the order in which to read them, with a remark.
-REMARKS = {
-    'mae_onsite_meV': 'quote: levels of atoms relative to each other',
-    'mae_overlapping_meV': 'quote: elements of overlapping orbitals',
-    'band_mae_occupied_meV': 'quote: occupied bands',
-    'band_mae_conduction_meV': 'lowest conduction bands',
-    'gap_error_meV': 'direct gaps',
-    'mae_onsite_diagonal_meV': 'levels of the orbitals',
-    'mae_meV': 'small for every model: do not quote it alone',
-}
+def error_remarks() -> dict[str, str]:
+    """Names of errors in the order in which to read them, those to quote first, with a remark."""
+    from aiida_hamlr.jobs.evaluate import QUOTED
+
+    return {name: f'quote: {words}' for name, words in QUOTED.items()} | {
+        'gap_error_meV': 'direct gaps',
+        'mae_onsite_diagonal_meV': 'levels of the orbitals',
+        'mae_meV': 'small for every model: do not quote it alone',
+    }
 
 
 @cmd_hamiltonian.command('plot')

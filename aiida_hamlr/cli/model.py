@@ -51,7 +51,7 @@ def cmd_compare(models):
 
     Example: aiida-hamlr model compare 1234 1250
     """
-    from aiida_hamlr.cli.hamiltonian import REMARKS
+    from aiida_hamlr.cli.hamiltonian import error_remarks
 
     columns = {}
     for model in models:
@@ -63,7 +63,7 @@ def cmd_compare(models):
             reported = creator.outputs.output_parameters.get_dict()
         columns[f'model<{model.pk}>'] = {**reported, **values, **values.get('metrics', {}), 'dataset': dataset}
     compare_columns(columns, (*_COMPARED, 'dataset'))
-    marks = {f'{part}_{name}': remark for part in ('test', 'validation') for name, remark in REMARKS.items()}
+    marks = {f'{part}_{name}': remark for part in ('test', 'validation') for name, remark in error_remarks().items()}
     known = [name for name in marks if any(name in column for column in columns.values())]
     known += ['train_mae_meV', 'epochs', 'best_epoch', 'wall_s']
     echo.echo('')
