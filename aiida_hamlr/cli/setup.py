@@ -20,8 +20,9 @@ def setup_database():
     """Let commands read the SQLite database of the profile while the daemon writes it.
 
     Needed once for each profile that keeps its data in SQLite, as those of `verdi presto` do. Stop the daemon first.
-    The command switches on SQLite's write-ahead log, which needs a local disk, not a network file system. With
-    PostgreSQL there is nothing to do. Example: aiida-hamlr setup database
+    The command switches on SQLite's write-ahead log, which needs a local disk, not a network file system; the newest
+    changes are then in a file beside the database, so stop the daemon before you copy the profile. With PostgreSQL
+    there is nothing to do. Example: aiida-hamlr setup database
     """
     from aiida.manage import get_manager
 
