@@ -66,11 +66,11 @@ def plot_bands(
     ValueError
         If a set does not lie on a path, there are more than four, or the zero is not known.
     """
-    sets = [item if isinstance(item, Bands) else Bands.read(item) for item in sets]
+    sets = [load_bands(item) for item in sets]
     if not 1 <= len(sets) <= len(STYLES):
         raise ValueError(f'{len(sets)} sets of bands: between 1 and {len(STYLES)} can be drawn together')
-    if any(item.distances is None for item in sets):
-        raise ValueError('bands on a mesh cannot be drawn along a path')
+    for item in sets:
+        check_on_path(item)
     with drawing(output, 6.8, 4.8) as figure:
         axes = figure.add_subplot()
         vacuum = [*vacuum_levels, *[None] * len(sets)]
@@ -134,6 +134,17 @@ def _thinned(style: dict, n_bands: int) -> dict:
     """A style with finer lines where many bands share the window."""
     factor = min(1.0, (_CROWD / max(n_bands, 1)) ** 0.5)
     return style | {'linewidth': factor * style.get('linewidth', 1.0)}
+
+
+def load_bands(bands: Bands | str | Path) -> Bands:
+    """Bands, or those of the file with this name."""
+    return bands if isinstance(bands, Bands) else Bands.read(bands)
+
+
+def check_on_path(bands: Bands):
+    """Raise ``ValueError`` if bands do not lie on a path."""
+    if bands.distances is None:
+        raise ValueError('bands on a mesh cannot be drawn along a path')
 
 
 def path_segments(distances: np.ndarray) -> list[tuple[int, int]]:

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.plotting.bands import label_path, path_segments
+from aiida_hamlr.plotting.bands import check_on_path, label_path, load_bands, path_segments
 from aiida_hamlr.plotting.style import GREY, drawing
 from aiida_hamlr.plotting.zero import Levels, energy_label
 
@@ -52,11 +52,10 @@ def plot_spin_texture(
     ValueError
         If the bands have no spins, or do not lie on a path.
     """
-    bands = bands if isinstance(bands, Bands) else Bands.read(bands)
+    bands = load_bands(bands)
     if bands.spins is None:
         raise ValueError('these bands have no spins: compute them with spin-orbit coupling')
-    if bands.distances is None:
-        raise ValueError('bands on a mesh cannot be drawn along a path')
+    check_on_path(bands)
     levels = Levels.of_bands(bands)
     energies = bands.eigenvalues[0] - levels.of(zero)
     values = mean_of_degenerate(energies, bands.spins[:, AXES.index(axis)])

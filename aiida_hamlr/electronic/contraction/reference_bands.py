@@ -36,6 +36,9 @@ KPOINTS = np.array(
     ]
 )
 
+#: The same of what is not periodic along all axes; coordinates along the others do not count.
+SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
+
 #: States beside those compared that the search for plane-wave eigenvalues follows, and its residual, Ry: the energies
 #: are then exact to a few micro-electronvolts.
 EXTRA_STATES = 4
@@ -43,9 +46,6 @@ RESIDUAL = 3e-5
 
 #: Combinations of primitives whose overlap eigenvalue is below it, relative to the largest, are left out as dependent.
 DEPENDENCE = 1e-8
-
-#: The same of what is not periodic along all axes; coordinates along the others do not count.
-SLAB_KPOINTS = np.array([[0.25, 0.25, 0.25], [0.1, 0.4, 0.3]])
 
 #: How much a slab counts beside a bulk crystal: more helps surfaces a little further, at the cost of the bulk's
 #: conduction bands (GaN, dzp: 47 and 62 meV with a weight of 0 and 1).
