@@ -33,6 +33,14 @@ COLUMNS = {
 NEAR = 4.5
 
 
+def all_errors(
+    predicted: Hamiltonian, reference: Hamiltonian, materials: Sequence[Sequence[str]], margin: float, found: Mapping
+) -> dict:
+    """Errors of one structure: those of `compare_hamiltonians`, which are given, and the others of `COLUMNS`."""
+    errors = {**found, **by_range(found), **edge_errors(predicted, reference)}
+    return errors | profile_errors(predicted, reference, materials, margin)
+
+
 def inner_atoms(atoms: Atoms, materials: Sequence[Sequence[str]], margin: float) -> list[np.ndarray]:
     """Indices of the atoms of each material farther than ``margin`` (Å) along z from its first and last atoms."""
     labels, heights = np.array(species_labels(atoms)), atoms.positions[:, 2]

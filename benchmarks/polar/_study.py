@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from _measure import by_range, edge_errors, format_table, profile_errors
+from _measure import all_errors, format_table
+from _peer import PEERS, Peer
 from _pictures import draw_levels, draw_sizes
 from _references import LARGER, TEST, TRAIN, Machine, Settings, make_dataset, open_profile
 from _results import Results, checksum, write_json
@@ -24,7 +26,9 @@ from ase import Atoms
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.data.structures import structure_from_atoms
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.export import NAMES, export_hamiltonians
+from aiida_hamlr.model.evaluation import band_errors, element_errors
 
 #: The networks, and what stands in the section ``model`` of their training.
 VARIANTS = {
@@ -34,6 +38,9 @@ VARIANTS = {
     'lr+ea': {'variant': 'lr+ea'},
     'response': {'variant': 'lr', 'long_range': {'response': True}},
 }
+
+#: What is read of a Hamiltonian for its errors.
+MATRICES = ('hamiltonian', 'h0', 'overlap')
 
 #: Variants in the picture of the levels.
 DRAWN = ('sr', 'lr+ea', 'response')
@@ -128,14 +135,15 @@ class Study:
         for label, node in predicted.items():
             with enable_caching():
                 errors = compare_hamiltonians(node, references[label]).get_dict()
-            opened = [one.open(('hamiltonian', 'h0', 'overlap')) for one in (node, references[label])]
-            errors |= by_range(errors) | edge_errors(*opened)
-            found[label] = errors | profile_errors(*opened, self.system.materials, self.system.margin)
+            found[label] = self._errors(node.open(MATRICES), references[label].open(MATRICES), errors)
         return found
+
+    def _errors(self, predicted: Hamiltonian, reference: Hamiltonian, found: Mapping) -> dict:
+        return all_errors(predicted, reference, self.system.materials, self.system.margin, found)
 
     def measure(self, dataset, variants: Sequence[str], seeds: Sequence[int], references: Mapping) -> Results:
         """Errors of the networks, those of earlier calls included."""
-        tested = {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
+        tested = self._tested(references)
         common = {'scale': self.scale, 'steps': self.steps, 'references': checksum(references)}
         results = Results.load(self.folder / 'results.json', common)
         networks = [(variant, seed) for seed in seeds for variant in variants]
@@ -147,8 +155,27 @@ class Study:
                 hamiltonians = dict(node.outputs.hamiltonians)
                 uuids = {label: found.uuid for label, found in hamiltonians.items()}
                 results.add(*one, self.compare(hamiltonians, references), uuids)
-        results.order(list(VARIANTS))
+        results.order([*VARIANTS, *PEERS])
         return results
+
+    def measure_peers(self, results: Results, references: Mapping, cpu_seconds: float, seed: int):
+        """Errors of DeePTB, trained for some CPU seconds on H less H0 and on H."""
+        learned, tested = (
+            {label: references[label].open(MATRICES) for label in labels if label in references}
+            for labels in (self.parts[TRAIN], self._tested(references))
+        )
+        for name, target in PEERS.items():
+            peer = Peer(self.folder / 'deeptb', target, cpu_seconds, seed)
+            predicted, summary = peer.predict(learned, tested)
+            print(f'{name}: {summary["steps"]} steps in {summary["cpu_s"]:.0f} CPU s', file=sys.stderr)
+            errors = {}
+            for label, one in predicted.items():
+                found = element_errors(one.hamiltonian - tested[label].hamiltonian, tested[label])
+                errors[label] = self._errors(one, tested[label], found | band_errors(one, tested[label]))
+            results.add(name, seed, errors, {})
+
+    def _tested(self, references: Mapping) -> dict[str, Atoms]:
+        return {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Atoms]]:
@@ -201,6 +228,7 @@ def run_study(system: System, description: str):
     parser.add_argument('--steps', type=int, help='of a training; default: those of the scale')
     parser.add_argument('--data-only', action='store_true', help='make the references and stop')
     parser.add_argument('--export', nargs='+', choices=NAMES, default=[], help='write the references in these formats')
+    parser.add_argument('--deeptb', type=float, metavar='SECONDS', help='train DeePTB for as many CPU seconds, too')
     parser.add_argument('--archive', action='store_true', help='write study.aiida with everything and its provenance')
     parser.add_argument('--at-once', type=int, help='how many jobs; default: one for each core, on a cluster 20')
     cluster = parser.add_argument_group('a cluster (default: the programs of this machine)')
@@ -224,6 +252,8 @@ def run_study(system: System, description: str):
         if given.data_only:
             return
         results = study.measure(made.outputs.dataset, given.variants, given.seeds, references)
+        if given.deeptb:
+            study.measure_peers(results, references, given.deeptb, given.seeds[0])
     except RuntimeError as error:
         parser.exit(1, f'{error}\n')
     print(study.report(results, references))
