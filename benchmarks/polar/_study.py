@@ -28,7 +28,6 @@ from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.export import NAMES, export_hamiltonians
-from aiida_hamlr.model.evaluation import band_errors, element_errors
 
 #: The networks, and what stands in the section ``model`` of their training.
 VARIANTS = {
@@ -73,6 +72,9 @@ class System:
         Atoms within this distance of the ends of a material are not inner ones, Å.
     drawn : mapping of str to str
         Label of the structure whose levels are drawn.
+    overlap_threshold : float
+        Of the predicted bands, see `eigenvalues`: where orbitals are nearly dependent, small errors of elements make
+        ghost states.
     training : mapping
         Further keys of the section ``training``.
     """
@@ -84,6 +86,7 @@ class System:
     materials: Sequence[Sequence[str]]
     margin: float
     drawn: Mapping[str, str]
+    overlap_threshold: float = 0.0
     training: Mapping = field(default_factory=dict)
 
     def settings_of(self, scale: str) -> Settings:
@@ -130,21 +133,23 @@ class Study:
         return builder
 
     def compare(self, predicted: Mapping[str, orm.Node], references: Mapping[str, orm.Node]) -> dict[str, dict]:
-        """Errors by label."""
+        """Errors by label; the elements' and bands' also as nodes, without a threshold."""
         found = {}
         for label, node in predicted.items():
             with enable_caching():
-                errors = compare_hamiltonians(node, references[label]).get_dict()
-            found[label] = self._errors(node.open(MATRICES), references[label].open(MATRICES), errors)
+                compare_hamiltonians(node, references[label])
+            found[label] = self._errors(node.open(MATRICES), references[label].open(MATRICES))
         return found
 
-    def _errors(self, predicted: Hamiltonian, reference: Hamiltonian, found: Mapping) -> dict:
-        return all_errors(predicted, reference, self.system.materials, self.system.margin, found)
+    def _errors(self, predicted: Hamiltonian, reference: Hamiltonian) -> dict:
+        system = self.system
+        return all_errors(predicted, reference, system.materials, system.margin, system.overlap_threshold)
 
     def measure(self, dataset, variants: Sequence[str], seeds: Sequence[int], references: Mapping) -> Results:
         """Errors of the networks, those of earlier calls included."""
         tested = self._tested(references)
         common = {'scale': self.scale, 'steps': self.steps, 'references': checksum(references)}
+        common['overlap_threshold'] = self.system.overlap_threshold
         results = Results.load(self.folder / 'results.json', common)
         networks = [(variant, seed) for seed in seeds for variant in variants]
         for start in range(0, len(networks), self.machine.at_once):
@@ -168,11 +173,7 @@ class Study:
             peer = Peer(self.folder / 'deeptb', target, cpu_seconds, seed)
             predicted, summary = peer.predict(learned, tested)
             print(f'{name}: {summary["steps"]} steps in {summary["cpu_s"]:.0f} CPU s', file=sys.stderr)
-            errors = {}
-            for label, one in predicted.items():
-                found = element_errors(one.hamiltonian - tested[label].hamiltonian, tested[label])
-                errors[label] = self._errors(one, tested[label], found | band_errors(one, tested[label]))
-            results.add(name, seed, errors, {})
+            results.add(name, seed, {label: self._errors(one, tested[label]) for label, one in predicted.items()}, {})
 
     def _tested(self, references: Mapping) -> dict[str, Atoms]:
         return {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
