@@ -100,9 +100,6 @@ VARIANTS = {
 #: Mesh of k-points of ph.x and its shift in half steps, for two atoms of the bulk.
 PHONON_MESH = '6 6 6 1 1 1'
 
-#: Seconds that no training takes.
-UNLIMITED = 1e6
-
 #: How far the Born charge of the slabs may differ from that of ph.x for the bulk.
 BORN_CHARGE_ERROR = 0.10
 
@@ -281,9 +278,8 @@ def learn(folder: Path, name: str, learned: list[Path], given: argparse.Namespac
     """Summary and result of the training of one variant, which is kept in the folder."""
     model, settings = VARIANTS[name]
     output = folder / name.replace(' ', '_')
-    seconds = given.seconds if given.steps is None else UNLIMITED
-    summary = train_for(seconds, {'train': learned}, model, output, max_steps=given.steps, **settings)
-    return summary, load_model(output)
+    length = {} if given.steps is None else {'max_steps': given.steps, 'max_time_s': None}
+    return train_for(given.seconds, {'train': learned}, model, output, **settings, **length), load_model(output)
 
 
 def measure(folder: Path, given: argparse.Namespace) -> dict:

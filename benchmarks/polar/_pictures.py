@@ -60,6 +60,8 @@ def draw_sizes(errors: Mapping, sizes: Mapping[str, int], trained: int, size_lab
                 color=GREY, fontsize=8.5,
             )  # fmt: skip
             axes.set_yscale('log')
+            # Room for the annotation.
+            axes.set_ylim(top=1.3 * axes.get_ylim()[1])
             axes.yaxis.set_major_formatter('{x:g}')
             axes.yaxis.set_minor_formatter('{x:g}')
             axes.yaxis.get_minor_locator().set_params(subs=(2.0, 5.0))
