@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
 import yaml
 from aiida import orm
 from aiida.cmdline.commands.cmd_verdi import verdi
@@ -14,7 +15,7 @@ from loopback_cluster import HOST_ALIAS, wait_until
 
 from aiida_hamlr.cli import cmd_root
 from aiida_hamlr.cli.installation import find_executable
-from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
 TEXT = (Path(__file__).resolve().parents[2] / 'docs/tutorials/cluster.md').read_text()
 
@@ -29,9 +30,6 @@ REPLACEMENTS = {
     'hamlr@localhost': 'hamlr@tutorial',
     ' cluster ': ' tutorial ',
 }
-
-#: A short training, and what the Hamiltonians of the fixture do not say.
-OVERRIDES = {'train': {'training': {'max_epochs': 3}}, 'predict': {'spacing': 0.5}}
 
 
 def write_files(folder, work):
@@ -63,15 +61,24 @@ def invoke(words, *more):
     return result.output
 
 
-def test_tutorial(cluster, started_daemon_client, make_hamiltonian_node, zincblende, tmp_path, monkeypatch):
+@pytest.fixture
+def dataset(started_daemon_client, submit_and_await, make_reference_builder, rattled):
+    """Return a dataset; the references of the pipeline are taken if that has run."""
+    structures = {f's{seed}': rattled(seed) for seed in (1, 2, 3)}
+    builder = make_reference_builder(DatasetWorkChain, structures)
+    builder.split = orm.Dict({'train': ['s1', 's2'], 'validation': ['s3']})
+    node = submit_and_await(builder, timeout=1500)
+    assert node.is_finished_ok, node.exit_message
+    return node.outputs.dataset
+
+
+@pytest.mark.qe
+def test_tutorial(cluster, dataset, zincblende, tmp_path, monkeypatch):
     """From the computer to the prediction, with a small network and few epochs."""
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path, cluster.work / 'tutorial')
-    for name, content in OVERRIDES.items():
-        Path(f'{name}.yaml').write_text(yaml.safe_dump({name: {'parameters': content}}))
+    Path('short.yaml').write_text(yaml.safe_dump({'train': {'parameters': {'training': {'max_epochs': 3}}}}))
     zincblende().write('large.extxyz')
-    nodes = [make_hamiltonian_node(seed=seed) for seed in range(3)]
-    dataset = DatasetData.from_nodes({'train': nodes[:2], 'validation': nodes[2:]}).store()
     values, printed = {'DATASET': dataset.pk}, {}
     for words in commands(values):
         if words[:3] == ['verdi', 'daemon', 'start']:
@@ -82,7 +89,7 @@ def test_tutorial(cluster, started_daemon_client, make_hamiltonian_node, zincble
             assert node.is_finished_ok, node.exit_message
             values['MODEL'] = node.outputs.model.pk
         launched = words[2] if words[1] == 'launch' else None
-        output = invoke(words, *(['-p', 'fast', '-O', f'{launched}.yaml'] if launched else []))
+        output = invoke(words, *(['-p', 'fast', '-O', 'short.yaml'] if launched == 'train' else []))
         printed[' '.join(words[1:3])] = output
         if launched == 'train':
             values['PK'] = int(re.search(r'<(\d+)>', output).group(1))
