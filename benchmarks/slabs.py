@@ -62,6 +62,14 @@ TRAINING = {
     'b4_2_r15': (4, None, 0.02, 15),
     'b4_7_r16': (4, None, 0.07, 16),
 }
+
+#: Learned too with --second-thickness: the second layer of these is farther from the other surface than in five layers.
+SECOND_THICKNESS = {
+    's7_10_4': (7, 10.0, 0.04, None),
+    's7_18_8': (7, 18.0, 0.08, None),
+    's7_10_6_r5': (7, 10.0, 0.06, 5),
+    's7_18_2_r6': (7, 18.0, 0.02, 6),
+}
 TEST = {
     's5_30_8': (5, 30.0, 0.08, None),
     's8_10_6': (8, 10.0, 0.06, None),
@@ -91,6 +99,9 @@ VARIANTS = {
 
 #: Mesh of k-points of ph.x and its shift in half steps, for two atoms of the bulk.
 PHONON_MESH = '6 6 6 1 1 1'
+
+#: Seconds that no training takes.
+UNLIMITED = 1e6
 
 #: How far the Born charge of the slabs may differ from that of ph.x for the bulk.
 BORN_CHARGE_ERROR = 0.10
@@ -127,7 +138,7 @@ def slab(layers: int, vacuum: float | None, displacement: float, seed: int | Non
     return atoms
 
 
-def make_all(folder: Path) -> tuple[dict[str, Path], Path]:
+def make_all(folder: Path, shapes: dict) -> tuple[dict[str, Path], Path]:
     """Files of all slabs by name, and that of the crystal with the labels of ph.x.
 
     Raises
@@ -138,7 +149,7 @@ def make_all(folder: Path) -> tuple[dict[str, Path], Path]:
     references = References(
         folder, ('Al', 'As', 'H'), CUTOFF, KPOINTS_DISTANCE, electrons={'mixing_beta': 0.3}, conduction_bands=6
     )
-    structures = {name: slab(*shape) for name, shape in (TRAINING | TEST).items()}
+    structures = {name: slab(*shape) for name, shape in shapes.items()}
     files = references.make(structures)
     missing = sorted(set(structures) - set(files))
     if missing:
@@ -266,17 +277,21 @@ def judge(result: dict, born_charge: float) -> dict:
     return {'gates': gates, 'passed': all(gate['value'] <= gate['limit'] for gate in gates.values())}
 
 
-def learn(folder: Path, name: str, files: dict[str, Path], crystal: Path, seconds: float) -> tuple[dict, Predictor]:
+def learn(folder: Path, name: str, learned: list[Path], given: argparse.Namespace) -> tuple[dict, Predictor]:
     """Summary and result of the training of one variant, which is kept in the folder."""
     model, settings = VARIANTS[name]
-    data = {'train': [files[name] for name in TRAINING] + [crystal]}
-    output = folder / 'networks' / name.replace(' ', '_')
-    return train_for(seconds, data, model, output, **settings), load_model(output)
+    output = folder / name.replace(' ', '_')
+    seconds = given.seconds if given.steps is None else UNLIMITED
+    summary = train_for(seconds, {'train': learned}, model, output, max_steps=given.steps, **settings)
+    return summary, load_model(output)
 
 
-def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
-    """Train every variant for some seconds and compare with the references."""
-    files, crystal = make_all(folder)
+def measure(folder: Path, given: argparse.Namespace) -> dict:
+    """Train the variants for some seconds and compare with the references."""
+    training = TRAINING | (SECOND_THICKNESS if given.second_thickness else {})
+    files, crystal = make_all(folder, training | TEST)
+    learned = [*(files[name] for name in training), crystal]
+    networks = folder / ('networks_second' if given.second_thickness else 'networks')
     labels = Hamiltonian.read(crystal, ()).labels
     bulk_values = {
         'dielectric_constant': float(np.trace(labels['dielectric_tensor']) / 3),
@@ -288,8 +303,8 @@ def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
     result['dft_field_factors'] = field_factors(references['s8_10_6'], references['s8_30_6'])
     result['networks'] = {}
     levels = {'DFT': potential_profile(references[DRAWN])}
-    for name in VARIANTS:
-        summary, predictor = learn(folder, name, files, crystal, seconds)
+    for name in given.networks:
+        summary, predictor = learn(networks, name, learned, given)
         found = {key: value for key, value in summary.items() if key.startswith(('species', 'response', 'steps'))}
         found['errors'] = {name: errors(predictor, hamiltonian) for name, hamiltonian in references.items()}
         if predictor.model.long_range is not None:
@@ -297,11 +312,11 @@ def measure(folder: Path, seconds: float, plot: Path | None) -> dict:
         result['networks'][name] = found
         if name in DRAWN_NETWORKS:
             levels[name] = potential_profile(predictor.predict_from(references[DRAWN]))
-    if plot is not None:
+    if given.plot is not None:
         atoms = references[DRAWN].atoms
         heavy = np.flatnonzero(atoms.numbers > 1)
         levels = {name: values[heavy] for name, values in levels.items()}
-        plot_levels(atoms.positions[heavy, 2], levels, plot, atoms.symbols[heavy], reference='DFT')
+        plot_levels(atoms.positions[heavy, 2], levels, given.plot, atoms.symbols[heavy], reference='DFT')
     return result | judge(result, bulk_values['born_charge'])
 
 
@@ -311,9 +326,12 @@ def main():
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
     parser.add_argument('--plot', type=Path, help='draw the levels along a slab there (PNG)')
     parser.add_argument('--seconds', type=float, default=180.0, help='training time of each network')
+    parser.add_argument('--steps', type=int, help='of each training, instead of the time')
+    parser.add_argument('--networks', nargs='+', choices=VARIANTS, default=list(VARIANTS), help='response is judged')
+    parser.add_argument('--second-thickness', action='store_true', help='learn slabs of seven layers, too')
     arguments = parser.parse_args()
     try:
-        result = measure(arguments.folder, arguments.seconds, arguments.plot)
+        result = measure(arguments.folder, arguments)
     except (RuntimeError, ValueError) as error:
         parser.exit(2, f'{error}\n')
     report(result, arguments.json)

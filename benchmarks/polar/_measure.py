@@ -11,7 +11,7 @@ from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.levels import onsite_levels, potential_profile
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.species import species_labels
-from aiida_hamlr.model.evaluation import filled_bands
+from aiida_hamlr.model.evaluation import band_errors, element_errors, filled_bands
 from aiida_hamlr.model.reference_matrices import fitted_shift
 
 #: Errors of one structure in the order of the table, and their headings.
@@ -31,6 +31,20 @@ COLUMNS = {
 
 #: Distance that separates near from far pairs, Å; one of the ranges of `element_errors`.
 NEAR = 4.5
+
+
+def all_errors(
+    predicted: Hamiltonian, reference: Hamiltonian, materials: Sequence[Sequence[str]], margin: float, threshold: float
+) -> dict:
+    """Errors of one structure: `COLUMNS`, and with them those of `element_errors`.
+
+    The predicted bands are without the eigenvectors of the overlap below the threshold (see `eigenvalues`).
+    """
+    found = element_errors(predicted.hamiltonian - reference.hamiltonian, reference)
+    found |= by_range(found) | band_errors(predicted, reference, overlap_threshold=threshold)
+    return (
+        found | edge_errors(predicted, reference, threshold) | profile_errors(predicted, reference, materials, margin)
+    )
 
 
 def inner_atoms(atoms: Atoms, materials: Sequence[Sequence[str]], margin: float) -> list[np.ndarray]:
@@ -92,12 +106,13 @@ def profile_errors(
     return found
 
 
-def edge_errors(predicted: Hamiltonian, reference: Hamiltonian) -> dict[str, float]:
+def edge_errors(predicted: Hamiltonian, reference: Hamiltonian, threshold: float) -> dict[str, float]:
     """Mean error of the valence and conduction edge at the zone centre, meV, after the shift fitted to the elements."""
     [filled] = filled_bands(reference, predicted)
     shift = fitted_shift(predicted.hamiltonian - reference.hamiltonian, reference.overlap)
     found, expected = (
-        eigenvalues(one, np.zeros((1, 3)), n_bands=filled + 1).ravel()[filled - 1 :] for one in (predicted, reference)
+        eigenvalues(one, np.zeros((1, 3)), n_bands=filled + 1, overlap_threshold=least).ravel()[filled - 1 :]
+        for one, least in ((predicted, threshold), (reference, 0.0))
     )
     return {'edge_error_meV': 1e3 * float(np.abs(found + shift - expected).mean())}
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from _measure import by_range, edge_errors, format_table, profile_errors
+from _measure import all_errors, format_table
+from _peer import PEERS, Peer
 from _pictures import draw_levels, draw_sizes
 from _references import LARGER, TEST, TRAIN, Machine, Settings, make_dataset, open_profile
 from _results import Results, checksum, write_json
@@ -24,6 +26,7 @@ from ase import Atoms
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.data.structures import structure_from_atoms
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.export import NAMES, export_hamiltonians
 
 #: The networks, and what stands in the section ``model`` of their training.
@@ -34,6 +37,9 @@ VARIANTS = {
     'lr+ea': {'variant': 'lr+ea'},
     'response': {'variant': 'lr', 'long_range': {'response': True}},
 }
+
+#: What is read of a Hamiltonian for its errors.
+MATRICES = ('hamiltonian', 'h0', 'overlap')
 
 #: Variants in the picture of the levels.
 DRAWN = ('sr', 'lr+ea', 'response')
@@ -66,6 +72,9 @@ class System:
         Atoms within this distance of the ends of a material are not inner ones, Å.
     drawn : mapping of str to str
         Label of the structure whose levels are drawn.
+    overlap_threshold : float
+        Of the predicted bands, see `eigenvalues`: where orbitals are nearly dependent, small errors of elements make
+        ghost states.
     training : mapping
         Further keys of the section ``training``.
     """
@@ -77,6 +86,7 @@ class System:
     materials: Sequence[Sequence[str]]
     margin: float
     drawn: Mapping[str, str]
+    overlap_threshold: float = 0.0
     training: Mapping = field(default_factory=dict)
 
     def settings_of(self, scale: str) -> Settings:
@@ -123,20 +133,23 @@ class Study:
         return builder
 
     def compare(self, predicted: Mapping[str, orm.Node], references: Mapping[str, orm.Node]) -> dict[str, dict]:
-        """Errors by label."""
+        """Errors by label; the elements' and bands' also as nodes, without a threshold."""
         found = {}
         for label, node in predicted.items():
             with enable_caching():
-                errors = compare_hamiltonians(node, references[label]).get_dict()
-            opened = [one.open(('hamiltonian', 'h0', 'overlap')) for one in (node, references[label])]
-            errors |= by_range(errors) | edge_errors(*opened)
-            found[label] = errors | profile_errors(*opened, self.system.materials, self.system.margin)
+                compare_hamiltonians(node, references[label])
+            found[label] = self._errors(node.open(MATRICES), references[label].open(MATRICES))
         return found
+
+    def _errors(self, predicted: Hamiltonian, reference: Hamiltonian) -> dict:
+        system = self.system
+        return all_errors(predicted, reference, system.materials, system.margin, system.overlap_threshold)
 
     def measure(self, dataset, variants: Sequence[str], seeds: Sequence[int], references: Mapping) -> Results:
         """Errors of the networks, those of earlier calls included."""
-        tested = {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
+        tested = self._tested(references)
         common = {'scale': self.scale, 'steps': self.steps, 'references': checksum(references)}
+        common['overlap_threshold'] = self.system.overlap_threshold
         results = Results.load(self.folder / 'results.json', common)
         networks = [(variant, seed) for seed in seeds for variant in variants]
         for start in range(0, len(networks), self.machine.at_once):
@@ -147,8 +160,23 @@ class Study:
                 hamiltonians = dict(node.outputs.hamiltonians)
                 uuids = {label: found.uuid for label, found in hamiltonians.items()}
                 results.add(*one, self.compare(hamiltonians, references), uuids)
-        results.order(list(VARIANTS))
+        results.order([*VARIANTS, *PEERS])
         return results
+
+    def measure_peers(self, results: Results, references: Mapping, cpu_seconds: float, seed: int):
+        """Errors of DeePTB, trained for some CPU seconds on H less H0 and on H."""
+        learned, tested = (
+            {label: references[label].open(MATRICES) for label in labels if label in references}
+            for labels in (self.parts[TRAIN], self._tested(references))
+        )
+        for name, target in PEERS.items():
+            peer = Peer(self.folder / 'deeptb', target, cpu_seconds, seed)
+            predicted, summary = peer.predict(learned, tested)
+            print(f'{name}: {summary["steps"]} steps in {summary["cpu_s"]:.0f} CPU s', file=sys.stderr)
+            results.add(name, seed, {label: self._errors(one, tested[label]) for label, one in predicted.items()}, {})
+
+    def _tested(self, references: Mapping) -> dict[str, Atoms]:
+        return {label: atoms for part in COMPARED for label, atoms in self.parts[part].items() if label in references}
 
     @cached_property
     def parts(self) -> dict[str, dict[str, Atoms]]:
@@ -201,6 +229,7 @@ def run_study(system: System, description: str):
     parser.add_argument('--steps', type=int, help='of a training; default: those of the scale')
     parser.add_argument('--data-only', action='store_true', help='make the references and stop')
     parser.add_argument('--export', nargs='+', choices=NAMES, default=[], help='write the references in these formats')
+    parser.add_argument('--deeptb', type=float, metavar='SECONDS', help='train DeePTB for as many CPU seconds, too')
     parser.add_argument('--archive', action='store_true', help='write study.aiida with everything and its provenance')
     parser.add_argument('--at-once', type=int, help='how many jobs; default: one for each core, on a cluster 20')
     cluster = parser.add_argument_group('a cluster (default: the programs of this machine)')
@@ -224,6 +253,8 @@ def run_study(system: System, description: str):
         if given.data_only:
             return
         results = study.measure(made.outputs.dataset, given.variants, given.seeds, references)
+        if given.deeptb:
+            study.measure_peers(results, references, given.deeptb, given.seeds[0])
     except RuntimeError as error:
         parser.exit(1, f'{error}\n')
     print(study.report(results, references))
