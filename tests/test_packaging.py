@@ -9,6 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from rattler_build import RenderConfig, Stage0Recipe, VariantConfig
 
 from aiida_hamlr import __version__
 
@@ -72,6 +73,14 @@ def test_recipe_is_of_this_version_and_these_commands(recipe):
     assert (ROOT / recipe['about']['license_file']).is_file()
     assert recipe['about']['homepage'] == section('project.urls')['Home']
     assert recipe['source'] == {'path': '..'} and (ROOT / 'recipe' / '..' / 'pyproject.toml').is_file()
+
+
+def test_recipe_renders():
+    """The builder of conda-forge reads the recipe and makes one package of it, for all platforms."""
+    (variant,) = Stage0Recipe.from_file(ROOT / 'recipe/recipe.yaml').render(VariantConfig(), RenderConfig())
+    rendered = variant.recipe.to_dict()
+    assert rendered['package'] == {'name': 'aiida-hamlr', 'version': __version__}
+    assert rendered['build']['noarch'] == 'python'
 
 
 def allowed_pythons():

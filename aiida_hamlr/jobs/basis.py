@@ -11,6 +11,7 @@ from aiida_hamlr.electronic.contraction.optimisation import contract_bases
 from aiida_hamlr.electronic.integrals.orbital_cutoff import CUTOFFS, describe_cutoffs, kinetic_energy_beyond
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.orbitals.total_momenta import check_fully_relativistic
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.bases import read_basis
 from aiida_hamlr.jobs.inputs import read_basis_files, read_pseudo_files, read_structure, split_label
@@ -127,9 +128,13 @@ def basis_of_config(
             raise ValueError(f'{source}: no basis for {label}; add its file, or a size, to the key basis')
     basis = dict(read_basis_files({label: path for label, path in files.items() if path is not None}))
     if config.recipe == 'plain' or not recipes:
+        if config.spin_orbit and recipes:
+            check_fully_relativistic({label: pseudos[label] for label in recipes})
         for label, recipe in recipes.items():
             log(f'generating the {recipe.size} basis of {label}')
-            basis[label] = generate_basis(pseudos[label], recipe.size, recipe.cutoff_radius)
+            basis[label] = generate_basis(
+                pseudos[label], recipe.size, recipe.cutoff_radius, spin_orbit=config.spin_orbit
+            )
         return Basis(basis)
     chosen = {label: pseudos[label] for label in recipes}
 

@@ -143,7 +143,8 @@ def _recipes(**options) -> dict:
 @click.option(
     '--spin-orbit',
     is_flag=True,
-    help='Contract on bands of spinors, for heavy elements; needs fully relativistic pseudopotentials.',
+    help='For spin-orbit coupling: one more function for shells whose two j differ, and contraction on bands of '
+    'spinors; needs fully relativistic pseudopotentials.',
 )
 @click.option(
     '--plot',
@@ -363,14 +364,13 @@ def properties(hamiltonian, output, outputs, plot, vacuum_from, **options):
 @click.option('--json', 'json_file', type=_FILE, help='Write the numbers to this file too.')
 @click.option('--plot', type=_FILE, help='PNG, SVG or PDF file with the errors by species, shells and distance.')
 @_OVERLAP_THRESHOLD
-@click.option(
-    '--spin-orbit', is_flag=True, help='Compare bands of spinors, with the spin-orbit part of the references.'
-)
-def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit):
+@click.option('--spin-orbit', is_flag=True, help='Compare bands of spinors; both sides get the same spin-orbit part.')
+@_SPIN_ORBIT_PSEUDOS
+def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit, spin_orbit_folder):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot, spin_orbit_folder)
 
 
 @main.command()

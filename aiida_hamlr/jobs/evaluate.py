@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aiida_hamlr.jobs.inputs import read_sibling_folder
 from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
+from aiida_hamlr.model.inference import load_model
 
 _ROWS = {
     'mae_meV': 'all elements',
@@ -57,6 +59,7 @@ def run_evaluate(
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
     plot: Path | None = None,
+    spin_orbit_folder: Path | None = None,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -74,6 +77,8 @@ def run_evaluate(
         Whether to compare bands of spinors.
     plot : path, optional
         Gets a figure of the errors by species, shells and distance.
+    spin_orbit_folder : path, optional
+        Folder with fully relativistic versions of the model's pseudopotentials.
 
     Raises
     ------
@@ -86,8 +91,10 @@ def run_evaluate(
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')
+    predictor = load_model(model)
+    siblings = read_sibling_folder(spin_orbit, spin_orbit_folder, predictor.pseudos) if spin_orbit_folder else None
     remove_earlier([json_file] if json_file else [])
-    errors = evaluate(model, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit)
+    errors = evaluate(predictor, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit, siblings=siblings)
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():
         if key in errors:

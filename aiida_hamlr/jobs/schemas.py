@@ -68,7 +68,8 @@ class BasisConfig(Config):
     size: Size | None = None
     #: bohr; null: the default of the element
     cutoff_radius: PositiveFloat | None = None
-    #: contract on bands of spinors, for heavy elements; needs fully relativistic pseudopotentials
+    #: one more function for shells whose two j differ, and contraction on bands of spinors; needs fully relativistic
+    #: pseudopotentials
     spin_orbit: bool = False
     files: dict[str, InputPath] = Field(default_factory=dict, exclude=True)
     recipes: dict[str, BasisRecipe] = Field(default_factory=dict, exclude=True)
@@ -84,8 +85,6 @@ class BasisConfig(Config):
             raise ValueError('give files and recipes under the chemical symbols themselves')
         files = {key: value for key, value in species.items() if not isinstance(value, dict)}
         recipes = {key: value for key, value in species.items() if isinstance(value, dict)}
-        if rest.get('spin_orbit') and rest.get('recipe') == 'plain':
-            raise ValueError('spin_orbit is for contracted orbitals; leave it out, or recipe: plain')
         return {**rest, 'files': files, 'recipes': recipes}
 
     def file_of(self, label: str) -> Path | None:

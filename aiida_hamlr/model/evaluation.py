@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import torch
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import default_mesh, solve_mesh
 from aiida_hamlr.electronic.bands.spin import magnetic_moments
-from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model.inference import Predictor, load_model
 from aiida_hamlr.model.long_range.field_response import screened_charges
@@ -219,8 +219,9 @@ def evaluate_one(
     bands: bool = True,
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
+    siblings: Mapping[str, Pseudopotential] | None = None,
 ) -> dict:
-    """Errors of the prediction for one reference file, with its own H0 and overlap."""
+    """Errors of the prediction for one reference file, with its own H0 and overlap; parameters as of `evaluate`."""
     reference = read_reference(path, 'nothing to compare with', spin_orbit=spin_orbit)
     if reference.n_spin == 2 and not predictor.model.config.magnetic:
         raise ValueError(f'{path}: has collinear spin (n_spin = 2), and the model was trained without; leave it out')
@@ -229,7 +230,7 @@ def evaluate_one(
     predicted = predictor.predict_from(reference)
     if spin_orbit:
         if not reference.has_spin_orbit:
-            add_spin_orbit(reference)
+            predictor.add_spin_orbit(reference, siblings)
         predicted.matrices[SPIN_ORBIT] = reference.spin_orbit
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     error = predicted.hamiltonian - reference.hamiltonian
@@ -277,6 +278,7 @@ def evaluate(
     bands: bool = True,
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
+    siblings: Mapping[str, Pseudopotential] | None = None,
 ) -> dict:
     """Errors of a model on reference files.
 
@@ -291,7 +293,10 @@ def evaluate(
     overlap_threshold : float
         For the bands of the predictions, see `eigenvalues`.
     spin_orbit : bool
-        Whether to compare bands of spinors, with the spin-orbit part that both have in common.
+        Whether to compare bands of spinors, with the spin-orbit part that both have in common: that of the reference,
+        or of the model's pseudopotentials.
+    siblings : mapping of str to Pseudopotential, optional
+        Fully relativistic versions of the model's pseudopotentials, as far as these are scalar-relativistic.
 
     Returns
     -------
@@ -308,7 +313,7 @@ def evaluate(
         raise ValueError('no Hamiltonian files to evaluate the model on')
     if not isinstance(predictor, Predictor):
         predictor = load_model(predictor)
-    structures = [evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit) for path in paths]
+    structures = [evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit, siblings) for path in paths]
     known = list(dict.fromkeys(key for one in structures for key in one))
     keys = [key for key in known if key.endswith('_meV')]
     keys += [key for key in MEANS if key in known]

@@ -26,6 +26,9 @@ _SPIN_STYLES = ({'color': COLOURS[0]}, {'color': COLOURS[1], 'linestyle': (0, (4
 #: Bands in the window from which on they are drawn finer.
 _CROWD = 16
 
+#: Least distance between two named points of a path, in parts of its length.
+_LEAST_SPACING = 0.02
+
 
 def plot_bands(
     sets: Sequence[Bands | str | Path],
@@ -155,13 +158,22 @@ def path_segments(distances: np.ndarray) -> list[tuple[int, int]]:
 
 
 def path_ticks(bands: Bands) -> dict[float, list[str]]:
-    """Names of the special points by their distance along the path, 1/Å; a jump has two."""
+    """Names of the special points by their distance along the path, 1/Å; a jump has two.
+
+    A point that is too near to the one before, as along a long axis of the cell, has none: the names would overlap.
+    """
     ticks: dict[float, list[str]] = {}
     for distance, label in zip(bands.distances, bands.labels, strict=True):
         if label:
             names = ticks.setdefault(float(distance), [])
             if _pretty(label) not in names:
                 names.append(_pretty(label))
+    length, last = bands.distances[-1] - bands.distances[0], -np.inf
+    for distance in ticks:
+        if distance - last < _LEAST_SPACING * length:
+            ticks[distance] = []
+        else:
+            last = distance
     return ticks
 
 

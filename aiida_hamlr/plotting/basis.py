@@ -60,8 +60,13 @@ def plot_basis(sets: Mapping[str, Bands], output: str | Path, title: str | None 
         right.grid(True, axis='x', color='#e4e4e4', linewidth=0.6)
         right.set_axisbelow(True)
         figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
-        left.set_title(title or f'{exact.attributes.formula or ""} in the potential of neutral atoms')
+        left.set_title(title or _title(exact))
     return Path(output)
+
+
+def _title(bands: Bands) -> str:
+    spinors = ', spin–orbit coupling' if bands.attributes.electrons_per_band == 1 else ''
+    return f'{bands.attributes.formula or ""} in the potential of neutral atoms{spinors}'
 
 
 def _window(bands: Bands) -> tuple[float, float]:

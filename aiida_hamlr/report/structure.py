@@ -27,6 +27,12 @@ _BOND = 1.2
 #: Atoms this close to a face of the cell (fraction of the cell) are drawn on the opposite face too.
 _FACE = 0.02
 
+#: Diagonal of the drawn box in units of the scene of plotly: such a box stays inside of the picture when it is turned.
+_DIAGONAL = 1.9
+
+#: Size of a marker in pixels for an atom of 1.2 Å: this number over the diagonal of the box in Å, within bounds.
+_MARKER, _MARKERS = 210.0, (4.0, 16.0)
+
 
 def structure_figure(atoms: Atoms, caption: str) -> Figure:
     """Atoms of a cell, those on its faces repeated, with bonds inside of the picture.
@@ -42,7 +48,8 @@ def structure_figure(atoms: Atoms, caption: str) -> Figure:
     traces = [_bonds(shown)]
     if atoms.cell.rank == 3:
         traces.append(_cell(atoms))
-    size = float(np.clip(100 / max(len(shown), 1) ** 0.5, 4, 16))
+    extent, scene = _scene(shown, atoms)
+    size = float(np.clip(_MARKER / np.linalg.norm(extent), *_MARKERS))
     for symbol in dict.fromkeys(shown.get_chemical_symbols()):
         chosen = [index for index, atom in enumerate(shown) if atom.symbol == symbol]
         number = shown.numbers[chosen[0]]
@@ -65,14 +72,27 @@ def structure_figure(atoms: Atoms, caption: str) -> Figure:
                 },
             }
         )
-    hidden = {'visible': False, 'showbackground': False}
-    scene = {'xaxis': hidden, 'yaxis': hidden, 'zaxis': hidden, 'aspectmode': 'data', 'dragmode': 'orbit'}
-    scene['camera'] = {'projection': {'type': 'orthographic'}, 'eye': {'x': 0.95, 'y': -1.2, 'z': 0.5}}
     margin = {'l': 0, 'r': 0, 't': 10, 'b': 0}
     return Figure(
         {'data': traces, 'layout': {'scene': scene, 'margin': margin, 'legend': {'orientation': 'h', 'y': 1.0}}},
         caption,
     )
+
+
+def _scene(shown: Atoms, atoms: Atoms) -> tuple[np.ndarray, dict]:
+    """Box of what is drawn, Å, and how it is looked at: the axes in proportion, and nothing of a tall cell cut."""
+    corners = np.array(list(product((0, 1), repeat=3))) @ atoms.cell.array
+    points = np.concatenate([shown.positions, corners]) if atoms.cell.rank == 3 else shown.positions
+    lowest, highest = points.min(axis=0) - 0.5, points.max(axis=0) + 0.5
+    extent = highest - lowest
+    ratio = _DIAGONAL * extent / np.linalg.norm(extent)
+    scene = {
+        f'{name}axis': {'visible': False, 'showbackground': False, 'range': [low, high]}
+        for name, low, high in zip('xyz', lowest.tolist(), highest.tolist(), strict=True)
+    }
+    scene |= {'aspectmode': 'manual', 'aspectratio': dict(zip('xyz', ratio.tolist(), strict=True)), 'dragmode': 'orbit'}
+    scene['camera'] = {'projection': {'type': 'orthographic'}, 'eye': {'x': 0.95, 'y': -1.2, 'z': 0.5}}
+    return extent, scene
 
 
 def _with_faces(atoms: Atoms) -> tuple[Atoms, list[int]]:

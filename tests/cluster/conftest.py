@@ -50,6 +50,43 @@ def started_daemon_client(daemon_client):
 
 
 @pytest.fixture
+def make_reference_builder(pw_code, hamlr_code, pseudo_family):
+    """Return a function that makes the builder of a work chain with references, of pw.x on two ranks."""
+
+    def make(process_class, structures, **overrides):
+        reference = {
+            'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
+            'generate_basis': {'parameters': {'size': 'szp', 'cutoff_radius': 6.0}},
+        }
+        builder = process_class.get_builder_from_protocol(
+            pw_code,
+            hamlr_code,
+            structures,
+            protocol='fast',
+            overrides={'reference': reference, **overrides},
+            options={'max_wallclock_seconds': 600},
+        )
+        options = builder.reference.scf.pw.metadata.options
+        options.resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 2}
+        options.withmpi = True
+        return builder
+
+    return make
+
+
+@pytest.fixture
+def rattled(zincblende):
+    """Return a function that makes AlAs with displaced atoms."""
+
+    def make(seed):
+        atoms = zincblende()
+        atoms.rattle(0.05, seed=seed)
+        return orm.StructureData(ase=atoms)
+
+    return make
+
+
+@pytest.fixture
 def localhost(cluster, aiida_profile):
     """Return the cluster in the place of the local computer."""
     return orm.QueryBuilder().append(orm.Computer, filters={'label': 'cluster'}).first(flat=True) or (

@@ -7,40 +7,21 @@ from loopback_cluster import wait_until
 from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
 
-def rattled(zincblende, seed):
-    """Return AlAs with displaced atoms."""
-    atoms = zincblende()
-    atoms.rattle(0.05, seed=seed)
-    return orm.StructureData(ase=atoms)
-
-
 @pytest.mark.qe
-def test_pipeline(started_daemon_client, submit_and_await, pw_code, hamlr_code, pseudo_family, zincblende):
+def test_pipeline(started_daemon_client, submit_and_await, make_reference_builder, rattled):
     """Two workers take structures to predictions through SLURM and ssh; pw.x runs on two ranks."""
     assert started_daemon_client.get_numprocesses()['numprocesses'] == 2
-    builder = PipelineWorkChain.get_builder_from_protocol(
-        pw_code,
-        hamlr_code,
+    builder = make_reference_builder(
+        PipelineWorkChain,
         {
-            'train': {'a': rattled(zincblende, 1), 'b': rattled(zincblende, 2)},
-            'validation': {'a': rattled(zincblende, 3)},
-            'predict': {'a': rattled(zincblende, 4)},
+            'train': {'a': rattled(1), 'b': rattled(2)},
+            'validation': {'a': rattled(3)},
+            'predict': {'a': rattled(4)},
         },
-        protocol='fast',
-        overrides={
-            'clean_workdir': True,
-            'reference': {
-                'scf': {'pseudo_family': pseudo_family, 'kpoints_distance': 0.8},
-                'generate_basis': {'parameters': {'size': 'szp', 'cutoff_radius': 6.0}},
-            },
-            'train': {'train': {'parameters': {'training': {'max_epochs': 3}}}},
-            'predict': {'predict': {'parameters': {'spacing': 0.5}}},
-        },
-        options={'max_wallclock_seconds': 600},
+        clean_workdir=True,
+        train={'train': {'parameters': {'training': {'max_epochs': 3}}}},
+        predict={'predict': {'parameters': {'spacing': 0.5}}},
     )
-    options = builder.reference.scf.pw.metadata.options
-    options.resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 2}
-    options.withmpi = True
     node = submit_and_await(builder, timeout=1500)
     assert node.is_finished_ok, node.exit_message
     assert 0 < node.outputs.comparison.a.get_dict()['mae_meV'] < 50

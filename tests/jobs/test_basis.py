@@ -80,7 +80,7 @@ def test_contraction_with_spin_orbit_coupling(hamlr, tmp_path, monkeypatch):
         (['--cutoff-radius', 'wide'], "found 'wide'"),
         (['--cutoff-radius', '7', '--cutoff-radius', '8'], 'given twice'),
         (['--recipe', 'plain', '--structure', 'AlAs.cif'], 'leave out --structure, or --recipe plain'),
-        (['--recipe', 'plain', '--spin-orbit'], 'spin_orbit is for contracted orbitals'),
+        (['--recipe', 'plain', '--spin-orbit'], 'no pseudopotential of Al is fully relativistic'),
         (['--spin-orbit'], 'no pseudopotential of Al is fully relativistic'),
         (['--recipe', 'lean'], "'lean' is not one of 'contracted', 'plain'"),
         (['--structure', 'none.cif'], 'none.cif: no such file'),

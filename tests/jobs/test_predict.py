@@ -10,10 +10,13 @@ from ase.build import bulk
 from qe_fixtures import debian_pseudo
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
 from aiida_hamlr.jobs import predict
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder
@@ -207,6 +210,30 @@ def test_spin_orbit_is_added_to_what_the_network_predicts(hamlr, tmp_path):
     assert result.exit_code == 0, result.stderr
     errors = json.loads((tmp_path / 'errors.json').read_text())
     assert errors['mae_meV'] < 1e-6 and errors['band_mae_occupied_meV'] < 1e-6
+
+
+def test_errors_of_spinors_with_pseudopotentials_of_their_own(hamlr, tmp_path):
+    """A model of the scalar part alone, and the file it is the part of, have the errors of the model of that file."""
+    full = debian_pseudo('Si_r.upf')
+    scalar = Pseudopotential.from_text(format_upf(full, 'scalar part', 'tests'))
+    basis, atoms = Basis({'Si': generate_basis(full, 'sz', 6.0)}), bulk('Si', 'diamond', a=5.43)
+    (tmp_path / 'FR').mkdir()
+    (tmp_path / 'FR/Si.upf').write_text(full.text)
+    reference = compute_h0(atoms, basis, {'Si': scalar}, 40.0)
+    reference.matrices['hamiltonian'] = 1.02 * reference.h0
+    reference.write(tmp_path / 'reference.h5')
+    found = {}
+    for name, pseudo in (('full', full), ('scalar', scalar)):
+        folder = write_random_model(tmp_path / name, basis, {'Si': pseudo})
+        given = ('--spin-orbit-pseudos', 'FR') if name == 'scalar' else ()
+        result = hamlr('evaluate', folder, 'reference.h5', '--spin-orbit', *given, '--json', f'{name}.json')
+        assert result.exit_code == 0, result.stderr
+        found[name] = json.loads((tmp_path / f'{name}.json').read_text())['band_mae_occupied_meV']
+    assert found['scalar'] == pytest.approx(found['full'], rel=1e-6) and found['full'] > 1
+    result = hamlr('evaluate', tmp_path / 'scalar', 'reference.h5', '--spin-orbit')
+    assert result.exit_code == 2 and 'the pseudopotential of Si is scalar-relativistic' in result.stderr
+    result = hamlr('evaluate', tmp_path / 'scalar', 'reference.h5', '--spin-orbit-pseudos', 'FR')
+    assert result.exit_code == 2 and 'without spin_orbit' in result.stderr
 
 
 def test_committee(run, model, study, tmp_path):

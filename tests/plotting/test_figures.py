@@ -8,7 +8,7 @@ from matplotlib.image import imread
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
-from aiida_hamlr.plotting.bands import plot_bands
+from aiida_hamlr.plotting.bands import path_ticks, plot_bands
 from aiida_hamlr.plotting.levels import _plot_errors, plot_levels
 from aiida_hamlr.plotting.screening import plot_gaps
 from aiida_hamlr.plotting.training import plot_training
@@ -98,3 +98,16 @@ def test_gaps_of_many_structures(tmp_path):
     assert imread(tmp_path / 'several.png').shape[0] > imread(tmp_path / 'one.png').shape[0]
     with pytest.raises(ValueError, match='no gap'):
         plot_gaps([], tmp_path / 'none.png')
+
+
+def test_names_along_a_path_do_not_overlap(bands):
+    """A cell that is long along one axis has special points close to each other; the first of them is named."""
+    n_points = len(bands.kpoints)
+    distances = np.linspace(0, 1, n_points)
+    labels = [''] * n_points
+    for index, name in ((0, 'GAMMA'), (n_points // 2, 'X'), (n_points // 2 + 1, 'U'), (n_points - 1, 'Z')):
+        labels[index] = name
+    crowded = Bands(bands.kpoints, bands.eigenvalues, tuple(labels), distances=distances, attributes=bands.attributes)
+    assert list(path_ticks(crowded).values()) == [['Γ'], ['X'], ['U'], ['Z']]
+    distances[n_points // 2 + 1] = distances[n_points // 2] + 0.001
+    assert list(path_ticks(crowded).values()) == [['Γ'], ['X'], [], ['Z']]

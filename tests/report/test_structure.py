@@ -33,6 +33,22 @@ def test_molecule_has_no_images():
     assert len(coordinates(bonds)) == 4
 
 
+@pytest.mark.parametrize('repeat', [(1, 1, 1), (1, 1, 12), (20, 1, 1)])
+def test_the_whole_box_is_in_the_picture(repeat):
+    """The axes are in proportion, and the box fits into the scene however it is turned."""
+    figure = structure_figure(bulk('C', 'diamond', a=3.567, cubic=True).repeat(repeat), 'diamond')
+    scene = figure.content['layout']['scene']
+    ratio = np.array([scene['aspectratio'][name] for name in 'xyz'])
+    ranges = np.array([scene[f'{name}axis']['range'] for name in 'xyz'])
+    for trace in figure.content['data']:
+        points = coordinates(trace)
+        assert (points > ranges[:, 0]).all() and (points < ranges[:, 1]).all()
+    extent = ranges[:, 1] - ranges[:, 0]
+    assert np.allclose(ratio / extent, ratio[0] / extent[0])
+    # A cube of plotly has a side of 1; a diagonal of 2.2 still fits.
+    assert np.linalg.norm(ratio) < 2.0
+
+
 def test_too_many_atoms():
     """Clouds are not drawn."""
     with pytest.raises(ValueError, match='too many'):

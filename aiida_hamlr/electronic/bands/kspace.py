@@ -12,8 +12,9 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.errors import NumericalError
 
-#: Upper limit for the matrices of the k-points that are summed together, bytes.
-_BATCH_BYTES = 64 * 2**20
+#: Upper limit for the matrices of the k-points that are summed together, bytes: few enough for the cache, since the
+#: elements of one matrix lie apart in the sums.
+_BATCH_BYTES = 4 * 2**20
 
 
 class BlochSum:
@@ -102,8 +103,8 @@ def _diagonalise(hamiltonian, overlap, kpoint, n_bands, vectors, threshold=0.0):
     if threshold > 0.0:
         return _diagonalise_independent(hamiltonian, overlap, n_bands, vectors, threshold)
     n_orbitals = len(hamiltonian)
-    # Computing a subset pays only for eigenvectors.
-    subset = vectors and 2 * n_bands < n_orbitals
+    # Computing a subset pays only for few eigenvectors of complex matrices.
+    subset = vectors and np.iscomplexobj(hamiltonian) and 3 * n_bands < n_orbitals
     try:
         result = linalg.eigh(
             hamiltonian,

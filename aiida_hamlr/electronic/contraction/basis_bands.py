@@ -20,7 +20,7 @@ from aiida_hamlr.electronic.matrices.attributes import count_occupied
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
+from aiida_hamlr.electronic.reference.spinor_plane_waves import plane_wave_hamiltonian
 from aiida_hamlr.electronic.species import SPECIES_LABELS, set_species_labels, species_labels
 
 #: Distance between the points of the path, 1/Å.
@@ -72,7 +72,7 @@ def bands_of_basis(
     -------
     dict of str to Bands
         By name: 'plane waves', 'plain', and 'contracted' or what else the recipe is called. All in the same potential,
-        and with the band edges of the plane waves.
+        and with the band edges of the plane waves. Of spinors if the orbitals were made for spin-orbit coupling.
     """
     labels = species_labels(atoms)
     basis = basis.restricted(labels)
@@ -84,10 +84,13 @@ def bands_of_basis(
     bases[', '.join(sorted({species.metadata.get('recipe', 'orbitals') for species in basis.values()}))] = basis
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudos[element]) for element in basis)
     potential = neutral_atom_potential(atoms, pseudos, fft_grid(atoms.cell[:], 4 * ecutwfc), 4 * ecutwfc)
-    plane_waves = PlaneWaveHamiltonian(atoms, potential, pseudos, ecutwfc)
+    spin_orbit = any(species.metadata.get('spin_orbit', False) for species in basis.values())
+    plane_waves = plane_wave_hamiltonian(atoms, potential, pseudos, ecutwfc, spin_orbit)
     path = band_path(atoms, spacing or SPACING)
     n_electrons = sum(pseudos[label].z_valence for label in labels)
-    n_bands = min(count_occupied(n_electrons) + N_EMPTY, *(int(b.n_orbitals(labels).sum()) for b in bases.values()))
+    components = plane_waves.n_components
+    n_functions = min(int(orbitals.n_orbitals(labels).sum()) for orbitals in bases.values())
+    n_bands = min(count_occupied(n_electrons, 2 // components) + components * N_EMPTY, components * n_functions)
     energies = {PLANE_WAVES: []}
     for name, orbitals in bases.items():
         energies[name] = []
@@ -97,15 +100,17 @@ def bands_of_basis(
             energies[name].append(levels[:n_bands])
             if last:
                 # As many states as there are; those beyond the bands help the iterations.
-                start = np.linalg.qr(plane_waves.orbitals(orbitals, kpoint) @ states[:, : n_bands + 4])[0]
+                start = np.linalg.qr(plane_waves.orbitals(orbitals, kpoint) @ states[:, : n_bands + 4 * components])[0]
                 energies[PLANE_WAVES].append(plane_waves.eigenvalues(kpoint, n_bands, start, RESIDUAL))
-    attributes = _edges(np.array(energies[PLANE_WAVES]), n_electrons)
+    attributes = _edges(np.array(energies[PLANE_WAVES]), n_electrons, 2 // components)
     attributes.formula = atoms.get_chemical_formula('metal')
     return {name: _bands(path, values, attributes) for name, values in energies.items()}
 
 
 def _plain(metadata: Mapping, pseudo: Pseudopotential):
-    return generate_basis(pseudo, metadata['size'], metadata['cutoff_radius_bohr'])
+    return generate_basis(
+        pseudo, metadata['size'], metadata['cutoff_radius_bohr'], spin_orbit=metadata.get('spin_orbit', False)
+    )
 
 
 def _bands(path: BandPath, energies, attributes: BandAttributes) -> Bands:
@@ -114,12 +119,13 @@ def _bands(path: BandPath, energies, attributes: BandAttributes) -> Bands:
     )
 
 
-def _edges(energies: np.ndarray, n_electrons: float) -> BandAttributes:
+def _edges(energies: np.ndarray, n_electrons: float, electrons_per_band: int) -> BandAttributes:
     """Band edges along the path; of a metal the level up to which its points are filled, eV."""
-    attributes, n_occupied = BandAttributes(n_electrons=n_electrons), count_occupied(n_electrons)
-    if n_occupied < energies.shape[1] and n_electrons % 2 == 0:
+    attributes = BandAttributes(n_electrons=n_electrons, electrons_per_band=1 if electrons_per_band == 1 else None)
+    n_occupied = count_occupied(n_electrons, electrons_per_band)
+    if n_occupied < energies.shape[1] and n_electrons % electrons_per_band == 0:
         vbm, cbm = float(energies[:, n_occupied - 1].max()), float(energies[:, n_occupied].min())
         if cbm > vbm:
             return replace(attributes, vbm=vbm, cbm=cbm, gap=cbm - vbm, fermi_level=0.5 * (vbm + cbm))
-    filled = min(int(round(n_electrons / 2 * len(energies))), energies.size) - 1
+    filled = min(int(round(n_electrons / electrons_per_band * len(energies))), energies.size) - 1
     return replace(attributes, fermi_level=float(np.sort(energies, axis=None)[filled]))

@@ -25,7 +25,12 @@ from aiida_hamlr.electronic.contraction.settled import Settled
 from aiida_hamlr.electronic.integrals.orbital_cutoff import suggested_cutoff
 from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.electronic.orbitals.generation import default_cutoff_radius, generate_basis
-from aiida_hamlr.electronic.pseudo.atom import PseudoAtom, SoftConfinement
+from aiida_hamlr.electronic.orbitals.total_momenta import (
+    check_fully_relativistic,
+    difference_of_j,
+    orthonormalised,
+)
+from aiida_hamlr.electronic.pseudo.atom import STEP, PseudoAtom, SoftConfinement
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import SPECIES_LABELS, species_labels
 from aiida_hamlr.electronic.units import RYDBERG
@@ -33,8 +38,11 @@ from aiida_hamlr.errors import NumericalError
 
 logger = logging.getLogger(__name__)
 
-#: Primitives of every angular momentum.
+#: Primitives of every angular momentum; for spin-orbit coupling one more if the two j differ.
 N_PRIMITIVES = 8
+
+#: Level of that one, eV, so that it counts as the highest of its angular momentum.
+HIGHEST_LEVEL = 1e3
 
 
 @dataclass(frozen=True)
@@ -82,8 +90,8 @@ def contract_bases(
     max_iterations : int
         Largest number of steps of the optimisation.
     spin_orbit : bool
-        Whether the bands are those of spinors, with the spin-orbit part of the pseudopotentials: for elements whose
-        p1/2 and p3/2 orbitals differ, such as those from Tl to Rn. The orbitals remain the same for both spins.
+        Whether the bands are those of spinors, with the spin-orbit part of the pseudopotentials. Shells whose two j
+        differ get one more function, as for `generate_basis`; the orbitals remain the same for both spins.
     report : callable, optional
         Gets a line on how far it is.
 
@@ -108,18 +116,15 @@ def contract_bases(
         raise ValueError(f'no pseudopotential for {", ".join(sorted(present - set(labels)))} of the crystals')
     if set(labels) - present:
         raise ValueError(f'no crystal holds {", ".join(sorted(set(labels) - present))}; give one to contract its basis')
-    if spin_orbit and not any(pseudo.has_spin_orbit for pseudo in pseudos.values()):
-        raise ValueError(
-            f'no pseudopotential of {", ".join(labels)} is fully relativistic: take such files, or contract without '
-            'spin-orbit coupling'
-        )
+    if spin_orbit:
+        check_fully_relativistic(pseudos)
     confinement = confinement or SoftConfinement()
     radii = {
         e: (cutoff_radius or {}).get(e, default_cutoff_radius(pseudo.element)) for e, pseudo in sorted(pseudos.items())
     }
     sizes = dict.fromkeys(labels, size) if isinstance(size, str) else size
-    plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement) for e in labels}
-    primitives = Basis({e: _primitives(pseudos[e], plain[e], radii[e], confinement) for e in labels})
+    plain = {e: generate_basis(pseudos[e], sizes[e], radii[e], confinement, spin_orbit) for e in labels}
+    primitives = Basis({e: _primitives(pseudos[e], plain[e], confinement, spin_orbit) for e in labels})
     ecutwfc = ecutwfc or max(suggested_cutoff(pseudo) for pseudo in pseudos.values())
     references = []
     names = [atoms.get_chemical_formula('metal') + ' slab' * (not atoms.pbc.all()) for atoms in crystals]
@@ -127,7 +132,7 @@ def contract_bases(
         report(f'{name}: bands at {len(kpoints_of(atoms))} k-points, cutoff {ecutwfc:g} Ry')
         n_orbitals = int(Basis(plain).n_orbitals(species_labels(atoms)).sum())
         references.append(ReferenceBands(atoms, primitives, pseudos, ecutwfc, n_orbitals, spin_orbit))
-    start = _initial(plain)
+    start = _initial(plain, primitives)
     before = _band_error(references, start)
     coefficients, iterations = _optimise(references, start, max_iterations)
     after = _band_error(references, coefficients)
@@ -151,7 +156,6 @@ def contract_bases(
             for atoms in crystals
         ],
         'ecutwfc_Ry': ecutwfc,
-        **({'spin_orbit': True} if spin_orbit else {}),
         **before.in_words('_plain'),
         **after.in_words(),
     }
@@ -169,23 +173,32 @@ def contract_bases(
     )
 
 
-def _primitives(pseudo, plain: SpeciesBasis, radius: float, confinement: SoftConfinement) -> SpeciesBasis:
-    """The lowest solutions of every angular momentum that the plain basis has."""
-    atom = PseudoAtom(pseudo)
+def _primitives(pseudo, plain: SpeciesBasis, confinement: SoftConfinement, spin_orbit: bool) -> SpeciesBasis:
+    """The lowest solutions of every angular momentum that the plain basis has, and what its two j differ by."""
+    atom, radius = PseudoAtom(pseudo), plain.cutoff_radius
     shells = []
     for l in sorted(set(plain.angular_momenta)):
         _, radial = atom.solve(l, radius, N_PRIMITIVES, confinement)
         shells += [Shell(l, radius, row, f'{n + 1}') for n, row in enumerate(radial)]
+        difference = difference_of_j(pseudo, l, radius, confinement) if spin_orbit else None
+        if difference is not None:
+            shells.append(Shell(l, radius, orthonormalised(difference, radial), 'j'))
     return SpeciesBasis(plain.element, plain.step, tuple(shells))
 
 
-def _initial(plain: Mapping[str, SpeciesBasis]) -> dict:
-    """Coefficients of the plain basis, the lowest primitives themselves."""
-    return {
-        (element, l): np.eye(N_PRIMITIVES, basis.angular_momenta.count(l))
-        for element, basis in plain.items()
-        for l in sorted(set(basis.angular_momenta))
-    }
+def _initial(plain: Mapping[str, SpeciesBasis], primitives: Mapping[str, SpeciesBasis]) -> dict:
+    """Coefficients of the plain basis: its overlaps with the primitives, which are orthonormal and span it."""
+    start = {}
+    for element, basis in plain.items():
+        for l in sorted(set(basis.angular_momenta)):
+            own, table = _table(basis, l), _table(primitives[element], l)
+            start[element, l] = table * (STEP * np.arange(table.shape[1])) ** 2 @ own.T * STEP
+    return start
+
+
+def _table(basis: SpeciesBasis, l: int) -> np.ndarray:
+    """(n, nr) radial functions of one angular momentum."""
+    return np.array([shell.radial for shell in basis.shells if shell.angular_momentum == l])
 
 
 def _optimise(references: list[ReferenceBands], start: dict, max_iterations: int) -> tuple[dict, int]:
@@ -232,9 +245,9 @@ def _contracted(
     shells = []
     for l in sorted(set(plain.angular_momenta)):
         named = [shell for shell in plain.shells if shell.angular_momentum == l]
-        table = np.array([shell.radial for shell in primitives.shells if shell.angular_momentum == l])
-        C = coefficients[l]
+        table, C = _table(primitives, l), coefficients[l]
         levels, _ = PseudoAtom(pseudo).solve(l, plain.cutoff_radius, N_PRIMITIVES, SoftConfinement())
+        levels = np.append(levels, np.full(len(table) - N_PRIMITIVES, HIGHEST_LEVEL))
         _, order = np.linalg.eigh(C.T @ (levels[:, None] * C))
         for shell, radial in zip(named, (C @ order).T @ table, strict=True):
             radial = radial * np.sign(radial[np.abs(radial).argmax()])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -39,11 +41,29 @@ def add_spin_orbit(
     if hamiltonian.n_spin == 2:
         raise ValueError(
             f'{hamiltonian.atoms.get_chemical_formula()} has collinear spin, and spin-orbit coupling is added to '
-            'Hamiltonians without spin only: leave it out'
+            'Hamiltonians without spin only: leave it out, or give an axis, see magnetized_along'
         )
     if tables is None:
         tables = spin_orbit_tables(hamiltonian, siblings)
     hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(hamiltonian.atoms, hamiltonian.pattern)
+
+
+def spin_orbit_coupling(hamiltonian: Hamiltonian, siblings: Mapping[str, Pseudopotential] | None = None) -> np.ndarray:
+    """K_x, K_y and K_z (3, M) of a Hamiltonian, eV, which is left as it is; see `add_spin_orbit`.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With its pseudopotentials; its spin does not matter.
+    siblings : mapping of str to Pseudopotential, optional
+        Fully relativistic versions of its pseudopotentials, as far as these are scalar-relativistic.
+
+    Raises
+    ------
+    ValueError
+        If a species has no fully relativistic pseudopotential, or one that does not belong to its scalar one.
+    """
+    return spin_orbit_tables(hamiltonian, siblings).spin_orbit_part(hamiltonian.atoms, hamiltonian.pattern)
 
 
 def spin_orbit_tables(

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from aiida_hamlr import __version__
 from aiida_hamlr.electronic.orbitals.basis import Shell, SpeciesBasis
+from aiida_hamlr.electronic.orbitals.total_momenta import difference_of_j, orthonormalised
 from aiida_hamlr.electronic.pseudo.atom import FREE_RADIUS, KINETIC_CUTOFF, STEP, PseudoAtom, SoftConfinement
 from aiida_hamlr.electronic.pseudo.configuration import LETTERS, OccupiedShell, occupied_shells
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -32,6 +33,9 @@ LARGEST_POLARISATION = 2
 
 ZETA_NAMES = ('', ' second zeta', ' third zeta')
 
+#: Of the function by which the two j of a shell differ.
+BOTH_J = ' difference of j'
+
 
 def default_cutoff_radius(element: str) -> float:
     """Cutoff radius of an element's orbitals unless another is asked for, bohr."""
@@ -43,6 +47,7 @@ def generate_basis(
     size: str = 'dzp',
     cutoff_radius: float | None = None,
     confinement: SoftConfinement | None = None,
+    spin_orbit: bool = False,
 ) -> SpeciesBasis:
     """Generate the orbitals of an element.
 
@@ -62,6 +67,9 @@ def generate_basis(
         Radius beyond which the orbitals are zero, bohr, a multiple of 0.01; by default 8, and 7 for C, N, O and F.
     confinement : SoftConfinement, optional
         By default 40 Ry bohr from 0.6 of the radius on.
+    spin_orbit : bool
+        Whether the lowest shell of every occupied angular momentum gets one more function if the two j differ, see
+        `difference_of_j`; nothing for scalar-relativistic pseudopotentials.
 
     Returns
     -------
@@ -96,6 +104,10 @@ def generate_basis(
     for l in sorted(plan):
         _, radial = atom.solve(l, radius, len(plan[l]), confinement)
         shells += [Shell(l, radius, row, *entry) for row, entry in zip(radial, plan[l], strict=True)]
+        occupied = any(shell.angular_momentum == l for shell in levels)
+        difference = difference_of_j(pseudo, l, radius, confinement) if spin_orbit and occupied else None
+        if difference is not None:
+            shells.append(Shell(l, radius, orthonormalised(difference, radial), f'{plan[l][0][0]}{BOTH_J}'))
     metadata = {
         'recipe': 'plain',
         'size': size,
@@ -104,6 +116,7 @@ def generate_basis(
         'kinetic_cutoff_Ry': KINETIC_CUTOFF,
         'functional': pseudo.functional,
         'z_valence': pseudo.z_valence,
+        **({'spin_orbit': True} if spin_orbit else {}),
         'pseudopotential_sha256': pseudo.content_hash,
         'atomic_levels_eV': {shell.label: round(level, 4) for shell, level in levels.items()},
         'code': f'aiida-hamlr {__version__}',

@@ -17,14 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aiida_hamlr.electronic.pseudo.upf_content import PseudoWavefunction, UpfContent
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

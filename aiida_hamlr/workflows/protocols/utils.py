@@ -112,7 +112,8 @@ def recursive_options(
     """Return the options of a job: those of the protocol and its overrides, updated with those shared by all jobs.
 
     :param code: code of the job; if it is set up with or without MPI, the shared option `withmpi` is ignored.
-    :param mpi: whether the code is an MPI program; if not, a shared request for MPI is ignored.
+    :param mpi: whether the code is an MPI program; if not, a shared request for MPI is ignored, and the job asks for
+        one task on each machine, not for the default of the computer, unless the options say how many.
     :raises ValueError: if an option is unknown.
     """
     shared = dict(options or {})
@@ -120,7 +121,11 @@ def recursive_options(
     if code.with_mpi is not None or (not mpi and shared.get('withmpi')):
         shared.pop('withmpi', None)
     merged = recursive_merge(inputs.get('metadata', {}).get('options', {}), shared)
-    return set_default_resources(merged, code.computer.scheduler_type)
+    merged = set_default_resources(merged, code.computer.scheduler_type)
+    resources = merged.get('resources', {})
+    if not mpi and 'num_machines' in resources and 'tot_num_mpiprocs' not in resources:
+        resources.setdefault('num_mpiprocs_per_machine', 1)
+    return merged
 
 
 def count_tasks(resources: Mapping) -> int:

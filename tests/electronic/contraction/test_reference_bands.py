@@ -18,14 +18,13 @@ def reference(request):
     """Silicon without spin; lead as spinors, with the spin-orbit part of its pseudopotential."""
     element = request.param
     pseudo = debian_pseudo({'Si': 'Si.pz-vbc.UPF', 'Pb': 'pb_s.UPF'}[element])
-    plain = generate_basis(pseudo, 'dzp')
-    primitives = Basis({element: _primitives(pseudo, plain, plain.cutoff_radius, SoftConfinement())})
+    spin_orbit = element == 'Pb'
+    plain = generate_basis(pseudo, 'dzp', spin_orbit=spin_orbit)
+    primitives = Basis({element: _primitives(pseudo, plain, SoftConfinement(), spin_orbit)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference_bands, 'KPOINTS', reference_bands.KPOINTS[[0, 1, 8]])
-        bands = ReferenceBands(
-            bulk(element), primitives, {element: pseudo}, 12.0, plain.n_orbitals, spin_orbit=element == 'Pb'
-        )
-    return bands, _initial({element: plain})
+        bands = ReferenceBands(bulk(element), primitives, {element: pseudo}, 12.0, plain.n_orbitals, spin_orbit)
+    return bands, _initial({element: plain}, primitives)
 
 
 def test_every_band_of_the_truncated_orbitals_lies_above_the_plane_wave_one(reference):

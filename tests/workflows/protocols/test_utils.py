@@ -36,6 +36,22 @@ def test_unknown_option(localhost):
 
 
 @pytest.mark.parametrize(
+    ('resources', 'mpi', 'expected'),
+    [
+        ({'num_machines': 2}, False, {'num_machines': 2, 'num_mpiprocs_per_machine': 1}),
+        ({'num_machines': 2}, True, {'num_machines': 2}),
+        ({'num_machines': 2, 'tot_num_mpiprocs': 8}, False, {'num_machines': 2, 'tot_num_mpiprocs': 8}),
+        ({'num_machines': 1, 'num_mpiprocs_per_machine': 4}, False, {'num_machines': 1, 'num_mpiprocs_per_machine': 4}),
+    ],
+)
+def test_executable_without_mpi_takes_no_default_number_of_tasks(localhost, resources, mpi, expected):
+    """The default of a computer, all cores of a node, is meant for MPI programs."""
+    code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true')
+    set_default = StrictProtocolMixin.set_default_resources
+    assert recursive_options({}, {'resources': resources}, code, set_default, mpi=mpi)['resources'] == expected
+
+
+@pytest.mark.parametrize(
     ('resources', 'n_tasks'),
     [
         ({}, 1),
