@@ -64,6 +64,7 @@ END_TO_END = {
     'cluster/test_fault_drill': 'the whole on a cluster',
     'cluster/test_pipeline': 'the whole on a cluster',
     'cluster/test_train': 'the whole on a cluster',
+    'cluster/test_tutorial': 'docs/tutorials/cluster.md, command by command',
     'electronic/contraction/test_held_out': 'contraction, tested on crystals that it did not see',
     'io/test_fuzz': 'damaged files of all formats',
     'io/test_fuzz_exchange': 'damaged files of programs that data are exchanged with',

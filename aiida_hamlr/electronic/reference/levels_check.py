@@ -18,6 +18,7 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.electronic.reference.spinor_plane_waves import plane_wave_hamiltonian
 from aiida_hamlr.electronic.reference.vacuum import find_vacuum, vacuum_sides
+from aiida_hamlr.errors import NumericalError
 
 if TYPE_CHECKING:
     from aiida_hamlr.electronic.reference.verification import PlaneWaveRun
@@ -37,6 +38,9 @@ ITERATIONS, SECONDS_PER_POINT, SECONDS_PER_PRODUCT = 10, 1e-7, 2e-9
 
 #: States that are compared at least.
 FEWEST_STATES = 4
+
+#: Levels among which the end of a shell is looked for.
+LARGEST_SHELL = 40
 
 #: Norm of the residual of the states, Ry; leaves errors of some tenths of a meV in the dense levels of large cells.
 RESIDUAL = 2e-3
@@ -106,7 +110,11 @@ def compare_levels(
         operator = plane_wave_hamiltonian(atoms, spin, pseudos, run.ecutwfc, run.spin_orbit)
         n_occupied = max(int((filled > 0.5).sum()), 1)
         n_states = min(n_occupied, _affordable_states(operator, run.kpoints[index], len(atoms)))
-        found = operator.eigenvalues(run.kpoints[index], n_states, residual=RESIDUAL)
+        try:
+            found = operator.eigenvalues(run.kpoints[index], n_states, residual=RESIDUAL)
+        except NumericalError:
+            n_states = _end_of_shell(energies[: n_occupied + 1], n_states)
+            found = operator.eigenvalues(run.kpoints[index], n_states, residual=RESIDUAL)
         differences.append(1000 * (found - energies[:n_states]))
     differences = np.concatenate(differences)
     return {
@@ -115,6 +123,15 @@ def compare_levels(
         'plane_wave_spread_meV': float(np.ptp(differences)),
         'n_plane_wave_states': len(differences),
     }
+
+
+def _end_of_shell(energies: np.ndarray, n_states: int) -> int:
+    """Number of states, ``n_states`` or more, that ends at the largest gap of the levels (n,) that follow, eV.
+
+    Iterations for a few of many nearly equal levels, such as those of a d shell, do not converge.
+    """
+    gaps = np.diff(energies)[n_states - 1 : n_states - 1 + LARGEST_SHELL]
+    return n_states + int(gaps.argmax()) if len(gaps) else n_states
 
 
 def _affordable_states(operator: PlaneWaveHamiltonian, kpoint: np.ndarray, n_atoms: int) -> int:

@@ -8,11 +8,12 @@ from ase import Atoms
 from ase.build import bulk
 from qe_fixtures import SPIN_ELECTRONS, FinishedRun, debian_pseudo, pw_input, run_executable, run_pw
 
-from aiida_hamlr.electronic.reference import plane_waves
+from aiida_hamlr.electronic.reference import levels_check, plane_waves
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.levels_check import LevelsDifferError, check_levels, compare_levels
 from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.electronic.reference.reconstruction import check_run
+from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.io.qe import check_supported, read_charge_density, read_potential
 
 pytestmark = pytest.mark.qe
@@ -115,6 +116,27 @@ def test_states_of_a_larger_cell_are_found_iteratively(rattled_alas_run, upf_pse
         monkeypatch.setattr(plane_waves, 'PROJECTOR_GROUP', group)
         found = hamiltonian.eigenvalues(kpoint, 4, residual=3e-4)
         assert np.abs(found - expected).max() < 1e-4
+
+
+def test_states_that_are_not_found_are_asked_for_up_to_the_end_of_their_shell(silicon, upf_pseudos, monkeypatch):
+    """Iterations for some of many equal levels do not end: 3d of Se in Bi2Se3."""
+    levels = np.array([-9.0, -5.2, -5.1, -5.0, -1.0, -0.9])
+    assert [levels_check._end_of_shell(levels, n) for n in (1, 2, 3, 4)] == [4, 4, 4, 4]
+    assert levels_check._end_of_shell(levels, 6) == 6
+    solve, asked = PlaneWaveHamiltonian.eigenvalues, []
+
+    def fail_once(self, kpoint, n_bands, *arguments, **options):
+        asked.append(n_bands)
+        if len(asked) == 1:
+            raise NumericalError('plane-wave eigenvalues did not converge')
+        return solve(self, kpoint, n_bands, *arguments, **options)
+
+    monkeypatch.setattr(PlaneWaveHamiltonian, 'eigenvalues', fail_once)
+    monkeypatch.setattr(levels_check, '_affordable_states', lambda *_: 2)
+    run, potential = silicon
+    found = compare_levels(run.atoms, potential, upf_pseudos, run)
+    assert asked[0] == 2 and asked[1] == found['n_plane_wave_states']
+    assert found['plane_wave_error_meV'] < 1
 
 
 def test_a_loosely_converged_cycle_widens_the_tolerance(silicon):
