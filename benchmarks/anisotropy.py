@@ -12,7 +12,6 @@ that a symmetry of the crystal exchanges differ by more than 1e-6 eV, or [001] i
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import zipfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from _report import report
 from ase import Atoms
 from pseudopotential_table import ROOT, fetch
 
@@ -106,8 +106,7 @@ def measure(folder: Path, cache: Path, divisions: list[int]) -> dict:
         by_axis = dict(zip(AXES, (energies - energies[0]).tolist(), strict=True))
         result['meshes'][' x '.join(map(str, mesh))] = by_axis | {'cpu_s': time.process_time() - start}
         print(mesh, by_axis, file=sys.stderr, flush=True)
-    last = by_axis
-    result['passed'] = abs(last['[100]'] - last['[010]']) < 1e-3 and last['[100]'] > 0
+    result['passed'] = abs(by_axis['[100]'] - by_axis['[010]']) < 1e-3 and by_axis['[100]'] > 0
     return result
 
 
@@ -120,8 +119,7 @@ def main():
     options = parser.parse_args()
     with redirect_stdout(sys.stderr):
         result = measure(options.folder, options.cache, options.divisions)
-    json.dump(result, sys.stdout, indent=2)
-    sys.exit(not result['passed'])
+    report(result, None)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
+from aiida_hamlr.electronic.bands.kpoints import mesh_points
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import default_mesh, recorded_threshold
 from aiida_hamlr.electronic.bands.occupations import SMEARING, fill_bands
@@ -89,7 +90,9 @@ def band_energies_by_axis(
     ValueError
         If the Hamiltonian has no collinear spin, or an axis is zero.
     """
-    kpoints = _whole_mesh(mesh or default_mesh(hamiltonian))
+    mesh = tuple(mesh or default_mesh(hamiltonian))
+    # A magnetization breaks time reversal: the whole mesh is needed.
+    kpoints = mesh_points(mesh) / mesh
     threshold = recorded_threshold(hamiltonian)
     energies = []
     for axis in axes:
@@ -117,8 +120,3 @@ def _frame(axis: ArrayLike) -> np.ndarray:
     first = np.cross(np.eye(3)[np.abs(third).argmin()], third)
     first /= np.linalg.norm(first)
     return np.array([first, np.cross(third, first), third])
-
-
-def _whole_mesh(mesh: Sequence[int]) -> np.ndarray:
-    """(nk, 3) points that include Gamma, not reduced by time reversal, which a magnetization breaks."""
-    return np.stack(np.meshgrid(*(np.arange(n) / n for n in mesh), indexing='ij'), axis=-1).reshape(-1, 3)

@@ -22,6 +22,11 @@ MESH_SPACING = 0.25
 SYMMETRY_TOLERANCE = 1e-5
 
 
+def mesh_points(mesh) -> np.ndarray:
+    """(n1 n2 n3, 3) integers that number all points of a mesh along its axes, row-major, none left out by symmetry."""
+    return np.stack(np.meshgrid(*(np.arange(n) for n in mesh), indexing='ij'), axis=-1).reshape(-1, 3)
+
+
 def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
     """Mesh that contains Gamma, reduced by time reversal, as ``K_POINTS automatic`` with ``0 0 0`` shifts.
 
@@ -45,7 +50,7 @@ def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
     divisions = np.asarray(mesh)
     if divisions.shape != (3,) or divisions.dtype.kind not in 'iu' or divisions.min() < 1:
         raise ValueError(f'k-point mesh {mesh!r}: three positive integers are needed')
-    points = np.stack(np.meshgrid(*(np.arange(n) for n in divisions), indexing='ij'), axis=-1).reshape(-1, 3)
+    points = mesh_points(divisions)
     index = np.ravel_multi_index(points.T, divisions)
     inverse = np.ravel_multi_index((-points % divisions).T, divisions)
     kept = index <= inverse
@@ -56,7 +61,7 @@ def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
 
 def full_mesh_index(mesh) -> np.ndarray:
     """(n1 n2 n3,) index into the points of `monkhorst_pack` of every point of the full mesh, row-major."""
-    points = np.stack(np.meshgrid(*(np.arange(n) for n in mesh), indexing='ij'), axis=-1).reshape(-1, 3)
+    points = mesh_points(mesh)
     index = np.arange(len(points))
     first = np.minimum(index, np.ravel_multi_index((-points % mesh).T, mesh))
     return np.unique(first, return_inverse=True)[1].ravel()
