@@ -6,6 +6,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
+from aiida_hamlr.calculations.many_nodes import ManyNodesMixin
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.data.remote import find_gone
@@ -24,7 +25,7 @@ SINGLE = {
 }
 
 
-class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
+class PredictBaseWorkChain(ManyNodesMixin, PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
     """Predict the Hamiltonians of structures; run again if the machine failed or the job was killed."""
 
     _process_class = PredictCalculation

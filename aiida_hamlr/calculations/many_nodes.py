@@ -1,0 +1,111 @@
+"""Processes with hundreds of input and output nodes.
+
+AiiDA's engine is made for processes with a few nodes. Outside of a transaction it reads a node again from the database
+whenever one of its attributes is asked for; it compares each new link with all links that the process has, and it
+loads all inputs of a job with each look at the queue. For a batch of 100 structures that is most of what AiiDA costs.
+The mixins here do the same in one transaction for each record and with one look at the links. They override private
+methods of the engine; their tests fail if aiida-core changes what is relied on.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from aiida import orm
+from aiida.common.links import LinkType, validate_link_label
+from aiida.engine import ProcessState
+from aiida.engine.processes.calcjobs.monitors import CalcJobMonitors
+from aiida.engine.processes.calcjobs.tasks import Waiting
+from aiida.manage import get_manager
+
+__all__ = ('ManyInputsMixin', 'ManyNodesMixin', 'transaction')
+
+
+def transaction() -> AbstractContextManager:
+    """Return a transaction of the storage, in which nodes that were read are not read again."""
+    return get_manager().get_profile_storage().transaction()
+
+
+class ManyNodesMixin:
+    """For a process with many input or output nodes: links are made in one transaction, without a query for each."""
+
+    def on_create(self):
+        """Check the inputs and store the node of the process with its links."""
+        with transaction():
+            super().on_create()
+
+    def _setup_inputs(self):
+        """Link the inputs to the node of the process.
+
+        The node is new: no link can be there twice, as labels are keys, and none can close a cycle. The types of nodes
+        were checked by the ports.
+        """
+        link_type = LinkType.INPUT_CALC if isinstance(self.node, orm.CalculationNode) else LinkType.INPUT_WORK
+        for label, source in self._flat_inputs().items():
+            if source is not None:
+                validate_link_label(label)
+                source.base.links.validate_outgoing(self.node, link_type, label)
+                self.node.base.links.incoming_cache.append(orm.LinkTriple(source, link_type, label))
+
+    def update_outputs(self):
+        """Store and link outputs that are new; the engine calls this with each change of the state."""
+        outputs = self._flat_outputs()
+        if not outputs or not self.metadata.store_provenance:
+            return
+        links = self.node.base.links
+        known = set(links.get_outgoing(link_type=(LinkType.CREATE, LinkType.RETURN), only_uuid=True).all_link_labels())
+        new = {label: output for label, output in outputs.items() if label not in known}
+        creates = isinstance(self.node, orm.CalculationNode)
+        # A job creates nodes that are not stored and have no other origin; a work chain returns nodes that are.
+        usual = {
+            label: output
+            for label, output in new.items()
+            if output.is_stored != creates and not output.base.links.incoming_cache
+        }
+        with transaction():
+            if creates:
+                self._create_outputs(usual)
+            else:
+                self._return_outputs(usual)
+        if len(usual) < len(new):
+            super().update_outputs()
+
+    def _create_outputs(self, outputs: dict[str, orm.Data]):
+        for label, output in outputs.items():
+            validate_link_label(label)
+            self.node.base.links.validate_outgoing(output, LinkType.CREATE, label)
+            output.base.links.incoming_cache.append(orm.LinkTriple(self.node, LinkType.CREATE, label))
+            output.store()
+
+    def _return_outputs(self, outputs: dict[str, orm.Data]):
+        rows = []
+        for label, output in outputs.items():
+            validate_link_label(label)
+            self.node.base.links.validate_outgoing(output, LinkType.RETURN, label)
+            row = {'input_id': self.node.pk, 'output_id': output.pk, 'label': label, 'type': LinkType.RETURN.value}
+            rows.append(row)
+        self.node.backend.bulk_insert(orm.EntityTypes.LINK, rows)
+
+
+class _Waiting(Waiting):
+    """The waiting state of a job that looks for monitors among the inputs in memory, not in the database."""
+
+    @property
+    def monitors(self) -> CalcJobMonitors | None:
+        """Return the monitors of the job."""
+        return super().monitors if self.process.inputs.get('monitors') else None
+
+
+class ManyInputsMixin(ManyNodesMixin):
+    """For a job with many nodes: does not load all its inputs whenever it asks the scheduler for its state."""
+
+    def _setup_inputs(self):
+        super()._setup_inputs()
+        # As `CalcJob._setup_inputs` does it, whose links are made above.
+        if not self.node.computer:
+            self.node.computer = self.inputs.code.computer
+
+    @classmethod
+    def get_state_classes(cls) -> dict:
+        """Return the classes of the states."""
+        return {**super().get_state_classes(), ProcessState.WAITING: _Waiting}
