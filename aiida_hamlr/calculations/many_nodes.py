@@ -1,24 +1,31 @@
 """Processes with hundreds of input and output nodes.
 
 AiiDA's engine is made for processes with a few nodes. Outside of a transaction it reads a node again from the database
-whenever one of its attributes is asked for; it compares each new link with all links that the process has, and it
-loads all inputs of a job with each look at the queue. For a batch of 100 structures that is most of what AiiDA costs.
-The mixins here do the same in one transaction for each record and with one look at the links. They override private
-methods of the engine; their tests fail if aiida-core changes what is relied on.
+whenever one of its attributes is asked for; it compares each new link with all links that the process has; it writes
+all inputs with each checkpoint, loads them one by one, and loads those of a job with each look at the queue. For a
+batch of 100 structures that is most of what AiiDA costs. The mixins here do the same in one transaction for each
+record, with one look at the links and one query for all inputs. They override private methods of the engine; their
+tests fail if aiida-core changes what is relied on.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from aiida import orm
+from aiida.common.exceptions import NotExistent
 from aiida.common.links import LinkType, validate_link_label
 from aiida.engine import ProcessState
 from aiida.engine.processes.calcjobs.monitors import CalcJobMonitors
 from aiida.engine.processes.calcjobs.tasks import Waiting
 from aiida.manage import get_manager
 
-__all__ = ('ManyInputsMixin', 'ManyNodesMixin', 'transaction')
+__all__ = ('LARGEST_QUERY', 'ManyInputsMixin', 'ManyNodesMixin', 'load_nodes', 'transaction')
+
+#: Nodes asked for at a time, for databases with a limit on the length of a query.
+LARGEST_QUERY = 500
 
 
 def transaction() -> AbstractContextManager:
@@ -26,8 +33,42 @@ def transaction() -> AbstractContextManager:
     return get_manager().get_profile_storage().transaction()
 
 
+def load_nodes(pks: Collection[int]) -> dict[int, orm.Node]:
+    """Return nodes by primary key, with a query for some hundreds of them at a time.
+
+    :raises NotExistent: if one is not there.
+    """
+    wanted, found = sorted(set(pks)), {}
+    for start in range(0, len(wanted), LARGEST_QUERY):
+        chunk = wanted[start : start + LARGEST_QUERY]
+        query = orm.QueryBuilder().append(orm.Node, filters={'id': {'in': chunk}}, project=['id', '*'])
+        found |= dict(query.all())
+    missing = [pk for pk in wanted if pk not in found]
+    if missing:
+        raise NotExistent(f'node {missing[0]} is not in the database')
+    return found
+
+
 class ManyNodesMixin:
     """For a process with many input or output nodes: links are made in one transaction, without a query for each."""
+
+    def encode_input_args(self, inputs: Mapping[str, Any]) -> str:
+        """Return inputs or outputs as text for a checkpoint; inputs do not change and are encoded once."""
+        known = self.__dict__.setdefault('_encoded', [])
+        for encoded, text in known:
+            if encoded is inputs:
+                return text
+        nodes: dict[str, int] = {}
+        text = super().encode_input_args({'values': _take_nodes(inputs, nodes), 'nodes': nodes})
+        if inputs is self.raw_inputs or inputs is self.inputs:
+            known.append((inputs, text))
+        return text
+
+    def decode_input_args(self, encoded: str) -> Mapping[str, Any]:
+        """Return what was encoded, with all nodes loaded by one query."""
+        decoded = super().decode_input_args(encoded)
+        nodes = load_nodes(decoded['nodes'].values())
+        return _put_nodes(decoded['values'], {path: nodes[pk] for path, pk in decoded['nodes'].items()})
 
     def on_create(self):
         """Check the inputs and store the node of the process with its links."""
@@ -85,6 +126,23 @@ class ManyNodesMixin:
             row = {'input_id': self.node.pk, 'output_id': output.pk, 'label': label, 'type': LinkType.RETURN.value}
             rows.append(row)
         self.node.backend.bulk_insert(orm.EntityTypes.LINK, rows)
+
+
+def _take_nodes(value, nodes: dict[str, int], path: str = ''):
+    """Return nested values with nothing in the place of nodes, whose primary keys are noted by their path."""
+    if isinstance(value, Mapping):
+        return type(value)({key: _take_nodes(each, nodes, f'{path}.{key}') for key, each in value.items()})
+    if isinstance(value, orm.Node):
+        nodes[path] = value.pk
+        return None
+    return value
+
+
+def _put_nodes(value, nodes: Mapping[str, orm.Node], path: str = ''):
+    """Return nested values with nodes at their paths."""
+    if isinstance(value, Mapping):
+        return type(value)({key: _put_nodes(each, nodes, f'{path}.{key}') for key, each in value.items()})
+    return nodes.get(path, value)
 
 
 class _Waiting(Waiting):

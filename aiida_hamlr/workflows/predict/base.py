@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.links import LinkType
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
 from aiida_hamlr.calculations.many_nodes import ManyNodesMixin
@@ -111,6 +112,19 @@ class PredictBaseWorkChain(ManyNodesMixin, PlaysPausedMixin, StrictProtocolMixin
         """Initialise the context with the inputs of the first job."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
+        # The engine would write the nodes with each checkpoint and load them one by one.
+        self.ctx.inputs.pop('structures', None)
+
+    def run_process(self):
+        """Run the next job."""
+        if 'structures' in self.inputs.predict:
+            incoming = self.node.base.links.get_incoming(
+                orm.StructureData, LinkType.INPUT_WORK, link_label_filter=r'predict\_\_structures\_\_%'
+            )
+            self.ctx.inputs.structures = incoming.nested()['predict']['structures']
+        started = super().run_process()
+        self.ctx.inputs.pop('structures', None)
+        return started
 
     @process_handler(
         priority=600,
