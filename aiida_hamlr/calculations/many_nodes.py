@@ -74,19 +74,35 @@ class ManyNodesMixin:
         """Check the inputs and store the node of the process with its links."""
         with transaction():
             super().on_create()
+            rows = [self._link(source, self.node, *link) for source, *link in self.__dict__.pop('_later', ())]
+            if rows:
+                self.node.backend.bulk_insert(orm.EntityTypes.LINK, rows)
+                self.node.base.caching.rehash()
 
     def _setup_inputs(self):
         """Link the inputs to the node of the process.
 
         The node is new: no link can be there twice, as labels are keys, and none can close a cycle. The types of nodes
-        were checked by the ports.
+        were checked by the ports. Links to stored nodes are all inserted at once after the node of the process is
+        stored, unless the cache is searched for an equal one, for which the links are needed before.
         """
-        link_type = LinkType.INPUT_CALC if isinstance(self.node, orm.CalculationNode) else LinkType.INPUT_WORK
+        is_calculation = isinstance(self.node, orm.CalculationNode)
+        link_type = LinkType.INPUT_CALC if is_calculation else LinkType.INPUT_WORK
+        uses_cache = is_calculation and self.node.base.caching.should_use_cache()
+        at_once = self.metadata.store_provenance and not uses_cache
+        self._later = []
         for label, source in self._flat_inputs().items():
-            if source is not None:
-                validate_link_label(label)
-                source.base.links.validate_outgoing(self.node, link_type, label)
-                self.node.base.links.incoming_cache.append(orm.LinkTriple(source, link_type, label))
+            if source is None:
+                continue
+            validate_link_label(label)
+            source.base.links.validate_outgoing(self.node, link_type, label)
+            link = orm.LinkTriple(source, link_type, label)
+            (self._later if at_once and source.is_stored else self.node.base.links.incoming_cache).append(link)
+
+    @staticmethod
+    def _link(source: orm.Node, target: orm.Node, link_type: LinkType, label: str) -> dict:
+        """Return the record of a link between two stored nodes."""
+        return {'input_id': source.pk, 'output_id': target.pk, 'label': label, 'type': link_type.value}
 
     def update_outputs(self):
         """Store and link outputs that are new; the engine calls this with each change of the state."""
@@ -123,8 +139,7 @@ class ManyNodesMixin:
         for label, output in outputs.items():
             validate_link_label(label)
             self.node.base.links.validate_outgoing(output, LinkType.RETURN, label)
-            row = {'input_id': self.node.pk, 'output_id': output.pk, 'label': label, 'type': LinkType.RETURN.value}
-            rows.append(row)
+            rows.append(self._link(self.node, output, LinkType.RETURN, label))
         self.node.backend.bulk_insert(orm.EntityTypes.LINK, rows)
 
 

@@ -105,4 +105,5 @@ class PredictParser(HamlrParser):
         """Check that a Hamiltonian is of the structure with a label, in the orbitals of the model."""
         structure = self._structure(label)
         if 'model' in self.inputs:
-            self.check_hamiltonian(hamiltonian, 'predicted', structure, self.inputs['model'].get_description()['basis_hash'])
+            hashes = self.inputs['model'].get_description()['basis_hash']
+            self.check_hamiltonian(hamiltonian, 'predicted', structure, hashes)
