@@ -1,16 +1,15 @@
-"""Rashba splitting of polar layers of PbTe, predicted by a network that was trained without spin-orbit coupling.
+"""Rashba splitting of polar layers of PbSe, predicted by a network that was trained without spin-orbit coupling.
 
     OMP_NUM_THREADS=1 python benchmarks/rashba.py .benchmarks/rashba --cache CACHE --json rashba.json --plot rashba.png
 
-A square layer of PbTe is polar if Te lies above or below the plane of Pb: by their distance, the buckling, the
-polarization is set and reversed, and without it the layer has inversion symmetry. The network learns strained,
-rattled layers, all with Te above, from scalar-relativistic runs of pw.x, and predicts bucklings of both signs with
-`hamlr predict` and `spin_orbit: true`. The reference is H of pw.x for the same layer with the same spin-orbit part,
-and for one layer a run of pw.x with spin-orbit coupling. PseudoDojo 0.4; CACHE holds the wheel of the
-pseudopotentials, which is downloaded if it is not there; what is in the folder, the network too, is used again. Exit
-status 1: the sign of a predicted Rashba parameter is not that of the reference, its error is larger than 0.1 eV Å,
-the parameter of the flat layer is not zero, the spins are not perpendicular to k, or reversing the layer does not
-reverse them.
+A square layer of PbSe is polar if Se lies above or below the plane of Pb: by their distance, the buckling, the
+polarization is set and reversed, and without it the layer has inversion symmetry. The network learns strained layers,
+all with Se above, from scalar-relativistic runs of pw.x, and predicts bucklings of both signs with `hamlr predict`
+and `spin_orbit: true`. The reference is H of pw.x for the same layer with the same spin-orbit part, and for one layer
+a run of pw.x with spin-orbit coupling. CACHE holds the wheel of the pseudopotentials, which is downloaded if it is
+not there; what is in the folder, the network too, is used again. Exit status 1: the sign of a predicted Rashba
+parameter is not that of the reference, its error is larger than 0.1 eV Å, the parameter of the flat layer is not
+zero, the spins are not perpendicular to k, or reversing the layer does not reverse them.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +26,6 @@ import yaml
 from _report import report
 from ase import Atoms
 from ase.io import write
-from data.references import References
 from pseudopotential_table import extract
 
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
@@ -37,25 +36,31 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.io.qe import read_scf_xml
 from aiida_hamlr.jobs.predict import run_predict
+from aiida_hamlr.jobs.reconstruct import reconstruct
 from aiida_hamlr.model.training.fit import train
 from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
 
-FAMILY = PurePosixPath('PseudoDojo/0.4/PBE')
-
-ELEMENTS = ('Pb', 'Te')
+#: Scalar-relativistic and fully relativistic files of the wheel; 3d of Se belongs to the core.
+FILES = {
+    'Pb': {kind: PurePosixPath(f'PseudoDojo/0.4/PBE/{kind}/standard/upf/Pb.upf') for kind in ('SR', 'FR')},
+    'Se': {
+        'SR': PurePosixPath('SG15/1.2/PBE/SR/Se_ONCV_PBE-1.2.upf'),
+        'FR': PurePosixPath('SG15/1.0/PBE/FR/Se_ONCV_PBE_FR-1.1.upf'),
+    },
+}
 
 #: Lattice constant of the layers that are predicted, and distance of the periodic layers, Å.
-LATTICE_CONSTANT, PERIOD = 4.10, 15.0
+LATTICE_CONSTANT, PERIOD = 4.0, 10.0
 
-#: Plane-wave cutoff, Ry; largest distance of k-points, 1/Å: 4 x 4 x 1.
-CUTOFF, KPOINTS_DISTANCE = 40.0, 0.45
+#: Plane-wave cutoff, Ry, and k-points of the runs.
+CUTOFF, MESH = 36.0, '3 3 1'
 
-#: Of the trained layers: range of the lattice constants and of the bucklings, Å; standard deviation of the components
-#: of the displacements, Å; number of layers to train and to validate on.
-STRAINS, BUCKLINGS, RATTLE, N_TRAINING, N_VALIDATION = (4.0, 4.2), (0.0, 1.5), 0.04, 12, 2
+#: Of the trained layers: range of the lattice constants and of the bucklings, Å; number of layers to train and to
+#: validate on.
+STRAINS, BUCKLINGS, N_TRAINING, N_VALIDATION = (3.9, 4.1), (0.0, 1.4), 8, 1
 
-#: Bucklings that are predicted, Å: Te above Pb is positive. Bands are drawn of the outermost two.
-PREDICTED = (-1.2, -0.6, 0.0, 0.3, 0.6, 0.9, 1.2)
+#: Bucklings that are predicted, Å: Se above Pb is positive. Bands are drawn of the outermost two.
+PREDICTED = (-1.2, -0.6, 0.0, 0.6, 0.9, 1.2)
 
 #: Buckling of the run of pw.x with spin-orbit coupling, Å, and distance from Gamma where its levels are compared, 1/Å.
 SELF_CONSISTENT, STEP = 1.2, 0.02
@@ -67,12 +72,12 @@ LARGEST_ERROR, ZERO, PERPENDICULAR = 0.1, 1e-6, 0.999
 #: Half the length of the line through Gamma whose bands are drawn, in reciprocal vectors.
 REACH = 0.2
 
-INPUT = """&control calculation='{calculation}' prefix='aiida' outdir='./out' pseudo_dir='../given/FR' /
-&system ibrav=0 nat=2 ntyp=2 ecutwfc={ecutwfc} nbnd=36 noncolin=.true. lspinorb=.true. nosym=.true. /
+INPUT = """&control calculation='{calculation}' prefix='aiida' outdir='./out' pseudo_dir='{pseudos}' /
+&system ibrav=0 nat=2 ntyp=2 ecutwfc={ecutwfc} nbnd={n_bands} {spin} /
 &electrons conv_thr=1e-9 mixing_mode='local-TF' mixing_beta=0.7 /
 ATOMIC_SPECIES
 Pb 1.0 Pb.upf
-Te 1.0 Te.upf
+Se 1.0 Se.upf
 CELL_PARAMETERS angstrom
 {cell}
 ATOMIC_POSITIONS angstrom
@@ -80,22 +85,25 @@ ATOMIC_POSITIONS angstrom
 K_POINTS {kpoints}
 """
 
+#: What pw.x leaves in the folder of a run.
+SAVE = Path('out/aiida.save')
 
-def layer(buckling: float, lattice_constant: float = LATTICE_CONSTANT, seed: int | None = None) -> Atoms:
-    """Square layer with Te above Pb, or below if the buckling is negative; displaced at random with a seed."""
+
+def layer(buckling: float, lattice_constant: float = LATTICE_CONSTANT) -> Atoms:
+    """Square layer with Se above Pb, or below if the buckling is negative."""
     a, middle = lattice_constant, PERIOD / 2
     positions = np.array([[0, 0, middle - buckling / 2], [a / 2, a / 2, middle + buckling / 2]])
-    if seed is not None:
-        positions += np.random.default_rng([2026, seed, 1]).normal(scale=RATTLE, size=positions.shape)
-    return Atoms('PbTe', positions=positions, cell=[a, a, PERIOD], pbc=True)
+    return Atoms('PbSe', positions=positions, cell=[a, a, PERIOD], pbc=True)
 
 
 def random_layers(count: int, first_seed: int) -> dict[str, Atoms]:
-    """Strained, rattled layers with Te above."""
+    """Strained layers with Se above, with bucklings spread over the range."""
     result = {}
-    for seed in range(first_seed, first_seed + count):
-        generator = np.random.default_rng([2026, seed])
-        result[f'r{seed}'] = layer(generator.uniform(*BUCKLINGS), generator.uniform(*STRAINS), seed)
+    for number in range(count):
+        generator = np.random.default_rng([2026, first_seed + number])
+        share = (number + generator.uniform()) / count
+        buckling = BUCKLINGS[0] + share * (BUCKLINGS[1] - BUCKLINGS[0])
+        result[f'r{first_seed + number}'] = layer(buckling, generator.uniform(*STRAINS))
     return result
 
 
@@ -106,27 +114,52 @@ def name_of(buckling: float) -> str:
 
 def write_pseudos(folder: Path, cache: Path) -> dict[str, dict[str, Path]]:
     """Files of the elements, scalar-relativistic ('SR') and fully relativistic ('FR')."""
-    result = {kind: {e: folder / kind / f'{e}.upf' for e in ELEMENTS} for kind in ('SR', 'FR')}
-    names = {
-        path: FAMILY / kind / f'standard/upf/{e}.upf' for kind, files in result.items() for e, path in files.items()
-    }
-    extract(cache, names)
+    result = {kind: {element: folder / kind / f'{element}.upf' for element in FILES} for kind in ('SR', 'FR')}
+    extract(cache, {path: FILES[element][kind] for kind, files in result.items() for element, path in files.items()})
     return result
+
+
+def run_pw(folder: Path, atoms: Atoms, kpoints: str, calculation: str = 'scf', kind: str = 'SR'):
+    """Run pw.x, with spin-orbit coupling if the pseudopotentials are the fully relativistic ones, unless it was run."""
+    done = folder / f'{calculation}.done'
+    if done.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    positions = zip(atoms.symbols, atoms.positions, strict=True)
+    text = INPUT.format(
+        calculation=calculation,
+        pseudos=f'../../given/{kind}',
+        ecutwfc=CUTOFF,
+        n_bands=14 if kind == 'SR' else 24,
+        spin='' if kind == 'SR' else 'noncolin=.true. lspinorb=.true.',
+        cell='\n'.join(' '.join(f'{x:.10f}' for x in row) for row in atoms.cell[:]),
+        positions='\n'.join(f'{symbol} ' + ' '.join(f'{x:.10f}' for x in place) for symbol, place in positions),
+        kpoints=kpoints,
+    )
+    (folder / f'{calculation}.in').write_text(text)
+    with (folder / f'{calculation}.out').open('w') as output:
+        subprocess.run(['pw.x', '-in', f'{calculation}.in'], cwd=folder, stdout=output, check=True)
+    done.touch()
 
 
 def make_references(folder: Path, pseudos: dict[str, Path], wanted: dict[str, Atoms]) -> dict[str, Path]:
     """Files of the references by name, made unless they are there."""
-    references = References(
-        folder,
-        ELEMENTS,
-        CUTOFF,
-        KPOINTS_DISTANCE,
-        basis={'size': 'dzp', 'recipe': 'plain', 'cutoff_radius': 8.0},
-        pseudos=pseudos,
-    )
-    files = references.make(wanted)
-    if missing := sorted(set(wanted) - set(files)):
-        raise ValueError(f'{", ".join(missing)}: no reference, see {folder}/failures.json')
+    files = {name: folder / 'references' / f'{name}.h5' for name in wanted}
+    for name, file in files.items():
+        if file.exists():
+            continue
+        start = time.process_time()
+        run_pw(file.with_suffix(''), wanted[name], f'automatic\n{MESH} 0 0 0')
+        save = file.with_suffix('') / SAVE
+        hamiltonian = reconstruct(
+            structure=save / 'data-file-schema.xml',
+            density=save / 'charge-density.dat',
+            pseudos=pseudos,
+            basis={'size': 'dzp', 'recipe': 'plain', 'cutoff_radius': 8.0},
+            quality_assurance=False,
+        )
+        hamiltonian.write(file)
+        print(f'{name}: {time.process_time() - start:.0f} s besides pw.x', file=sys.stderr, flush=True)
     return files
 
 
@@ -140,7 +173,7 @@ def predict(folder: Path, model: Path, siblings: dict[str, Path]) -> dict[str, P
         'structures': [str(structures.resolve())],
         'labels': names,
         'outputs': ['hamiltonian', 'gap'],
-        'kpoints': [8, 8, 1],
+        'kpoints': [6, 6, 1],
         'spin_orbit': True,
         'spin_orbit_pseudos': {element: str(path.resolve()) for element, path in siblings.items()},
         'output': str((folder / 'predictions').resolve()),
@@ -172,29 +205,14 @@ def line_bands(folder: Path, hamiltonian: Hamiltonian) -> Bands:
 
 def self_consistent(folder: Path) -> float:
     """Absolute value of the Rashba parameter of a run of pw.x with spin-orbit coupling, eV Å, from its levels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    atoms = layer(SELF_CONSISTENT)
-    common = {
-        'ecutwfc': CUTOFF,
-        'cell': '\n'.join(' '.join(f'{x:.10f}' for x in row) for row in atoms.cell[:]),
-        'positions': '\n'.join(
-            f'{s} ' + ' '.join(f'{x:.10f}' for x in p) for s, p in zip(atoms.symbols, atoms.positions, strict=True)
-        ),
-    }
+    atoms, run = layer(SELF_CONSISTENT), folder / 'references/spin_orbit'
     step = STEP / np.linalg.norm(reciprocal(atoms.cell[:])[0])
-    kpoints = {'scf': 'automatic\n4 4 1 0 0 0', 'bands': f'crystal\n2\n0 0 0 1\n{step:.10f} 0 0 1'}
-    xml = folder / 'out/aiida.save/data-file-schema.xml'
-    for calculation, text in kpoints.items():
-        if (folder / f'{calculation}.done').exists():
-            continue
-        (folder / f'{calculation}.in').write_text(INPUT.format(calculation=calculation, kpoints=text, **common))
-        with (folder / f'{calculation}.out').open('w') as output:
-            subprocess.run(['pw.x', '-in', f'{calculation}.in'], cwd=folder, stdout=output, check=True)
-        (folder / f'{calculation}.done').touch()
-    run = read_scf_xml(xml)
-    band = round(run.n_electrons)
-    levels = np.asarray(run.eigenvalues)[1]
-    return float(levels[band + 1] - levels[band]) / (2 * STEP)
+    run_pw(run, atoms, f'automatic\n{MESH} 0 0 0', kind='FR')
+    run_pw(run, atoms, f'crystal\n2\n0 0 0 1\n{step:.10f} 0 0 1', 'bands', kind='FR')
+    found = read_scf_xml(run / SAVE / 'data-file-schema.xml')
+    band = round(found.n_electrons)
+    lower, upper = np.asarray(found.eigenvalues)[1][band : band + 2]
+    return float(upper - lower) / (2 * STEP)
 
 
 def measure(folder: Path, cache: Path, steps: int, plot: Path | None) -> dict:
@@ -226,7 +244,7 @@ def measure(folder: Path, cache: Path, steps: int, plot: Path | None) -> dict:
             'buckling_A': buckling,
             **{kind: describe(found[buckling]) for kind, found in hamiltonians.items()},
         }
-    result['pw_rashba_eV_A'] = {name_of(SELF_CONSISTENT): self_consistent(folder / 'self_consistent')}
+    result['pw_rashba_eV_A'] = {name_of(SELF_CONSISTENT): self_consistent(folder)}
     result |= gates(result['layers'])
     if plot is not None:
         draw(folder, hamiltonians, result, plot)
@@ -265,7 +283,7 @@ def draw(folder: Path, hamiltonians: dict, result: dict, output: Path):
         panels[1].sharey(panels[0])
         for axes, buckling in zip(panels, outermost, strict=False):
             points = draw_pair(axes, folder, {kind: found[buckling] for kind, found in hamiltonians.items()})
-            axes.set_title(f'Te {abs(buckling):.1f} Å {"above" if buckling > 0 else "below"} Pb')
+            axes.set_title(f'Se {abs(buckling):.1f} Å {"above" if buckling > 0 else "below"} Pb')
         panels[0].set_ylabel('Energy − level at Γ (eV)')
         figure.colorbar(points, ax=panels[1], label=r'$\langle\sigma_y\rangle$', pad=0.03)
         draw_parameters(panels[2], result)
@@ -332,7 +350,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path)
     parser.add_argument('--cache', type=Path, default=Path('.benchmarks'), help='folder of the wheel')
-    parser.add_argument('--steps', type=int, default=800, help='of the training')
+    parser.add_argument('--steps', type=int, default=600, help='of the training')
     parser.add_argument('--json', type=Path, help='write the results there instead of printing them')
     parser.add_argument('--plot', type=Path, help='figure to write')
     arguments = parser.parse_args()

@@ -268,6 +268,14 @@ def predict(config):
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @_SPIN_ORBIT_PSEUDOS
+@click.option(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
+    '[default: as the file, or 0 0 1]',
+)
 def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
@@ -283,7 +291,7 @@ def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solv
         raise ValueError('--around-gap excludes --path, --mesh, --plot, --spin-axis, --n-bands and --overlap-threshold')
     from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
 
-    given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder')}
+    given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder', 'magnetization_axis')}
     run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, **given))
 
 
