@@ -51,6 +51,8 @@ _VERBOSITY = click.option(
     '--verbosity',
     type=click.Choice(_LEVELS, case_sensitive=False),
     callback=_set_verbosity,
+    # Before arguments that open the storage: from then on AiiDA's handlers write reports to the database.
+    is_eager=True,
     expose_value=False,
     help='Set the verbosity of the output.',
 )
