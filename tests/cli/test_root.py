@@ -33,6 +33,29 @@ def test_every_command_has_an_example():
         assert name in example or f'verdi data hamlr {command.name} ' in example, name
 
 
+def test_readers_may_end_early(tmp_path):
+    """`aiida-hamlr status | head -1` prints a line and no traceback."""
+    code = (
+        'import sys\n'
+        'from aiida.cmdline.utils import echo\n'
+        'from aiida_hamlr.cli import cmd_root\n'
+        "@cmd_root.command('lines')\n"
+        'def lines():\n'
+        '    for number in range(20_000):\n'
+        "        echo.echo(f'line {number}')\n"
+        "    print('end', file=sys.stderr)\n"
+        "cmd_root(['lines'])\n"
+    )
+    environment = os.environ | {'AIIDA_PATH': str(tmp_path), 'PYTHONWARNINGS': 'ignore'}
+    with subprocess.Popen(
+        [sys.executable, '-c', code], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == 'line 0\n'
+        process.stdout.close()
+        assert process.stderr.read() == 'end\n'
+        assert process.wait() == 0
+
+
 @pytest.mark.parametrize('options', [[], ['-v', 'warning']])
 def test_reports_are_stored(tmp_path, options):
     """A run in the foreground writes its report to the database, where `verdi process report` finds it."""
