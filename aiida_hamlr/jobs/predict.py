@@ -21,7 +21,7 @@ from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import read_siblings
-from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
@@ -32,19 +32,19 @@ from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of; the summary is the first to be removed.
-_FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5')
+_FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', BANDS, PROPERTIES)
 
 #: The file that an output is in.
 _FILES_OF_OUTPUTS = {
     'hamiltonian': 'hamiltonian.h5',
-    'bands': 'bands.h5',
-    'dos': 'properties.h5',
-    'charges': 'properties.h5',
-    'profile': 'properties.h5',
-    'projections': 'properties.h5',
-    'masses': 'properties.h5',
-    'layers': 'properties.h5',
-    'response': 'properties.h5',
+    'bands': BANDS,
+    'dos': PROPERTIES,
+    'charges': PROPERTIES,
+    'profile': PROPERTIES,
+    'projections': PROPERTIES,
+    'masses': PROPERTIES,
+    'layers': PROPERTIES,
+    'response': PROPERTIES,
 }
 
 #: Largest summary of one structure that is read, bytes.

@@ -11,13 +11,10 @@ from aiida_hamlr.electronic.bands.calculation import OUTPUTS, PropertyOptions, P
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.bands import describe_ghosts
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import PropertyKeys
 from aiida_hamlr.jobs.summary import JobSummary
-
-#: The files that an output folder may hold.
-BANDS, PROPERTIES = 'bands.h5', 'properties.h5'
 
 
 def run_properties(

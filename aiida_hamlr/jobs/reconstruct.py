@@ -39,9 +39,9 @@ from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
-from aiida_hamlr.jobs.properties import BANDS, PROPERTIES, property_options, record_edges, write_properties
+from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary
 
@@ -83,7 +83,7 @@ _LOGGED = (*(key for key in VERIFICATION if key.endswith('_meV')), 'delta_ratio'
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
-    """Write ``hamiltonian.h5``, and beside it its description, properties and ``summary.json``, as a configuration says.
+    """Write ``hamiltonian.h5`` and, beside it, description, properties and ``summary.json``, as a configuration says.
 
     Parameters
     ----------
