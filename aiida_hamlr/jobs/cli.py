@@ -82,12 +82,18 @@ def main(debug):
 @main.command()
 @click.argument('elements', nargs=-1, required=True)
 @click.option('-o', '--output', type=_FILE, required=True, help='Folder for the UPF files.')
-@click.option('--charge', type=float, help='Valence charge of a fractional hydrogen that caps surfaces, as in 1.5.')
-def pseudo(elements, output, charge):
+@click.option(
+    '--charge',
+    'charges',
+    multiple=True,
+    metavar='[EL=]Q',
+    help='Number of valence electrons: Ga=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
+)
+def pseudo(elements, output, charges):
     """Write norm-conserving UPF files for ELEMENTS from the published GTH parameters (LDA); no download."""
-    from aiida_hamlr.jobs.pseudo import make_pseudopotentials
+    from aiida_hamlr.jobs.pseudo import make_pseudopotentials, parse_charges
 
-    make_pseudopotentials(elements, output, charge)
+    make_pseudopotentials(elements, output, parse_charges(charges, elements))
 
 
 def _recipes(**options) -> dict:

@@ -108,6 +108,44 @@ class BasisConfig(Config):
         )
 
 
+#: What can be computed of any Hamiltonian, see `compute_properties`.
+Output = Literal['gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers']
+
+
+class PropertyKeys(Config):
+    """How properties of a Hamiltonian are computed, whether it is a reference or a prediction."""
+
+    #: 'auto' or a file with the path of the bands
+    path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
+    #: number of the lowest bands; null: occupied and as many empty ones, at least eight
+    n_bands: PositiveInt | None = None
+    #: distance of the points of the path, 1/Å
+    spacing: PositiveFloat = 0.04
+    #: standard deviation of the Gaussians of the density of states, eV
+    broadening: PositiveFloat = 0.1
+    #: gaussian or tetrahedra (linear, without broadening)
+    dos_method: Literal['gaussian', 'tetrahedra'] = 'gaussian'
+    #: what 'projections' projects density of states and bands on: species; shell (l); m; atom; orbital (atom, l, m)
+    projection: Literal['species', 'shell', 'm', 'atom', 'orbital'] = 'orbital'
+    #: lattice vector along which 'layers' are, 0, 1 or 2
+    axis: Literal[0, 1, 2] = 2
+
+
+class ReferenceProperties(PropertyKeys):
+    """What to compute of the Hamiltonian of a run, with the keys of predict.yaml.
+
+    The files lie beside the Hamiltonian, and the numbers are in the summary. Gap, band edges and Fermi level are then
+    those of this mesh and path, in the Hamiltonian too.
+    """
+
+    #: gap, bands, dos, projections, masses, charges, profile or layers, as in predict.yaml
+    outputs: list[Output] = Field(default=['bands'], min_length=1)
+    #: mesh for gap, Fermi level, density of states and charges; null: that of the density matrix
+    kpoints: Mesh | None = None
+    #: window of the macroscopic average of the electrostatic potential for 'profile', Å; null: no average
+    period: PositiveFloat | None = None
+
+
 class ReconstructConfig(Config):
     """reconstruct.yaml."""
 
@@ -136,6 +174,8 @@ class ReconstructConfig(Config):
     threads: PositiveInt | None = None
     #: GB for matrices and integrals; null: no limit
     memory_limit: PositiveFloat | None = None
+    #: null: none are computed
+    properties: ReferenceProperties | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
 
 
@@ -159,7 +199,7 @@ class TrainConfig(Config):
     output: ConfigPath = Field(Path('run'), validate_default=True)
 
 
-class PredictConfig(Config):
+class PredictConfig(PropertyKeys):
     """predict.yaml."""
 
     #: model folder
@@ -174,29 +214,11 @@ class PredictConfig(Config):
     #: gap: band gap, edges and Fermi level over mesh and band path, no files; bands: along a path; projections: density
     #: of states and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by
     #: layer; response: dielectric tensor and Born charges of a model with response
-    outputs: list[
-        Literal[
-            'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'
-        ]
-    ] = Field(default=['hamiltonian', 'bands'], min_length=1)
+    outputs: list[Literal['hamiltonian', Output, 'response']] = Field(default=['hamiltonian', 'bands'], min_length=1)
     #: mesh for gap, Fermi level, density of states and charges; null: points at most ``kpoints_distance`` apart
     kpoints: Mesh | None = None
     #: largest distance of the points of the mesh, 1/Å, for structures of different cells
     kpoints_distance: PositiveFloat = 0.25
-    #: 'auto' or a file with the path of the bands
-    path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
-    #: number of the lowest bands; null: occupied and as many empty ones, at least eight
-    n_bands: PositiveInt | None = None
-    #: distance of the points of the path, 1/Å
-    spacing: PositiveFloat = 0.04
-    #: standard deviation of the Gaussians of the density of states, eV
-    broadening: PositiveFloat = 0.1
-    #: gaussian or tetrahedra (linear, without broadening)
-    dos_method: Literal['gaussian', 'tetrahedra'] = 'gaussian'
-    #: what 'projections' projects density of states and bands on: species; shell (l); m; atom; orbital (atom, l, m)
-    projection: Literal['species', 'shell', 'm', 'atom', 'orbital'] = 'orbital'
-    #: lattice vector along which 'layers' are, 0, 1 or 2
-    axis: Literal[0, 1, 2] = 2
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
