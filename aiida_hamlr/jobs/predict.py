@@ -120,7 +120,8 @@ def run_predict(config_file: Path) -> dict:
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
             if config.spin_orbit and not isinstance(found, Exception):
                 # It changes the Hamiltonian in place.
-                problem = _attempt(predictor.add_spin_orbit, found[0], siblings)
+                axis = config.magnetization_axis if found[0].n_spin == 2 else None
+                problem = _attempt(predictor.add_spin_orbit, found[0], siblings, axis)
                 found = problem if isinstance(problem, Exception) else found
             if not isinstance(found, Exception):
                 found = _attempt(_finish, job, found, committee, config, digests[job.name])

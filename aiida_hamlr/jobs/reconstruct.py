@@ -227,7 +227,7 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
             levels = reconstruction.check_run(atoms, potential, pseudos, run, potential_source)
         except LevelsDifferError as error:
             raise _with_names(error, find_other_names(run, config.pseudos)) from error
-    basis = basis_of_config(config.basis, pseudos, source, keep=True)
+    basis = basis_of_config(config.basis, pseudos, source)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     options = reconstruction.ReconstructionOptions(
         density=density,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
+from aiida_hamlr.electronic.magnetism import unit_axis
 from aiida_hamlr.electronic.resources import Device
 from aiida_hamlr.electronic.species import element_of_label, normalise_label
 from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
@@ -33,6 +34,12 @@ def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | Non
             'give potential (filplot of pp.x), density (charge-density.dat or .hdf5 of pw.x, or a filplot), or both'
         )
     return path
+
+
+def _axis_with_spin_orbit(axis: tuple[float, float, float] | None, info: ValidationInfo):
+    if axis is not None and not info.data.get('spin_orbit'):
+        raise ValueError('only spin-orbit coupling ties the magnetization to an axis: set spin_orbit, or leave it out')
+    return axis if axis is None else tuple(unit_axis(axis).tolist())
 
 
 SpeciesLabel = Annotated[str, AfterValidator(_label)]
@@ -222,6 +229,8 @@ class PredictConfig(PropertyKeys):
     spin_orbit: bool = False
     #: fully relativistic UPF files by species, of the set of the model's pseudopotentials where these are scalar
     spin_orbit_pseudos: dict[SpeciesLabel, InputPath] = Field(default_factory=dict)
+    #: with spin_orbit, where positive moments of magnetic structures point, Cartesian, of any length; null: along z
+    magnetization_axis: Annotated[tuple[float, float, float] | None, AfterValidator(_axis_with_spin_orbit)] = None
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
     #: GB for matrices, integrals and factorisations of one structure; null: no limit
