@@ -343,7 +343,7 @@ def draw_parameters(axes, result: dict):
     )
     axes.set_xlabel('Buckling (Å)')
     axes.set_ylabel(r'Rashba parameter $\alpha$ (eV Å)')
-    axes.legend()
+    axes.legend(loc='lower left', frameon=True, framealpha=1.0, edgecolor='none')
 
 
 def main():
