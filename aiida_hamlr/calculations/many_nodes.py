@@ -65,8 +65,10 @@ class ManyNodesMixin:
         return text
 
     def decode_input_args(self, encoded: str) -> Mapping[str, Any]:
-        """Return what was encoded, with all nodes loaded by one query."""
+        """Return what was encoded, with all nodes loaded by one query; checkpoints of the engine's own are read too."""
         decoded = super().decode_input_args(encoded)
+        if set(decoded) != {'values', 'nodes'}:
+            return decoded
         nodes = load_nodes(decoded['nodes'].values())
         return _put_nodes(decoded['values'], {path: nodes[pk] for path, pk in decoded['nodes'].items()})
 

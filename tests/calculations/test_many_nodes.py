@@ -94,6 +94,16 @@ def test_checkpoint_gives_the_same_inputs(make_process):
     assert loaded.raw_inputs['given'] == process.raw_inputs['given']
 
 
+def test_checkpoints_from_before_are_read(make_process):
+    """Processes that run while the package is upgraded go on."""
+    process = make_process(Many, {'given': numbers(2), 'label': 'b'})
+    loaded = process.decode_input_args(Process.encode_input_args(process, process.inputs))
+    assert loaded['label'] == 'b'
+    assert {key: node.uuid for key, node in loaded['given'].items()} == {
+        key: node.uuid for key, node in process.inputs.given.items()
+    }
+
+
 def count_statements(function) -> int:
     """Return how many statements the database gets from a call."""
     from sqlalchemy import event
