@@ -45,8 +45,8 @@ MATRICES = ('hamiltonian', 'h0', 'overlap')
 DRAWN = ('sr', 'lr+ea', 'response')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
-#: hour on one core; full: days; paper: for a cluster.
-STEPS = {'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000}
+#: hour on one core; medium: two; full: days; paper: for a cluster.
+STEPS = {'trial': 800, 'small': 1500, 'medium': 4000, 'full': 60000, 'paper': 300000}
 
 #: Parts that are compared, and their titles in the table.
 COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
@@ -90,8 +90,8 @@ class System:
     training: Mapping = field(default_factory=dict)
 
     def settings_of(self, scale: str) -> Settings:
-        """Of the references; `trial` has those of `small`."""
-        return self.settings['small' if scale == 'trial' else scale]
+        """Of the references; `trial` and `medium` have those of `small`."""
+        return self.settings['small' if scale in ('trial', 'medium') else scale]
 
 
 @dataclass(frozen=True)
