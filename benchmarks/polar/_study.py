@@ -46,7 +46,7 @@ DRAWN = ('sr', 'lr+ea', 'response')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
 #: hour on one core; medium: two; full: days; paper: for a cluster.
-STEPS = {'trial': 800, 'small': 1500, 'medium': 4000, 'full': 60000, 'paper': 300000}
+STEPS = {'trial': 800, 'small': 1500, 'medium': 3000, 'full': 60000, 'paper': 300000}
 
 #: Parts that are compared, and their titles in the table.
 COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
