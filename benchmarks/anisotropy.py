@@ -15,13 +15,12 @@ import argparse
 import subprocess
 import sys
 import time
-import zipfile
 from contextlib import redirect_stdout
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from _report import report
 from ase import Atoms
-from pseudopotential_table import ROOT, fetch
+from pseudopotential_table import extract
 
 from aiida_hamlr.electronic.bands.anisotropy import band_energies_by_axis
 from aiida_hamlr.electronic.integrals.spin_orbit import spin_orbit_coupling
@@ -29,7 +28,7 @@ from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.reconstruct import reconstruct
 
-FAMILY = ROOT / 'PseudoDojo/0.4/PBE'
+FAMILY = PurePosixPath('PseudoDojo/0.4/PBE')
 
 #: The primitive tetragonal cell, Å.
 ATOMS = Atoms('FePt', scaled_positions=[(0, 0, 0), (0.5, 0.5, 0.5)], cell=(2.723, 2.723, 3.712), pbc=True)
@@ -58,12 +57,14 @@ K_POINTS automatic
 
 def run_pw(folder: Path, cache: Path):
     """Run pw.x unless its files are there."""
-    with zipfile.ZipFile(fetch(cache)) as wheel:
-        for kind in ('SR', 'FR'):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            for element in ATOMS.symbols:
-                name = str(FAMILY / kind / f'standard/upf/{element}.upf')
-                (folder / kind / f'{element}.upf').write_bytes(wheel.read(name))
+    extract(
+        cache,
+        {
+            folder / kind / f'{element}.upf': FAMILY / kind / f'standard/upf/{element}.upf'
+            for kind in ('SR', 'FR')
+            for element in ATOMS.symbols
+        },
+    )
     if (folder / 'out/aiida.save/charge-density.dat').exists():
         return
     cell = '\n'.join(' '.join(f'{x:.10f}' for x in row) for row in ATOMS.cell[:])

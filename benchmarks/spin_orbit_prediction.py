@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import zipfile
 from contextlib import redirect_stdout
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from _report import report
 from ase import Atoms
 from ase.build import bulk
 from data.references import References
-from pseudopotential_table import ROOT, fetch
+from pseudopotential_table import extract
 
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
@@ -79,12 +78,12 @@ def structures(numbers: dict, first_seed: int = 0) -> dict[str, Atoms]:
 def write_pseudos(folder: Path, cache: Path) -> dict[str, dict[str, Path]]:
     """Files of the elements, 'scalar' and 'full'."""
     result: dict[str, dict[str, Path]] = {'scalar': {}, 'full': {}}
-    with zipfile.ZipFile(fetch(cache)) as wheel:
-        for element, names in FILES.items():
-            for (kind, files), name in zip(result.items(), names, strict=True):
-                files[element] = folder / kind / f'{element}.upf'
-                files[element].parent.mkdir(parents=True, exist_ok=True)
-                files[element].write_bytes(wheel.read(str(ROOT / name)))
+    wanted = {}
+    for element, names in FILES.items():
+        for (kind, files), name in zip(result.items(), names, strict=True):
+            files[element] = folder / kind / f'{element}.upf'
+            wanted[files[element]] = PurePosixPath(name)
+    extract(cache, wanted)
     return result
 
 

@@ -96,11 +96,13 @@ def _keys(model, prefix):
     documentation = ModuleAnalyzer.for_module(model.__module__).find_attr_docs()
     sections = []
     yield '| key | default | meaning |\n|---|---|---|\n'
-    for key, field in model.model_fields.items():
+    # Those that a model shares with others come last.
+    for key, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in model.__annotations__):
         if field.exclude:
             continue
         section = _section(field.annotation)
-        text = ' '.join(documentation.get((model.__name__, key), [])).strip()
+        owner = next(base for base in model.__mro__ if key in base.__dict__.get('__annotations__', {}))
+        text = ' '.join(documentation.get((owner.__name__, key), [])).strip()
         if section is not None:
             sections.append((f'{prefix}{key}', section))
             text = f'see below; {text}' if text else 'see below'

@@ -6,9 +6,9 @@ from collections.abc import Collection
 
 from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
-from pydantic import ValidationError, create_model
 
 from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.properties import make_parameters_validator
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.calculations.validation import validate_pseudos, validate_structures, validate_trajectory
 from aiida_hamlr.data.hamiltonian import HamiltonianData
@@ -16,7 +16,7 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import choose_species, get_atoms, get_frame
 from aiida_hamlr.electronic.magnetism import moments_of_species, set_starting_moments
 from aiida_hamlr.io.extxyz import format_extxyz
-from aiida_hamlr.jobs.config import Config, describe
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES
 from aiida_hamlr.jobs.results import RESULTS
 from aiida_hamlr.jobs.schemas import PredictConfig
 
@@ -24,23 +24,6 @@ __all__ = ('PredictCalculation', 'structure_labels')
 
 #: Keys of the configuration that the job sets, or that name files, which have no node.
 BLOCKED = ('model', 'committee', 'structures', 'labels', 'output', 'path', 'spin_orbit_pseudos')
-
-_Parameters = create_model(
-    '_Parameters',
-    __base__=Config,
-    **{name: (field.annotation, field) for name, field in PredictConfig.model_fields.items() if name not in BLOCKED},
-)
-
-
-def validate_parameters(value, _) -> str | None:
-    """Return what is wrong with the parameters, or nothing."""
-    if value is None:
-        return None
-    try:
-        _Parameters.model_validate(value.get_dict())
-    except ValidationError as error:
-        return describe(error.errors()[0], _Parameters)
-    return None
 
 
 def structure_labels(inputs) -> list[str]:
@@ -99,8 +82,6 @@ class PredictCalculation(HamlrCalculation):
     _SIBLINGS_SUBFOLDER = 'spin_orbit'
     _STRUCTURES_FILENAME = 'structures.extxyz'
     _RESULTS_FILENAME = RESULTS
-    _BANDS_FILENAME = 'bands.h5'
-    _PROPERTIES_FILENAME = 'properties.h5'
     _STASHED = (f'{_OUTPUT_SUBFOLDER}/*/{HamiltonianData.FILENAME}',)
 
     @classmethod
@@ -144,7 +125,7 @@ class PredictCalculation(HamlrCalculation):
             'parameters',
             valid_type=orm.Dict,
             default=lambda: orm.Dict({'outputs': ['hamiltonian', 'bands']}),
-            validator=validate_parameters,
+            validator=make_parameters_validator(PredictConfig, BLOCKED),
             help='Further keys of the configuration of `hamlr predict`, for example `outputs`.',
         )
         define_storage(spec, 'the Hamiltonians are')
@@ -241,8 +222,7 @@ class PredictCalculation(HamlrCalculation):
         ]
         hamiltonian = HamiltonianData.DESCRIPTION if is_remote_storage(self.inputs) else HamiltonianData.FILENAME
         calc_info.retrieve_temporary_list = [
-            (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None)
-            for name in (hamiltonian, self._BANDS_FILENAME, self._PROPERTIES_FILENAME)
+            (f'{self._OUTPUT_SUBFOLDER}/*/{name}', '.', None) for name in (hamiltonian, BANDS, PROPERTIES)
         ]
         return calc_info
 

@@ -8,12 +8,18 @@ from aiida_quantumespresso.calculations.ph import PhCalculation
 from aiida_quantumespresso.calculations.pp import PpCalculation
 
 from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.properties import define_single, make_parameters_validator
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.calculations.validation import validate_pseudos
 from aiida_hamlr.data.basis import BasisData
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES
+from aiida_hamlr.jobs.schemas import ReferenceProperties
 
 __all__ = ('ReconstructCalculation',)
+
+#: Keys of the properties that name files, which have no node.
+BLOCKED = ('path',)
 
 
 def validate_kpoints(value, _) -> str | None:
@@ -95,12 +101,28 @@ class ReconstructCalculation(HamlrCalculation):
             help='Whether to measure the error of the plane-wave cutoff (`cutoff_error_meV`); by default only where '
             'it is cheap.',
         )
+        spec.input(
+            'properties',
+            valid_type=orm.Dict,
+            required=False,
+            validator=make_parameters_validator(ReferenceProperties, BLOCKED),
+            help='What to compute of the Hamiltonian, with the keys of a prediction: `outputs` (gap, bands, dos, '
+            'projections, masses, charges, profile, layers), `spacing`, `broadening` and so on.',
+        )
         define_storage(spec, 'the Hamiltonian is')
         spec.output(
             'hamiltonian',
             valid_type=HamiltonianData,
             required=False,
             help='Hamiltonian, overlap, H0 and density matrix in atomic orbitals.',
+        )
+        define_single(spec, 'If `properties` asks for it')
+        spec.output(
+            'arrays',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='If `properties` asks for them: charges, levels, band edges by layer, averages of the potential and '
+            'effective masses.',
         )
 
     @classmethod
@@ -142,6 +164,7 @@ class ReconstructCalculation(HamlrCalculation):
                 'kpoints': [int(n) for n in mesh],
                 'plane_wave_bands': self._RUN_FILENAME,
                 **checks,
+                **({'properties': self.inputs.properties.get_dict()} if 'properties' in self.inputs else {}),
                 'output': HamiltonianData.FILENAME,
             },
         )
@@ -157,4 +180,6 @@ class ReconstructCalculation(HamlrCalculation):
         calc_info.retrieve_list.append(self._SUMMARY_FILENAME)
         remote = is_remote_storage(self.inputs)
         calc_info.retrieve_temporary_list = [HamiltonianData.DESCRIPTION if remote else HamiltonianData.FILENAME]
+        if 'properties' in self.inputs:
+            calc_info.retrieve_temporary_list += [BANDS, PROPERTIES]
         return calc_info

@@ -76,7 +76,7 @@ def cmd_bands(node, output, window, zero, title):
 @decorators.with_dbenv()
 @one_line
 def cmd_dos(node, mesh, output, window, zero, title):
-    """Draw the density of states of NODE: a Hamiltonian, or the output `dos` of a prediction.
+    """Draw the density of states of NODE: a Hamiltonian, or the output `dos.output_dos` of a reference or a prediction.
 
     Example: verdi data hamlr dos 1234 -o dos.svg --mesh 6 6 6
     """

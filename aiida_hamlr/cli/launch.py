@@ -22,7 +22,7 @@ def cmd_launch():
 
 @cmd_launch.command('reference')
 @click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
-@options.combine(*options.DFT, options.CONVERGE, options.CLEAN)
+@options.combine(*options.DFT, options.CONVERGE, options.OUTPUTS, options.CLEAN)
 @with_dbenv()
 def launch_reference(structures, settings):
     """Compute the reference Hamiltonian of each STRUCTURE: files that ASE reads, nodes or groups.
@@ -36,6 +36,7 @@ def launch_reference(structures, settings):
 
     for structure in options.load_structures(structures).values():
         overrides = settings.of_references(options.load_overrides(settings.overrides))
+        overrides = settings.with_outputs(overrides, 'reconstruct', 'properties')
         arguments = (settings.pw, settings.hamlr, structure)
         builder = _build(ReferenceWorkChain, *arguments, overrides=overrides, **settings.dft_arguments())
         tolerance = CUTOFF_TOLERANCE if settings.converge else None
@@ -127,7 +128,15 @@ def launch_train(dataset, gpus, parent_model, n_models, settings):
 @cmd_launch.command('predict')
 @click.argument('model', type=types.NodeType('hamlr.model'))
 @click.argument('structures', nargs=-1, required=True, type=types.STRUCTURE, metavar='STRUCTURE...')
-@options.combine(options.HAMLR, options.COMMITTEE, options.PROTOCOL, options.OVERRIDES, options.STASH, options.CLEAN)
+@options.combine(
+    options.HAMLR,
+    options.COMMITTEE,
+    options.OUTPUTS,
+    options.PROTOCOL,
+    options.OVERRIDES,
+    options.STASH,
+    options.CLEAN,
+)
 @with_dbenv()
 def launch_predict(model, structures, settings):
     """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL.
@@ -137,6 +146,7 @@ def launch_predict(model, structures, settings):
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
     overrides = settings.stashed(options.load_overrides(settings.overrides))
+    overrides = settings.with_outputs(overrides, 'predict', 'parameters')
     arguments = (settings.hamlr, model, options.load_named_structures(structures))
     builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
     _set_given(builder.predict, committee=settings.committee_models())

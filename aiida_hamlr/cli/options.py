@@ -112,6 +112,14 @@ CLEAN = reusable(
     '-x', '--clean-workdir', is_flag=True, default=None, help='Clean the remote folders of the jobs at the end.'
 )
 
+OUTPUTS = reusable(
+    '--outputs',
+    metavar='NAMES',
+    help='What to compute of each Hamiltonian, separated by commas: gap, bands, dos, projections, masses, charges, '
+    'profile or layers. Of predictions, `hamiltonian` keeps the Hamiltonian too; by default hamiltonian,bands. Of '
+    'references, by default nothing.',
+)
+
 #: What the work chains that run pw.x share; all of them get the options of jobs.
 DFT = (PW, PP, HAMLR, FAMILY, PSEUDOS, METAL, SPIN, SPIN_ORBIT, BASIS, PROTOCOL, OVERRIDES, STASH)
 _JOB = (WALLTIME, MACHINES, WITH_MPI, CUSTOM, DAEMON)
@@ -137,6 +145,7 @@ class Settings:
     seed: int | None = None
     clean_workdir: bool | None = None
     converge: bool | None = None
+    outputs: str | None = None
     max_wallclock_seconds: int = 1800
     max_num_machines: int = 1
     with_mpi: bool | None = None
@@ -173,6 +182,18 @@ class Settings:
         if self.stash_folder is None:
             return overrides
         return {**overrides, 'storage': 'remote', 'stash_folder': self.stash_folder}
+
+    def with_outputs(self, overrides: dict, *path: str) -> dict:
+        """Return overrides with the names that `--outputs` gives, if it is given.
+
+        :param path: keys of the parameters in which they belong.
+        """
+        if self.outputs is None:
+            return overrides
+        if not path:
+            return {**overrides, 'outputs': [name.strip() for name in self.outputs.split(',') if name.strip()]}
+        key, *rest = path
+        return {**overrides, key: self.with_outputs(overrides.get(key) or {}, *rest)}
 
     def of_references(self, overrides: dict) -> dict:
         """Return overrides of a reference, with the pseudopotentials and the storage that the command line gives."""

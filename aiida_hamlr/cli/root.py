@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
+import os
+import sys
 from importlib import import_module
 
 import click
@@ -23,8 +26,18 @@ def _set_verbosity(context, parameter, value):
     if context.resilient_parsing:
         return
     from aiida.cmdline.params.options.main import set_log_level
+    from aiida.cmdline.utils.log import CliHandler
 
+    CliHandler.handleError = _handle_error
     set_log_level(context, parameter, value)
+
+
+def _handle_error(handler: logging.Handler, record: logging.LogRecord):
+    """Print nothing more once the reader of the output has ended, as ``head`` does; a run in the foreground goes on."""
+    if isinstance(sys.exc_info()[1], BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        logging.Handler.handleError(handler, record)
 
 
 def _load_profile(context, parameter, value):
@@ -51,6 +64,8 @@ _VERBOSITY = click.option(
     '--verbosity',
     type=click.Choice(_LEVELS, case_sensitive=False),
     callback=_set_verbosity,
+    # Before arguments that open the storage: from then on AiiDA's handlers write reports to the database.
+    is_eager=True,
     expose_value=False,
     help='Set the verbosity of the output.',
 )

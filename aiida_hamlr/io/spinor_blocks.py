@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aiida_hamlr.electronic.bands.spinors import spinor_components
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.reading import naming
@@ -86,9 +87,8 @@ def read_blocks(
 def spin_components(hamiltonian: Hamiltonian) -> np.ndarray:
     """(4, M) complex entries up-up, down-down, up-down, down-up of a Hamiltonian, eV."""
     values = hamiltonian.matrices['hamiltonian']
-    up, down = (values[0], values[1]) if values.ndim == 2 else (values, values)
-    kx, ky, kz = hamiltonian.matrices.get(SPIN_ORBIT, np.zeros((3, len(up))))
-    return np.array([up - 1j * kz, down + 1j * kz, -1j * kx - ky, -1j * kx + ky])
+    coupling = hamiltonian.matrices.get(SPIN_ORBIT, np.zeros((3, values.shape[-1])))
+    return np.array(spinor_components(np.atleast_2d(values), coupling, hamiltonian.magnetization_axis))
 
 
 def separate_spins(pairs: np.ndarray, components: np.ndarray) -> dict[str, RawMatrix]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes, Bands
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, find_band_path
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, default_mesh, recorded_threshold, solve_mesh
-from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit, set_magnetization_axis
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.inputs import read_sibling_folder
@@ -39,6 +40,8 @@ class BandOptions:
         Whether the bands are those of spinors; default: if the file has a spin-orbit part.
     spin_orbit_folder : path, optional
         Folder with fully relativistic versions of the pseudopotentials of the file.
+    magnetization_axis : three float, optional
+        Of bands of spinors of a magnetic structure, Cartesian; default: that of the file, or z.
     """
 
     path: str | None = None
@@ -49,6 +52,7 @@ class BandOptions:
     overlap_threshold: float | None = None
     spin_orbit: bool | None = None
     spin_orbit_folder: Path | None = None
+    magnetization_axis: tuple[float, float, float] | None = None
 
 
 def run_bands(
@@ -84,7 +88,7 @@ def run_bands(
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=matrices_to_read(matrix, options.spin_orbit))
     if matrix not in hamiltonian.matrices:
         raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
-    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder)
+    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder, options.magnetization_axis)
     if spin_axis is not None and not hamiltonian.has_spin_orbit:
         raise ValueError('--spin-axis needs bands of spinors: add --spin-orbit')
     line = None if path is None else find_band_path(hamiltonian.atoms, path, options.spacing)
@@ -131,7 +135,12 @@ def matrices_to_read(matrix: str, spin_orbit: bool | None) -> tuple[str, ...]:
     return (matrix, 'overlap') if spin_orbit is False else (matrix, 'overlap', SPIN_ORBIT)
 
 
-def include_spin_orbit(hamiltonian: Hamiltonian, wanted: bool | None, folder: Path | None):
+def include_spin_orbit(
+    hamiltonian: Hamiltonian,
+    wanted: bool | None,
+    folder: Path | None,
+    magnetization_axis: Sequence[float] | None = None,
+):
     """Add the spin-orbit part if it is wanted and the file has none.
 
     Parameters
@@ -142,11 +151,14 @@ def include_spin_orbit(hamiltonian: Hamiltonian, wanted: bool | None, folder: Pa
         None: as the file.
     folder : path, optional
         Fully relativistic versions of its pseudopotentials.
+    magnetization_axis : (3,) array, optional
+        Where spin up of a magnetic structure points, Cartesian; default: that of the file, or z.
 
     Raises
     ------
     ValueError
-        If the pseudopotentials are not those that are needed.
+        If the pseudopotentials are not those that are needed, or an axis is given without collinear spin or without
+        spin-orbit coupling.
     """
     pseudos = {
         label: Pseudopotential.from_text(text, f'pseudopotential of {label}')
@@ -155,8 +167,12 @@ def include_spin_orbit(hamiltonian: Hamiltonian, wanted: bool | None, folder: Pa
     siblings = read_sibling_folder(bool(wanted), folder, pseudos)
     if wanted and not hamiltonian.has_spin_orbit:
         add_spin_orbit(hamiltonian, siblings)
+    if magnetization_axis is not None:
+        set_magnetization_axis(hamiltonian, magnetization_axis)
     if hamiltonian.has_spin_orbit:
         log('with spin-orbit coupling: bands of spinors, one electron each')
+    if (axis := hamiltonian.magnetization_axis) is not None:
+        log('magnetization along ' + ' '.join(f'{x:.4f}' for x in axis))
 
 
 def describe_ghosts(solution: MeshSolution | None) -> list[str]:

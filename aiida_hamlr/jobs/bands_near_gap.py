@@ -33,7 +33,7 @@ class NearGapOptions:
         'auto', 'lapack', 'pardiso' or 'superlu'.
     memory_limit : float, optional
         GB.
-    spin_orbit, spin_orbit_folder
+    spin_orbit, spin_orbit_folder, magnetization_axis
         See `BandOptions`.
     """
 
@@ -45,6 +45,7 @@ class NearGapOptions:
     memory_limit: float | None = None
     spin_orbit: bool | None = None
     spin_orbit_folder: Path | None = None
+    magnetization_axis: tuple[float, float, float] | None = None
 
 
 def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOptions) -> StatesNear:
@@ -66,7 +67,7 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
     check_outputs([output], [hamiltonian_file])
     names = matrices_to_read(options.matrix, options.spin_orbit)
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=names)
-    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder)
+    include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder, options.magnetization_axis)
     if recorded_threshold(hamiltonian):
         raise ValueError(
             f'{hamiltonian_file}: records overlap_threshold {recorded_threshold(hamiltonian):g}, which needs all '

@@ -99,9 +99,10 @@ def basis_of_config(
     pseudos: Mapping[str, Pseudopotential],
     source: str,
     structures: Sequence[Atoms] = (),
-    keep: bool = False,
 ) -> Basis:
     """Orbitals of all species of ``pseudos``: read, or generated, as the key ``basis`` of a configuration says.
+
+    Contracted orbitals come from the cache, or are kept there, see `cached_orbitals`.
 
     Parameters
     ----------
@@ -113,8 +114,6 @@ def basis_of_config(
         What errors call the configuration.
     structures : list of ase.Atoms, optional
         Crystals on which orbitals are contracted; default: simple ones of the species.
-    keep : bool
-        Whether contracted orbitals come from the cache, see `cached_orbitals`, or are kept there.
 
     Raises
     ------
@@ -153,8 +152,7 @@ def basis_of_config(
     plain = {label: recipe.model_dump() for label, recipe in recipes.items()}
     if config.spin_orbit:
         plain['spin_orbit'] = True
-    contracted = cached_orbitals(chosen, plain, structures, contract) if keep else contract()
-    return Basis({**basis, **contracted})
+    return Basis({**basis, **cached_orbitals(chosen, plain, structures, contract)})
 
 
 def import_basis(path: Path, selection: str | None, output: Path) -> SpeciesBasis:

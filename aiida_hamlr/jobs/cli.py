@@ -82,12 +82,18 @@ def main(debug):
 @main.command()
 @click.argument('elements', nargs=-1, required=True)
 @click.option('-o', '--output', type=_FILE, required=True, help='Folder for the UPF files.')
-@click.option('--charge', type=float, help='Valence charge of a fractional hydrogen that caps surfaces, as in 1.5.')
-def pseudo(elements, output, charge):
+@click.option(
+    '--charge',
+    'charges',
+    multiple=True,
+    metavar='[EL=]Q',
+    help='Number of valence electrons: Ga=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
+)
+def pseudo(elements, output, charges):
     """Write norm-conserving UPF files for ELEMENTS from the published GTH parameters (LDA); no download."""
-    from aiida_hamlr.jobs.pseudo import make_pseudopotentials
+    from aiida_hamlr.jobs.pseudo import make_pseudopotentials, parse_charges
 
-    make_pseudopotentials(elements, output, charge)
+    make_pseudopotentials(elements, output, parse_charges(charges, elements))
 
 
 def _recipes(**options) -> dict:
@@ -268,6 +274,14 @@ def predict(config):
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @_SPIN_ORBIT_PSEUDOS
+@click.option(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
+    '[default: as the file, or 0 0 1]',
+)
 def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
@@ -283,7 +297,7 @@ def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solv
         raise ValueError('--around-gap excludes --path, --mesh, --plot, --spin-axis, --n-bands and --overlap-threshold')
     from aiida_hamlr.jobs.bands_near_gap import NearGapOptions, run_bands_near_gap
 
-    given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder')}
+    given |= {name: options[name] for name in ('matrix', 'spin_orbit', 'spin_orbit_folder', 'magnetization_axis')}
     run_bands_near_gap(hamiltonian, output, NearGapOptions(around_gap, **given))
 
 

@@ -52,6 +52,10 @@ def describe_file(path: Path) -> list[str]:
     return describe(path)
 
 
+def _axis_in_words(axis: np.ndarray | None) -> str:
+    return '' if axis is None else ', magnetization along ' + ' '.join(f'{x:.4g}' for x in axis)
+
+
 def _describe_hamiltonian(path: Path) -> list[str]:
     h = Hamiltonian.read(path)
     attributes = h.attributes.to_dict()
@@ -61,7 +65,8 @@ def _describe_hamiltonian(path: Path) -> list[str]:
         f'Hamiltonian of {h.atoms.get_chemical_formula()}: {len(h.atoms)} atoms, {h.n_orbitals} orbitals, '
         f'{len(h.pattern)} blocks up to {reach:.2f} Å',
         f'holds {", ".join(h.matrices)}; origin {attributes.get("origin", "not recorded")}'
-        + ', two spins' * (h.n_spin == 2),
+        + ', two spins' * (h.n_spin == 2)
+        + _axis_in_words(h.magnetization_axis),
         'cell ' + '  '.join('(' + ' '.join(f'{x:.4f}' for x in row) + ')' for row in h.atoms.cell) + ' Å',
     ]
     for label, species in h.basis.items():

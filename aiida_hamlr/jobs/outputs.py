@@ -10,6 +10,9 @@ from pathlib import Path
 #: Written beside the output of every command.
 SUMMARY = 'summary.json'
 
+#: What follows from a Hamiltonian: bands along a path, and all other properties that are arrays.
+BANDS, PROPERTIES = 'bands.h5', 'properties.h5'
+
 #: Names that are safe as those of folders: no separators, nothing hidden, nothing that leads out of a folder.
 _SAFE_NAME = re.compile(r'\w[\w.+=@ -]{0,199}')
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
-from aiida_hamlr.electronic.bands.band_structure import BandAttributes
-from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+from aiida_hamlr.electronic.bands.calculation import compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.distances import unusual_distances
@@ -22,8 +21,9 @@ from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import read_siblings
-from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_overwriting, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
+from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
 from aiida_hamlr.jobs.schemas import PredictConfig
 from aiida_hamlr.jobs.status import Status, one_line, status_of
@@ -32,19 +32,19 @@ from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of; the summary is the first to be removed.
-_FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', 'bands.h5', 'properties.h5')
+_FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', BANDS, PROPERTIES)
 
 #: The file that an output is in.
 _FILES_OF_OUTPUTS = {
     'hamiltonian': 'hamiltonian.h5',
-    'bands': 'bands.h5',
-    'dos': 'properties.h5',
-    'charges': 'properties.h5',
-    'profile': 'properties.h5',
-    'projections': 'properties.h5',
-    'masses': 'properties.h5',
-    'layers': 'properties.h5',
-    'response': 'properties.h5',
+    'bands': BANDS,
+    'dos': PROPERTIES,
+    'charges': PROPERTIES,
+    'profile': PROPERTIES,
+    'projections': PROPERTIES,
+    'masses': PROPERTIES,
+    'layers': PROPERTIES,
+    'response': PROPERTIES,
 }
 
 #: Largest summary of one structure that is read, bytes.
@@ -120,7 +120,8 @@ def run_predict(config_file: Path) -> dict:
         for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
             if config.spin_orbit and not isinstance(found, Exception):
                 # It changes the Hamiltonian in place.
-                problem = _attempt(predictor.add_spin_orbit, found[0], siblings)
+                axis = config.magnetization_axis if found[0].n_spin == 2 else None
+                problem = _attempt(predictor.add_spin_orbit, found[0], siblings, axis)
                 found = problem if isinstance(problem, Exception) else found
             if not isinstance(found, Exception):
                 found = _attempt(_finish, job, found, committee, config, digests[job.name])
@@ -275,8 +276,7 @@ def _finish(
     options = replace(property_options(config), kpoints=mesh)
     found = compute_properties(hamiltonian, config.outputs, options)
     summary.warn(describe_ghosts(found.mesh), job.name)
-    if 'fermi_level_eV' in found.scalars:
-        hamiltonian.attributes.record_edges(BandAttributes.from_dict(found.scalars))
+    record_edges(hamiltonian, found)
     summary |= found.scalars
     summary |= committee.describe(hamiltonian, found, options)
     if 'response' in config.outputs:
@@ -291,18 +291,9 @@ def _finish(
     if 'hamiltonian' in config.outputs:
         hamiltonian.attributes.warnings = list(summary['warnings'])
         summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
-    if found.bands is not None:
-        found.bands.write(folder / 'bands.h5')
-    if found.properties is not None:
-        found.properties.write(folder / 'properties.h5')
+    write_properties(found, folder)
     summary['solution_s'] = round(time.perf_counter() - started, 3)
     summary['inputs_sha256'] = digest
     # The last file: with it the structure counts as done.
     summary.write(folder / 'summary.json')
     return _plain(summary)
-
-
-def property_options(config: PredictConfig) -> PropertyOptions:
-    """The keys of the configuration that say how properties are computed."""
-    names = {each.name for each in fields(PropertyOptions)} & set(PredictConfig.model_fields)
-    return PropertyOptions(**{name: getattr(config, name) for name in names})

@@ -1,20 +1,20 @@
-"""`hamlr properties` and `hamlr dos`: what follows from a Hamiltonian file."""
+"""What follows from a Hamiltonian, as files: `hamlr properties`, `hamlr dos`, and for other commands."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from aiida_hamlr.electronic.bands.band_structure import BandAttributes
 from aiida_hamlr.electronic.bands.calculation import OUTPUTS, PropertyOptions, PropertyResults, compute_properties
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.bands import describe_ghosts
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.schemas import PropertyKeys
 from aiida_hamlr.jobs.summary import JobSummary
-
-#: The files that an output folder may hold.
-BANDS, PROPERTIES = 'bands.h5', 'properties.h5'
 
 
 def run_properties(
@@ -62,16 +62,33 @@ def run_properties(
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])
     found = compute_properties(hamiltonian, outputs, options)
     summary.warn(describe_ghosts(found.mesh), str(hamiltonian_file))
-    if found.bands is not None:
-        found.bands.write(output / BANDS)
-    if found.properties is not None:
-        found.properties.write(output / PROPERTIES)
+    write_properties(found, output)
     if plot:
         _plot(found, output)
     summary |= {'outputs': list(outputs), **found.scalars}
     summary.write(summary_path(output / BANDS))
     log(f'{", ".join(outputs)} of {hamiltonian.atoms.get_chemical_formula()} written to {output}')
     return found
+
+
+def property_options(config: PropertyKeys) -> PropertyOptions:
+    """The keys of a configuration that say how properties are computed."""
+    names = {each.name for each in fields(PropertyOptions)} & set(type(config).model_fields)
+    return PropertyOptions(**{name: getattr(config, name) for name in names})
+
+
+def record_edges(hamiltonian: Hamiltonian, found: PropertyResults):
+    """Let a Hamiltonian have the Fermi level, gap and band edges of its properties, as far as these have them."""
+    if 'fermi_level_eV' in found.scalars:
+        hamiltonian.attributes.record_edges(BandAttributes.from_dict(found.scalars))
+
+
+def write_properties(found: PropertyResults, folder: Path):
+    """Write ``bands.h5`` and ``properties.h5`` into a folder, as far as there are any."""
+    if found.bands is not None:
+        found.bands.write(folder / BANDS)
+    if found.properties is not None:
+        found.properties.write(folder / PROPERTIES)
 
 
 def _align(hamiltonian: Hamiltonian, vacuum_from: Path, axis: int):

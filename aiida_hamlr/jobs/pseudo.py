@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aiida_hamlr.electronic.pseudo.gth import GENERATED, gth_parameters, write_upf
+from aiida_hamlr.electronic.pseudo.gth import GENERATED, charges_of, gth_parameters, write_upf
 from aiida_hamlr.electronic.reading import read_text
 from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
@@ -14,8 +14,37 @@ from aiida_hamlr.jobs.progress import log, track
 _LARGEST_UPF = 100_000_000
 
 
-def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float | None = None) -> list[Path]:
-    """Write ``El.upf`` for every element, or ``El.q1.5.upf`` if a charge is given.
+def parse_charges(values: Sequence[str], elements: Sequence[str]) -> dict[str, float]:
+    """Valence charges by element from ``Ga=3``, or from ``1.5`` where there is a single element.
+
+    Raises
+    ------
+    ValueError
+        If a value is no number, of no element or of several, or an element has two.
+    """
+    elements = list(dict.fromkeys(elements))
+    charges: dict[str, float] = {}
+    for value in values:
+        element, separator, number = value.rpartition('=')
+        if not separator:
+            if len(elements) > 1:
+                raise ValueError(f'--charge {value}: of which element? Give {elements[0]}={value}')
+            (element,) = elements
+        if element not in elements:
+            raise ValueError(f'--charge {value}: {element} is not among the elements, {", ".join(elements)}')
+        if element in charges:
+            raise ValueError(f'--charge {value}: {element} has a charge already, {charges[element]:g}')
+        try:
+            charges[element] = float(number)
+        except ValueError:
+            raise ValueError(f'--charge {value}: {number!r} is no number of electrons') from None
+    return charges
+
+
+def make_pseudopotentials(
+    elements: Sequence[str], folder: Path, charges: Mapping[str, float] | None = None
+) -> list[Path]:
+    """Write ``El.upf`` for every element, or ``El.q1.5.upf`` if its charge is given.
 
     Nothing else is written: the folder can be made a family of pseudopotentials as it is.
 
@@ -25,8 +54,8 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
         Chemical symbols.
     folder : path
         Made if it is not there.
-    charge : float, optional
-        Valence charge, of one element only.
+    charges : mapping of str to float, optional
+        Numbers of valence electrons of some elements; default: those of `gth_parameters`.
 
     Raises
     ------
@@ -34,23 +63,25 @@ def make_pseudopotentials(elements: Sequence[str], folder: Path, charge: float |
         If the table has no such element or charge, or a file of another origin would be replaced; nothing is written
         then.
     """
-    elements = list(dict.fromkeys(elements))
-    if charge is not None and len(elements) > 1:
-        raise ValueError(f'--charge goes with one element, not with {", ".join(elements)}')
-    entries = {element: gth_parameters(element, charge) for element in elements}
-    suffix = '' if charge is None else f'.q{charge:g}'
-    paths = []
-    files = {element: folder / f'{element}{suffix}.upf' for element in elements}
+    charges = charges or {}
+    entries = {element: gth_parameters(element, charges.get(element)) for element in dict.fromkeys(elements)}
+    files = {
+        element: folder / (f'{element}.q{charges[element]:g}.upf' if element in charges else f'{element}.upf')
+        for element in entries
+    }
     for path in files.values():
         _check_replaceable(path)
     remove_earlier([*files.values()])
     for element, path in track(files.items(), 'pseudo-atoms'):
-        pseudo = write_upf(path, element, charge)
-        paths.append(path)
-        log(f'{path}: {pseudo.z_valence:g} valence electrons, cutoff from {entries[element].ecutwfc:g} Ry')
-        if entries[element].caveat:
-            log(f'  note: {entries[element].caveat}')
-    return paths
+        entry = entries[element]
+        pseudo = write_upf(path, element, charges.get(element))
+        log(f'{path}: {pseudo.z_valence:g} valence electrons, cutoff from {entry.ecutwfc:g} Ry')
+        if entry.caveat:
+            log(f'  note: {entry.caveat}')
+        elif element not in charges and len(charges_of(element)) > 1:
+            fewest = min(charges_of(element))
+            log(f'  note: with d electrons; --charge {element}={fewest:g} is without them, and cheaper')
+    return [*files.values()]
 
 
 def _check_replaceable(path: Path):

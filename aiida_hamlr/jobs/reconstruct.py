@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.bands.calculation import PropertyResults, compute_properties
+from aiida_hamlr.electronic.bands.kpoints import find_band_path
 from aiida_hamlr.electronic.magnetism import set_starting_moments
 from aiida_hamlr.electronic.matrices.description import VERIFICATION, description_path, write_described
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -32,11 +35,13 @@ from aiida_hamlr.io.qe import (
     read_potential,
     read_scf_xml,
 )
+from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
-from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
+from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.schemas import ReconstructConfig
 from aiida_hamlr.jobs.summary import JobSummary
 
@@ -78,7 +83,7 @@ _LOGGED = (*(key for key in VERIFICATION if key.endswith('_meV')), 'delta_ratio'
 
 
 def run_reconstruct(config_file: Path) -> Hamiltonian:
-    """Write ``hamiltonian.h5``, its description and ``summary.json`` beside it, as a configuration says.
+    """Write ``hamiltonian.h5`` and, beside it, description, properties and ``summary.json``, as a configuration says.
 
     Parameters
     ----------
@@ -95,8 +100,11 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     """
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
+    folder = config.output.parent
+    written = [config.output, description_path(config.output)]
+    written += [folder / BANDS, folder / PROPERTIES] if config.properties is not None else []
     check_outputs(
-        [config.output, description_path(config.output)],
+        written,
         [
             config_file,
             config.structure,
@@ -108,9 +116,11 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
             *config.basis.files.values(),
         ],
     )
-    remove_earlier([config.output, description_path(config.output), summary_path(config.output)])
+    remove_earlier([*written, summary_path(config.output)])
     hamiltonian = _reconstruct(config, str(config_file))
+    found = _compute_properties(hamiltonian, config)
     file = write_described(hamiltonian, config.output)
+    write_properties(found, folder)
     attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
     summary |= {
         'formula': hamiltonian.atoms.get_chemical_formula(),
@@ -120,6 +130,7 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         'basis_hash': hamiltonian.basis.content_hash,
         **{key: attributes.get(key) for key in _SUMMARISED},
         **{key: attributes[key] for key in _SUMMARISED_WHERE_KNOWN if key in attributes},
+        **found.scalars,
         **verification,
         **_work_functions(hamiltonian),
         'warnings': hamiltonian.attributes.warnings,
@@ -137,6 +148,22 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
         log(f'warning: {warning}')
     log(f'Hamiltonian written to {config.output}')
     return hamiltonian
+
+
+def _compute_properties(hamiltonian: Hamiltonian, config: ReconstructConfig) -> PropertyResults:
+    """What the configuration wants to know of the Hamiltonian, whose edges are then the same."""
+    if config.properties is None:
+        return PropertyResults()
+    options = property_options(config.properties)
+    mesh = options.kpoints or tuple(hamiltonian.attributes.kpoints)
+    options = replace(options, kpoints=mesh, memory_limit=config.memory_limit)
+    found = compute_properties(hamiltonian, config.properties.outputs, options)
+    record_edges(hamiltonian, found)
+    if mesh != tuple(hamiltonian.attributes.kpoints):
+        # Of the mesh of the density matrix they are among the warnings already.
+        hamiltonian.attributes.warnings += describe_ghosts(found.mesh)
+        found.scalars['properties_kpoints'] = list(mesh)
+    return found
 
 
 def reconstruct(**settings) -> Hamiltonian:
@@ -177,6 +204,8 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
             check_same_structure(run.atoms, atoms)
         except ValueError as error:
             raise ValueError(f'{config.plane_wave_bands}: a run of another structure: {error}') from error
+    if config.properties is not None and 'bands' in config.properties.outputs:
+        find_band_path(atoms, config.properties.path, config.properties.spacing)
     response = None
     if config.phonon is not None:
         response = read_field_response(config.phonon)
@@ -198,7 +227,7 @@ def _reconstruct(config: ReconstructConfig, source: str) -> Hamiltonian:
             levels = reconstruction.check_run(atoms, potential, pseudos, run, potential_source)
         except LevelsDifferError as error:
             raise _with_names(error, find_other_names(run, config.pseudos)) from error
-    basis = basis_of_config(config.basis, pseudos, source, keep=True)
+    basis = basis_of_config(config.basis, pseudos, source)
     log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
     options = reconstruction.ReconstructionOptions(
         density=density,

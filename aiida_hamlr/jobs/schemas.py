@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
+from aiida_hamlr.electronic.magnetism import unit_axis
 from aiida_hamlr.electronic.resources import Device
 from aiida_hamlr.electronic.species import element_of_label, normalise_label
 from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
@@ -33,6 +34,12 @@ def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | Non
             'give potential (filplot of pp.x), density (charge-density.dat or .hdf5 of pw.x, or a filplot), or both'
         )
     return path
+
+
+def _axis_with_spin_orbit(axis: tuple[float, float, float] | None, info: ValidationInfo):
+    if axis is not None and not info.data.get('spin_orbit'):
+        raise ValueError('only spin-orbit coupling ties the magnetization to an axis: set spin_orbit, or leave it out')
+    return axis if axis is None else tuple(unit_axis(axis).tolist())
 
 
 SpeciesLabel = Annotated[str, AfterValidator(_label)]
@@ -101,6 +108,44 @@ class BasisConfig(Config):
         )
 
 
+#: What can be computed of any Hamiltonian, see `compute_properties`.
+Output = Literal['gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers']
+
+
+class PropertyKeys(Config):
+    """How properties of a Hamiltonian are computed, whether it is a reference or a prediction."""
+
+    #: 'auto' or a file with the path of the bands
+    path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
+    #: number of the lowest bands; null: occupied and as many empty ones, at least eight
+    n_bands: PositiveInt | None = None
+    #: distance of the points of the path, 1/Å
+    spacing: PositiveFloat = 0.04
+    #: standard deviation of the Gaussians of the density of states, eV
+    broadening: PositiveFloat = 0.1
+    #: gaussian or tetrahedra (linear, without broadening)
+    dos_method: Literal['gaussian', 'tetrahedra'] = 'gaussian'
+    #: what 'projections' projects density of states and bands on: species; shell (l); m; atom; orbital (atom, l, m)
+    projection: Literal['species', 'shell', 'm', 'atom', 'orbital'] = 'orbital'
+    #: lattice vector along which 'layers' are, 0, 1 or 2
+    axis: Literal[0, 1, 2] = 2
+
+
+class ReferenceProperties(PropertyKeys):
+    """What to compute of the Hamiltonian of a run, with the keys of predict.yaml.
+
+    The files lie beside the Hamiltonian, and the numbers are in the summary. Gap, band edges and Fermi level are then
+    those of this mesh and path, in the Hamiltonian too.
+    """
+
+    #: gap, bands, dos, projections, masses, charges, profile or layers, as in predict.yaml
+    outputs: list[Output] = Field(default=['bands'], min_length=1)
+    #: mesh for gap, Fermi level, density of states and charges; null: that of the density matrix
+    kpoints: Mesh | None = None
+    #: window of the macroscopic average of the electrostatic potential for 'profile', Å; null: no average
+    period: PositiveFloat | None = None
+
+
 class ReconstructConfig(Config):
     """reconstruct.yaml."""
 
@@ -129,6 +174,8 @@ class ReconstructConfig(Config):
     threads: PositiveInt | None = None
     #: GB for matrices and integrals; null: no limit
     memory_limit: PositiveFloat | None = None
+    #: null: none are computed
+    properties: ReferenceProperties | None = None
     output: ConfigPath = Field(Path('hamiltonian.h5'), validate_default=True)
 
 
@@ -152,7 +199,7 @@ class TrainConfig(Config):
     output: ConfigPath = Field(Path('run'), validate_default=True)
 
 
-class PredictConfig(Config):
+class PredictConfig(PropertyKeys):
     """predict.yaml."""
 
     #: model folder
@@ -167,29 +214,11 @@ class PredictConfig(Config):
     #: gap: band gap, edges and Fermi level over mesh and band path, no files; bands: along a path; projections: density
     #: of states and bands by orbital; masses: at the band edges; profile: levels of the atoms; layers: band edges by
     #: layer; response: dielectric tensor and Born charges of a model with response
-    outputs: list[
-        Literal[
-            'hamiltonian', 'gap', 'bands', 'dos', 'projections', 'masses', 'charges', 'profile', 'layers', 'response'
-        ]
-    ] = Field(default=['hamiltonian', 'bands'], min_length=1)
+    outputs: list[Literal['hamiltonian', Output, 'response']] = Field(default=['hamiltonian', 'bands'], min_length=1)
     #: mesh for gap, Fermi level, density of states and charges; null: points at most ``kpoints_distance`` apart
     kpoints: Mesh | None = None
     #: largest distance of the points of the mesh, 1/Å, for structures of different cells
     kpoints_distance: PositiveFloat = 0.25
-    #: 'auto' or a file with the path of the bands
-    path: Annotated[Path, AfterValidator(_auto_or_existing)] = Path('auto')
-    #: number of the lowest bands; null: occupied and as many empty ones, at least eight
-    n_bands: PositiveInt | None = None
-    #: distance of the points of the path, 1/Å
-    spacing: PositiveFloat = 0.04
-    #: standard deviation of the Gaussians of the density of states, eV
-    broadening: PositiveFloat = 0.1
-    #: gaussian or tetrahedra (linear, without broadening)
-    dos_method: Literal['gaussian', 'tetrahedra'] = 'gaussian'
-    #: what 'projections' projects density of states and bands on: species; shell (l); m; atom; orbital (atom, l, m)
-    projection: Literal['species', 'shell', 'm', 'atom', 'orbital'] = 'orbital'
-    #: lattice vector along which 'layers' are, 0, 1 or 2
-    axis: Literal[0, 1, 2] = 2
     #: discard overlap eigenvectors with eigenvalues at or below this; for nearly dependent orbitals, whose combinations
     #: magnify the errors of the model; 0 keeps all
     overlap_threshold: float = Field(0.0, ge=0.0, lt=0.1)
@@ -200,6 +229,8 @@ class PredictConfig(Config):
     spin_orbit: bool = False
     #: fully relativistic UPF files by species, of the set of the model's pseudopotentials where these are scalar
     spin_orbit_pseudos: dict[SpeciesLabel, InputPath] = Field(default_factory=dict)
+    #: with spin_orbit, where positive moments of magnetic structures point, Cartesian, of any length; null: along z
+    magnetization_axis: Annotated[tuple[float, float, float] | None, AfterValidator(_axis_with_spin_orbit)] = None
     #: atoms of small structures that pass through the network together; memory grows with it
     batch_atoms: PositiveInt = 128
     #: GB for matrices, integrals and factorisations of one structure; null: no limit

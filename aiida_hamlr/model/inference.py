@@ -184,7 +184,12 @@ class Predictor:
         matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 
-    def add_spin_orbit(self, hamiltonian: Hamiltonian, siblings: Mapping[str, Pseudopotential] | None = None):
+    def add_spin_orbit(
+        self,
+        hamiltonian: Hamiltonian,
+        siblings: Mapping[str, Pseudopotential] | None = None,
+        magnetization_axis: Sequence[float] | None = None,
+    ):
         """Add the spin-orbit part to a prediction; nothing of it is learned, see `spin_orbit.add_spin_orbit`.
 
         Parameters
@@ -193,17 +198,20 @@ class Predictor:
             Of :meth:`predict`.
         siblings : mapping of str to Pseudopotential, optional
             Fully relativistic versions of the model's pseudopotentials; those of the first call are kept.
+        magnetization_axis : (3,) array, optional
+            Where spin up of a magnetic structure points, Cartesian; default: along z.
 
         Raises
         ------
         ValueError
-            If a species of the model has no fully relativistic pseudopotential, or one that does not belong to its own.
+            If a species of the model has no fully relativistic pseudopotential, or one that does not belong to its own,
+            or an axis is given for a structure that is not magnetic.
         """
         if self._spin_orbit_tables is None:
             pseudos = fully_relativistic(self.species, self.pseudos, siblings)
             same = all(pseudos[label] is self.pseudos[label] for label in pseudos)
             self._spin_orbit_tables = self._tables if same else TwoCentreTables(self.basis, pseudos)
-        add_spin_orbit(hamiltonian, tables=self._spin_orbit_tables)
+        add_spin_orbit(hamiltonian, tables=self._spin_orbit_tables, magnetization_axis=magnetization_axis)
 
     def field_response(self, hamiltonian: Hamiltonian) -> tuple[np.ndarray, np.ndarray]:
         """Dielectric tensor (3, 3) and Born charges (N, 3, 3), e, of a model with response.

@@ -9,21 +9,12 @@ from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.functions.screening import read_rows
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
-from aiida_hamlr.data.electronic_structure import make_arrays, make_bands, make_dos, make_projections
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.structures import get_frame
-from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.parsers.base import HamlrParser
+from aiida_hamlr.parsers.properties import make_property_nodes, name_as_quantum_espresso
 
 __all__ = ('PredictParser',)
-
-#: Keys of the summary of a structure and their names in the output parameters of aiida-quantumespresso.
-QUANTUM_ESPRESSO = {
-    'fermi_level_eV': 'fermi_energy',
-    'n_electrons': 'number_of_electrons',
-    'n_atoms': 'number_of_atoms',
-}
 
 
 class PredictParser(HamlrParser):
@@ -60,12 +51,7 @@ class PredictParser(HamlrParser):
         if not isinstance(found, dict) or len(found) != 1:
             return {}
         scalars = next(iter(found.values()))
-        if not isinstance(scalars, dict):
-            return {}
-        named = {name: scalars.get(key) for key, name in QUANTUM_ESPRESSO.items()}
-        if named['fermi_energy'] is not None:
-            named['fermi_energy_units'] = 'eV'
-        return {name: value for name, value in named.items() if value is not None}
+        return name_as_quantum_espresso(scalars) if isinstance(scalars, dict) else {}
 
     def _parse_structure(self, folder: Path, label: str) -> bool:
         subfolder = f'{PredictCalculation._OUTPUT_SUBFOLDER}/{label}'
@@ -73,29 +59,11 @@ class PredictParser(HamlrParser):
         if hamiltonian is not None:
             self._check(hamiltonian, label)
             self.out(f'hamiltonians.{label}', hamiltonian)
-        bands = folder / subfolder / PredictCalculation._BANDS_FILENAME
-        if bands.is_file():
-            bands_node = make_bands(Bands.read(bands), self._structure(label))
-            self.out(f'bands.{label}', bands_node)
-        properties = folder / subfolder / PredictCalculation._PROPERTIES_FILENAME
-        if properties.is_file():
-            path = (bands, bands_node) if bands.is_file() else None
-            self._parse_properties(Properties.read(properties), label, path)
-        return hamiltonian is not None or bands.is_file() or properties.is_file()
-
-    def _parse_properties(self, properties: Properties, label: str, path: tuple | None):
-        """Attach density of states, projections and arrays; ``path`` holds the file and the node of the bands."""
-        structure = self._structure(label)
-        symbols = [structure.get_kind(site.kind_name).symbol for site in structure.sites]
-        if len(symbols) != len(properties.symbols):
-            raise ValueError(f'{PredictCalculation._PROPERTIES_FILENAME}: of another structure than the job had')
-        nodes = {'output_dos': make_dos(properties), 'arrays': make_arrays(properties)}
-        if properties.groups:
-            bands = (Bands.read(path[0]), path[1]) if path else (None, None)
-            nodes |= make_projections(properties, structure, *bands)
-        for name, node in nodes.items():
-            if node is not None:
-                self.out(f'{name}.{label}', node)
+        found = hamiltonian is not None
+        for name, node in make_property_nodes(folder / subfolder, self._structure(label)):
+            self.out(f'{name}.{label}', node)
+            found = True
+        return found
 
     def _structure(self, label: str):
         """Return the structure with a label."""

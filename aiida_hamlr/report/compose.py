@@ -14,6 +14,7 @@ from aiida_hamlr.report import sections
 from aiida_hamlr.report.electronic import (
     bands_section,
     cutoff_section,
+    dos_of_node,
     hamiltonian_section,
     quality_section,
     structure_section,
@@ -73,6 +74,10 @@ def _hamiltonian(node: HamiltonianData) -> list[Section]:
 def _reference(process: orm.ProcessNode) -> list[Section]:
     if 'hamiltonian' in process.outputs:
         found = _hamiltonian(process.outputs.hamiltonian)
+        dos = process.outputs.dos if 'dos' in process.outputs else {}
+        if 'output_dos' in dos:
+            # Before the structure.
+            found.insert(-1, Section('Density of states', [dos_of_node(dos['output_dos'])]))
         return found if 'cutoff' not in process.outputs else [cutoff_section(process.outputs.cutoff), *found]
     inputs = process.base.links.get_incoming().nested()
     return [structure_section(inputs['structure'])] if isinstance(inputs.get('structure'), orm.StructureData) else []

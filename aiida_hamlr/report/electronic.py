@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from aiida import orm
 
 from aiida_hamlr.data.connections import CONNECTION_ERRORS
@@ -11,15 +12,16 @@ from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.structures import get_atoms
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.kpoints import find_band_path
-from aiida_hamlr.report.figures import bands_figure
+from aiida_hamlr.report.figures import bands_figure, dos_figure
 from aiida_hamlr.report.meanings import pick_rows
-from aiida_hamlr.report.page import Note, Rows, Section, Table
+from aiida_hamlr.report.page import Figure, Note, Rows, Section, Table
 from aiida_hamlr.report.structure import MOST_ATOMS, structure_figure
 
 __all__ = (
     'bands_section',
     'compute_bands',
     'cutoff_section',
+    'dos_of_node',
     'hamiltonian_section',
     'quality_section',
     'structure_section',
@@ -125,6 +127,15 @@ def bands_section(nodes: Mapping[str, HamiltonianData], title: str = 'Bands') ->
     )
     caption = f'Bands in the orbital basis along the standard path. {counts}. Drag to zoom, double-click for all bands.'
     return Section(title, [bands_figure(sets, caption)])
+
+
+def dos_of_node(node: orm.XyData) -> Figure:
+    """The density of states of a node, see `make_dos`."""
+    columns = {name: values for name, values, _ in node.get_y() if name.startswith('dos')}
+    names = {'dos': 'total', 'dos_spin_up': 'spin up', 'dos_spin_down': 'spin down'}
+    zero = node.base.attributes.get('fermi_energy', 0.0)
+    shown = {names.get(name, name): np.asarray(values) for name, values in columns.items()}
+    return dos_figure(node.get_x()[1], shown, zero, 'Density of states; energies count from the Fermi level.')
 
 
 def structure_section(structure: orm.StructureData, title: str = 'Structure') -> Section:

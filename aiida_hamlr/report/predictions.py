@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from aiida import orm
 from aiida.common.links import LinkType
 
 from aiida_hamlr.data.electronic_structure import read_bands
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.report.electronic import bands_section, structure_section
-from aiida_hamlr.report.figures import bands_figure, dos_figure, gaps_figure, scatter_figure
+from aiida_hamlr.report.electronic import bands_section, dos_of_node, structure_section
+from aiida_hamlr.report.figures import bands_figure, gaps_figure, scatter_figure
 from aiida_hamlr.report.meanings import format_value
 from aiida_hamlr.report.models import ERRORS, MOST_ROWS
 from aiida_hamlr.report.page import Note, Section, Table
@@ -81,9 +80,9 @@ def _one(label: str, outputs: Mapping, references: Mapping[str, HamiltonianData]
             blocks += structure_section(hamiltonian.get_structure()).blocks
     elif bands is not None:
         blocks += _stored_bands(bands)
-    dos = outputs.get('dos', {}).get(label)
+    dos = outputs.get('output_dos', {}).get(label)
     if dos is not None:
-        blocks.append(_stored_dos(dos))
+        blocks.append(dos_of_node(dos))
     return Section(f'Structure {label}', blocks)
 
 
@@ -94,14 +93,6 @@ def _stored_bands(node: orm.BandsData) -> list:
         return [Note(f'Not drawn: {error}')]
     zero = 'valence band maximum' if bands.attributes.gap else 'Fermi level'
     return [bands_figure({'prediction': bands}, f'Predicted bands; energies count from the {zero}.')]
-
-
-def _stored_dos(node: orm.XyData):
-    columns = {name: values for name, values, _ in node.get_y() if name.startswith('dos')}
-    names = {'dos': 'total', 'dos_spin_up': 'spin up', 'dos_spin_down': 'spin down'}
-    zero = node.base.attributes.get('fermi_energy', 0.0)
-    shown = {names.get(name, name): np.asarray(values) for name, values in columns.items()}
-    return dos_figure(node.get_x()[1], shown, zero, 'Density of states; energies count from the Fermi level.')
 
 
 def _numbers_of(node: HamiltonianData) -> dict:

@@ -40,6 +40,9 @@ from aiida_hamlr.workflows.steps import StepsMixin
 
 __all__ = ('ReferenceWorkChain',)
 
+#: Outputs of the reconstruction that follow from the Hamiltonian.
+PROPERTY_OUTPUTS = ('band_structure', 'dos', 'projwfc', 'arrays')
+
 PwCalculation = CalculationFactory('quantumespresso.pw')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
 
@@ -135,6 +138,7 @@ class ReferenceWorkChain(
         )
         spec.output('hamiltonian', valid_type=HamiltonianData, help='The Hamiltonian in atomic orbitals.')
         spec.output('output_parameters', valid_type=orm.Dict, help='Summary of the reconstruction and of its checks.')
+        spec.expose_outputs(ReconstructCalculation, include=PROPERTY_OUTPUTS)
         spec.output('bands', valid_type=orm.BandsData, required=False, help='Eigenvalues of pw.x.')
         spec.output(
             'remote_folder',
@@ -252,6 +256,9 @@ class ReferenceWorkChain(
             'storage': orm.Str(inputs['storage']),
             'metadata': metadata_of('reconstruct', hamlr_code, **stash),
         }
+        properties = inputs.get('reconstruct', {}).get('properties')
+        if properties is not None:
+            builder.reconstruct.properties = orm.Dict(properties)
         if basis is not None:
             builder.basis = basis
         else:
@@ -340,6 +347,7 @@ class ReferenceWorkChain(
         self.out('hamiltonian', hamiltonian)
         self.out('output_parameters', node.outputs.output_parameters)
         self.out('remote_folder', self.ctx.scf[-1].outputs.remote_folder)
+        self.out_many(self.exposed_outputs(node, ReconstructCalculation))
         if 'output_band' in self.ctx.scf[-1].outputs:
             self.out('bands', self.ctx.scf[-1].outputs.output_band)
         return None

@@ -12,11 +12,17 @@ from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_p
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.structures import select_pseudos
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
+from aiida_hamlr.workflows.protocols.utils import remove_inputs
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
 from aiida_hamlr.workflows.scf import find_kpoints_problem
 
 __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
+
+
+#: Inputs of a reference that the work chain sets, or that have no use in it: a reference that is reused has properties
+#: of another study, or none.
+_EXCLUDED = ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', 'reconstruct.properties')
 
 
 def find_equal_structures(structures: Mapping[str, orm.StructureData]) -> str | None:
@@ -79,7 +85,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         spec.expose_inputs(
             ReferenceWorkChain,
             namespace='reference',
-            exclude=('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir'),
+            exclude=_EXCLUDED,
             namespace_options={'help': 'Inputs of the references.'},
         )
         spec.output_namespace(
@@ -101,6 +107,11 @@ class ReferencesMixin(WaitsForFirstMixin):
         :param structures: structures that together have all elements.
         :param arguments: of the builder of a reference, all but the structure.
         """
+        if 'properties' in (arguments.get('overrides') or {}).get('reconstruct', {}):
+            raise ValueError(
+                'overrides.reference.reconstruct.properties: only a `hamlr.reference` of its own computes properties, '
+                'because references of other studies are reused; leave them out'
+            )
         # One structure with every kind names all pseudopotentials, and between them they have the highest cutoffs.
         kinds = {kind.name: node for node in structures for kind in node.kinds}
         builders = {
@@ -116,8 +127,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         else:
             builder.generate_basis = first.generate_basis
         unused = () if arguments.get('pp_code') is not None else ('potential',)
-        for name in ('structure', 'pseudos', 'basis', 'generate_basis', 'clean_workdir', *unused):
-            first.pop(name, None)
+        remove_inputs(first, (*_EXCLUDED, *unused))
         parameters = [entry.scf.pw.parameters.get_dict() for entry in builders.values()]
         for name in ('ecutwfc', 'ecutrho'):
             parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)

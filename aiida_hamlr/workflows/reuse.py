@@ -26,6 +26,7 @@ _IRRELEVANT = (
     'on_unhandled_failure',
     'pause_on_max_iterations',
     'storage',
+    'properties',
     'monitors',
 )
 

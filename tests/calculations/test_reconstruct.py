@@ -63,3 +63,28 @@ def test_basis_without_an_element(make_inputs, pseudos):
     """An element without orbitals is named."""
     valid = make_inputs('hamlr.reconstruct')
     assert 'no orbitals of Si' in problem('hamlr.reconstruct', {**valid, 'pseudos': pseudos})
+
+
+def test_properties(prepare, make_inputs):
+    """They stand in the configuration with the keys of a prediction, and their files are fetched."""
+    properties = orm.Dict({'outputs': ['bands', 'dos'], 'kpoints': [4, 4, 4]})
+    inputs = {**make_inputs('hamlr.reconstruct'), 'properties': properties}
+    assert problem('hamlr.reconstruct', inputs) is None
+    calc_info, folder = prepare('hamlr.reconstruct', inputs)
+    assert read(folder, 'reconstruct.yaml')['properties'] == properties.get_dict()
+    assert calc_info.retrieve_temporary_list == ['hamiltonian.h5', 'bands.h5', 'properties.h5']
+
+
+@pytest.mark.parametrize(
+    ('properties', 'words'),
+    [
+        ({'outputs': ['doss']}, 'outputs.0'),
+        ({'spacin': 0.1}, "unknown key 'spacin'; did you mean 'spacing'?"),
+        ({'path': 'path.txt'}, "unknown key 'path'"),
+    ],
+)
+def test_refused_properties(make_inputs, properties, words):
+    """What `hamlr` would refuse, and files, which are no nodes, are refused before pw.x runs."""
+    assert words in problem(
+        'hamlr.reconstruct', {**make_inputs('hamlr.reconstruct'), 'properties': orm.Dict(properties)}
+    )

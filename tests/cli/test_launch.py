@@ -111,3 +111,23 @@ def test_launch_active_learning(invoke, monkeypatch, pw_code, hamlr_code, struct
     assert (builder.max_references.value, builder.target.value, builder.seed.value) == (30, 0.5, 9)
     assert (builder.train.n_models.value, builder.fine_tune.value) == (2, True)
     assert orm.load_group(builder.group.value).label == 'learn'
+
+
+def test_outputs(invoke, monkeypatch, pw_code, hamlr_code, structure, pseudo_family, basis_node, model_node):
+    """The names on the command line are those of the jobs; a wrong one is one line."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    codes = ('-X', pw_code.pk, '-Z', hamlr_code.pk, '-F', pseudo_family, '-B', basis_node.pk)
+    reference = ('launch', 'reference', structure.pk, *codes)
+    predict = ('launch', 'predict', model_node.pk, structure.pk, '-Z', hamlr_code.pk)
+    for command in (reference, predict):
+        result = invoke(cmd_root, *command, '--outputs', 'bands, dos')
+        assert result.exit_code == 0, result.output
+        result = invoke(cmd_root, *command, '--outputs', 'band')
+        assert result.exit_code == ExitCode.CRITICAL and 'outputs.0' in result.output
+    first, second = builders
+    assert first.reconstruct.properties.get_dict() == {'outputs': ['bands', 'dos']}
+    assert second.predict.parameters['outputs'] == ['bands', 'dos']
+    assert second.predict.parameters['spacing'] == 0.04
+    assert invoke(cmd_root, *reference).exit_code == 0
+    assert 'properties' not in builders[-1].reconstruct

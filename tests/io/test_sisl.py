@@ -68,6 +68,16 @@ def test_projections_of_the_file(exported):
     )
 
 
+def test_axis_of_the_magnetization():
+    """sisl has the levels of a magnet along any axis; what comes back is refused, as its moments are not along z."""
+    hamiltonian = example(2, spin_orbit=True)
+    hamiltonian.attributes.magnetization_axis = [0.36, 0.48, -0.8]
+    found = to_sisl(hamiltonian)
+    np.testing.assert_allclose(found.eigh(KPOINT), eigenvalues(hamiltonian, [KPOINT])[0], rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match='magnetic moments that are not along z'):
+        from_sisl(found)
+
+
 @pytest.mark.parametrize(('n_spin', 'spin_orbit'), [(2, False), (1, True), (2, True)])
 def test_spins_of_the_object(n_spin, spin_orbit):
     hamiltonian = example(n_spin, spin_orbit)

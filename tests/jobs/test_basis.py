@@ -15,6 +15,12 @@ def pseudos(study):
     return study / 'pseudos'
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Orbitals contracted here on fewer k-points do not reach other tests."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
 def test_several_elements_go_to_a_folder(hamlr, pseudos, tmp_path):
     result = hamlr(
         *('basis', '--upf', pseudos / 'Al.upf', '--upf', pseudos / 'As.upf', '--size', 'sz', '--size', 'As=dzp'),
@@ -48,6 +54,12 @@ def test_contraction_on_a_crystal(hamlr, pseudos, tmp_path, monkeypatch):
     assert metadata['recipe'] == 'contracted'
     assert metadata['band_error_occupied_meV'] == summary['band_error_occupied_meV']
     assert 'band_error_occupied_meV: ' in hamlr('info', 'contracted/Al.basis.h5').stdout
+    again = hamlr(*command[:-1], 'again', '--structure', 'AlAs.cif')
+    assert again.exit_code == 0 and 'orbitals of Al, As from the cache' in again.stdout
+    assert 'bands at 2 k-points' not in again.stdout
+    repeated = json.loads((tmp_path / 'again/summary.json').read_text())
+    assert repeated['content_hash'] == summary['content_hash']
+    assert repeated['band_error_occupied_meV'] == summary['band_error_occupied_meV']
 
 
 def test_one_element_is_contracted_on_its_own_crystal(hamlr, pseudos, tmp_path, monkeypatch):

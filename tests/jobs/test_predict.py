@@ -10,6 +10,8 @@ from ase.build import bulk
 from qe_fixtures import debian_pseudo
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -38,9 +40,11 @@ def model(study, tmp_path_factory):
 READERS = ((read_basis_folder, 'basis'), (read_pseudo_folder, 'pseudos'))
 
 
-def write_random_model(folder, basis, pseudos, scale=0.0, **metadata):
+def write_random_model(folder, basis, pseudos, scale=0.0, magnetic=None, **metadata):
     channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
-    config = ModelConfig(variant='lr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
+    config = ModelConfig(
+        variant='lr', layers=1, hidden_channels=8, pair_channels=8, magnetic=magnetic, **dict.fromkeys(channels, 4)
+    )
     network = HamiltonianModel({e: list(s.angular_momenta) for e, s in basis.items()}, config, 4.0, 10.0)
     network.normalisation.onsite_scale.fill_(scale)
     texts = {element: pseudo.text for element, pseudo in pseudos.items()}
@@ -169,8 +173,8 @@ def test_spin_orbit_without_memory_fails_alone(hamlr, tmp_path, monkeypatch):
     ase.io.write(tmp_path / 'large.extxyz', atoms * (2, 1, 1))
     add = Predictor.add_spin_orbit
 
-    def add_to_small(self, hamiltonian, siblings=None):
-        return add(self, hamiltonian, siblings) if len(hamiltonian.atoms) == 2 else np.empty(2**58)
+    def add_to_small(self, hamiltonian, *arguments):
+        return add(self, hamiltonian, *arguments) if len(hamiltonian.atoms) == 2 else np.empty(2**58)
 
     monkeypatch.setattr(Predictor, 'add_spin_orbit', add_to_small)
     content = {'model': str(folder), 'structures': ['large.extxyz', 'small.extxyz'], 'output': 'out'}
@@ -210,6 +214,41 @@ def test_spin_orbit_is_added_to_what_the_network_predicts(hamlr, tmp_path):
     assert result.exit_code == 0, result.stderr
     errors = json.loads((tmp_path / 'errors.json').read_text())
     assert errors['mae_meV'] < 1e-6 and errors['band_mae_occupied_meV'] < 1e-6
+
+
+def test_magnet_with_spin_orbit_coupling(hamlr, tmp_path):
+    """A prediction of two spins gets the coupling and its axis; its bands are those of spinors of the file."""
+    pseudo = debian_pseudo('Si_r.upf')
+    basis = Basis({'Si': generate_basis(pseudo, 'sz', 6.0)})
+    folder = write_random_model(tmp_path / 'model', basis, {'Si': pseudo}, scale=0.5, magnetic=True)
+    content = {
+        'model': str(folder),
+        'structures': ['si.extxyz'],
+        'outputs': ['hamiltonian', 'bands', 'charges'],
+        'kpoints': [2, 2, 2],
+        'spacing': 0.5,
+        'spin_orbit': True,
+        'magnetization_axis': [0, 3, 4],
+    }
+    atoms = bulk('Si', 'diamond', a=5.43)
+    atoms.set_initial_magnetic_moments([2.0, 0.0])
+    ase.io.write(tmp_path / 'si.extxyz', atoms)
+    (tmp_path / 'predict.yaml').write_text(json.dumps(content))
+    result = hamlr('predict', 'predict.yaml')
+    assert result.exit_code == 0, result.stderr
+    output = tmp_path / 'predictions/si'
+    hamiltonian, bands = Hamiltonian.read(output / 'hamiltonian.h5'), Bands.read(output / 'bands.h5')
+    assert np.abs(np.diff(hamiltonian.hamiltonian, axis=0)).max() > 1e-3
+    np.testing.assert_allclose(hamiltonian.magnetization_axis, [0, 0.6, 0.8])
+    n_bands = bands.eigenvalues.shape[2]
+    expected = eigenvalues(hamiltonian, bands.kpoints, n_bands=n_bands)
+    np.testing.assert_allclose(bands.eigenvalues[0], expected, atol=1e-9)
+    summary = json.loads((output / 'summary.json').read_text())
+    moments = Properties.read(output / 'properties.h5').magnetic_moments
+    assert summary['magnetization_muB'] == pytest.approx(moments.sum()) and np.abs(moments).max() > 1e-4
+    (tmp_path / 'predict.yaml').write_text(json.dumps({**content, 'spin_orbit': False}))
+    result = hamlr('predict', 'predict.yaml')
+    assert result.exit_code == 2 and 'set spin_orbit, or leave it out' in result.stderr
 
 
 def test_errors_of_spinors_with_pseudopotentials_of_their_own(hamlr, tmp_path):

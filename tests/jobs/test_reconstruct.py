@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from ase.io import write
 
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.qe import read_scf_xml
 
@@ -105,6 +107,62 @@ def test_density_instead_of_the_potential(workspace, hamlr):
     found = Hamiltonian.read(workspace / 'out/hamiltonian.h5')
     assert np.abs(found.hamiltonian - expected.hamiltonian).max() < 1e-5
     assert np.array_equal(found.h0, expected.h0)
+
+
+PROPERTIES = """
+properties:
+  outputs: [bands, dos, projections, masses, charges, profile]
+  spacing: 0.1
+"""
+
+
+def test_properties_of_the_run(workspace, hamlr):
+    """They are those that `hamlr properties` computes of the file; the density of states holds all electrons."""
+    edit(workspace / 'reconstruct.yaml', 'potential: aiida.filplot', 'density: charge-density.dat')
+    with (workspace / 'reconstruct.yaml').open('a') as stream:
+        stream.write(PROPERTIES)
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads((workspace / 'out/summary.json').read_text())
+    bands, found = (kind.read(workspace / f'out/{kind.__name__.lower()}.h5') for kind in (Bands, Properties))
+    below = found.dos_energies < summary['fermi_level_eV']
+    step = found.dos_energies[1] - found.dos_energies[0]
+    assert found.dos[below].sum() * step == pytest.approx(8, abs=1e-6)
+    assert found.charges.sum() == pytest.approx(0, abs=1e-8)
+    assert len(found.planar_potential) == Hamiltonian.read(workspace / 'out/hamiltonian.h5').attributes.grid[2]
+    # Gamma and X are points of the mesh and of the path.
+    energies = bands.eigenvalues[0]
+    assert energies[:, 4].min() - energies[:, 3].max() == pytest.approx(summary['gap_eV'], abs=1e-9)
+    assert Hamiltonian.read(workspace / 'out/hamiltonian.h5').attributes.gap == summary['gap_eV']
+    wanted = 'bands,dos,projections,masses,charges,profile'
+    again = hamlr(
+        'properties', 'out/hamiltonian.h5', '-o', 'again', '--outputs', wanted, '--mesh', 2, 2, 2, '--spacing', 0.1
+    )
+    assert again.exit_code == 0, again.stderr
+    assert np.array_equal(Bands.read(workspace / 'again/bands.h5').eigenvalues, bands.eigenvalues)
+    other = Properties.read(workspace / 'again/properties.h5')
+    assert np.array_equal(other.projected_dos, found.projected_dos)
+    scalars = json.loads((workspace / 'again/summary.json').read_text())
+    for key in ('gap_eV', 'vbm_eV', 'cbm_kpoint', 'effective_masses'):
+        assert scalars[key] == summary[key]
+
+
+@pytest.mark.parametrize(
+    ('section', 'message'),
+    [
+        ('{outputs: [bandz]}', 'properties.outputs.0'),
+        ('{outputs: [response]}', 'properties.outputs.0'),
+        ('{spacin: 0.1}', "unknown key 'spacin' in properties; did you mean 'spacing'?"),
+        ('{path: nowhere.txt}', 'nowhere.txt'),
+    ],
+)
+def test_properties_that_cannot_be_are_refused(workspace, hamlr, section, message):
+    with (workspace / 'reconstruct.yaml').open('a') as stream:
+        stream.write(f'properties: {section}\n')
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code == 2
+    assert message in result.stderr and 'Traceback' not in result.stderr
+    assert not (workspace / 'out').exists()
 
 
 def hirshfeld(workspace):

@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from aiida.common.links import LinkType
+from aiida.orm.nodes.data.array.bands import find_bandgap
 from aiida.plugins import CalculationFactory
 
 from aiida_hamlr.calculations.base import ReadsAnyOutput
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.orbitals.basis import Basis
 
 CODES = CalculationFactory('hamlr.reconstruct').exit_codes
@@ -25,6 +27,43 @@ def test_done(parse, make_hamiltonian, zincblende, tmp_path):
     assert node.is_finished_ok, node.exit_message
     assert results['hamiltonian'].base.attributes.get('n_orbitals') == 8
     assert results['output_parameters'].get_dict()['band_mae_occupied_meV'] == 60.0
+
+
+def _compute(folder, hamiltonian, *outputs):
+    found = compute_properties(hamiltonian, outputs, PropertyOptions(kpoints=(4, 4, 4), spacing=0.3))
+    found.bands.write(folder / 'bands.h5')
+    found.properties.write(folder / 'properties.h5')
+    return found
+
+
+def test_properties(parse, make_hamiltonian, zincblende, tmp_path):
+    """They are nodes with the names of aiida-quantumespresso, and the gap is that which AiiDA finds."""
+    hamiltonian = make_hamiltonian(zincblende())
+    hamiltonian.write(tmp_path / 'hamiltonian.h5')
+    found = _compute(tmp_path, hamiltonian, 'bands', 'dos', 'projections', 'profile')
+    summary = json.dumps({'command': 'reconstruct', 'n_atoms': 2, **found.scalars})
+    results, node = parse('hamlr.reconstruct', {STATUS: '0', 'summary.json': summary})
+    assert node.is_finished_ok, node.exit_message
+    parameters = results['output_parameters'].get_dict()
+    insulator, gap = find_bandgap(results['band_structure'], number_electrons=8)
+    assert insulator and gap == pytest.approx(parameters['gap_eV'], abs=1e-9)
+    assert parameters['fermi_energy'] == results['band_structure'].base.attributes.get('fermi_energy')
+    assert (parameters['fermi_energy_units'], parameters['number_of_electrons']) == ('eV', 8)
+    (energies, _), columns = results['dos']['output_dos'].get_x()[1:], results['dos']['output_dos'].get_y()
+    (states,) = (values for name, values, _ in columns if name == 'integrated_dos')
+    assert states[energies < parameters['fermi_energy']][-1] == pytest.approx(8, abs=1e-6)
+    assert len(results['projwfc']['projections'].get_orbitals()) == 8
+    assert results['arrays'].get_array('levels').shape == (2,)
+
+
+def test_properties_of_another_structure(parse, make_hamiltonian, zincblende, tmp_path):
+    """They are refused; the Hamiltonian is there all the same."""
+    make_hamiltonian(zincblende()).write(tmp_path / 'hamiltonian.h5')
+    _compute(tmp_path, make_hamiltonian(zincblende(cubic=True)), 'bands', 'dos')
+    results, node = parse('hamlr.reconstruct', {STATUS: '0', 'summary.json': SUMMARY})
+    assert node.exit_status == CODES.ERROR_OUTPUT_FILE_READ.status
+    assert 'properties.h5: of another structure' in node.exit_message
+    assert 'hamiltonian' in results and 'dos' not in results
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,16 @@ def prediction(localhost, make_hamiltonian_node, make_hamiltonian, zincblende, m
     outputs = {
         'results__s0': orm.Dict(numbers),
         'bands__s0': make_bands(found.bands, structure),
-        'dos__s0': make_dos(found.properties),
+        'output_dos__s0': make_dos(found.properties),
     }
     return make_run('calculations', 'hamlr.predict', {'model': model_node}, outputs)
+
+
+@pytest.fixture
+def reference_with_dos(reference, prediction):
+    """Return a reference with the density of states of the prediction."""
+    outputs = {'hamiltonian': reference.outputs.hamiltonian, 'dos__output_dos': prediction.outputs.output_dos.s0}
+    return make_run('workflows', 'hamlr.reference', outputs=outputs)
 
 
 @pytest.fixture

@@ -33,6 +33,14 @@ def test_reference(reference):
     assert 'DatasetData' not in texts(page)
 
 
+def test_reference_with_properties(reference_with_dos, prediction):
+    """The stored density of states is drawn as that of a prediction."""
+    page = make_report(reference_with_dos)
+    titles = [section.title for section in page.sections if section.blocks]
+    assert titles.index('Bands') < titles.index('Density of states') < titles.index('Structure')
+    assert figures(page)[1].content == figures(make_report(prediction))[1].content
+
+
 def test_reference_with_a_search_for_the_cutoff(reference):
     """Errors of all that were tried, in their order, and the one to use."""
     tried = [{'ecutwfc_Ry': 60.0, 'cutoff_error_meV': 4.61}, {'ecutwfc_Ry': 48.0, 'cutoff_error_meV': 15.93}]

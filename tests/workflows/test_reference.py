@@ -12,7 +12,10 @@ from plumpy.base.utils import call_with_super_check
 from qe_fixtures import DEBIAN_PSEUDOS, debian_pseudo
 
 from aiida_hamlr.calculations.functions.kpoints import shift_mesh
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
+from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
+from aiida_hamlr.workflows.reuse import hash_inputs
 from aiida_hamlr.workflows.scf import couple_spin_orbit
 from aiida_hamlr.workflows.steps import describe_failure
 
@@ -531,3 +534,34 @@ def test_failed_steps(builder, instantiate, make_finished, make_scf, scf_folder)
     assert exit_code.status == CODES.ERROR_SUB_PROCESS_FAILED_RECONSTRUCT.status
     assert 'hamlr: Al: ultrasoft' in exit_code.message
     assert process.node.process_state in (None, ProcessState.CREATED)
+
+
+def test_properties_of_the_overrides(pw_code, hamlr_code, structure, pseudo_family, basis_node, instantiate):
+    """They are those of the job, and do not decide whether a later study finds the Hamiltonian."""
+    overrides = {'scf': {'pseudo_family': pseudo_family}, 'reconstruct': {'properties': {'outputs': ['dos']}}}
+    make = ReferenceWorkChain.get_builder_from_protocol
+    builder = make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node)
+    assert problem(builder) is None
+    assert builder.reconstruct.properties['outputs'] == ['dos']
+    plain = make(pw_code, hamlr_code, structure, overrides={'scf': overrides['scf']}, basis=basis_node)
+    assert 'properties' not in plain.reconstruct
+    assert hash_inputs(instantiate(builder).inputs) == hash_inputs(instantiate(plain).inputs)
+    overrides['reconstruct']['properties'] = {'outputs': ['doss']}
+    with pytest.raises(ValueError, match='outputs.0'):
+        make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node)
+
+
+def test_properties_are_those_of_single_references(pw_code, hamlr_code, structure, pseudo_family):
+    """A dataset may take a reference of another study, which has others or none."""
+    overrides = {'reference': {'scf': {'pseudo_family': pseudo_family}, 'reconstruct': {'properties': {}}}}
+    with pytest.raises(ValueError, match='overrides.reference.reconstruct.properties: only a'):
+        DatasetWorkChain.get_builder_from_protocol(pw_code, hamlr_code, {'a': structure}, overrides=overrides)
+
+
+def test_outputs_have_the_names_and_types_of_predictions():
+    """What reads the properties of a prediction reads those of a reference."""
+    ours, predicted = (process.spec().outputs for process in (ReferenceWorkChain, PredictBaseWorkChain))
+    assert ours['band_structure'].valid_type is predicted['band_structure'].valid_type
+    for namespace in ('dos', 'projwfc'):
+        types = {name: port.valid_type for name, port in predicted[namespace].items()}
+        assert types and {name: port.valid_type for name, port in ours[namespace].items()} == types

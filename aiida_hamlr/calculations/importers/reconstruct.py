@@ -63,6 +63,8 @@ class ReconstructCalculationImporter(CalcJobImporter):
             if config.get('phonon') is not None:
                 name = ReconstructCalculation._PHONON_FILENAME
                 inputs['phonon'] = orm.SinglefileData(folder.fetch(config['phonon'], name), filename=name)
+            if config.get('properties') is not None:
+                inputs['properties'] = orm.Dict(config['properties'])
         return inputs | kwargs
 
 

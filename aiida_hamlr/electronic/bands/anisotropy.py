@@ -18,14 +18,12 @@ from aiida_hamlr.electronic.bands.kpoints import mesh_points
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import default_mesh, recorded_threshold
 from aiida_hamlr.electronic.bands.occupations import SMEARING, fill_bands
+from aiida_hamlr.electronic.integrals.spin_orbit import set_magnetization_axis
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 
 
 def magnetized_along(hamiltonian: Hamiltonian, coupling: np.ndarray, axis: ArrayLike) -> Hamiltonian:
     """A collinear Hamiltonian with spin-orbit coupling and its magnetization along an axis.
-
-    The spin has a frame of its own, whose z axis is ``axis``: exchange keeps its form, and the coupling is turned,
-    ``K'_b = sum_a e_ba K_a`` with the axes e_b of the frame. Spins of its states are components in that frame.
 
     Parameters
     ----------
@@ -39,19 +37,18 @@ def magnetized_along(hamiltonian: Hamiltonian, coupling: np.ndarray, axis: Array
     Returns
     -------
     Hamiltonian
-        Its bands are those of spinors. Time reversal does not hold: k and -k differ without inversion.
+        Its bands are those of spinors, as of a file with the axis. Time reversal does not hold: k and -k differ
+        without inversion.
 
     Raises
     ------
     ValueError
         If the Hamiltonian has no collinear spin, or the axis is zero.
     """
-    if hamiltonian.n_spin != 2:
-        raise ValueError(
-            f'{hamiltonian.atoms.get_chemical_formula()}: a magnetic axis needs a Hamiltonian with collinear spin'
-        )
-    matrices = {**hamiltonian.matrices, SPIN_ORBIT: _frame(axis) @ coupling}
-    return replace(hamiltonian, matrices=matrices)
+    matrices, attributes = {**hamiltonian.matrices, SPIN_ORBIT: coupling}, replace(hamiltonian.attributes)
+    result = replace(hamiltonian, matrices=matrices, attributes=attributes)
+    set_magnetization_axis(result, axis)
+    return result
 
 
 def band_energies_by_axis(
@@ -108,15 +105,3 @@ def free_energy(levels: np.ndarray, n_electrons: float, smearing: float = SMEARI
     weights = np.full(len(levels), 1 / len(levels))
     f = fill_bands(levels, weights, n_electrons, smearing, electrons_per_band=1).occupations
     return float((f * levels + smearing * (xlogy(f, f) + xlogy(1 - f, 1 - f))).sum() / len(levels))
-
-
-def _frame(axis: ArrayLike) -> np.ndarray:
-    """(3, 3) right-handed orthonormal axes as rows, the last one along ``axis``."""
-    axis = np.asarray(axis, dtype=float)
-    length = np.linalg.norm(axis)
-    if axis.shape != (3,) or not length > 0:
-        raise ValueError(f'magnetic axis {axis.tolist()}: three components are needed, not all zero')
-    third = axis / length
-    first = np.cross(np.eye(3)[np.abs(third).argmin()], third)
-    first /= np.linalg.norm(first)
-    return np.array([first, np.cross(third, first), third])

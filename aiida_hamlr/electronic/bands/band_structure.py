@@ -60,6 +60,8 @@ class BandAttributes(StoredAttributes):
         Of spin up and spin down if the magnetization is fixed.
     vbm, cbm : float
         Highest occupied and lowest empty level, of both spins together.
+    magnetization_axis : list of three float
+        Cartesian, of bands of spinors of a magnetic structure.
     first_band : int
         Number of bands below the stored ones, where not the lowest bands are stored.
     gap, direct_gap : float
@@ -77,6 +79,7 @@ class BandAttributes(StoredAttributes):
     n_electrons: float | None = None
     electrons_per_band: int | None = None
     overlap_threshold: float | None = None
+    magnetization_axis: list[float] | None = None
     first_band: int | None = None
     fermi_level: float | None = stored_as('fermi_level_eV')
     spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
@@ -344,6 +347,7 @@ def band_edges(
         matrix=mesh.matrix,
         n_electrons=hamiltonian.n_electrons,
         electrons_per_band=1 if hamiltonian.has_spin_orbit else None,
+        magnetization_axis=None if mesh.magnetization_axis is None else mesh.magnetization_axis.tolist(),
         overlap_threshold=mesh.overlap_threshold or None,
         fermi_level=filling.fermi_level,
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
@@ -353,7 +357,7 @@ def band_edges(
         n_common = min(energies.shape[-1], together.shape[-1])
         together = np.concatenate([together[..., :n_common], energies[..., :n_common]], axis=-2)
         points = np.concatenate([points, kpoints])
-    fixed = hamiltonian.attributes.fixed_magnetization
+    fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
     edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
     if edges is None:
         return attributes

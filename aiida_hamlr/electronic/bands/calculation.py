@@ -136,7 +136,7 @@ def compute_properties(
     if _only_gap_of_large(hamiltonian, wanted, options):
         near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
         results.scalars |= near.attributes(hamiltonian).to_dict()
-        if hamiltonian.n_spin == 2:
+        if hamiltonian.n_spin == 2 and near.magnetization is not None:
             results.scalars['magnetization_muB'] = near.magnetization
     elif wanted & _ON_MESH:
         results.mesh = solve_mesh(
@@ -144,10 +144,14 @@ def compute_properties(
             options.kpoints or default_mesh(hamiltonian),
             n_bands=options.n_bands or default_n_bands(hamiltonian),
             overlap_threshold=recorded_threshold(hamiltonian, options.overlap_threshold),
-            vectors=bool(wanted & _OF_STATES),
+            # The magnetization of spinors is a sum over the states.
+            vectors=bool(wanted & _OF_STATES) or hamiltonian.magnetization_axis is not None,
         )
         results.scalars['n_ghost_states'] = results.mesh.n_ghosts
-        if hamiltonian.n_spin == 2:
+        if hamiltonian.magnetization_axis is not None:
+            moments = magnetic_moments(hamiltonian, results.mesh.density_matrix)
+            results.scalars['magnetization_muB'] = float(moments.sum())
+        elif hamiltonian.n_spin == 2:
             results.scalars['magnetization_muB'] = results.mesh.magnetization
     if 'bands' in wanted:
         n_bands = options.n_bands or default_n_bands(hamiltonian)

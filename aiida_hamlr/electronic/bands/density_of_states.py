@@ -127,7 +127,7 @@ def density_of_states(
 
 def _by_tetrahedra(hamiltonian, solution: MeshSolution, spins, shares, energies) -> list[np.ndarray]:
     """(1 + n_groups, ne) for each spin, one electron a state."""
-    full = full_mesh_index(solution.divisions)
+    full = full_mesh_index(solution.divisions, time_reversal=solution.magnetization_axis is None)
     tetrahedra = mesh_tetrahedra(solution.divisions, reciprocal(hamiltonian.atoms.cell[:]))
     results = []
     for levels, part in zip(spins, shares, strict=True):

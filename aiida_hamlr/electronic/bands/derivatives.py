@@ -52,7 +52,7 @@ class KDerivatives:
     matrix : str
         'hamiltonian' or 'h0'.
     spin : int
-        0, or 1 for spin down.
+        0, or 1 for spin down; without effect for spinors.
 
     Notes
     -----
@@ -68,13 +68,15 @@ class KDerivatives:
     def __init__(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian', spin: int = 0):
         self._sums = BlochSum(hamiltonian.pattern)
         self._vectors = self._sums.images @ hamiltonian.atoms.cell[:]
-        entries = recorded_matrix(hamiltonian, matrix)
-        self._operators = [
-            self._sums.operator(np.asarray(each, dtype=float))
-            for each in (np.atleast_2d(entries)[spin], recorded_matrix(hamiltonian, 'overlap'))
-        ]
+        channels = np.atleast_2d(recorded_matrix(hamiltonian, matrix))
+        if not hamiltonian.has_spin_orbit:
+            channels = channels[[spin]]
         coupling = hamiltonian.spin_orbit if hamiltonian.has_spin_orbit else ()
-        self._coupling = [self._sums.operator(np.asarray(part, dtype=float)) for part in coupling]
+        self._channels, self._coupling, (self._overlap,) = (
+            [self._sums.operator(np.asarray(each, dtype=float)) for each in entries]
+            for entries in (channels, coupling, recorded_matrix(hamiltonian, 'overlap')[None])
+        )
+        self._axis = hamiltonian.magnetization_axis
 
     def at(self, kpoint: np.ndarray, order: int = 1) -> tuple[list, list]:
         """H and S with their derivatives: ``[M, M_a (3, n, n), M_ab (3, 3, n, n)]`` of each, up to an order."""
@@ -85,11 +87,14 @@ class KDerivatives:
         if order > 1:
             factors += [-self._vectors[:, a] * self._vectors[:, b] * phases for a in range(3) for b in range(3)]
         factors, results = np.stack(factors, axis=1), []
-        channel, overlap = (self._sums.dense_of(operator, factors) for operator in self._operators)
-        if self._coupling:
-            coupling = [self._sums.dense_of(operator, factors) for operator in self._coupling]
-            channel, overlap = spinor_matrices([channel], coupling), spinor_overlaps(overlap)
-        for matrices in (channel, overlap):
+        channels, coupling, (overlap,) = (
+            [self._sums.dense_of(operator, factors) for operator in operators]
+            for operators in (self._channels, self._coupling, [self._overlap])
+        )
+        matrix = channels[0]
+        if coupling:
+            matrix, overlap = spinor_matrices(channels, coupling, self._axis), spinor_overlaps(overlap)
+        for matrices in (matrix, overlap):
             parts = [matrices[0]]
             if order > 0:
                 parts.append(matrices[1:4])
@@ -130,7 +135,8 @@ def band_velocities(hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str =
         eV Å, Cartesian; with a spin-orbit part of spinors, twice as many. The bands of a degenerate group have several
         slopes along each axis: these stand in ascending order, axis by axis.
     """
-    n_spin = np.atleast_2d(recorded_matrix(hamiltonian, matrix)).shape[0]
+    spin_axis = recorded_matrix(hamiltonian, matrix).ndim == 2 and not hamiltonian.has_spin_orbit
+    n_spin = 2 if spin_axis else 1
     kpoints = np.asarray(kpoints, dtype=float).reshape(-1, 3)
     n_bands = hamiltonian.n_orbitals * (2 if hamiltonian.has_spin_orbit else 1)
     result = np.empty((n_spin, len(kpoints), n_bands, 3))
@@ -143,7 +149,7 @@ def band_velocities(hamiltonian: Hamiltonian, kpoints: np.ndarray, matrix: str =
                 for a in range(3):
                     slope = c.conj().T @ (H[1][a] - mean * S[1][a]) @ c
                     result[spin, k, group, a] = np.linalg.eigvalsh(slope)
-    return result if recorded_matrix(hamiltonian, matrix).ndim == 2 else result[0]
+    return result if spin_axis else result[0]
 
 
 @dataclass(frozen=True)

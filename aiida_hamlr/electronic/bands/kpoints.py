@@ -27,20 +27,22 @@ def mesh_points(mesh) -> np.ndarray:
     return np.stack(np.meshgrid(*(np.arange(n) for n in mesh), indexing='ij'), axis=-1).reshape(-1, 3)
 
 
-def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
+def monkhorst_pack(mesh, time_reversal: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Mesh that contains Gamma, reduced by time reversal, as ``K_POINTS automatic`` with ``0 0 0`` shifts.
 
     Parameters
     ----------
     mesh : three int
         Divisions along the reciprocal vectors.
+    time_reversal : bool
+        Whether a point stands for itself and for -k; otherwise all points are kept.
 
     Returns
     -------
     kpoints : (nk, 3) array
         Fractional, in (-1/2, 1/2].
     weights : (nk,) array
-        Sum 1; a point stands for itself and for -k.
+        Sum 1.
 
     Raises
     ------
@@ -53,16 +55,18 @@ def monkhorst_pack(mesh) -> tuple[np.ndarray, np.ndarray]:
     points = mesh_points(divisions)
     index = np.ravel_multi_index(points.T, divisions)
     inverse = np.ravel_multi_index((-points % divisions).T, divisions)
-    kept = index <= inverse
-    weights = np.where(index == inverse, 1.0, 2.0)[kept]
+    kept = index <= inverse if time_reversal else np.full(len(index), True)
+    weights = np.where((index == inverse) | (not time_reversal), 1.0, 2.0)[kept]
     fractional = points[kept] / divisions
     return np.where(fractional > 0.5, fractional - 1.0, fractional), weights / weights.sum()
 
 
-def full_mesh_index(mesh) -> np.ndarray:
+def full_mesh_index(mesh, time_reversal: bool = True) -> np.ndarray:
     """(n1 n2 n3,) index into the points of `monkhorst_pack` of every point of the full mesh, row-major."""
     points = mesh_points(mesh)
     index = np.arange(len(points))
+    if not time_reversal:
+        return index
     first = np.minimum(index, np.ravel_multi_index((-points % mesh).T, mesh))
     return np.unique(first, return_inverse=True)[1].ravel()
 

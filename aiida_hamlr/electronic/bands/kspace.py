@@ -193,7 +193,8 @@ class BlochMatrices:
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        With its spin-orbit part the matrices are those of spinors, see `spinor_matrices`.
+        With its spin-orbit part the matrices are those of spinors, see `spinor_matrices`, collinear spins along its
+        ``magnetization_axis``.
     matrix : str
         'hamiltonian' or 'h0'.
     lower : bool
@@ -205,7 +206,7 @@ class BlochMatrices:
         entries = np.asarray(hamiltonian.matrices[matrix], dtype=float)
         self._overlap = self.sums.operator(np.asarray(hamiltonian.overlap, dtype=float))
         self._channels = [self.sums.operator(spin) for spin in np.atleast_2d(entries)]
-        self.spinors = hamiltonian.has_spin_orbit
+        self.spinors, self._axis = hamiltonian.has_spin_orbit, hamiltonian.magnetization_axis
         self._coupling = [self.sums.operator(part) for part in hamiltonian.spin_orbit] if self.spinors else []
         #: Whether eigenvalues have a leading axis for spin up and spin down.
         self.spin_axis = entries.ndim == 2 and not self.spinors
@@ -227,7 +228,7 @@ class BlochMatrices:
         if not self.spinors:
             return self.sums.dense(self._channels[spin], kpoints)
         parts = [self.sums.dense(operator, kpoints) for operator in (*self._channels, *self._coupling)]
-        return spinor_matrices(parts[:-3], parts[-3:])
+        return spinor_matrices(parts[:-3], parts[-3:], self._axis)
 
 
 def eigenvalues(

@@ -11,6 +11,7 @@ import numpy as np
 from aiida_hamlr.electronic.bands.kpoints import MESH_SPACING, mesh_from_spacing, monkhorst_pack
 from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues, eigenvectors, own_inverse
 from aiida_hamlr.electronic.bands.occupations import SMEARING, Filling, fill_bands
+from aiida_hamlr.electronic.bands.spinors import spins_along
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -46,6 +47,9 @@ class MeshSolution:
         See `eigenvalues`.
     electrons_per_band : int
         As `Hamiltonian.electrons_per_band` says.
+    magnetization_axis : (3,) array, optional
+        Of spinors of a magnetic structure, see `Hamiltonian.magnetization_axis`. The mesh is not reduced by time
+        reversal then.
     """
 
     kpoints: np.ndarray
@@ -59,10 +63,14 @@ class MeshSolution:
     matrix: str = 'hamiltonian'
     overlap_threshold: float = 0.0
     electrons_per_band: int = 2
+    magnetization_axis: np.ndarray | None = None
 
     @property
     def magnetization(self) -> float:
-        """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin."""
+        """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin.
+
+        Of spinors it needs the overlap: it is the sum of the `magnetic_moments`.
+        """
         if self.eigenvalues.ndim == 2:
             return 0.0
         up, down = (self.weights @ self.filling.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
@@ -72,7 +80,8 @@ class MeshSolution:
     def density_matrix(self) -> np.ndarray:
         """(M,) or (2, M) ``P = sum_k w_k sum_n f c c^+`` in real space, entries of the Hamiltonian's pattern.
 
-        Of spinors it is (M,), the sum over both components.
+        Of spinors it is (M,), the sum over both components; of a magnetic structure (2, M), of the components along
+        and against the axis of the magnetization.
 
         Raises
         ------
@@ -84,17 +93,22 @@ class MeshSolution:
         shape = (-1, *self.states.shape[-3:])
         states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
         sums = BlochSum(self.pattern)
-        density = np.zeros((len(states), self.pattern.n_entries))
+        n_parts = len(states) if self.magnetization_axis is None else 2
+        density = np.zeros((n_parts, self.pattern.n_entries))
         for index, (kpoint, weight) in enumerate(zip(self.kpoints, self.weights, strict=True)):
             phases = sums.phases(kpoint[None])[:, 0].conj()[sums.image_of_entry]
             for spin, filled in enumerate(occupations[:, index]):
                 coefficients = states[spin, index][:, filled > 0]
                 n_components = len(coefficients) // sums.n_orbitals
                 components = coefficients.reshape(n_components, sums.n_orbitals, coefficients.shape[1])
-                dense = sum((part * filled[filled > 0]) @ part.conj().T for part in components)
-                density[spin] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
+                if self.magnetization_axis is not None:
+                    components = spins_along(components, self.magnetization_axis)
+                for component, part in enumerate(components):
+                    dense = (part * filled[filled > 0]) @ part.conj().T
+                    place = spin if self.magnetization_axis is None else component
+                    density[place] += weight * (dense.ravel()[sums.element_of_entry] * phases).real
         density = self.pattern.symmetrize(density)
-        return density if self.eigenvalues.ndim == 3 else density[0]
+        return density if n_parts == 2 else density[0]
 
 
 def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
@@ -133,7 +147,8 @@ def solve_mesh(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level.
+        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level, unless the
+        bands are those of spinors.
     mesh : three int
         Divisions along the reciprocal vectors.
     smearing : float
@@ -153,7 +168,8 @@ def solve_mesh(
         Energies (eV), states, occupations and density matrix.
     """
     n_electrons = hamiltonian.n_electrons
-    kpoints, weights = monkhorst_pack(mesh)
+    axis = hamiltonian.magnetization_axis
+    kpoints, weights = monkhorst_pack(mesh, time_reversal=axis is None)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
     per_band = 1 if n_spin == 2 or hamiltonian.has_spin_orbit else 2
     n_spin = 1 if hamiltonian.has_spin_orbit else n_spin
@@ -161,7 +177,7 @@ def solve_mesh(
     n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     with_states = np.full(len(kpoints), True) if vectors else own_inverse(kpoints)
     energies, states = _solve_partly(hamiltonian, kpoints, with_states, (matrix, n_bands, overlap_threshold))
-    fixed = hamiltonian.attributes.fixed_magnetization
+    fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
     filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
     occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])[:, with_states]
     sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
@@ -178,6 +194,7 @@ def solve_mesh(
         matrix,
         overlap_threshold,
         per_band,
+        axis,
     )
 
 

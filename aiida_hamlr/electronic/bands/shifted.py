@@ -138,7 +138,8 @@ def _sectors(hamiltonian: Hamiltonian, matrix: str, kpoint: np.ndarray) -> list[
     if not hamiltonian.has_spin_orbit:
         return [Sector(channel, overlap) for channel in channels]
     coupling = [bloch_sum(entries) for entries in hamiltonian.spin_orbit]
-    return [Sector(sparse_spinor_matrix(channels, coupling), sparse.block_diag([overlap] * 2, format='csr'))]
+    matrix = sparse_spinor_matrix(channels, coupling, hamiltonian.magnetization_axis)
+    return [Sector(matrix, sparse.block_diag([overlap] * 2, format='csr'))]
 
 
 def _machine_memory() -> float:

@@ -19,7 +19,8 @@ def magnetic_moments(hamiltonian: Hamiltonian, density_matrix: np.ndarray | None
     hamiltonian : Hamiltonian
         With spin, the overlap and, unless it is given, the density matrix.
     density_matrix : (2, M) array, optional
-        Entries of spin up and spin down, dimensionless; by default those of the file.
+        Entries of spin up and spin down, dimensionless; by default those of the file. Of spinors, of their components
+        along and against the axis of the magnetization: the moments are those along the axis.
 
     Returns
     -------

@@ -89,6 +89,7 @@ class StatesNear:
             matrix=matrix,
             n_electrons=hamiltonian.n_electrons,
             electrons_per_band=1 if self.electrons_per_level == 1 else None,
+            magnetization_axis=None if (axis := hamiltonian.magnetization_axis) is None else axis.tolist(),
             first_band=self.first,
         )
         try:

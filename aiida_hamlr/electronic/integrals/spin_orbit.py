@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.magnetism import unit_axis
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
@@ -16,6 +17,7 @@ def add_spin_orbit(
     hamiltonian: Hamiltonian,
     siblings: Mapping[str, Pseudopotential] | None = None,
     tables: TwoCentreTables | None = None,
+    magnetization_axis: Sequence[float] | None = None,
 ):
     """Add the matrix ``spin_orbit`` to a Hamiltonian; its bands are those of spinors from then on.
 
@@ -31,21 +33,41 @@ def add_spin_orbit(
         Fully relativistic versions of its pseudopotentials, as far as these are scalar-relativistic.
     tables : TwoCentreTables, optional
         Those of its basis and the fully relativistic pseudopotentials, if they were made before.
+    magnetization_axis : (3,) array, optional
+        Cartesian, of any length: where spin up of a collinear Hamiltonian points; default: along z.
 
     Raises
     ------
     ValueError
-        If a species has no fully relativistic pseudopotential, or one that does not belong to its scalar one, or the
-        Hamiltonian has collinear spin.
+        If a species has no fully relativistic pseudopotential, or one that does not belong to its scalar one, or an
+        axis is given to a Hamiltonian without collinear spin.
     """
-    if hamiltonian.n_spin == 2:
-        raise ValueError(
-            f'{hamiltonian.atoms.get_chemical_formula()} has collinear spin, and spin-orbit coupling is added to '
-            'Hamiltonians without spin only: leave it out, or give an axis, see magnetized_along'
-        )
     if tables is None:
         tables = spin_orbit_tables(hamiltonian, siblings)
     hamiltonian.matrices[SPIN_ORBIT] = tables.spin_orbit_part(hamiltonian.atoms, hamiltonian.pattern)
+    if magnetization_axis is not None:
+        set_magnetization_axis(hamiltonian, magnetization_axis)
+
+
+def set_magnetization_axis(hamiltonian: Hamiltonian, axis: Sequence[float]):
+    """Let spin up of a collinear Hamiltonian with a spin-orbit part point along an axis.
+
+    Parameters
+    ----------
+    hamiltonian : Hamiltonian
+        With two spins and the spin-orbit part.
+    axis : (3,) array
+        Cartesian, of any length.
+
+    Raises
+    ------
+    ValueError
+        If it lacks one of both, or the axis is zero.
+    """
+    if hamiltonian.n_spin == 1 or not hamiltonian.has_spin_orbit:
+        missing = 'collinear spin' if hamiltonian.n_spin == 1 else 'spin-orbit coupling'
+        raise ValueError(f'{hamiltonian.atoms.get_chemical_formula()}: a magnetization axis needs {missing}')
+    hamiltonian.attributes.magnetization_axis = unit_axis(axis).tolist()
 
 
 def spin_orbit_coupling(hamiltonian: Hamiltonian, siblings: Mapping[str, Pseudopotential] | None = None) -> np.ndarray:

@@ -63,6 +63,8 @@ class HamiltonianAttributes(StoredAttributes):
         Bohr magnetons per cell.
     magnetic_moments : list of N float
         Mulliken moments of the atoms, Bohr magnetons.
+    magnetization_axis : list of three float
+        With collinear spin and a spin-orbit part: Cartesian unit vector that spin up points along; None: z.
     fixed_magnetization : float
         At which the run held the magnetization, Bohr magnetons per cell; None if it was free.
     spin_fermi_levels : list of two float
@@ -113,6 +115,7 @@ class HamiltonianAttributes(StoredAttributes):
     cbm_kpoint: list[float] | None = None
     magnetization: float | None = None
     magnetic_moments: list[float] | None = None
+    magnetization_axis: list[float] | None = None
     fixed_magnetization: float | None = None
     spin_fermi_levels: list[float] | None = stored_as('spin_fermi_levels_eV')
     born_charge_sum: float | None = stored_as('born_charge_sum_e')

@@ -18,16 +18,16 @@ from aiida_hamlr.electronic.files import (
     read_array,
     read_hdf5,
 )
-from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments
+from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments, unit_axis
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
 from aiida_hamlr.electronic.species import set_species_labels, species_labels
 
 FORMAT = 'hamlr-hamiltonian'
-#: Version 7 has starting moments, version 6 a spin-orbit part, version 5 species labels; what has none of them is
-#: written as version 4.
-VERSION = 7
+#: Version 8 has collinear spin and a spin-orbit part together, version 7 starting moments, version 6 a spin-orbit part,
+#: version 5 species labels; what has none of them is written as version 4.
+VERSION = 8
 
 #: Name of the spin-orbit part, with a leading axis of length 3.
 SPIN_ORBIT = 'spin_orbit'
@@ -71,7 +71,7 @@ class Hamiltonian:
         unit. ``density_matrix`` is ``P = sum_nk f c c^+`` in real space; the trace of P S is the number of electrons.
         With collinear spin, ``hamiltonian`` and ``density_matrix`` are those of spin up and of spin down.
         ``spin_orbit`` holds K_x, K_y and K_z (eV, antisymmetric) of ``H_SO = sum_a sigma_a (x) (-i K_a)``; with it
-        the bands are those of spinors.
+        the bands are those of spinors. Spin up of a collinear Hamiltonian is along ``magnetization_axis`` then.
     pseudopotentials : mapping of str to str
         The UPF text of every species: with the basis, all that H0 of another structure needs.
     attributes : HamiltonianAttributes
@@ -121,6 +121,14 @@ class Hamiltonian:
         return SPIN_ORBIT in self.matrices
 
     @property
+    def magnetization_axis(self) -> np.ndarray | None:
+        """Cartesian unit vector (3,) of spin up; None unless there are collinear spin and a spin-orbit part."""
+        if not self.has_spin_orbit or self.n_spin == 1:
+            return None
+        recorded = self.attributes.magnetization_axis
+        return np.array([0.0, 0.0, 1.0]) if recorded is None else unit_axis(recorded)
+
+    @property
     def electrons_per_band(self) -> int:
         """Electrons that a band holds: 2, with collinear spin or spin-orbit coupling 1."""
         return 1 if self.has_spin_orbit or self.n_spin == 2 else 2
@@ -167,6 +175,8 @@ class Hamiltonian:
     @property
     def _version(self) -> int:
         """The oldest version that can hold it."""
+        if self.magnetization_axis is not None:
+            return 8
         if starting_moments(self.atoms) is not None:
             return 7
         return 6 if self.has_spin_orbit else 5 if self._labelled else 4

@@ -106,6 +106,11 @@ def available_elements() -> tuple[str, ...]:
     return tuple(_table())
 
 
+def charges_of(element: str) -> list[float]:
+    """Numbers of valence electrons for which the table has parameters of an element."""
+    return [entry.charge for entry in _table()[element]]
+
+
 def gth_parameters(element: str, charge: float | None = None) -> GthParameters:
     """The parameters of an element.
 
@@ -124,7 +129,10 @@ def gth_parameters(element: str, charge: float | None = None) -> GthParameters:
         If the table has no such element or charge.
     """
     if element not in _table():
-        raise ValueError(f'no GTH parameters of {element!r}; there are some of {", ".join(_table())}')
+        raise ValueError(
+            f'no GTH parameters of {element!r}; there are some of {", ".join(_table())}; for others take UPF files, '
+            'as those of PseudoDojo'
+        )
     entries = _table()[element]
     if charge is None:
         return entries[0]
@@ -135,7 +143,7 @@ def gth_parameters(element: str, charge: float | None = None) -> GthParameters:
     for entry in entries:
         if entry.charge == charge:
             return entry
-    charges = ' and '.join(f'{entry.charge:g}' for entry in entries)
+    charges = ' and '.join(f'{known:g}' for known in charges_of(element))
     raise ValueError(f'no GTH parameters of {element} with charge {charge:g}; there are some with {charges}')
 
 

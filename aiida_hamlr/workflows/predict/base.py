@@ -7,21 +7,13 @@ from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
+from aiida_hamlr.calculations.properties import SINGLE, define_single
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, recursive_options
 
 __all__ = ('PredictBaseWorkChain',)
-
-#: Outputs by label of the job, and the names of those of a single structure as in aiida-quantumespresso.
-SINGLE = {
-    'bands': ('band_structure', orm.BandsData),
-    'output_dos': ('dos.output_dos', orm.XyData),
-    'projections': ('projwfc.projections', orm.ProjectionData),
-    'projections_up': ('projwfc.projections_up', orm.ProjectionData),
-    'projections_down': ('projwfc.projections_down', orm.ProjectionData),
-}
 
 
 class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
@@ -40,17 +32,7 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
             cls.results,
         )
         spec.expose_outputs(PredictCalculation)
-        for namespace, program in (('dos', 'dos.x'), ('projwfc', 'projwfc.x')):
-            text = f'Of a single structure, what aiida-quantumespresso has from {program}.'
-            spec.output_namespace(namespace, required=False, help=text)
-        for name, valid_type in SINGLE.values():
-            spec.output(
-                name,
-                valid_type=valid_type,
-                required=False,
-                help='Of a single structure, under the name that aiida-quantumespresso uses.',
-            )
-
+        define_single(spec, 'Of a single structure')
         spec.exit_code(
             310,
             'ERROR_KNOWN_UNRECOVERABLE_FAILURE',

@@ -32,6 +32,7 @@ def outside(aiida_profile, alas_run, plain_basis, tmp_path):
         'basis': {element: f'{element}.basis.h5' for element in ('Al', 'As')},
         'kpoints': [2, 2, 2],
         'quality_assurance': False,
+        'properties': {'outputs': ['dos']},
     }
     (folder / 'reconstruct.yaml').write_text(yaml.safe_dump(config))
     run_reconstruct(folder / 'reconstruct.yaml')
@@ -58,6 +59,7 @@ def test_import(outside, localhost, make_remote, tmp_path):
     )
     assert node.is_finished_ok, node.exit_message
     assert node.is_imported
+    assert result['dos']['output_dos'].get_x()[2] == 'eV'
     hamiltonian = result['hamiltonian']
     assert (hamiltonian.open().hamiltonian == written.hamiltonian).all()
     assert hamiltonian.creator.uuid == node.uuid

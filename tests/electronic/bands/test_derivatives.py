@@ -13,15 +13,19 @@ def fractional(atoms: Atoms, cartesian):
     return np.asarray(cartesian) @ np.linalg.inv(reciprocal(atoms.cell[:]))
 
 
-@pytest.fixture(params=['scalar', 'spinors'])
+@pytest.fixture(params=['scalar', 'spinors', 'magnet'])
 def hamiltonian(request, make_hamiltonian, zincblende):
     """Of spinors with an arbitrary antisymmetric part; without symmetry no level is degenerate."""
     atoms = zincblende()
     atoms.rattle(0.08, seed=2)
     result = make_hamiltonian(atoms)
-    if request.param == 'spinors':
+    if request.param != 'scalar':
         coupling = np.random.default_rng(3).normal(scale=0.1, size=(3, result.pattern.n_entries)) * result.overlap
         result.matrices['spin_orbit'] = 0.5 * (coupling - coupling[:, result.pattern.transpose_indices])
+    if request.param == 'magnet':
+        exchange = 0.4 * np.abs(result.overlap)
+        result.matrices['hamiltonian'] = np.stack([result.hamiltonian - exchange, result.hamiltonian + exchange])
+        result.attributes.magnetization_axis = [0.36, 0.48, -0.8]
     return result
 
 

@@ -1,6 +1,7 @@
 """States around the gap: the dense ones, none missed, at every k and with every solver, with and without spin."""
 
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,8 +173,10 @@ def test_collinear_spins_come_together(rod, kpoint):
     assert np.allclose(found.edges, together[order[n_electrons - 1 : n_electrons + 1]], atol=1e-9)
 
 
-def test_exchange_and_spin_orbit_coupling_together(rod):
+@pytest.mark.parametrize('axis', [None, [0.36, 0.48, -0.8]])
+def test_exchange_and_spin_orbit_coupling_together(rod, axis):
     both = spinful(rod, exchange=0.7, coupling=antisymmetric(rod, 0.02))
+    both.attributes = replace(rod.attributes, magnetization_axis=axis)
     found = states_around(both, 12, kpoint=GENERAL)
     expected = dense(both, GENERAL)
     assert np.abs(found.energies - expected[found.first : found.first + 12]).max() < 1e-9

@@ -1,18 +1,24 @@
 """Bands of spinors: matrices, filling, spins and files."""
 
+import h5py
 import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.density_of_states import density_of_states
 from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.electronic.bands.occupations import band_gap, fill_bands
+from aiida_hamlr.electronic.bands.spin import magnetic_moments
 from aiida_hamlr.electronic.bands.spinors import spin_expectation, spinor_matrices
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 PAULI = np.array([[[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 KPOINT = np.array([[0.13, 0.21, 0.37]])
+
+#: Of a magnetization.
+AXIS = np.array([0.36, 0.48, -0.8])
 
 
 @pytest.fixture
@@ -50,6 +56,68 @@ def test_spins_of_a_magnet_along_z(spinful):
     np.testing.assert_allclose(spins[0, 2], np.repeat([1, -1], n), atol=1e-9)
     np.testing.assert_allclose(spins[0, :2], 0, atol=1e-9)
     np.testing.assert_allclose(energies[0, n:] - energies[0, :n], 100, atol=1e-8)
+
+
+@pytest.fixture
+def magnet(spinful):
+    """The same with an exchange field that differs from orbital to orbital, along a general axis."""
+    rows, columns = spinful.pattern.orbital_indices
+    exchange = (0.3 + 0.1 * (rows + columns)) * spinful.overlap
+    spinful.matrices['hamiltonian'] = np.stack([spinful.hamiltonian - exchange, spinful.hamiltonian + exchange])
+    spinful.attributes.n_spin, spinful.attributes.magnetization_axis = 2, AXIS.tolist()
+    return spinful
+
+
+def test_exchange_along_an_axis(magnet):
+    up, down, *k = (
+        bloch_matrices(magnet.pattern, m, KPOINT)[0] for m in (*magnet.hamiltonian, *magnet.matrices['spin_orbit'])
+    )
+    expected = np.kron(np.eye(2), (up + down) / 2) + np.kron(np.tensordot(AXIS, PAULI, axes=1), (up - down) / 2)
+    expected += sum(np.kron(s, -1j * part) for s, part in zip(PAULI, k, strict=True))
+    found = spinor_matrices([up[None], down[None]], [part[None] for part in k], AXIS)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-13)
+
+
+def test_bands_filling_and_moments_of_a_magnet(magnet):
+    """All points of the mesh count; charges and moments are those of every state, its spin along the axis."""
+    magnet.attributes.n_electrons, magnet.attributes.fixed_magnetization = 5.0, 3.0
+    mesh = (2, 3, 1)
+    solution = solve_mesh(magnet, mesh)
+    assert len(solution.kpoints) == 6 and solution.filling.spin_fermi_levels is None
+    energies, states = eigenvectors(magnet, solution.kpoints, n_bands=solution.eigenvalues.shape[1])
+    np.testing.assert_allclose(solution.eigenvalues, energies, atol=1e-9)
+    assert np.abs(energies[1] - energies[2]).max() > 1e-3
+    np.testing.assert_allclose(solution.kpoints[1], -solution.kpoints[2])
+    spins = spin_expectation(states, bloch_matrices(magnet.pattern, magnet.overlap, solution.kpoints))
+    weights = solution.weights[:, None] * solution.filling.occupations
+    expected = np.einsum('kn,kan,a->', weights, spins, AXIS)
+    density = solution.density_matrix
+    assert density.shape == (2, magnet.pattern.n_entries) and weights.sum() == pytest.approx(5.0)
+    assert np.sum(density * magnet.overlap) == pytest.approx(5.0)
+    assert magnetic_moments(magnet, density).sum() == pytest.approx(expected, abs=1e-9)
+    assert abs(expected) > 0.5
+    scalars = compute_properties(magnet, ['gap', 'dos'], PropertyOptions(kpoints=mesh)).scalars
+    assert scalars['magnetization_muB'] == pytest.approx(expected, abs=1e-9)
+
+
+def test_without_coupling_the_axis_does_not_matter(magnet):
+    """Levels, Fermi level, moments and both densities of states are those of the two collinear spins."""
+    magnet.matrices['spin_orbit'] = 0 * magnet.spin_orbit
+    magnet.attributes.n_electrons = 5.0
+    solution = solve_mesh(magnet, (2, 2, 1), n_bands=magnet.n_orbitals)
+    energies = np.linspace(-15, 10, 50)
+    found = {method: density_of_states(magnet, (2, 2, 1), method=method) for method in ('gaussian', 'tetrahedra')}
+    del magnet.matrices['spin_orbit']
+    collinear = solve_mesh(magnet, (2, 2, 1), n_bands=magnet.n_orbitals)
+    assert solution.filling.fermi_level == pytest.approx(collinear.filling.fermi_level, abs=1e-9)
+    together = magnetic_moments(magnet, solution.density_matrix), magnetic_moments(magnet, collinear.density_matrix)
+    np.testing.assert_allclose(*together, atol=1e-9)
+    for method, dos in found.items():
+        expected = density_of_states(magnet, (2, 2, 1), method=method)
+        # Fewer bands are computed of two spins than of spinors: compare below the Fermi level.
+        below = energies[energies < collinear.filling.fermi_level]
+        values = [np.interp(below, each.energies, each.values) for each in (dos, expected)]
+        np.testing.assert_allclose(*values, atol=0.05 * max(values[1]))
 
 
 def test_spin_is_the_derivative_of_the_energy_by_a_field(spinful):
@@ -103,6 +171,28 @@ def test_files(spinful, tmp_path):
     again = Bands.read(tmp_path / 'bands.h5')
     np.testing.assert_array_equal(again.spins, bands.spins)
     assert again.electrons_per_band == 1
+
+
+def test_files_of_a_magnet(magnet, tmp_path):
+    """Both spins, the coupling and the axis come back, with a version that older programs refuse."""
+    magnet.attributes.n_electrons = 4.0
+    magnet.write(tmp_path / 'h.h5')
+    with h5py.File(tmp_path / 'h.h5') as handle:
+        assert handle.attrs['version'] == 8
+    read = Hamiltonian.read(tmp_path / 'h.h5')
+    np.testing.assert_array_equal(read.magnetization_axis, AXIS)
+    assert read.n_spin == 2 and read.electrons_per_band == 1 and read.n_occupied == 4
+    np.testing.assert_array_equal(eigenvalues(read, KPOINT), eigenvalues(magnet, KPOINT))
+    bands = band_structure(read, mesh=(2, 2, 2), n_bands=8)
+    assert bands.eigenvalues.shape[0] == 1 and bands.spins.shape == (len(bands.kpoints), 3, 8)
+    bands.write(tmp_path / 'bands.h5')
+    assert Bands.read(tmp_path / 'bands.h5').attributes.magnetization_axis == AXIS.tolist()
+    collinear = Hamiltonian.read(tmp_path / 'h.h5', matrices=('hamiltonian', 'overlap'))
+    assert collinear.magnetization_axis is None and eigenvalues(collinear, KPOINT).ndim == 3
+    del magnet.matrices['spin_orbit']
+    magnet.write(tmp_path / 'h.h5')
+    with h5py.File(tmp_path / 'h.h5') as handle:
+        assert handle.attrs['version'] == 4
 
 
 def test_shape_of_the_spin_orbit_part(spinful):

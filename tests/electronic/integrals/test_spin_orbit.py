@@ -8,7 +8,7 @@ from scipy.linalg import block_diag
 from aiida_hamlr.electronic.bands.kspace import BlochSum, eigenvalues
 from aiida_hamlr.electronic.integrals.h0 import structure_matrices
 from aiida_hamlr.electronic.integrals.harmonics import rotation_generators
-from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
+from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit, set_magnetization_axis
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -112,10 +112,19 @@ def test_added_from_stored_pseudopotentials(crystal, tables, spin_orbit_pseudos)
     assert hamiltonian.electrons_per_band == 1
 
 
-def test_collinear_spin_is_refused(crystal, tables):
-    """Its magnetization along z alone, and bands at -k, would be silently wrong."""
+def test_axis_of_the_magnetization(crystal, tables):
+    """A unit vector, along z if none is given; only collinear spin has one."""
     hamiltonian = hamiltonian_of(crystal, tables)
-    del hamiltonian.matrices['spin_orbit']
+    assert hamiltonian.magnetization_axis is None
+    with pytest.raises(ValueError, match='AlAs: a magnetization axis needs collinear spin'):
+        add_spin_orbit(hamiltonian, tables=tables, magnetization_axis=(1, 0, 0))
     hamiltonian.matrices['hamiltonian'] = np.stack([hamiltonian.hamiltonian] * 2)
-    with pytest.raises(ValueError, match='AlAs has collinear spin'):
-        add_spin_orbit(hamiltonian, tables=tables)
+    np.testing.assert_array_equal(hamiltonian.magnetization_axis, [0, 0, 1])
+    add_spin_orbit(hamiltonian, tables=tables, magnetization_axis=(0, -3, 4))
+    np.testing.assert_allclose(hamiltonian.magnetization_axis, [0, -0.6, 0.8])
+    for axis in ([0, 0, 0], [1, 0], [np.inf, 0, 0]):
+        with pytest.raises(ValueError, match='three finite components are needed, not all zero'):
+            set_magnetization_axis(hamiltonian, axis)
+    del hamiltonian.matrices['spin_orbit']
+    with pytest.raises(ValueError, match='needs spin-orbit coupling'):
+        set_magnetization_axis(hamiltonian, (0, 0, 1))

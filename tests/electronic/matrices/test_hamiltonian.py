@@ -131,7 +131,7 @@ def test_newer_version_is_refused_with_both_numbers(tmp_path, hamiltonian):
     hamiltonian.write(path)
     with h5py.File(path, 'r+') as handle:
         handle.attrs['version'] = 99
-    with pytest.raises(ValueError, match='version 99 is newer than version 7'):
+    with pytest.raises(ValueError, match='version 99 is newer than version 8'):
         Hamiltonian.read(path)
 
 
