@@ -39,9 +39,9 @@ NUMBERS = {
     'trial': {TRAIN: {2: 6, 3: 3}, VALIDATION: {2: 1}, TEST: {3: 1}, LARGER: {4: 1, 6: 1}},
     'small': {TRAIN: {2: 8, 3: 6, 4: 4}, VALIDATION: {2: 1, 3: 1, 4: 1}, TEST: {3: 1, 4: 1}, LARGER: {6: 1, 8: 1}},
     'medium': {
-        TRAIN: {2: 32, 3: 24, 4: 16},
-        VALIDATION: {2: 2, 3: 2, 4: 2},
-        TEST: {3: 3, 4: 3},
+        TRAIN: {2: 16, 3: 12, 4: 8},
+        VALIDATION: {2: 1, 3: 1, 4: 1},
+        TEST: {3: 2, 4: 2},
         LARGER: {6: 3, 8: 2},
     },
     'full': {
