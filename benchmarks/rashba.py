@@ -339,11 +339,11 @@ def draw_parameters(axes, result: dict):
         markersize=11,
         linewidth=0,
         color=COLOURS[0],
-        label='pw.x with spin–orbit',
+        label='lspinorb',
     )
     axes.set_xlabel('Buckling (Å)')
     axes.set_ylabel(r'Rashba parameter $\alpha$ (eV Å)')
-    axes.legend()
+    axes.legend(loc='upper right')
 
 
 def main():

@@ -63,6 +63,7 @@ END_TO_END = {
     'cli/test_plugins': 'entry points',
     'cluster/test_fault_drill': 'the whole on a cluster',
     'cluster/test_pipeline': 'the whole on a cluster',
+    'cluster/test_study': 'the whole on a cluster',
     'cluster/test_train': 'the whole on a cluster',
     'cluster/test_tutorial': 'docs/tutorials/cluster.md, command by command',
     'electronic/contraction/test_held_out': 'contraction, tested on crystals that it did not see',

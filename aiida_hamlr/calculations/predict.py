@@ -8,6 +8,7 @@ from aiida import orm
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.calculations.base import HamlrCalculation
+from aiida_hamlr.calculations.many_nodes import ManyInputsMixin, transaction
 from aiida_hamlr.calculations.properties import make_parameters_validator
 from aiida_hamlr.calculations.storage import define_storage, is_remote_storage
 from aiida_hamlr.calculations.validation import validate_pseudos, validate_structures, validate_trajectory
@@ -71,7 +72,7 @@ def find_unknown_species(inputs, known: Collection[str]) -> str | None:
     return None
 
 
-class PredictCalculation(HamlrCalculation):
+class PredictCalculation(ManyInputsMixin, HamlrCalculation):
     """Predict the Hamiltonians of structures and the properties that follow from them."""
 
     _COMMAND = 'predict'
@@ -182,7 +183,7 @@ class PredictCalculation(HamlrCalculation):
         """Write the configuration and the structures; the model folder is copied from its node."""
         parameters = self.inputs.parameters.get_dict()
         labels = structure_labels(self.inputs)
-        with folder.open(self._STRUCTURES_FILENAME, 'w') as stream:
+        with transaction(), folder.open(self._STRUCTURES_FILENAME, 'w') as stream:
             for index, label in enumerate(labels):
                 if 'trajectory' in self.inputs:
                     structure = get_frame(self.inputs.trajectory, index)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 
 from aiida import orm
 from aiida.common.exceptions import AiidaException
+from aiida.common.links import LinkType
 from aiida.engine import ExitCode
 from aiida.orm import StructureData
 from aiida.parsers import Parser
@@ -30,6 +32,16 @@ __all__ = ('HamlrParser',)
 
 class HamlrParser(Parser):
     """Base class: turns the exit status of the executable into an exit code."""
+
+    @cached_property
+    def inputs(self) -> Mapping:
+        """Return the inputs of the job, by nested labels; `node.inputs` loads all of them for each that is taken."""
+        return self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
+
+    @cached_property
+    def is_remote(self) -> bool:
+        """Return whether the Hamiltonians stay on the computer."""
+        return is_remote_storage(self.inputs)
 
     def parse(self, retrieved_temporary_folder: str | None = None, **kwargs) -> ExitCode | None:
         """Parse the retrieved files into output nodes."""
@@ -65,7 +77,7 @@ class HamlrParser(Parser):
         :raises ValueError: if the file or the description is damaged.
         """
         path = folder / filename
-        if not is_remote_storage(self.node.inputs):
+        if not self.is_remote:
             return HamiltonianData.from_file(path) if path.is_file() else None
         description = description_path(path)
         if not description.is_file():
@@ -102,7 +114,7 @@ class HamlrParser(Parser):
     @property
     def is_not_stashed(self) -> bool:
         """Return whether a file that should have been stashed was not."""
-        return is_remote_storage(self.node.inputs) and 'remote_stash' not in self.node.outputs
+        return self.is_remote and 'remote_stash' not in self.node.outputs
 
     def missing(self, filename: str, exit_code: ExitCode | None) -> ExitCode:
         """Return the exit code for a missing output: that of a known failure, if any."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiida import orm
-from aiida.common.links import LinkType
 
 from aiida_hamlr.calculations.functions.screening import read_rows
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
@@ -25,13 +24,12 @@ class PredictParser(HamlrParser):
         if self.is_not_stashed:
             return exit_code or self.exit_codes.ERROR_NOT_STASHED
         found = 0
-        inputs = self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
         try:
             rows = read_rows(self.retrieved)
         except ValueError as error:
             self.logger.error(str(error))
             rows, exit_code = {}, exit_code or self.unreadable(error)
-        for label in structure_labels(inputs):
+        for label in structure_labels(self.inputs):
             try:
                 # The last output: with it, all others of a structure are there, too.
                 found += self._parse_structure(folder, label)
@@ -67,13 +65,13 @@ class PredictParser(HamlrParser):
 
     def _structure(self, label: str):
         """Return the structure with a label."""
-        inputs = self.node.inputs
-        if 'trajectory' in inputs:
-            return get_frame(inputs.trajectory, structure_labels(inputs).index(label))
-        return inputs.structures[label]
+        if 'trajectory' in self.inputs:
+            return get_frame(self.inputs['trajectory'], structure_labels(self.inputs).index(label))
+        return self.inputs['structures'][label]
 
     def _check(self, hamiltonian: HamiltonianData, label: str):
         """Check that a Hamiltonian is of the structure with a label, in the orbitals of the model."""
-        inputs, structure = self.node.inputs, self._structure(label)
-        if 'model' in inputs:
-            self.check_hamiltonian(hamiltonian, 'predicted', structure, inputs.model.get_description()['basis_hash'])
+        structure = self._structure(label)
+        if 'model' in self.inputs:
+            hashes = self.inputs['model'].get_description()['basis_hash']
+            self.check_hamiltonian(hamiltonian, 'predicted', structure, hashes)

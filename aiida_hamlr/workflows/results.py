@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from aiida import orm
 from aiida.common.links import LinkType
 
+from aiida_hamlr.calculations.many_nodes import LARGEST_QUERY
 from aiida_hamlr.jobs.schemas import PredictConfig
 from aiida_hamlr.jobs.structure_set import IRRELEVANT
 from aiida_hamlr.jobs.tables import make_row
 from aiida_hamlr.workflows.sources import get_structures
 
 __all__ = ('find_results', 'get_table')
-
-#: Nodes asked for at a time, for databases with a limit on the length of a query.
-_CHUNK = 500
 
 
 def comparable(parameters: Mapping) -> dict:
@@ -110,8 +108,8 @@ def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict, committee: 
 
 
 def _chunks(items: Sequence) -> Iterator[Sequence]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
+    for start in range(0, len(items), LARGEST_QUERY):
+        yield items[start : start + LARGEST_QUERY]
 
 
 def get_table(screening: orm.WorkChainNode) -> list[dict]:

@@ -9,6 +9,7 @@ from aiida.common import AttributeDict
 from aiida.engine import WorkChain, while_
 
 from aiida_hamlr.calculations.functions.screening import collect_results
+from aiida_hamlr.calculations.many_nodes import transaction
 from aiida_hamlr.calculations.validation import find_structure_problem
 from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
@@ -158,13 +159,15 @@ class ScreenWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, StrictPr
         if not structures:
             return self.exit_codes.ERROR_NO_STRUCTURES.format(reason='the source has no structures')
         self.ctx.structures = sorted(structures)
-        sizes = {pk: len(node.sites) for pk, node in structures.items()}
-        problems = {pk: find_structure_problem(node) for pk, node in structures.items()}
+        with transaction():
+            sizes = {pk: len(node.base.attributes.get('sites')) for pk, node in structures.items()}
+            kinds = {pk: set(node.get_kind_names()) for pk, node in structures.items()}
+            problems = {pk: find_structure_problem(node) for pk, node in structures.items()}
         for label, model in self.inputs.models.items():
             known = set(model.species)
             failures = {pk: problem for pk, problem in problems.items() if problem is not None}
-            for pk, node in structures.items():
-                unknown = sorted(set(node.get_kind_names()) - known)
+            for pk, names in kinds.items():
+                unknown = sorted(names - known)
                 if unknown:
                     failures.setdefault(pk, f'the model never saw {", ".join(unknown)}')
             done = self._find_results(structures, model) if self.inputs.reuse.value else {}

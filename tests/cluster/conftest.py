@@ -11,6 +11,8 @@ from aiida import orm
 from aiida.engine.daemon.client import DaemonException, get_daemon_client
 from loopback_cluster import start_daemon
 
+from aiida_hamlr.workflows.dataset import DatasetWorkChain
+
 FOLDER = Path(__file__).parent
 
 
@@ -84,6 +86,17 @@ def rattled(zincblende):
         return orm.StructureData(ase=atoms)
 
     return make
+
+
+@pytest.fixture
+def study_of_three(started_daemon_client, submit_and_await, make_reference_builder, rattled):
+    """Return a finished dataset work chain; the references of the pipeline are taken if that has run."""
+    structures = {f's{seed}': rattled(seed) for seed in (1, 2, 3)}
+    builder = make_reference_builder(DatasetWorkChain, structures)
+    builder.split = orm.Dict({'train': ['s1', 's2'], 'validation': ['s3']})
+    node = submit_and_await(builder, timeout=1500)
+    assert node.is_finished_ok, node.exit_message
+    return node
 
 
 @pytest.fixture

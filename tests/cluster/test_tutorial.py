@@ -15,7 +15,6 @@ from loopback_cluster import HOST_ALIAS, wait_until
 
 from aiida_hamlr.cli import cmd_root
 from aiida_hamlr.cli.installation import find_executable
-from aiida_hamlr.workflows.dataset import DatasetWorkChain
 
 TEXT = (Path(__file__).resolve().parents[2] / 'docs/tutorials/cluster.md').read_text()
 
@@ -61,25 +60,14 @@ def invoke(words, *more):
     return result.output
 
 
-@pytest.fixture
-def dataset(started_daemon_client, submit_and_await, make_reference_builder, rattled):
-    """Return a dataset; the references of the pipeline are taken if that has run."""
-    structures = {f's{seed}': rattled(seed) for seed in (1, 2, 3)}
-    builder = make_reference_builder(DatasetWorkChain, structures)
-    builder.split = orm.Dict({'train': ['s1', 's2'], 'validation': ['s3']})
-    node = submit_and_await(builder, timeout=1500)
-    assert node.is_finished_ok, node.exit_message
-    return node.outputs.dataset
-
-
 @pytest.mark.qe
-def test_tutorial(cluster, dataset, zincblende, tmp_path, monkeypatch):
+def test_tutorial(cluster, study_of_three, zincblende, tmp_path, monkeypatch):
     """From the computer to the prediction, with a small network and few epochs."""
     monkeypatch.chdir(tmp_path)
     write_files(tmp_path, cluster.work / 'tutorial')
     Path('short.yaml').write_text(yaml.safe_dump({'train': {'parameters': {'training': {'max_epochs': 3}}}}))
     zincblende().write('large.extxyz')
-    values, printed = {'DATASET': dataset.pk}, {}
+    values, printed = {'DATASET': study_of_three.outputs.dataset.pk}, {}
     for words in commands(values):
         if words[:3] == ['verdi', 'daemon', 'start']:
             continue  # it runs

@@ -45,6 +45,18 @@ def test_products_are_written_into_permuted_views(arrays):
     assert np.array_equal(arrays.numpy(out), 2 * a.transpose(1, 2, 0))
 
 
+@pytest.mark.parametrize('by_numpy', [False, True])
+def test_stacks_of_products_and_rows(arrays, by_numpy):
+    """Also of views, and whoever does them on the CPU."""
+    arrays._by_numpy = by_numpy
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(3, 4, 5)), rng.normal(size=(3, 7, 5))
+    found = arrays.products(arrays.array(a), arrays.array(b)[:, 1:].swapaxes(1, 2))
+    assert np.allclose(arrays.numpy(found), np.einsum('gik,gjk->gij', a, b[:, 1:]), atol=1e-13)
+    rows = arrays.rows(arrays.array(a)[:, 1:], (2, 0, 1), 3)
+    assert np.array_equal(arrays.numpy(rows), a[:, 1:].transpose(2, 0, 1).reshape(-1, 3))
+
+
 def test_numpy_serves_small_tasks_until_torch_is_loaded(monkeypatch):
     assert isinstance(arrays_on('cpu', 1), TorchArrays)
     monkeypatch.delitem(sys.modules, 'torch')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes, band_edges
-from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path
+from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path, full_mesh_index
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import MeshSolution
 from aiida_hamlr.electronic.bands.occupations import frontier_levels
@@ -57,16 +57,30 @@ def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -
     special = np.array([bool(label) for label in path.labels])
     refines = hamiltonian.n_orbitals <= LARGEST_REFINED
     wanted = np.flatnonzero(special | (np.arange(len(path)) % STRIDE == 0) if refines else special)
-    found: dict[int, np.ndarray] = {}
-    while len(wanted):
-        energies = eigenvalues(hamiltonian, path.kpoints[wanted], mesh.matrix, n_bands, mesh.overlap_threshold)
-        found.update(zip(wanted.tolist(), np.moveaxis(energies, -2, 0), strict=True))
+    found = _levels_on_mesh(mesh, path.kpoints, n_bands)
+    wanted = np.setdiff1d(wanted, list(found))
+    while True:
+        if len(wanted):
+            energies = eigenvalues(hamiltonian, path.kpoints[wanted], mesh.matrix, n_bands, mesh.overlap_threshold)
+            found.update(zip(wanted.tolist(), np.moveaxis(energies, -2, 0), strict=True))
         known = np.array(sorted(found))
-        together = np.stack([found[index] for index in known], axis=-2)
-        if not refines:
-            break
-        wanted = _around_extrema(known, *frontier_levels(together, mesh.filling.n_occupied))
-    return path.kpoints[known], together
+        fewest = min(levels.shape[-1] for levels in found.values())
+        together = np.stack([found[index][..., :fewest] for index in known], axis=-2)
+        wanted = _around_extrema(known, *frontier_levels(together, mesh.filling.n_occupied)) if refines else ()
+        if not len(wanted):
+            return path.kpoints[known], together
+
+
+def _levels_on_mesh(mesh: MeshSolution, kpoints: np.ndarray, n_bands: int) -> dict[int, np.ndarray]:
+    """Levels of those of some k-points that are points of the mesh, up to reciprocal vectors and inversion."""
+    divisions = np.array(mesh.divisions)
+    scaled = kpoints * divisions
+    on_mesh = np.flatnonzero(np.abs(scaled - np.round(scaled)).max(axis=1) < 1e-9)
+    index = full_mesh_index(mesh.divisions)
+    points = np.ravel_multi_index((np.round(scaled[on_mesh]).astype(int) % divisions).T, mesh.divisions)
+    return {
+        int(place): mesh.eigenvalues[..., point, :n_bands] for place, point in zip(on_mesh, index[points], strict=True)
+    }
 
 
 def _around_extrema(known: np.ndarray, valence: np.ndarray, conduction: np.ndarray) -> np.ndarray:

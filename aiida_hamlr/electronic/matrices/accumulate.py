@@ -139,12 +139,12 @@ class BlockAccumulator:
                 rows = slice(offset, offset + n_rows * n_a)
                 shape = n_groups, self._n_operators, n_rows, n_a
                 factors = left(rows).reshape(n_groups, self._n_operators * n_rows * n_a, -1)
-                product = (factors @ right[:, offset:].swapaxes(1, 2)).reshape(*shape, -1)
+                product = self._arrays.products(factors, right[:, offset:].swapaxes(1, 2)).reshape(*shape, -1)
                 low, column = first, 0
                 for b, n_b in enumerate(self._sizes[a:], a):
                     width = (stops[b] - low) * n_b
                     blocks = product[..., column : column + width].reshape(*shape, stops[b] - low, n_b)
-                    blocks = self._arrays.permute(blocks, (0, 2, 4, 1, 3, 5)).reshape(-1, self._sums[a, b].shape[1])
+                    blocks = self._arrays.rows(blocks, (0, 2, 4, 1, 3, 5), self._sums[a, b].shape[1])
                     place = places[:, first : first + n_rows, low : stops[b]].reshape(-1)
                     self._arrays.add_rows(self._sums[a, b], place, blocks)
                     low, column = stops[b], column + width

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from aiida import orm
 from aiida.common import AttributeDict
+from aiida.common.links import LinkType
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
+from aiida_hamlr.calculations.many_nodes import ManyNodesMixin
 from aiida_hamlr.calculations.predict import PredictCalculation, structure_labels
 from aiida_hamlr.calculations.properties import SINGLE, define_single
 from aiida_hamlr.calculations.storage import stash_options
@@ -16,7 +18,7 @@ from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_proto
 __all__ = ('PredictBaseWorkChain',)
 
 
-class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
+class PredictBaseWorkChain(ManyNodesMixin, PlaysPausedMixin, StrictProtocolMixin, BaseRestartWorkChain):
     """Predict the Hamiltonians of structures; run again if the machine failed or the job was killed."""
 
     _process_class = PredictCalculation
@@ -92,6 +94,19 @@ class PredictBaseWorkChain(PlaysPausedMixin, StrictProtocolMixin, BaseRestartWor
         """Initialise the context with the inputs of the first job."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PredictCalculation, 'predict'))
+        # The engine would write the nodes with each checkpoint and load them one by one.
+        self.ctx.inputs.pop('structures', None)
+
+    def run_process(self):
+        """Run the next job."""
+        if 'structures' in self.inputs.predict:
+            incoming = self.node.base.links.get_incoming(
+                orm.StructureData, LinkType.INPUT_WORK, link_label_filter=r'predict\_\_structures\_\_%'
+            )
+            self.ctx.inputs.structures = incoming.nested()['predict']['structures']
+        started = super().run_process()
+        self.ctx.inputs.pop('structures', None)
+        return started
 
     @process_handler(
         priority=600,

@@ -31,6 +31,28 @@ def test_edges_are_those_of_the_whole_path(make_hamiltonian, zincblende, mesh, r
     assert levels[1, found.cbm_band] == pytest.approx(found.cbm, abs=1e-9)
 
 
+def test_points_of_the_mesh_are_not_solved_again(make_hamiltonian, zincblende, monkeypatch):
+    """Levels at points of the path that the mesh has are those of the mesh, also at -k and beyond the first zone."""
+    atoms = zincblende()
+    atoms.rattle(0.15, seed=3)
+    hamiltonian = make_hamiltonian(atoms)
+    solution = solve_mesh(hamiltonian, (2, 4, 2))
+    points = np.array([[0, 0.25, 0.5], [0, -0.25, -0.5], [1, 1.25, -0.5], [0.1, 0, 0], [0, 0, 0]])
+    found = edges._levels_on_mesh(solution, points, 5)
+    assert sorted(found) == [0, 1, 2, 4]
+    for index, levels in found.items():
+        np.testing.assert_allclose(levels, eigenvalues(hamiltonian, points[index, None], n_bands=5)[0], atol=1e-10)
+    solved = []
+
+    def record(hamiltonian, kpoints, *settings):
+        solved.extend(kpoints)
+        return eigenvalues(hamiltonian, kpoints, *settings)
+
+    monkeypatch.setattr(edges, 'eigenvalues', record)
+    find_edges(hamiltonian, solution)
+    assert not edges._levels_on_mesh(solution, np.array(solved), 5)
+
+
 @pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 1, 1), (4, 1, 1)])
 def test_the_gap_of_a_dimerised_chain_does_not_depend_on_the_mesh(mesh):
     """Hoppings -1 and -0.8 eV in turn: bands +-sqrt(1 + 0.64 + 1.6 cos k), a gap of 0.4 eV at the zone boundary."""
