@@ -22,6 +22,7 @@ _STYLES = {
     'lr': (COLOURS[2], 'o'),
     'lr+ea': (COLOURS[0], 'x'),
     'response': (COLOURS[3], 's'),
+    'dipoles': (COLOURS[5], '*'),
     'DeePTB': (GREY, 'D'),
     'DeePTB on H': (GREY, 'P'),
 }

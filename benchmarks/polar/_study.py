@@ -36,6 +36,7 @@ VARIANTS = {
     'lr': {'variant': 'lr'},
     'lr+ea': {'variant': 'lr+ea'},
     'response': {'variant': 'lr', 'long_range': {'response': True}},
+    'dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True}},
 }
 
 #: What is read of a Hamiltonian for its errors.
@@ -45,8 +46,8 @@ MATRICES = ('hamiltonian', 'h0', 'overlap')
 DRAWN = ('sr', 'lr+ea', 'response')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
-#: hour on one core; full: days; paper: for a cluster.
-STEPS = {'trial': 800, 'small': 1500, 'full': 60000, 'paper': 300000}
+#: hour on one core; medium: two, as many steps, so that only the cells differ; full: days; paper: for a cluster.
+STEPS = {'trial': 800, 'small': 1500, 'medium': 1500, 'full': 60000, 'paper': 300000}
 
 #: Parts that are compared, and their titles in the table.
 COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
@@ -90,8 +91,8 @@ class System:
     training: Mapping = field(default_factory=dict)
 
     def settings_of(self, scale: str) -> Settings:
-        """Of the references; `trial` has those of `small`."""
-        return self.settings['small' if scale == 'trial' else scale]
+        """Of the references; `trial` and `medium` have those of `small`."""
+        return self.settings['small' if scale in ('trial', 'medium') else scale]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,16 @@ SMALL: Seeds = {
     TEST: {(1, 1): [9], (2, 2): [4]},
     LARGER: {(3, 3): [None, 0]},
 }
+#: More than twice the superlattices of `small` in the training; its validation and test cells keep their parts.
+MEDIUM: Seeds = {
+    TRAIN: {
+        (1, 1): [*range(8), *range(14, 24)], (1, 0): range(3), (0, 1): range(3),
+        (2, 2): [*range(3), *range(7, 14)], (1, 3): [0], (3, 1): [0],
+    },
+    VALIDATION: {(1, 1): [8], (2, 2): [3]},
+    TEST: {(1, 1): [9], (2, 2): [4]},
+    LARGER: {(3, 3): [None, 0, 1]},
+}  # fmt: skip
 
 #: Standard deviations of the displacements, Å, in turn, and largest strain, of the large scales.
 LARGE_DISPLACEMENTS = ((0.03, 0.05, 0.08), 0.02)
@@ -41,14 +51,14 @@ def superlattice_system(
     strain_ratios : two float
         See `match_plane`.
     rattle : float
-        Standard deviation of the displacements in `trial` and `small`, Å.
+        Standard deviation of the displacements in `trial`, `small` and `medium`, Å.
     full : mapping
         Seeds of `full` and `paper`.
     described
         ``name``, ``settings``, ``materials`` and ``margin`` of the system.
     """
-    seeds = {'trial': TRIAL, 'small': SMALL, 'full': full, 'paper': full}
-    displacements = dict.fromkeys(('trial', 'small'), ((rattle,), 0.0)) | dict.fromkeys(
+    seeds = {'trial': TRIAL, 'small': SMALL, 'medium': MEDIUM, 'full': full, 'paper': full}
+    displacements = dict.fromkeys(('trial', 'small', 'medium'), ((rattle,), 0.0)) | dict.fromkeys(
         ('full', 'paper'), LARGE_DISPLACEMENTS
     )
 

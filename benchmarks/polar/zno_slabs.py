@@ -38,6 +38,12 @@ THREE_VACUA, THEIR_SHIFT = (8.0, 11.0, 14.0), 0.04
 NUMBERS = {
     'trial': {TRAIN: {2: 6, 3: 3}, VALIDATION: {2: 1}, TEST: {3: 1}, LARGER: {4: 1, 6: 1}},
     'small': {TRAIN: {2: 8, 3: 6, 4: 4}, VALIDATION: {2: 1, 3: 1, 4: 1}, TEST: {3: 1, 4: 1}, LARGER: {6: 1, 8: 1}},
+    'medium': {
+        TRAIN: {2: 16, 3: 12, 4: 8},
+        VALIDATION: {2: 1, 3: 1, 4: 1},
+        TEST: {3: 2, 4: 2},
+        LARGER: {6: 3, 8: 2},
+    },
     'full': {
         TRAIN: {2: 135, 3: 90, 4: 90},
         VALIDATION: {2: 5, 3: 4, 4: 4},
@@ -46,7 +52,7 @@ NUMBERS = {
     },
 }
 NUMBERS['paper'] = NUMBERS['full'] | {LARGER: NUMBERS['full'][LARGER] | {56: 1}}
-IN_THREE_VACUA = {'trial': None, 'small': None, 'full': 8, 'paper': 8}
+IN_THREE_VACUA = {'trial': None, 'small': None, 'medium': None, 'full': 8, 'paper': 8}
 
 NO_D = {'Zn': 2, 'O': 'dojo', 'H1': 1.5, 'H2': 0.5}
 #: Gaps and narrow vacua: no charge sloshing; 12 cycles for two layers, 17 with local-TF.
@@ -99,7 +105,7 @@ SYSTEM = System(
     structures=structures,
     materials=(('Zn', 'O'),),
     margin=2.0,
-    drawn={'trial': 's06_r000', 'small': 's08_r000', 'full': 's28_r000', 'paper': 's56_r000'},
+    drawn={'trial': 's06_r000', 'small': 's08_r000', 'medium': 's08_r000', 'full': 's28_r000', 'paper': 's56_r000'},
 )
 
 if __name__ == '__main__':
