@@ -1,5 +1,6 @@
 """Tests of the work chain that makes datasets."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -255,6 +256,11 @@ def test_found_references(builder, instantiate, make_finished, make_hamiltonian_
         assert find_reference(hash_inputs(inputs | other)) is None
     reference.base.caching.is_valid_cache = False
     assert find_reference(hash_inputs(inputs)) is None
+
+
+def test_references_of_earlier_versions_are_found():
+    """A new version of the Hamiltonian file alone does not make the references of a profile anew."""
+    assert hash_inputs({}) == hashlib.sha256(b'hamlr-hamiltonian 7;').hexdigest()
 
 
 def test_references_of_their_own_are_found(builder, instantiate, basis_node, monkeypatch):
