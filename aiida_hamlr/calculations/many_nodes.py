@@ -10,7 +10,7 @@ tests fail if aiida-core changes what is relied on.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -22,15 +22,21 @@ from aiida.engine.processes.calcjobs.monitors import CalcJobMonitors
 from aiida.engine.processes.calcjobs.tasks import Waiting
 from aiida.manage import get_manager
 
-__all__ = ('LARGEST_QUERY', 'ManyInputsMixin', 'ManyNodesMixin', 'load_nodes', 'transaction')
+__all__ = ('ManyInputsMixin', 'ManyNodesMixin', 'in_chunks', 'load_nodes', 'transaction')
 
 #: Nodes asked for at a time, for databases with a limit on the length of a query.
-LARGEST_QUERY = 500
+_LARGEST_QUERY = 500
 
 
 def transaction() -> AbstractContextManager:
     """Return a transaction of the storage, in which nodes that were read are not read again."""
     return get_manager().get_profile_storage().transaction()
+
+
+def in_chunks(items: Sequence) -> Iterator[Sequence]:
+    """Yield parts of some primary keys, each short enough for one query."""
+    for start in range(0, len(items), _LARGEST_QUERY):
+        yield items[start : start + _LARGEST_QUERY]
 
 
 def load_nodes(pks: Collection[int]) -> dict[int, orm.Node]:
@@ -39,8 +45,7 @@ def load_nodes(pks: Collection[int]) -> dict[int, orm.Node]:
     :raises NotExistent: if one is not there.
     """
     wanted, found = sorted(set(pks)), {}
-    for start in range(0, len(wanted), LARGEST_QUERY):
-        chunk = wanted[start : start + LARGEST_QUERY]
+    for chunk in in_chunks(wanted):
         query = orm.QueryBuilder().append(orm.Node, filters={'id': {'in': chunk}}, project=['id', '*'])
         found |= dict(query.all())
     missing = [pk for pk in wanted if pk not in found]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from aiida import orm
 from aiida.common.links import LinkType
 
-from aiida_hamlr.calculations.many_nodes import LARGEST_QUERY
+from aiida_hamlr.calculations.many_nodes import in_chunks
 from aiida_hamlr.jobs.schemas import PredictConfig
 from aiida_hamlr.jobs.structure_set import IRRELEVANT
 from aiida_hamlr.jobs.tables import make_row
@@ -51,7 +51,7 @@ def find_results(
     :param committee: UUIDs of the models that it was compared with.
     """
     wanted, found = comparable(parameters), {}
-    for chunk in _chunks(sorted(structures)):
+    for chunk in in_chunks(sorted(structures)):
         jobs = {}
         query = orm.QueryBuilder()
         query.append(orm.StructureData, filters={'id': {'in': chunk}}, tag='structure', project='id')
@@ -88,7 +88,7 @@ def find_results(
 
 def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict, committee: set[str]) -> Iterator[int]:
     """Yield those of some jobs that had a model, parameters and a committee, and are valid for the cache."""
-    for chunk in _chunks(sorted(jobs)):
+    for chunk in in_chunks(sorted(jobs)):
         committees: dict[int, set[str]] = {}
         query = orm.QueryBuilder()
         query.append(orm.CalcJobNode, filters={'id': {'in': chunk}}, project='id', tag='job')
@@ -105,11 +105,6 @@ def _find_jobs(jobs: Collection[int], model: orm.Node, wanted: dict, committee: 
             is_same = comparable(parameters) == wanted and committees.get(job, set()) == committee
             if extras.get('_aiida_valid_cache', True) and is_same:
                 yield job
-
-
-def _chunks(items: Sequence) -> Iterator[Sequence]:
-    for start in range(0, len(items), LARGEST_QUERY):
-        yield items[start : start + LARGEST_QUERY]
 
 
 def get_table(screening: orm.WorkChainNode) -> list[dict]:

@@ -34,7 +34,7 @@ def test_threshold_is_that_asked_for_or_that_of_the_file(tmp_path, make_hamilton
 
 
 def test_axis_of_a_magnet(tmp_path, make_hamiltonian, zincblende, hamlr):
-    """The option comes before the axis of the file, and is refused where there is none."""
+    """The axis of the option replaces that of the file, and needs spin-orbit coupling and collinear spin."""
     hamiltonian = make_hamiltonian(zincblende())
     coupling = np.random.default_rng(0).normal(scale=0.02, size=(3, hamiltonian.pattern.n_entries))
     coupling[:, np.abs(hamiltonian.overlap) < 1e-3] = 0.0

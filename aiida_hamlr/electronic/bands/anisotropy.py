@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import xlogy
 
-from aiida_hamlr.electronic.bands.kpoints import mesh_points
+from aiida_hamlr.electronic.bands.kpoints import monkhorst_pack
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import default_mesh, recorded_threshold
 from aiida_hamlr.electronic.bands.occupations import SMEARING, fill_bands
@@ -87,9 +87,8 @@ def band_energies_by_axis(
     ValueError
         If the Hamiltonian has no collinear spin, or an axis is zero.
     """
-    mesh = tuple(mesh or default_mesh(hamiltonian))
     # A magnetization breaks time reversal: the whole mesh is needed.
-    kpoints = mesh_points(mesh) / mesh
+    kpoints, _ = monkhorst_pack(tuple(mesh or default_mesh(hamiltonian)), time_reversal=False)
     threshold = recorded_threshold(hamiltonian)
     energies = []
     for axis in axes:
