@@ -166,7 +166,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
             graph[keys.FIELD] = action_of(bare)[1]
             assert float(graph[keys.FIELD].abs().max()) > 1e-3
         components, output = model.short_range(graph)
-        expected = model.long_range.sources(output.invariants, graph, output.vectors)
+        expected = model.long_range.sources(output.source_invariants, graph, output.source_vectors)
         potential, field = action_of(expected)
     assert np.abs(expected.charge.numpy() - sources.charge).max() < 1e-12
     assert np.abs(sources.charge).max() > 0.05

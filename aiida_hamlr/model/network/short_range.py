@@ -39,14 +39,15 @@ PAIR_BLOCK = 512
 class NetworkOutput:
     """Output of the network for a graph, in the scale of the normalised targets.
 
-    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
-    ``vectors`` (N, 3, c') of the atoms.
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) of the atoms;
+    from ``source_invariants`` (N, c) and polar ``source_vectors`` (N, 3, c') the long range has its sources.
     """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     invariants: torch.Tensor
-    vectors: torch.Tensor
+    source_invariants: torch.Tensor
+    source_vectors: torch.Tensor
 
 
 def hidden_widths(width: int, top: int) -> list[int]:
@@ -73,8 +74,11 @@ class MessageLayer(nn.Module):
         self.scale = n_neighbours**-0.5
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
-    def forward(self, features, graph, wigner, radial, weight) -> Features:
-        """Features of the atoms after one round of messages; ``weight`` (E,) is the envelope of the edges."""
+    def forward(self, features, graph, wigner, radial, weight) -> tuple[Features, Features]:
+        """Features of the atoms after one round of messages, and before what each atom makes of its own.
+
+        ``weight`` (E,) is the envelope of the edges.
+        """
         receiver, sender = graph[keys.EDGE_INDEX]
         weight = weight * self.scale
         if self.is_first:
@@ -85,8 +89,8 @@ class MessageLayer(nn.Module):
             pieces = self.edges(to_frame(self.norm(features)[sender], wigner, self.widths.max_degree), radial)
             pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
             message = from_frame(pieces, wigner, self.widths)
-        features = features + self.linear(_sum_over_neighbours(message, receiver, features))
-        return features + self.atoms(self.norm_atoms(features))
+        gathered = features + self.linear(_sum_over_neighbours(message, receiver, features))
+        return gathered + self.atoms(self.norm_atoms(gathered)), gathered
 
     def _rotate_axial(self, piece, wigner) -> Features:
         widths, n_edges = self.widths, len(piece)
@@ -184,6 +188,8 @@ class ShortRangeNetwork(nn.Module):
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.moment_weights = nn.Parameter(torch.randn(n_species, self.widths.scalars)) if config.magnetic else None
         self.norm = DegreeNorm(self.widths)
+        self.source_layers = config.long_range.source_layers
+        self.source_norm = None if self.source_layers is None else nn.LayerNorm(self.n_invariants)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
         self.pairs = EdgeNetwork(
@@ -212,15 +218,14 @@ class ShortRangeNetwork(nn.Module):
 
     def forward(self, graph) -> NetworkOutput:
         """Outputs for a graph, without gradient on a CPU in blocks of pairs."""
-        features = self.atoms(graph)
+        features, source_invariants, source_vectors = self._features(graph)
         n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
         in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()
         size = PAIR_BLOCK if in_blocks else n_pairs
         blocks = [slice(start, start + size) for start in range(0, n_pairs, size)]
         pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
-        invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
         onsite = self.onsite(features, graph[keys.SPECIES])
-        return NetworkOutput(onsite, pairs, invariants, features.natural[:, 1:4])
+        return NetworkOutput(onsite, pairs, features.invariants, source_invariants, source_vectors)
 
     def _pairs(self, features: Features, graph, block: slice) -> torch.Tensor:
         """Components of some of the pairs."""
@@ -245,6 +250,10 @@ class ShortRangeNetwork(nn.Module):
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""
+        return self._features(graph)[0]
+
+    def _features(self, graph) -> tuple[Features, torch.Tensor, torch.Tensor]:
+        """Features of the atoms after message passing; invariants and vectors for the sources of the long range."""
         species = graph[keys.SPECIES]
         receiver, sender = graph[keys.EDGE_INDEX]
         radial = torch.cat(
@@ -267,8 +276,14 @@ class ShortRangeNetwork(nn.Module):
         unnatural = scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural)
         features = Features(scalars, natural, unnatural)
         waves = Waves.of(graph, self.wave_cutoff, self.n_wave_basis, scalars.dtype) if self.attention else None
+        sources = None
         for n, layer in enumerate(self.layers):
-            features = layer(features, graph, wigner, radial, weight)
+            features, gathered = layer(features, graph, wigner, radial, weight)
+            if n + 1 == self.source_layers:
+                # Before attention, which sees the whole structure. The vectors stay as long as they are: dipoles are
+                # linear in displacements.
+                sources = self.source_norm(features.invariants), gathered.vectors
             if waves is not None:
                 features = self.attention[n](features, waves)
-        return self.norm(features)
+        features = self.norm(features)
+        return features, *(sources or (features.invariants, features.vectors))
