@@ -45,7 +45,7 @@ VARIANTS = {
 MATRICES = ('hamiltonian', 'h0', 'overlap')
 
 #: Variants in the picture of the levels.
-DRAWN = ('sr', 'lr+ea', 'response', 'near', 'near dipoles')
+DRAWN = ('sr', 'response', 'near')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
 #: hour on one core; medium: two, as many steps, so that only the cells differ; full: days; paper: for a cluster.
