@@ -38,7 +38,7 @@ VARIANTS = {
     'response': {'variant': 'lr', 'long_range': {'response': True}},
     'dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True}},
     'near': {'variant': 'lr', 'long_range': {'response': True, 'source_layers': 1}},
-    'near dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True, 'source_layers': 1}},
+    'near+dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True, 'source_layers': 1}},
 }
 
 #: What is read of a Hamiltonian for its errors.
