@@ -59,8 +59,8 @@ class LongRangeConfig(Section):
     multipole_order: Literal[0, 1] = 1
     #: Charges, field factors and polarisabilities depend on the surroundings of an atom; false: on its element alone.
     environment_charges: bool = True
-    #: Number of message layers from which charges, field factors, polarisabilities and permanent dipoles are made, so that
-    #: they depend on no atom beyond as many times message_cutoff; null: all layers.
+    #: Number of message layers from which charges, field factors, polarisabilities and permanent dipoles are made: they
+    #: then depend on no atom beyond as many times message_cutoff; null: all layers.
     source_layers: int | None = Field(None, ge=1, le=MOST_LAYERS)
     #: bonds: charges pass from atom to atom along bonds, so that every layer is neutral; cell: the net charge is
     #: subtracted equally from all atoms, as in models of earlier versions.
