@@ -36,6 +36,9 @@ SPIN_ORBIT = 'spin_orbit'
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix', SPIN_ORBIT)
 
+#: Those that states and their energies follow from, the last where a file has it.
+OF_STATES = ('hamiltonian', 'overlap', SPIN_ORBIT)
+
 #: Labels that the file may hold, and their shapes; None stands for the number of atoms.
 LABELS = {
     'hirshfeld_charges': (None,),
