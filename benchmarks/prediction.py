@@ -1,11 +1,13 @@
 """Time and memory of predictions, and of the states around the gap, for crystals of AlAs of growing size.
 
     OMP_NUM_THREADS=1 python benchmarks/prediction.py predict 64 512 1728 > predict.json
+    OMP_NUM_THREADS=1 python benchmarks/prediction.py job 13824 > job.json
     OMP_NUM_THREADS=1 python benchmarks/prediction.py states 3x3x3 4x4x4 2x2x32 > states.json
 
 Rattled AlAs (0.05 Å), GTH pseudopotentials, plain DZP orbitals of 8 bohr, 80 Ry for the density. ``predict``: cubes
 with these numbers of atoms and an untrained network of the default size with long range, which takes as long as a
-trained one. H, S and H0 are made, not written. ``states``: 32 states around the gap of H0 at Gamma; the numbers are
+trained one. H, S and H0 are made, not written. ``job``: the same by a whole `hamlr predict`, which writes them.
+``states``: 32 states around the gap of H0 at Gamma; the numbers are
 cells of eight atoms along the axes. Every size runs in a process of its own, one thread; times are CPU seconds, memory
 is the largest resident one of the process.
 """
@@ -17,9 +19,11 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
@@ -61,18 +65,22 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def predict_one(n_atoms: int) -> dict:
-    """One prediction of a cube."""
+def cube(n_atoms: int) -> Atoms:
+    """Cube with this number of atoms."""
+    edge = round((n_atoms / 8) ** (1 / 3))
+    if 8 * edge**3 != n_atoms:
+        raise SystemExit(f'{n_atoms} atoms are not eight times a cube')
+    return crystal((edge,) * 3)
+
+
+def untrained() -> tuple:
+    """Network, orbitals, and texts of the pseudopotentials."""
     import torch
 
     from aiida_hamlr.model.config import ModelConfig
     from aiida_hamlr.model.graph_builder import message_edges
     from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
-    from aiida_hamlr.model.inference import Predictor
 
-    edge = round((n_atoms / 8) ** (1 / 3))
-    if 8 * edge**3 != n_atoms:
-        raise SystemExit(f'{n_atoms} atoms are not eight times a cube')
     pseudos, basis = ingredients()
     config = ModelConfig(variant='lr')
     small = crystal((1, 1, 1))
@@ -81,10 +89,17 @@ def predict_one(n_atoms: int) -> dict:
     n_neighbours = len(message_edges(small, config.short_range.message_cutoff or 5.0)[1]) / len(small)
     shells = {element: list(species.angular_momenta) for element, species in basis.items()}
     model = HamiltonianModel(shells, config, cutoff, n_neighbours)
-    texts = {element: pseudo.text for element, pseudo in pseudos.items()}
+    return model, basis, {element: pseudo.text for element, pseudo in pseudos.items()}
+
+
+def predict_one(n_atoms: int) -> dict:
+    """One prediction of a cube."""
+    from aiida_hamlr.model.inference import Predictor
+
+    model, basis, texts = untrained()
     predictor = Predictor(model, {'ecutrho_Ry': ECUTRHO}, basis, texts)
-    predictor.predict(small)
-    atoms = crystal((edge,) * 3)
+    predictor.predict(crystal((1, 1, 1)))
+    atoms = cube(n_atoms)
     before, base = time.process_time(), peak_memory()
     h0 = compute_h0(atoms, basis, predictor.pseudos, ECUTRHO, tables=predictor._tables)
     h0_s = time.process_time() - before
@@ -97,6 +112,32 @@ def predict_one(n_atoms: int) -> dict:
         'cpu_s_per_atom': seconds / len(atoms),
         'start_GB': base,
         'peak_memory_GB': peak_memory(),
+    }
+
+
+def job_one(n_atoms: int) -> dict:
+    """One whole job of a cube; its times and memory are those of its process, start-up and writing included."""
+    from aiida_hamlr.model.files import write_model
+
+    model, basis, texts = untrained()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        description = {'functional': 'lda', 'ecutrho_Ry': ECUTRHO}
+        write_model(folder / 'model', model, model.state_dict(), basis, texts, description)
+        ase.io.write(folder / 'cube.extxyz', cube(n_atoms))
+        content = {'model': 'model', 'structures': ['cube.extxyz'], 'outputs': ['hamiltonian'], 'device': 'cpu'}
+        (folder / 'predict.yaml').write_text(json.dumps(content))
+        hamlr, started = Path(sys.executable).with_name('hamlr'), time.monotonic()
+        subprocess.run([hamlr, 'predict', 'predict.yaml'], cwd=folder, stdout=sys.stderr, check=True)
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        (written,) = json.loads((folder / 'predictions/summary.json').read_text())['structures'].values()
+    return {
+        'n_atoms': n_atoms,
+        'cpu_s': usage.ru_utime + usage.ru_stime,
+        'cpu_s_per_atom': (usage.ru_utime + usage.ru_stime) / n_atoms,
+        'wall_s': time.monotonic() - started,
+        'peak_memory_GB': usage.ru_maxrss * 1024 / 1e9,
+        'file_GB': written['size_bytes'] / 1e9,
     }
 
 
@@ -215,7 +256,9 @@ def main(part: str, sizes: list[str]) -> dict:
 if __name__ == '__main__':
     if sys.argv[1] == '--one':
         _, _, part, size = sys.argv
-        found = predict_one(int(size)) if part == 'predict' else states_one(tuple(map(int, size.split('x'))))
-        print(json.dumps(found))
+        if part == 'states':
+            print(json.dumps(states_one(tuple(map(int, size.split('x'))))))
+        else:
+            print(json.dumps({'predict': predict_one, 'job': job_one}[part](int(size))))
     else:
         print(json.dumps(main(sys.argv[1], sys.argv[2:]), indent=1))

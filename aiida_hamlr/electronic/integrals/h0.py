@@ -21,8 +21,8 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import check_memory
 from aiida_hamlr.electronic.species import species_labels
 
-#: Arrays as long as a matrix that are there at the same time at most.
-ARRAYS = 6
+#: Arrays as long as a matrix that are there at the same time at most, with what grid and network take beside them.
+ARRAYS = 5
 
 
 def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
