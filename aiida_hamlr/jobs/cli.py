@@ -29,6 +29,14 @@ _SPIN_ORBIT_PSEUDOS = click.option(
     type=_FILE,
     help='Folder with fully relativistic versions (UPF) of scalar-relativistic pseudopotentials, for --spin-orbit.',
 )
+_MAGNETIZATION_AXIS = click.option(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
+    '[default: as the file, or 0 0 1]',
+)
 
 
 class _Executable(click.Group):
@@ -274,14 +282,7 @@ def predict(config):
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @_SPIN_ORBIT_PSEUDOS
-@click.option(
-    '--magnetization-axis',
-    nargs=3,
-    type=float,
-    metavar='X Y Z',
-    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
-    '[default: as the file, or 0 0 1]',
-)
+@_MAGNETIZATION_AXIS
 def bands(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands
@@ -380,11 +381,12 @@ def properties(hamiltonian, output, outputs, plot, vacuum_from, **options):
 @_OVERLAP_THRESHOLD
 @click.option('--spin-orbit', is_flag=True, help='Compare bands of spinors; both sides get the same spin-orbit part.')
 @_SPIN_ORBIT_PSEUDOS
-def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit, spin_orbit_folder):
+@_MAGNETIZATION_AXIS
+def evaluate(model, data, json_file, plot, overlap_threshold, **options):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot, spin_orbit_folder)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, plot=plot, **options)
 
 
 @main.command()
