@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk
 
@@ -286,6 +287,18 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
         return HamiltonianData.from_hamiltonian(hamiltonian).store()
 
     return make
+
+
+@pytest.fixture
+def spinor_node(make_hamiltonian_node):
+    """Return a stored Hamiltonian with an arbitrary spin-orbit part, which splits its levels by tenths of an eV."""
+    from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+    hamiltonian = make_hamiltonian_node(seed=17).open()
+    coupling = np.random.default_rng(17).normal(size=(3, hamiltonian.pattern.n_entries)) * hamiltonian.overlap
+    coupling = 0.5 * (coupling - coupling[:, hamiltonian.pattern.transpose_indices])
+    hamiltonian.matrices['spin_orbit'] = coupling
+    return HamiltonianData.from_hamiltonian(hamiltonian).store()
 
 
 @pytest.fixture

@@ -309,7 +309,8 @@ def evaluate(
     siblings : mapping of str to Pseudopotential, optional
         Fully relativistic versions of the model's pseudopotentials, as far as these are scalar-relativistic.
     magnetization_axis : (3,) array, optional
-        With spin-orbit coupling, where spin up of magnetic structures points, Cartesian; default: as the file, or z.
+        With spin-orbit coupling, where spin up of magnetic structures points, Cartesian, without unit; default: as the
+        file, or z.
 
     Returns
     -------
