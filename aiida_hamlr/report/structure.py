@@ -100,7 +100,8 @@ def _with_faces(atoms: Atoms) -> tuple[Atoms, list[int]]:
     if not atoms.pbc.any() or atoms.cell.rank < 3:
         return atoms.copy(), list(range(len(atoms)))
     n_atoms = len(atoms)
-    if n_atoms <= _SMALL:
+    repeated = n_atoms <= _SMALL
+    if repeated:
         atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
     wrapped = atoms.copy()
     wrapped.wrap(eps=1e-3)
@@ -113,11 +114,12 @@ def _with_faces(atoms: Atoms) -> tuple[Atoms, list[int]]:
             numbers.append(wrapped.numbers[index])
             origin.append(index % n_atoms)
             inside.append(not any(shift))
-    return _without_lonely(Atoms(numbers, positions), origin, np.array(inside))
+    shown = Atoms(numbers, positions)
+    return _without_lonely(shown, origin, np.array(inside)) if repeated else (shown, origin)
 
 
 def _without_lonely(shown: Atoms, origin: list[int], inside: np.ndarray) -> tuple[Atoms, list[int]]:
-    """Leave out images without a bond: the corners of an oblique cell of zincblende have their neighbours elsewhere.
+    """Leave out images without a bond: atoms at corners of several oblique cells have their neighbours elsewhere.
 
     Without any bond, as in a noble gas, all images stay.
     """
