@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import shutil
@@ -11,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ase.build import bulk
 
@@ -289,6 +291,18 @@ def make_hamiltonian_node(aiida_profile, make_hamiltonian, zincblende):
 
 
 @pytest.fixture
+def spinor_node(make_hamiltonian_node):
+    """Return a stored Hamiltonian with an arbitrary spin-orbit part, which splits its levels by tenths of an eV."""
+    from aiida_hamlr.data.hamiltonian import HamiltonianData
+
+    hamiltonian = make_hamiltonian_node(seed=17).open()
+    coupling = np.random.default_rng(17).normal(size=(3, hamiltonian.pattern.n_entries)) * hamiltonian.overlap
+    coupling = 0.5 * (coupling - coupling[:, hamiltonian.pattern.transpose_indices])
+    hamiltonian.matrices['spin_orbit'] = coupling
+    return HamiltonianData.from_hamiltonian(hamiltonian).store()
+
+
+@pytest.fixture
 def model_folder(tmp_path, small_model):
     """Return the folder of a small model, to be changed at will."""
     return Path(shutil.copytree(small_model, tmp_path / 'model'))
@@ -418,6 +432,33 @@ def pseudo_family(aiida_profile, tmp_path):
     for element in ('Al', 'As'):
         shutil.copy(source / PSEUDOS[element], folder)
     return create_pseudo_family(folder, 'nc', 16).label
+
+
+@pytest.fixture
+def silicon(tmp_path, aiida_profile):
+    """A stored model of silicon with the scalar part of a fully relativistic file, and that file as a node."""
+    from aiida_pseudo.data.pseudo.upf import UpfData
+    from qe_fixtures import debian_pseudo
+
+    from aiida_hamlr.data.model import ModelData
+    from aiida_hamlr.electronic.orbitals.basis import Basis
+    from aiida_hamlr.electronic.orbitals.generation import generate_basis
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+    from aiida_hamlr.electronic.pseudo.upf import parse_upf
+    from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
+    from aiida_hamlr.model.config import ModelConfig
+    from aiida_hamlr.model.files import write_model
+    from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
+
+    full = debian_pseudo('Si_r.upf')
+    scalar = Pseudopotential.from_text(format_upf(parse_upf(full.text), 'scalar part of Si_r.upf', 'test'), 'Si.upf')
+    basis = Basis({'Si': generate_basis(scalar, 'sz', 6.0)})
+    channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
+    config = ModelConfig(variant='sr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
+    network = HamiltonianModel({'Si': list(basis['Si'].angular_momenta)}, config, 4.0, 10.0)
+    metadata = {'ecutrho_Ry': 40.0, 'functional': 'pbe'}
+    write_model(tmp_path / 'model', network, network.state_dict(), basis, {'Si': scalar.text}, metadata)
+    return ModelData.from_folder(tmp_path / 'model').store(), UpfData(io.BytesIO(full.text.encode()), 'Si.upf').store()
 
 
 @pytest.fixture

@@ -49,12 +49,13 @@ def cmd_bands(node, output, window, zero, title):
     Example: verdi data hamlr bands 1234 -o bands.pdf --window -5 5
     """
     from aiida_hamlr.electronic.bands.band_structure import band_structure
+    from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES
     from aiida_hamlr.jobs.bands import edges_in_words
     from aiida_hamlr.plotting.bands import plot_bands
 
     vacuum = node.base.attributes.get('vacuum_level', None)
     if node.node_type.startswith('data.hamlr.hamiltonian.'):
-        bands = band_structure(node.open(('hamiltonian', 'overlap')))
+        bands = band_structure(node.open(OF_STATES))
     elif node.node_type.startswith('data.core.array.bands.'):
         from aiida_hamlr.data.electronic_structure import read_bands
 

@@ -142,12 +142,13 @@ def draw_bands(nodes, output, window=None, zero='edge', title=None, mesh=None):
     """Draw bands of Hamiltonian nodes along the path of the first, DFT below and the prediction over it."""
     from aiida_hamlr.electronic.bands.band_structure import band_structure
     from aiida_hamlr.electronic.bands.kpoints import find_band_path
+    from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES
     from aiida_hamlr.plotting.bands import plot_bands
 
     ordered = dict(reversed(nodes.items()))
     sets, path = {}, None
     for name, node in ordered.items():
-        hamiltonian = node.open(('hamiltonian', 'overlap'))
+        hamiltonian = node.open(OF_STATES)
         path = path or find_band_path(hamiltonian.atoms, 'auto')
         sets[name] = band_structure(hamiltonian, path, mesh)
     vacuum = [node.base.attributes.get('vacuum_level', None) for node in ordered.values()]
@@ -158,13 +159,14 @@ def draw_bands(nodes, output, window=None, zero='edge', title=None, mesh=None):
 def draw_dos(nodes, output, window=None, zero='edge', mesh=None):
     """Draw the density of states of a Hamiltonian node by shells, and that of a second one as a dashed line."""
     from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+    from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES
     from aiida_hamlr.plotting.properties import plot_dos
     from aiida_hamlr.plotting.zero import Levels
 
     found = []
     for name, node in nodes.items():
         options = PropertyOptions(kpoints=mesh, projection='shell')
-        results = compute_properties(node.open(('hamiltonian', 'overlap')), ('gap', 'dos', 'projections'), options)
+        results = compute_properties(node.open(OF_STATES), ('gap', 'dos', 'projections'), options)
         vbm = results.scalars.get('vbm_eV') if results.scalars.get('gap_eV') else None
         levels = Levels(vbm, results.scalars.get('fermi_level_eV'), node.base.attributes.get('vacuum_level', None))
         found.append((name, results.properties, levels))

@@ -132,6 +132,8 @@ def launch_train(dataset, gpus, parent_model, n_models, settings):
     options.HAMLR,
     options.COMMITTEE,
     options.OUTPUTS,
+    options.SPINORS,
+    options.SIBLINGS,
     options.PROTOCOL,
     options.OVERRIDES,
     options.STASH,
@@ -141,15 +143,16 @@ def launch_train(dataset, gpus, parent_model, n_models, settings):
 def launch_predict(model, structures, settings):
     """Predict the Hamiltonian of each STRUCTURE (files that ASE reads, nodes or groups) with MODEL.
 
-    Example: aiida-hamlr launch predict 1234 slab.cif
+    Example: aiida-hamlr launch predict 1234 slab.cif --outputs bands,dos
     """
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
     overrides = settings.stashed(options.load_overrides(settings.overrides))
     overrides = settings.with_outputs(overrides, 'predict', 'parameters')
+    overrides = settings.with_spin_orbit(overrides, 'predict', 'parameters')
     arguments = (settings.hamlr, model, options.load_named_structures(structures))
     builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
-    _set_given(builder.predict, committee=settings.committee_models())
+    _set_given(builder.predict, committee=settings.committee_models(), spin_orbit_pseudos=settings.siblings([model]))
     _set_given(builder, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)
 
@@ -180,7 +183,15 @@ def launch_predict(model, structures, settings):
     type=click.Path(dir_okay=False, path_type=Path),
     help='Write the table of results to this CSV file at the end; not with `--daemon`.',
 )
-@options.combine(options.HAMLR, options.COMMITTEE, options.PROTOCOL, options.OVERRIDES, options.CLEAN)
+@options.combine(
+    options.HAMLR,
+    options.COMMITTEE,
+    options.SPINORS,
+    options.SIBLINGS,
+    options.PROTOCOL,
+    options.OVERRIDES,
+    options.CLEAN,
+)
 @with_dbenv()
 def launch_screen(model, structures, others, group, batch_size, max_concurrent, reuse, output, settings):
     """Predict gaps and band edges of many structures with MODEL, in batches.
@@ -198,11 +209,16 @@ def launch_screen(model, structures, others, group, batch_size, max_concurrent, 
         )
     models = {f'model_{index}': node for index, node in enumerate((model, *others))} if others else model
     content = options.load_overrides(settings.overrides)
+    content = settings.with_spin_orbit(content, 'predict', 'predict', 'parameters')
     source = options.load_source(structures, group)
     builder = _build(ScreenWorkChain, settings.hamlr, models, source, overrides=content, **settings.hamlr_arguments())
     _set_given(builder, batch_size=batch_size, max_concurrent=max_concurrent, reuse=reuse)
     _set_given(builder.predict, clean_workdir=settings.clean_workdir)
-    _set_given(builder.predict.predict, committee=settings.committee_models())
+    _set_given(
+        builder.predict.predict,
+        committee=settings.committee_models(),
+        spin_orbit_pseudos=settings.siblings([model, *others]),
+    )
     node = _launch(builder, settings.daemon)
     if output is not None:
         write_csv(node, output)

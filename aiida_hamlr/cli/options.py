@@ -50,6 +50,17 @@ SPIN_ORBIT = reusable(
     is_flag=True,
     help='Spin-orbit coupling in pw.x, without magnetization; needs a family of fully relativistic pseudopotentials.',
 )
+SPINORS = reusable(
+    '--spin-orbit',
+    is_flag=True,
+    help='Add the spin-orbit part of the pseudopotentials, of which nothing is learned: bands are those of spinors.',
+)
+SIBLINGS = reusable(
+    '--spin-orbit-family',
+    type=types.FAMILY,
+    help='Family with the fully relativistic versions of the pseudopotentials of the model, if these are '
+    'scalar-relativistic. Implies --spin-orbit.',
+)
 BASIS = reusable(
     '-B',
     '--basis',
@@ -137,6 +148,7 @@ class Settings:
     metal: bool | None = None
     moments: tuple[str, ...] = ()
     spin_orbit: bool = False
+    spin_orbit_family: str | None = None
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -194,6 +206,32 @@ class Settings:
             return {**overrides, 'outputs': [name.strip() for name in self.outputs.split(',') if name.strip()]}
         key, *rest = path
         return {**overrides, key: self.with_outputs(overrides.get(key) or {}, *rest)}
+
+    def with_spin_orbit(self, overrides: dict, *path: str) -> dict:
+        """Return overrides of predictions with spin-orbit coupling, if the command line asks for it.
+
+        :param path: keys of the parameters in which they belong.
+        """
+        if not (self.spin_orbit or self.spin_orbit_family):
+            return overrides
+        if not path:
+            return {**overrides, 'spin_orbit': True}
+        key, *rest = path
+        return {**overrides, key: self.with_spin_orbit(overrides.get(key) or {}, *rest)}
+
+    def siblings(self, models) -> dict | None:
+        """Return the pseudopotentials of `--spin-orbit-family` by species of the models, if it is given.
+
+        :raises click.BadParameter: if the family lacks an element, or its pseudopotentials have no spin-orbit part.
+        """
+        if self.spin_orbit_family is None:
+            return None
+        from aiida_hamlr.data.upf import load_siblings
+
+        try:
+            return load_siblings(self.spin_orbit_family, {label for model in models for label in model.species})
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint='--spin-orbit-family') from error
 
     def of_references(self, overrides: dict) -> dict:
         """Return overrides of a reference, with the pseudopotentials and the storage that the command line gives."""

@@ -1,16 +1,20 @@
-"""Pseudopotentials of fractional valence as nodes."""
+"""Pseudopotentials as nodes: of fractional valence, from folders, and fully relativistic ones of a family."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from aiida import orm
+from aiida.common.exceptions import NotExistent
 from aiida_pseudo.data.pseudo.pseudo import PseudoPotentialData
 from aiida_pseudo.data.pseudo.upf import UpfData
 
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
+from aiida_hamlr.electronic.species import element_of_label
 
-__all__ = ('FractionalUpfData', 'create_upf', 'read_upf_folder')
+__all__ = ('FractionalUpfData', 'create_upf', 'load_siblings', 'read_upf_folder')
 
 
 class FractionalUpfData(UpfData):
@@ -53,6 +57,33 @@ def create_upf(source: str | Path | BinaryIO, filename: str | None = None) -> Up
     source.seek(0)
     node_type = UpfData if content.z_valence.is_integer() else FractionalUpfData
     return node_type.get_or_create(source, filename)
+
+
+def load_siblings(family: str, labels: Iterable[str]) -> dict[str, UpfData]:
+    """Return the fully relativistic pseudopotentials of a family by species label.
+
+    :raises ValueError: if there is no such family, it lacks an element, or a pseudopotential is scalar-relativistic.
+    """
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+
+    elements = {label: element_of_label(label) for label in sorted(labels)}
+    try:
+        found = orm.load_group(family).get_pseudos(elements=sorted(set(elements.values())))
+    except NotExistent as error:
+        raise ValueError(f'no family {family}; see aiida-pseudo list') from error
+    except AttributeError as error:
+        raise ValueError(f'{family}: a group that is no family of pseudopotentials') from error
+    scalar = [
+        element
+        for element, node in sorted(found.items())
+        if not Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit
+    ]
+    if scalar:
+        raise ValueError(
+            f'the pseudopotentials of {", ".join(scalar)} in {family} are scalar-relativistic; give a family such as '
+            'PseudoDojo FR'
+        )
+    return {label: found[element] for label, element in elements.items()}
 
 
 def read_upf_folder(folder: str | Path, measure: bool = True) -> dict[str, tuple[UpfData, float | None]]:

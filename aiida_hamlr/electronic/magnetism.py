@@ -51,21 +51,6 @@ def moments_of_species(labels: Sequence[str], moments: Mapping[str, float]) -> n
     return np.array([moments.get(label, moments.get(element_of_label(label), 0.0)) for label in labels], dtype=float)
 
 
-def unit_axis(axis: Sequence[float]) -> np.ndarray:
-    """Unit vector (3,) along the axis of a magnetization, which is Cartesian and of any length.
-
-    Raises
-    ------
-    ValueError
-        If it is not three finite numbers, or zero.
-    """
-    vector = np.asarray(axis, dtype=float)
-    length = np.linalg.norm(vector)
-    if vector.shape != (3,) or not 0 < length < np.inf:
-        raise ValueError(f'magnetization axis {vector.tolist()}: three finite components are needed, not all zero')
-    return vector / length
-
-
 def same_order_reversed(atoms: Atoms) -> bool:
     """Whether the first atom with a moment points down.
 

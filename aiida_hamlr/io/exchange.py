@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT
+from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES
 from aiida_hamlr.io.cp2k import read_cp2k, write_cp2k
 from aiida_hamlr.io.deeph import read_deeph, write_deeph
 from aiida_hamlr.io.deeptb import read_deeptb, write_deeptb
@@ -50,10 +50,10 @@ class Format:
 
 
 FORMATS = {
-    'deepx': Format(write_deepx, read_deepx, ('hamiltonian', 'overlap', SPIN_ORBIT)),
-    'deeph': Format(write_deeph, read_deeph, ('hamiltonian', 'overlap', SPIN_ORBIT)),
+    'deepx': Format(write_deepx, read_deepx, OF_STATES),
+    'deeph': Format(write_deeph, read_deeph, OF_STATES),
     'deeptb': Format(write_deeptb, read_deeptb, options=('shells', 'frame'), subfolder='hamlr.'),
-    'sisl': Format(write_sisl, read_sisl, ('hamiltonian', 'overlap', SPIN_ORBIT), options=('shells',)),
+    'sisl': Format(write_sisl, read_sisl, OF_STATES, options=('shells',)),
     'cp2k': Format(write_cp2k, read_cp2k),
     'wannier90': Format(
         write_wannier90, None, unreadable='Wannier functions are not orbitals of atoms, which everything here needs'

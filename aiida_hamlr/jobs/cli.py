@@ -13,7 +13,7 @@ import click
 from aiida_hamlr import __version__
 from aiida_hamlr.jobs.cli_bands import bands_command, dos_command, properties_command
 from aiida_hamlr.jobs.cli_exchange import export_command, import_command
-from aiida_hamlr.jobs.cli_options import FILE, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
+from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
 from aiida_hamlr.jobs.status import Status, one_line, status_of
 
 
@@ -228,11 +228,12 @@ def predict(config):
 @OVERLAP_THRESHOLD
 @click.option('--spin-orbit', is_flag=True, help='Compare bands of spinors; both sides get the same spin-orbit part.')
 @SPIN_ORBIT_PSEUDOS
-def evaluate(model, data, json_file, plot, overlap_threshold, spin_orbit, spin_orbit_folder):
+@MAGNETIZATION_AXIS
+def evaluate(model, data, json_file, plot, overlap_threshold, **options):
     """Errors of a MODEL on reference Hamiltonians DATA, in meV: all, on-site, by distance; bands near the gap."""
     from aiida_hamlr.jobs.evaluate import run_evaluate
 
-    run_evaluate(model, data, json_file, overlap_threshold or 0.0, spin_orbit, plot, spin_orbit_folder)
+    run_evaluate(model, data, json_file, overlap_threshold or 0.0, plot=plot, **options)
 
 
 @main.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from aiida_hamlr.jobs.cli_options import FILE, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
+from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
 
 
 @click.command('bands')
@@ -37,14 +37,7 @@ from aiida_hamlr.jobs.cli_options import FILE, OVERLAP_THRESHOLD, SPIN_ORBIT_PSE
     help='Bands of spinors with the spin-orbit part, or without it.  [default: as the file]',
 )
 @SPIN_ORBIT_PSEUDOS
-@click.option(
-    '--magnetization-axis',
-    nargs=3,
-    type=float,
-    metavar='X Y Z',
-    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
-    '[default: as the file, or 0 0 1]',
-)
+@MAGNETIZATION_AXIS
 def bands_command(hamiltonian, output, plot, spin_axis, around_gap, energy, kpoint, solver, memory_limit, **options):
     """Bands of a HAMILTONIAN file along a path or on a mesh, or levels around its gap (for large structures)."""
     from aiida_hamlr.jobs.bands import BandOptions, run_bands

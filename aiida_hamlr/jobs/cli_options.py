@@ -21,3 +21,12 @@ SPIN_ORBIT_PSEUDOS = click.option(
     type=FILE,
     help='Folder with fully relativistic versions (UPF) of scalar-relativistic pseudopotentials, for --spin-orbit.',
 )
+
+MAGNETIZATION_AXIS = click.option(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling of a magnetic structure: where spin up points, Cartesian (SAXIS of VASP).  '
+    '[default: as the file, or 0 0 1]',
+)

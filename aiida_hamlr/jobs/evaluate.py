@@ -60,6 +60,7 @@ def run_evaluate(
     spin_orbit: bool = False,
     plot: Path | None = None,
     spin_orbit_folder: Path | None = None,
+    magnetization_axis: Sequence[float] | None = None,
 ) -> dict:
     """Print mean absolute errors in meV and, if asked for, write them with costs and versions.
 
@@ -79,6 +80,8 @@ def run_evaluate(
         Gets a figure of the errors by species, shells and distance.
     spin_orbit_folder : path, optional
         Folder with fully relativistic versions of the model's pseudopotentials.
+    magnetization_axis : (3,) array, optional
+        With spin-orbit coupling, where spin up of magnetic structures points.
 
     Raises
     ------
@@ -94,7 +97,14 @@ def run_evaluate(
     predictor = load_model(model)
     siblings = read_sibling_folder(spin_orbit, spin_orbit_folder, predictor.pseudos) if spin_orbit_folder else None
     remove_earlier([json_file] if json_file else [])
-    errors = evaluate(predictor, data, overlap_threshold=overlap_threshold, spin_orbit=spin_orbit, siblings=siblings)
+    errors = evaluate(
+        predictor,
+        data,
+        overlap_threshold=overlap_threshold,
+        spin_orbit=spin_orbit,
+        siblings=siblings,
+        magnetization_axis=magnetization_axis,
+    )
     log(f'mean absolute errors over {errors["n_structures"]} structures, after one fitted shift each (meV)')
     for key, name in _ROWS.items():
         if key in errors:

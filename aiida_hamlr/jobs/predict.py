@@ -87,44 +87,22 @@ def run_predict(config_file: Path) -> dict:
     written = [config.output / name for name in ('summary.json', RESULTS)]
     written += [config.output / job.name / name for job in jobs for name in _FILES]
     check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
-    predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
-    siblings = read_siblings(config.spin_orbit, config.spin_orbit_pseudos)
-    if config.spin_orbit:
-        if config.committee:
-            raise ValueError(
-                'committee and spin_orbit: a committee compares gaps without spin-orbit coupling; leave out one of both'
-            )
-        fully_relativistic(predictor.species, predictor.pseudos, siblings)
-    committee = Committee(config.committee, predictor, config.device, config.memory_limit)
-    if 'response' in config.outputs and not predictor.model.config.has_response:
-        raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
-    errors = {}
-    for job in jobs:
-        try:
-            _check(job, predictor)
-        except ValueError as error:
-            errors[job.name] = error
+    committee, siblings = _load_models(config)
+    errors = _find_unfit(jobs, committee.predictor)
     if len(errors) == len(jobs):
         raise _all_failed(errors)
     digest = InputsDigest(config, committee.content_hash)
     digests = {job.name: digest(job.atoms) for job in jobs if job.name not in errors}
     remove_earlier([config.output / name for name in ('summary.json', RESULTS)])
-    earlier = _keep_earlier(jobs, digests, config)
-    if earlier:
-        log(f'{len(earlier)} of {len(jobs)} structures were done before with the same inputs')
-    results = dict(earlier)
+    results = _keep_earlier(jobs, digests, config)
+    n_earlier = len(results)
+    if n_earlier:
+        log(f'{n_earlier} of {len(jobs)} structures were done before with the same inputs')
+    rows = [_row(name, result) for name, result in results.items()]
+    rows += [_failed_row(name, error) for name, error in errors.items()]
     waiting = [job for job in jobs if job.name in digests and job.name not in results]
-    with ResultsWriter(config.output / RESULTS, [_row(name, result) for name, result in results.items()]) as table:
-        for name, error in errors.items():
-            table.add(_failed_row(name, error))
-        for job, found in track(_predict_all(waiting, predictor, config), 'structures', len(waiting)):
-            if config.spin_orbit and not isinstance(found, Exception):
-                # It changes the Hamiltonian in place.
-                axis = config.magnetization_axis if found[0].n_spin == 2 else None
-                problem = _attempt(predictor.add_spin_orbit, found[0], siblings, axis)
-                found = problem if isinstance(problem, Exception) else found
-            if not isinstance(found, Exception):
-                found = _attempt(_finish, job, found, committee, config, digests[job.name])
+    with ResultsWriter(config.output / RESULTS, rows) as table:
+        for job, found in _predict_and_finish(waiting, committee, siblings, digests, config):
             if isinstance(found, Exception):
                 remove_outputs(config.output / job.name)
                 errors[job.name] = found
@@ -138,7 +116,7 @@ def run_predict(config_file: Path) -> dict:
         'outputs': list(config.outputs),
         'n_structures': len(jobs),
         'n_done': len(results),
-        'n_earlier': len(earlier),
+        'n_earlier': n_earlier,
         'n_failed': len(errors),
         'failed': [{'name': name, 'reason': one_line(error)} for name, error in errors.items()],
         'structures': results,
@@ -156,6 +134,48 @@ def run_predict(config_file: Path) -> dict:
     summary.write(config.output / 'summary.json')
     log(f'{len(results)} of {len(jobs)} structures predicted, in {config.output}')
     return summary
+
+
+def _load_models(config: PredictConfig) -> tuple[Committee, Mapping]:
+    """The committee, whose first model predicts, and the pseudopotentials of the spin-orbit part."""
+    predictor = load_model(config.model, device=config.device, memory_limit=config.memory_limit)
+    siblings = read_siblings(config.spin_orbit, config.spin_orbit_pseudos)
+    if config.spin_orbit:
+        if config.committee:
+            raise ValueError(
+                'committee and spin_orbit: a committee compares gaps without spin-orbit coupling; leave out one of both'
+            )
+        fully_relativistic(predictor.species, predictor.pseudos, siblings)
+    if 'response' in config.outputs and not predictor.model.config.has_response:
+        raise ValueError(f'{config.model}: a model without response has no dielectric tensor; leave out response')
+    return Committee(config.committee, predictor, config.device, config.memory_limit), siblings
+
+
+def _find_unfit(jobs: Sequence[Job], predictor: Predictor) -> dict[str, Exception]:
+    """Why structures could not be read or cannot be predicted, by name."""
+    errors = {}
+    for job in jobs:
+        try:
+            _check(job, predictor)
+        except ValueError as error:
+            errors[job.name] = error
+    return errors
+
+
+def _predict_and_finish(
+    jobs: Sequence[Job], committee: Committee, siblings: Mapping, digests: Mapping[str, str], config: PredictConfig
+) -> Iterator[tuple[Job, dict | Exception]]:
+    """The numbers of every structure, whose files are written then, or why it failed."""
+    predictor = committee.predictor
+    for job, found in track(_predict_all(jobs, predictor, config), 'structures', len(jobs)):
+        if config.spin_orbit and not isinstance(found, Exception):
+            # It changes the Hamiltonian in place.
+            axis = config.magnetization_axis if found[0].n_spin == 2 else None
+            problem = _attempt(predictor.add_spin_orbit, found[0], siblings, axis)
+            found = problem if isinstance(problem, Exception) else found
+        if not isinstance(found, Exception):
+            found = _attempt(_finish, job, found, committee, config, digests[job.name])
+        yield job, found
 
 
 def _check(job: Job, predictor: Predictor):

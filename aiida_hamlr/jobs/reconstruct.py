@@ -118,8 +118,11 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     )
     remove_earlier([*written, summary_path(config.output)])
     hamiltonian = _reconstruct(config, str(config_file))
-    found = _compute_properties(hamiltonian, config)
-    file = write_described(hamiltonian, config.output)
+    try:
+        found = _compute_properties(hamiltonian, config)
+    finally:
+        # A property that fails does not take the Hamiltonian along, which was the long work.
+        file = write_described(hamiltonian, config.output)
     write_properties(found, folder)
     attributes, verification = hamiltonian.attributes.to_dict(), hamiltonian.attributes.verification
     summary |= {

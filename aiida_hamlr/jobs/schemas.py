@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PositiveFloat, PositiveInt, ValidationInfo, model_validator
 
-from aiida_hamlr.electronic.magnetism import unit_axis
+from aiida_hamlr.electronic.lattice import unit_vector
 from aiida_hamlr.electronic.resources import Device
 from aiida_hamlr.electronic.species import element_of_label, normalise_label
 from aiida_hamlr.jobs.config import Config, ConfigPath, InputPath, beside_config, existing
@@ -39,7 +39,7 @@ def _potential_or_density(path: Path | None, info: ValidationInfo) -> Path | Non
 def _axis_with_spin_orbit(axis: tuple[float, float, float] | None, info: ValidationInfo):
     if axis is not None and not info.data.get('spin_orbit'):
         raise ValueError('only spin-orbit coupling ties the magnetization to an axis: set spin_orbit, or leave it out')
-    return axis if axis is None else tuple(unit_axis(axis).tolist())
+    return axis if axis is None else tuple(unit_vector(axis, 'magnetization axis').tolist())
 
 
 SpeciesLabel = Annotated[str, AfterValidator(_label)]

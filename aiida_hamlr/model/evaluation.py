@@ -12,6 +12,8 @@ import torch
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import default_mesh, solve_mesh
 from aiida_hamlr.electronic.bands.spin import magnetic_moments
+from aiida_hamlr.electronic.integrals.spin_orbit import set_magnetization_axis
+from aiida_hamlr.electronic.matrices.attributes import WHOLE
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.species import species_labels
@@ -169,6 +171,10 @@ def filled_bands(reference: Hamiltonian, predicted: Hamiltonian) -> tuple[int, .
     attributes = reference.attributes
     if attributes.n_electrons is None:
         attributes = replace(attributes, n_electrons=predicted.attributes.n_electrons)
+    if reference.magnetization_axis is not None:
+        # The magnetization of spinors is free: the number of electrons alone says which are filled.
+        number = attributes.n_electrons
+        return None if number is None or abs(number - round(number)) > WHOLE else (round(number),)
     filled = attributes.filled_bands
     if filled is None or reference.n_spin == 2:
         return filled
@@ -185,7 +191,8 @@ def moment_errors(predicted: Hamiltonian, reference: Hamiltonian, overlap_thresh
     reference : Hamiltonian
         Records its moments and its mesh.
     overlap_threshold : float
-        See `eigenvalues`; the moments of the reference are computed again with it, unless it is 0.
+        See `eigenvalues`; the moments of the reference are computed again with it, unless it is 0. Those of spinors
+        always are: what is recorded was without spin-orbit coupling.
 
     Returns
     -------
@@ -197,7 +204,7 @@ def moment_errors(predicted: Hamiltonian, reference: Hamiltonian, overlap_thresh
     if known is None:
         return {}
     mesh = default_mesh(reference)
-    if overlap_threshold:
+    if overlap_threshold or reference.has_spin_orbit:
         known = _moments(reference, mesh, overlap_threshold)
     moments = _moments(predicted, mesh, overlap_threshold)
     deviations = np.abs(moments - known)
@@ -220,18 +227,21 @@ def evaluate_one(
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
     siblings: Mapping[str, Pseudopotential] | None = None,
+    magnetization_axis: Sequence[float] | None = None,
 ) -> dict:
     """Errors of the prediction for one reference file, with its own H0 and overlap; parameters as of `evaluate`."""
     reference = read_reference(path, 'nothing to compare with', spin_orbit=spin_orbit)
     if reference.n_spin == 2 and not predictor.model.config.magnetic:
         raise ValueError(f'{path}: has collinear spin (n_spin = 2), and the model was trained without; leave it out')
-    if reference.n_spin == 2 and spin_orbit:
-        raise ValueError(f'{path}: has collinear spin; bands of spinors are compared for files without spin')
     predicted = predictor.predict_from(reference)
     if spin_orbit:
         if not reference.has_spin_orbit:
             predictor.add_spin_orbit(reference, siblings)
         predicted.matrices[SPIN_ORBIT] = reference.spin_orbit
+        if reference.n_spin == 2:
+            axis = reference.magnetization_axis if magnetization_axis is None else magnetization_axis
+            for one in (reference, predicted):
+                set_magnetization_axis(one, axis)
     result = {'path': str(path), 'formula': reference.atoms.get_chemical_formula(), 'n_atoms': len(reference.atoms)}
     error = predicted.hamiltonian - reference.hamiltonian
     result |= element_errors(error, reference)
@@ -279,6 +289,7 @@ def evaluate(
     overlap_threshold: float = 0.0,
     spin_orbit: bool = False,
     siblings: Mapping[str, Pseudopotential] | None = None,
+    magnetization_axis: Sequence[float] | None = None,
 ) -> dict:
     """Errors of a model on reference files.
 
@@ -297,6 +308,9 @@ def evaluate(
         or of the model's pseudopotentials.
     siblings : mapping of str to Pseudopotential, optional
         Fully relativistic versions of the model's pseudopotentials, as far as these are scalar-relativistic.
+    magnetization_axis : (3,) array, optional
+        With spin-orbit coupling, where spin up of magnetic structures points, Cartesian, without unit; default: as the
+        file, or z.
 
     Returns
     -------
@@ -307,13 +321,18 @@ def evaluate(
     Raises
     ------
     ValueError
-        If there is no file, or one that does not fit the model.
+        If there is no file, or one that does not fit the model, or an axis is given without spin-orbit coupling.
     """
+    if magnetization_axis is not None and not spin_orbit:
+        raise ValueError('only spin-orbit coupling ties the magnetization to an axis: add it, or leave the axis out')
     if not paths:
         raise ValueError('no Hamiltonian files to evaluate the model on')
     if not isinstance(predictor, Predictor):
         predictor = load_model(predictor)
-    structures = [evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit, siblings) for path in paths]
+    structures = [
+        evaluate_one(predictor, path, bands, overlap_threshold, spin_orbit, siblings, magnetization_axis)
+        for path in paths
+    ]
     known = list(dict.fromkeys(key for one in structures for key in one))
     keys = [key for key in known if key.endswith('_meV')]
     keys += [key for key in MEANS if key in known]

@@ -12,6 +12,7 @@ from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.structures import get_atoms
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.kpoints import find_band_path
+from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES, SPIN_ORBIT
 from aiida_hamlr.report.figures import bands_figure, dos_figure
 from aiida_hamlr.report.meanings import pick_rows
 from aiida_hamlr.report.page import Figure, Note, Rows, Section, Table
@@ -58,6 +59,8 @@ def hamiltonian_section(node: HamiltonianData) -> Section:
     """What a Hamiltonian is of, with warnings first."""
     values = node.base.attributes.all
     blocks = [Note(text, 'warning') for text in values.get('warnings') or ()]
+    if SPIN_ORBIT in values.get('matrices', ()):
+        blocks.append(Note('With spin-orbit coupling: states are spinors of one electron each.'))
     keys = (*_WHAT, *_LEVELS, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
     units = {key: f'{key}_eV' for key in ('gap', 'direct_gap', 'fermi_level', 'vacuum_level', 'vacuum_levels')}
     meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
@@ -102,7 +105,7 @@ def compute_bands(
     """
     found, line = {}, None
     for name, node in nodes.items():
-        hamiltonian = node.open(('hamiltonian', 'overlap'))
+        hamiltonian = node.open(OF_STATES)
         line = line or find_band_path(hamiltonian.atoms, path, spacing)
         found[name] = band_structure(hamiltonian, line)
     return found

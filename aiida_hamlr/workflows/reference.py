@@ -155,7 +155,7 @@ class ReferenceWorkChain(
             412,
             'ERROR_BAND_TOLERANCE_EXCEEDED',
             message='The mean error of the occupied bands is {error} meV, more than `band_tolerance`; the outputs are '
-            'attached. Use a larger basis, or increase `band_tolerance`.',
+            'attached. {remedy}',
         )
 
     @classmethod
@@ -368,11 +368,18 @@ class ReferenceWorkChain(
 
     def inspect_bands(self):
         """Compare the error of the bands with the tolerance."""
-        error = self.ctx.hamiltonian.base.attributes.get('band_mae_occupied_meV', None)
+        found = self.ctx.hamiltonian.base.attributes
+        error, of_cutoff = (found.get(name, None) for name in ('band_mae_occupied_meV', 'cutoff_error_meV'))
         if error is not None and error <= self.inputs.band_tolerance.value:
             return None
+        remedy = 'Use a larger basis, or increase `band_tolerance`.'
+        if of_cutoff is not None and of_cutoff > self.inputs.band_tolerance.value:
+            remedy = (
+                f'`ecutwfc` is too low, levels change by up to {of_cutoff:.0f} meV at the cutoff: raise it, or let '
+                '`cutoff_tolerance` (`--converge`) find one.'
+            )
         return self.exit_codes.ERROR_BAND_TOLERANCE_EXCEEDED.format(
-            error='of unknown size in' if error is None else f'{error:.1f}'
+            error='of unknown size in' if error is None else f'{error:.1f}', remedy=remedy
         )
 
     def on_terminated(self):

@@ -1,26 +1,11 @@
 """Tests of the prediction job."""
 
-from io import BytesIO
-
 import numpy as np
-import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
 from aiida_fixtures import find_problem as problem
-from aiida_pseudo.data.pseudo.upf import UpfData
 from ase.build import bulk
-from qe_fixtures import debian_pseudo
-
-from aiida_hamlr.data.model import ModelData
-from aiida_hamlr.electronic.orbitals.basis import Basis
-from aiida_hamlr.electronic.orbitals.generation import generate_basis
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-from aiida_hamlr.electronic.pseudo.upf import parse_upf
-from aiida_hamlr.electronic.pseudo.upf_writing import format_upf
-from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.files import write_model
-from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 
 OPTIONS = {'resources': {'num_machines': 1}, 'max_wallclock_seconds': 300, 'withmpi': False}
 
@@ -91,20 +76,6 @@ def test_fully_relativistic_pseudopotentials(prepare, make_inputs, structure, al
     assert 'Ga' in problem(
         'hamlr.predict', {**inputs, 'spin_orbit_pseudos': other, 'parameters': orm.Dict({'spin_orbit': True})}
     )
-
-
-@pytest.fixture
-def silicon(tmp_path, aiida_profile):
-    """A stored model of silicon with the scalar part of a fully relativistic file, and that file as a node."""
-    full = debian_pseudo('Si_r.upf')
-    scalar = Pseudopotential.from_text(format_upf(parse_upf(full.text), 'scalar part of Si_r.upf', 'test'), 'Si.upf')
-    basis = Basis({'Si': generate_basis(scalar, 'sz', 6.0)})
-    channels = ('scalar_channels', 'natural_channels', 'unnatural_channels', 'radial_basis', 'radial_hidden')
-    config = ModelConfig(variant='sr', layers=1, hidden_channels=8, pair_channels=8, **dict.fromkeys(channels, 4))
-    network = HamiltonianModel({'Si': list(basis['Si'].angular_momenta)}, config, 4.0, 10.0)
-    metadata = {'ecutrho_Ry': 40.0, 'functional': 'pbe'}
-    write_model(tmp_path / 'model', network, network.state_dict(), basis, {'Si': scalar.text}, metadata)
-    return ModelData.from_folder(tmp_path / 'model').store(), UpfData(BytesIO(full.text.encode()), 'Si.upf').store()
 
 
 def test_spinors_of_a_scalar_model(silicon, hamlr_code):

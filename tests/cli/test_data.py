@@ -6,6 +6,9 @@ from aiida import orm
 from aiida.cmdline.commands.cmd_verdi import verdi
 from aiida.cmdline.utils.echo import ExitCode
 
+from aiida_hamlr.electronic.bands.band_structure import band_structure
+from aiida_hamlr.jobs.bands import edges_in_words
+
 
 def test_curve(invoke, make_finished, make_hamiltonian_node, localhost, tmp_path):
     """The learning curve of the last job that has one: of a finished one its node, of a running one its file."""
@@ -46,7 +49,6 @@ def test_list_and_show(request, invoke, kind, make_hamiltonian_node):
 def test_bands_and_dos(invoke, make_hamiltonian_node, structure, tmp_path):
     """Band edges of a Hamiltonian and of stored bands are printed, and both are drawn."""
     from aiida_hamlr.data.electronic_structure import make_bands
-    from aiida_hamlr.electronic.bands.band_structure import band_structure
 
     node = make_hamiltonian_node(seed=91)
     bands = make_bands(band_structure(node.open(), mesh=(2, 2, 2), spacing=0.2), structure).store()
@@ -58,6 +60,16 @@ def test_bands_and_dos(invoke, make_hamiltonian_node, structure, tmp_path):
     assert result.exit_code == 0, result.output
     result = invoke(verdi, 'data', 'hamlr', 'bands', structure.pk)
     assert 'neither a Hamiltonian nor bands' in ' '.join(result.output.split())
+
+
+def test_bands_of_spinors(invoke, spinor_node, make_hamiltonian_node, tmp_path):
+    """The edges are those with the spin-orbit part that the file has."""
+    result = invoke(verdi, 'data', 'hamlr', 'bands', spinor_node.pk, '-o', tmp_path / 'bands.svg')
+    assert result.exit_code == 0, result.output
+    found = band_structure(spinor_node.open())
+    assert found.electrons_per_band == 1 and edges_in_words(found.attributes) in result.output
+    scalar = invoke(verdi, 'data', 'hamlr', 'bands', make_hamiltonian_node(seed=17).pk)
+    assert scalar.output.splitlines()[0] != result.output.splitlines()[0]
 
 
 def test_show_says_what_to_use_instead(invoke, structure, make_finished):

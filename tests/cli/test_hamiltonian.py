@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from aiida.cmdline.utils.echo import ExitCode
 
-from aiida_hamlr.cli.hamiltonian import cmd_hamiltonian
+from aiida_hamlr.calculations.functions.compare import find_errors
+from aiida_hamlr.cli.hamiltonian import cmd_hamiltonian, draw_bands, draw_dos
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+from aiida_hamlr.model.evaluation import band_errors
 
 
 @pytest.fixture
@@ -46,6 +49,30 @@ def test_compare(invoke, pair, make_hamiltonian, zincblende):
     other = HamiltonianData.from_hamiltonian(make_hamiltonian(zincblende(cubic=True))).store()
     result = invoke(cmd_hamiltonian, 'compare', pair[0].pk, other.pk)
     assert result.exit_code == ExitCode.CRITICAL and 'different atom pairs' in ' '.join(result.output.split())
+
+
+def test_compare_spinors(spinor_node, make_hamiltonian_node):
+    """Bands of spinors where both have them, else those without the coupling."""
+    shifted = spinor_node.open()
+    shifted.matrices['hamiltonian'] = 1.01 * shifted.hamiltonian
+    scaled, scalar = HamiltonianData.from_hamiltonian(shifted).store(), make_hamiltonian_node(seed=17)
+    spinors, scalars = find_errors(scaled, spinor_node), find_errors(scaled, scalar)
+    assert band_errors(shifted, spinor_node.open()).items() <= spinors.items()
+    assert scalars['band_mae_occupied_meV'] != spinors['band_mae_occupied_meV']
+    assert find_errors(spinor_node, scalar)['band_mae_occupied_meV'] == 0
+
+
+def test_plot_of_spinors(spinor_node, monkeypatch, tmp_path):
+    """Bands and density of states are drawn with the spin-orbit part of the file."""
+    drawn = {}
+    monkeypatch.setattr('aiida_hamlr.plotting.bands.plot_bands', lambda sets, *_: drawn.update(bands=sets[0]))
+    monkeypatch.setattr('aiida_hamlr.plotting.properties.plot_dos', lambda found, *_: drawn.update(dos=found))
+    draw_bands({'': spinor_node}, tmp_path / 'bands.png')
+    draw_dos({'': spinor_node}, tmp_path / 'dos.png', mesh=(2, 2, 2))
+    assert drawn['bands'].electrons_per_band == 1
+    options = PropertyOptions(kpoints=(2, 2, 2))
+    expected = compute_properties(spinor_node.open(), ('dos',), options).properties
+    np.testing.assert_allclose(drawn['dos'].dos, expected.dos, atol=1e-9)
 
 
 @pytest.mark.parametrize('kind', ['bands', 'dos', 'fat-bands'])

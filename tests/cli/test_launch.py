@@ -4,8 +4,10 @@ import pytest
 import yaml
 from aiida import orm
 from aiida.cmdline.utils.echo import ExitCode
+from ase.build import bulk
 
 from aiida_hamlr.cli import cmd_root, launch
+from aiida_hamlr.cli.installation import create_pseudo_family
 from aiida_hamlr.data.dataset import DatasetData
 
 
@@ -93,6 +95,44 @@ def test_committee(invoke, monkeypatch, hamlr_code, make_hamiltonian_node, model
     assert train.train.parent_model.uuid == model_node.uuid
     for namespace in (predict.predict, screen.predict.predict):
         assert sorted(namespace.committee) == ['model_1', 'model_2']
+
+
+def test_spin_orbit_coupling(invoke, monkeypatch, hamlr_code, silicon, pseudo_family, tmp_path):
+    """Predictions of a scalar-relativistic model get the siblings of a family; one that has none is refused."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    model, sibling = silicon
+    (tmp_path / 'FR').mkdir()
+    (tmp_path / 'FR/Si.upf').write_text(sibling.get_content())
+    create_pseudo_family(tmp_path / 'FR', 'FR', 30)
+    structure = orm.StructureData(ase=bulk('Si', 'diamond', a=5.43)).store()
+    code = ('-Z', hamlr_code.pk)
+    for command in ('predict', 'screen'):
+        for given in (('--spin-orbit',), ('--spin-orbit-family', 'FR')):
+            result = invoke(cmd_root, 'launch', command, model.pk, structure.pk, *code, *given)
+            assert result.exit_code == 0, result.output
+    predict, predict_with_family, screen, screen_with_family = (
+        builder.predict if 'model' in builder.predict else builder.predict.predict for builder in builders
+    )
+    for inputs in (predict, screen):
+        assert inputs.parameters['spin_orbit'] is True and not inputs.spin_orbit_pseudos
+    for inputs in (predict_with_family, screen_with_family):
+        assert inputs.parameters['spin_orbit'] is True
+        assert {label: node.md5 for label, node in inputs.spin_orbit_pseudos.items()} == {'Si': sibling.md5}
+    for family, words in (
+        (pseudo_family, 'does not contain pseudo for element `Si`'),
+        ('nowhere', 'no family nowhere'),
+    ):
+        result = invoke(cmd_root, 'launch', 'predict', model.pk, structure.pk, *code, '--spin-orbit-family', family)
+        assert result.exit_code == 2 and words in ' '.join(result.output.split()), result.output
+
+
+def test_siblings_must_be_fully_relativistic(invoke, hamlr_code, model_node, structure, pseudo_family):
+    """A scalar-relativistic family is refused before anything starts."""
+    arguments = (model_node.pk, structure.pk, '-Z', hamlr_code.pk, '--spin-orbit-family', pseudo_family)
+    result = invoke(cmd_root, 'launch', 'predict', *arguments)
+    assert result.exit_code == 2
+    assert 'of Al, As in nc are scalar-relativistic' in ' '.join(result.output.split())
 
 
 def test_launch_active_learning(invoke, monkeypatch, pw_code, hamlr_code, structure, pseudo_family, basis_node):

@@ -246,6 +246,21 @@ def test_magnet_with_spin_orbit_coupling(hamlr, tmp_path):
     summary = json.loads((output / 'summary.json').read_text())
     moments = Properties.read(output / 'properties.h5').magnetic_moments
     assert summary['magnetization_muB'] == pytest.approx(moments.sum()) and np.abs(moments).max() > 1e-4
+    # Taken as a reference it has no errors, along its own axis or another; K is read or computed.
+    hamiltonian.attributes.origin, hamiltonian.attributes.kpoints = 'reference', [2, 2, 2]
+    hamiltonian.attributes.magnetic_moments = moments.tolist()
+    hamiltonian.write(tmp_path / 'reference.h5')
+    hamiltonian.matrices = {name: hamiltonian.matrices[name] for name in ('hamiltonian', 'h0', 'overlap')}
+    hamiltonian.attributes.magnetization_axis = None
+    hamiltonian.write(tmp_path / 'scalar.h5')
+    for name, given in (('reference', ()), ('scalar', ('--magnetization-axis', 0, 3, 4))):
+        result = hamlr('evaluate', folder, f'{name}.h5', '--spin-orbit', *given, '--json', 'errors.json')
+        assert result.exit_code == 0, result.stderr
+        errors = json.loads((tmp_path / 'errors.json').read_text())['structures'][0]
+        assert max(errors['band_mae_occupied_meV'], errors['moment_largest_error_muB']) < 1e-6
+        np.testing.assert_allclose(errors['magnetic_moments_muB'], moments, atol=1e-9)
+    result = hamlr('evaluate', folder, 'reference.h5', '--magnetization-axis', 1, 0, 0)
+    assert result.exit_code == 2 and 'add it, or leave the axis out' in result.stderr
     (tmp_path / 'predict.yaml').write_text(json.dumps({**content, 'spin_orbit': False}))
     result = hamlr('predict', 'predict.yaml')
     assert result.exit_code == 2 and 'set spin_orbit, or leave it out' in result.stderr

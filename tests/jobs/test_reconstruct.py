@@ -12,6 +12,7 @@ from ase.io import write
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.errors import NumericalError
 from aiida_hamlr.io.qe import read_scf_xml
 
 pytestmark = pytest.mark.qe
@@ -163,6 +164,22 @@ def test_properties_that_cannot_be_are_refused(workspace, hamlr, section, messag
     assert result.exit_code == 2
     assert message in result.stderr and 'Traceback' not in result.stderr
     assert not (workspace / 'out').exists()
+
+
+def test_a_property_that_fails_leaves_the_hamiltonian(workspace, hamlr, monkeypatch):
+    """The long work is not lost; properties can be computed from the file."""
+
+    def fail(*_):
+        raise NumericalError('not converged')
+
+    monkeypatch.setattr('aiida_hamlr.jobs.reconstruct.compute_properties', fail)
+    with (workspace / 'reconstruct.yaml').open('a') as stream:
+        stream.write('properties: {outputs: [gap, dos]}\n')
+    result = hamlr('reconstruct', 'reconstruct.yaml')
+    assert result.exit_code != 0 and 'not converged' in result.stderr and 'Traceback' not in result.stderr
+    assert not (workspace / 'out/properties.h5').exists() and not (workspace / 'out/summary.json').exists()
+    again = hamlr('dos', 'out/hamiltonian.h5', '-o', 'dos.h5', '--mesh', 2, 2, 2)
+    assert again.exit_code == 0, again.stderr
 
 
 def hirshfeld(workspace):

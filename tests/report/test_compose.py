@@ -4,7 +4,7 @@ import pytest
 from aiida import orm
 
 from aiida_hamlr.report.compose import make_report
-from aiida_hamlr.report.electronic import cutoff_section
+from aiida_hamlr.report.electronic import compute_bands, cutoff_section, hamiltonian_section
 from aiida_hamlr.report.figures import log_axis
 from aiida_hamlr.report.page import Page
 
@@ -39,6 +39,13 @@ def test_reference_with_properties(reference_with_dos, prediction):
     titles = [section.title for section in page.sections if section.blocks]
     assert titles.index('Bands') < titles.index('Density of states') < titles.index('Structure')
     assert figures(page)[1].content == figures(make_report(prediction))[1].content
+
+
+def test_hamiltonian_with_spin_orbit_coupling(spinor_node):
+    """Its bands are those of spinors, and the page says so."""
+    (found,) = compute_bands({'': spinor_node}).values()
+    assert found.electrons_per_band == 1
+    assert 'states are spinors of one electron each' in repr(hamiltonian_section(spinor_node).blocks)
 
 
 def test_reference_with_a_search_for_the_cutoff(reference):

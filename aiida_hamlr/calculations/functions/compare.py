@@ -7,6 +7,7 @@ from aiida.engine import ExitCode, calcfunction
 from aiida.orm import Dict
 
 from aiida_hamlr.data.hamiltonian import HamiltonianData
+from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES, SPIN_ORBIT
 
 __all__ = ('compare_hamiltonians', 'find_errors')
 
@@ -40,7 +41,11 @@ def find_errors(predicted: HamiltonianData, reference: HamiltonianData) -> dict:
     # Imported here because it loads torch, which most daemon workers do not need.
     from aiida_hamlr.model.evaluation import band_errors, element_errors
 
-    first, second = (node.open(('hamiltonian', 'overlap')) for node in (predicted, reference))
+    first, second = (node.open(OF_STATES) for node in (predicted, reference))
+    if first.has_spin_orbit != second.has_spin_orbit:
+        # Bands of spinors and of scalars have no errors; H of both is the scalar part.
+        for each in (first, second):
+            each.matrices.pop(SPIN_ORBIT, None)
     if first.basis.content_hash != second.basis.content_hash:
         raise _DifferentBases(
             'The Hamiltonians are in different bases: compare Hamiltonians that were computed with the same basis node.'

@@ -25,7 +25,7 @@ from scipy import linalg
 
 from aiida_hamlr.electronic.bands.kspace import BlochSum, recorded_matrix
 from aiida_hamlr.electronic.bands.spinors import spinor_matrices, spinor_overlaps
-from aiida_hamlr.electronic.lattice import reciprocal
+from aiida_hamlr.electronic.lattice import reciprocal, unit_vector
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: States whose energies differ by less are degenerate, eV.
@@ -208,8 +208,7 @@ class EffectiveMass:
 
         Negative where the band bends downwards; infinite where it is flat.
         """
-        n = np.asarray(direction, dtype=float)
-        n = n / np.linalg.norm(n)
+        n = unit_vector(direction, 'direction')
         second = np.linalg.eigvalsh(np.einsum('a,b,ijab->ij', n, n, self.curvature))
         with np.errstate(divide='ignore'):
             return HBAR2_PER_MASS / second

@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike
 from aiida_hamlr.electronic.bands.derivatives import KDerivatives, degenerate_groups
 from aiida_hamlr.electronic.bands.kspace import own_inverse
 from aiida_hamlr.electronic.bands.spinors import spin_expectation
+from aiida_hamlr.electronic.lattice import unit_vector
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+
+#: Largest cosine of two directions that are perpendicular.
+_PERPENDICULAR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -61,23 +65,25 @@ def spin_splitting(
     Raises
     ------
     ValueError
-        If the Hamiltonian has no spin-orbit part or a magnetization, the k-point is not its own inverse, or the pair
-        is degenerate with another one.
+        If the Hamiltonian has no spin-orbit part or a magnetization, the k-point is not its own inverse, the pair is
+        degenerate with another one, there is no such band, or the direction is zero.
     """
     if not hamiltonian.has_spin_orbit or hamiltonian.n_spin == 2:
         raise ValueError(
             f'{hamiltonian.atoms.get_chemical_formula()}: a splitting of Kramers pairs needs spin-orbit coupling and '
             'no magnetization'
         )
-    kpoint, direction = np.asarray(kpoint, dtype=float), np.asarray(direction, dtype=float)
+    kpoint, direction = np.asarray(kpoint, dtype=float), unit_vector(direction, 'direction')
     if not own_inverse(kpoint[None])[0]:
         raise ValueError(f'k-point {kpoint.tolist()}: Kramers pairs lie where k and -k are the same point')
     energies, states, H, S = KDerivatives(hamiltonian).solve(kpoint)
+    if not 0 <= band < len(energies):
+        raise ValueError(f'band {band}: there are bands 0 to {len(energies) - 1}')
     group = next(each for each in degenerate_groups(energies) if each.start <= band < each.stop)
     if group.stop - group.start != 2:
         raise ValueError(f'band {band} is one of {group.stop - group.start} degenerate ones, not of a pair')
     pair, energy = states[:, group], float(energies[group].mean())
-    along = np.tensordot(direction / np.linalg.norm(direction), H[1] - energy * S[1], axes=1)
+    along = np.tensordot(direction, H[1] - energy * S[1], axes=1)
     slopes, mixing = np.linalg.eigh(pair.conj().T @ along @ pair)
     n = hamiltonian.n_orbitals
     spin = spin_expectation(pair @ mixing[:, 1:], S[0][:n, :n])[:, 0]
@@ -109,7 +115,10 @@ def rashba_parameter(
     Raises
     ------
     ValueError
-        See `spin_splitting`.
+        See `spin_splitting`; or if the direction is not perpendicular to the normal.
     """
+    direction, normal = unit_vector(direction, 'direction'), unit_vector(normal, 'normal')
+    if abs(direction @ normal) > _PERPENDICULAR:
+        raise ValueError(f'direction {direction.tolist()}: not perpendicular to the normal {normal.tolist()}')
     found = spin_splitting(hamiltonian, band, direction, kpoint)
     return found.slope * float(np.sign(found.spin @ np.cross(direction, normal)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
-from aiida_hamlr.electronic.magnetism import unit_axis
+from aiida_hamlr.electronic.lattice import unit_vector
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.pseudo.siblings import fully_relativistic
@@ -67,7 +67,7 @@ def set_magnetization_axis(hamiltonian: Hamiltonian, axis: Sequence[float]):
     if hamiltonian.n_spin == 1 or not hamiltonian.has_spin_orbit:
         missing = 'collinear spin' if hamiltonian.n_spin == 1 else 'spin-orbit coupling'
         raise ValueError(f'{hamiltonian.atoms.get_chemical_formula()}: a magnetization axis needs {missing}')
-    hamiltonian.attributes.magnetization_axis = unit_axis(axis).tolist()
+    hamiltonian.attributes.magnetization_axis = unit_vector(axis, 'magnetization axis').tolist()
 
 
 def spin_orbit_coupling(hamiltonian: Hamiltonian, siblings: Mapping[str, Pseudopotential] | None = None) -> np.ndarray:

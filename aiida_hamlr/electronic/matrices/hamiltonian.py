@@ -18,7 +18,8 @@ from aiida_hamlr.electronic.files import (
     read_array,
     read_hdf5,
 )
-from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments, unit_axis
+from aiida_hamlr.electronic.lattice import unit_vector
+from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes, count_occupied
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.orbitals.basis import Basis, SpeciesBasis
@@ -34,6 +35,9 @@ SPIN_ORBIT = 'spin_orbit'
 
 #: The matrices that the file may hold, by name.
 MATRICES = ('hamiltonian', 'overlap', 'h0', 'density_matrix', SPIN_ORBIT)
+
+#: Those that states and their energies follow from, the last where a file has it.
+OF_STATES = ('hamiltonian', 'overlap', SPIN_ORBIT)
 
 #: Labels that the file may hold, and their shapes; None stands for the number of atoms.
 LABELS = {
@@ -126,7 +130,7 @@ class Hamiltonian:
         if not self.has_spin_orbit or self.n_spin == 1:
             return None
         recorded = self.attributes.magnetization_axis
-        return np.array([0.0, 0.0, 1.0]) if recorded is None else unit_axis(recorded)
+        return np.array([0.0, 0.0, 1.0]) if recorded is None else unit_vector(recorded, 'magnetization axis')
 
     @property
     def electrons_per_band(self) -> int:

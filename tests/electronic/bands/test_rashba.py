@@ -186,3 +186,9 @@ def test_what_is_refused(above, make_hamiltonian, zincblende):
     flat_bands.matrices['hamiltonian'] = 0 * above.hamiltonian
     with pytest.raises(ValueError, match=f'band 2 is one of {2 * above.n_orbitals} degenerate ones'):
         spin_splitting(flat_bands, 2, X)
+    with pytest.raises(ValueError, match=f'band {2 * above.n_orbitals}: there are bands 0 to'):
+        spin_splitting(above, 2 * above.n_orbitals, X)
+    with pytest.raises(ValueError, match='direction .*three finite components'):
+        spin_splitting(above, BAND, (0, 0, 0))
+    with pytest.raises(ValueError, match='not perpendicular to the normal'):
+        rashba_parameter(above, BAND, (1, 0, 1))
