@@ -11,6 +11,7 @@ from torch import nn
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph_builder import GraphBuilder
+from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
 from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.long_range.blocks import Action, component_blocks
@@ -108,10 +109,15 @@ class HamiltonianModel(nn.Module):
         first, second = graph[keys.PAIR_INDEX].numpy()
         kinds = len(self.slots.species) * species[first] + species[second]
         lengths = graph[keys.PAIR_LENGTH].double().numpy()
-        baseline, scale = self.normalisation.pairs(kinds, lengths)
         graph[keys.PAIR_SWITCH] = torch.as_tensor(switch(lengths, self.pair_cutoff), dtype=self.dtype)
-        graph[keys.PAIR_BASELINE] = torch.as_tensor(baseline, dtype=self.dtype)
-        graph[keys.PAIR_SCALE] = torch.as_tensor(scale, dtype=self.dtype)
+        for key in (keys.PAIR_BASELINE, keys.PAIR_SCALE):
+            graph[key] = torch.empty(len(lengths), len(self.slots.pairs), dtype=self.dtype)
+        # in slices: in double precision the components of all pairs take several times what is kept of them
+        for start in range(0, len(lengths), PAIRS_AT_ONCE):
+            part = slice(start, start + PAIRS_AT_ONCE)
+            baseline, scale = self.normalisation.pairs(kinds[part], lengths[part])
+            graph[keys.PAIR_BASELINE][part] = torch.as_tensor(baseline)
+            graph[keys.PAIR_SCALE][part] = torch.as_tensor(scale)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
         """Short-range part of a graph, and the output of the network with the features of the atoms.

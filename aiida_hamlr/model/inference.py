@@ -181,7 +181,8 @@ class Predictor:
                 attributes.long_range_polarisabilities = sources.polarisability.tolist()
             if sources.dipole is not None:
                 attributes.long_range_permanent_dipoles = sources.dipole.tolist()
-        matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': h0.h0 + delta}
+        delta += h0.h0  # in place: one array less
+        matrices = {'overlap': h0.overlap, 'h0': h0.h0, 'hamiltonian': delta}
         return Hamiltonian(h0.atoms.copy(), h0.basis, h0.pattern, matrices, h0.pseudopotentials, attributes)
 
     def add_spin_orbit(
@@ -250,16 +251,19 @@ class Predictor:
         atoms, pairs = (
             np.cumsum([0, *(len(graph[key]) for graph in graphs)]) for key in (keys.SPECIES, keys.PAIR_LENGTH)
         )
-        onsite, offsite = (x.double().cpu().numpy() for x in (components.onsite, components.pairs))
+        spins = [len(graph[keys.N_ATOMS]) for graph in graphs]
+        del graphs  # they take more than a matrix
+        onsite, offsite = (x.cpu().numpy() for x in (components.onsite, components.pairs))
         results = []
-        for index, (structure, selection, graph) in enumerate(zip(structures, selections, graphs, strict=True)):
-            n_spin = len(graph[keys.N_ATOMS])
+        for index, (structure, selection, n_spin) in enumerate(zip(structures, selections, spins, strict=True)):
             of_atoms, of_pairs = (slice(bounds[index], bounds[index + 1]) for bounds in (atoms, pairs))
             first = slice(of_atoms.start, of_atoms.start + len(structure[0]))
             action = None if components.action is None else components.action.of(first)
             blocks = zip(np.split(onsite[of_atoms], n_spin), np.split(offsite[of_pairs], n_spin), strict=True)
-            delta = np.stack([self._assemble(structure, selection, spin, action) for spin in blocks])
-            delta = delta[0] if n_spin == 1 else delta[::-1] if same_order_reversed(structure[0]) else delta
+            deltas = [self._assemble(structure, selection, spin, action) for spin in blocks]
+            if same_order_reversed(structure[0]):
+                deltas.reverse()
+            delta = deltas[0] if n_spin == 1 else np.stack(deltas)
             sources = None if components.sources is None else components.sources.of(first).to_numpy()
             uncertainty = None
             if self.rigidity is not None:
@@ -288,7 +292,7 @@ class Predictor:
         if action is not None:
             tables = self._tables if model.long_range.multipole_order else None
             integrals = StructureIntegrals(atoms, pattern, overlap, tables)
-            delta += long_range_entries(action.to('cpu'), integrals, model.pair_cutoff)
+            long_range_entries(action.to('cpu'), integrals, model.pair_cutoff, onto=delta)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')
         return delta

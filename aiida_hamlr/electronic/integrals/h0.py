@@ -21,14 +21,15 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.resources import check_memory
 from aiida_hamlr.electronic.species import species_labels
 
-#: Arrays as long as a matrix that are there at the same time at most.
-ARRAYS = 6
+#: Arrays as long as a matrix that are there at the same time at most, with what grid and network take beside them.
+ARRAYS = 5
 
 
 def structure_matrices(atoms: Atoms, tables: TwoCentreTables, pattern: BlockPattern) -> tuple[np.ndarray, np.ndarray]:
     """Parts of H without a local potential: overlap (M,), and kinetic energy plus nonlocal pseudopotential (M,), eV."""
     overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
-    return overlap, kinetic + tables.nonlocal_part(atoms, pattern)
+    kinetic += tables.nonlocal_part(atoms, pattern)
+    return overlap, kinetic
 
 
 def compute_h0(
@@ -77,9 +78,9 @@ def compute_h0(
     pattern = overlap_pattern(atoms, basis)
     check_memory(ARRAYS * 8 * pattern.n_entries, memory_limit, f'H0 of {len(atoms)} atoms')
     grid = fft_grid(atoms.cell[:], ecutrho, symmetry_factors(atoms))
-    overlap, fixed = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos, memory_limit), pattern)
+    overlap, h0 = structure_matrices(atoms, tables or TwoCentreTables(basis, pseudos, memory_limit), pattern)
     potential = neutral_atom_potential(atoms, pseudos, grid, ecutrho)
-    h0 = fixed + local_matrix(atoms, basis, pattern, potential, device, memory_limit)
+    h0 += local_matrix(atoms, basis, pattern, potential, device, memory_limit)
     attributes = HamiltonianAttributes(
         origin='h0',
         functional=functional,

@@ -171,10 +171,12 @@ class TwoCentreTables:
         kinetic : (M,) array
             eV.
         """
-        result = np.empty((2, pattern.n_entries))
+        # two arrays, so that each can be given up without the other
+        overlap, kinetic = np.empty(pattern.n_entries), np.empty(pattern.n_entries)
         for a, b, vectors, entries in self._species_pairs(atoms, pattern):
-            result[:, entries] = self._get('overlap', a, b)(vectors)
-        return result[0], result[1] * RYDBERG
+            overlap[entries], kinetic[entries] = self._get('overlap', a, b)(vectors)
+        kinetic *= RYDBERG
+        return overlap, kinetic
 
     def dipole(self, atoms: Atoms, pattern: BlockPattern) -> np.ndarray:
         """Dipole integrals about the row's atom, ``<phi_i| r - tau_i |phi_j>``.
@@ -318,4 +320,6 @@ class TwoCentreTables:
                 neighbours[:, 3], neighbours[:, :3], np.zeros_like(slots), slots, (1, len(neighbours))
             )
             accumulator.add(places, counts, lambda rows, left=left: left[:, :, rows], projections[None])
-        return accumulator.entries() * RYDBERG
+        result = accumulator.entries()
+        result *= RYDBERG
+        return result

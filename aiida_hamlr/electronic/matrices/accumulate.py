@@ -151,25 +151,26 @@ class BlockAccumulator:
                 offset = rows.stop
 
     def entries(self) -> np.ndarray:
-        """(n_operators, M) the sums as entries of the pattern."""
+        """(n_operators, M) the sums as entries of the pattern. Call it once: the sums are released."""
         pattern, n_operators = self.pattern, self._n_operators
-        result = np.empty((n_operators, pattern.n_entries))
+        in_place = n_operators == 1 and len(self._sizes) == 1
+        result = None if in_place else np.empty((n_operators, pattern.n_entries))
         rows = np.empty(len(pattern), dtype=np.int64)
         for (a, b), members in self._members.items():
-            n_a, n_b = self._sizes[a], self._sizes[b]
-            sums = self._arrays.numpy(self._sums[a, b])[1:].reshape(-1, n_operators, n_a, n_b)
+            sums = self._arrays.numpy(self._sums.pop((a, b)))[1:]
+            sums = sums.reshape(-1, n_operators, self._sizes[a], self._sizes[b])
+            if in_place:
+                # the sums of the only kind of atoms are in the order of the pattern
+                result = sums.reshape(1, -1)
             rows[members] = np.arange(len(members))
-            # in slices, so that no array is as long as the result but the sums
-            for start in range(0, len(members), BLOCKS_AT_ONCE):
-                chosen = members[start : start + BLOCKS_AT_ONCE]
+            half = members[members <= pattern.reverse[members]] if a == b else members
+            for chosen in pattern.slices(half, BLOCKS_AT_ONCE):
                 reverse = pattern.reverse[chosen]
-                blocks = sums[start : start + BLOCKS_AT_ONCE].swapaxes(0, 1)
+                blocks = sums[rows[chosen]].swapaxes(0, 1)
                 if a == b:
                     blocks = blocks + self._sign * sums[rows[reverse]].transpose(1, 0, 3, 2)
                     blocks[:, chosen == reverse] *= 0.5
-                else:
-                    transposed = self._sign * blocks.swapaxes(2, 3).reshape(n_operators, len(chosen), n_a * n_b)
-                    result[:, pattern.chunk_boundaries[reverse, None] + np.arange(n_a * n_b)] = transposed
-                blocks = blocks.reshape(n_operators, len(chosen), n_a * n_b)
-                result[:, pattern.chunk_boundaries[chosen, None] + np.arange(n_a * n_b)] = blocks
+                places, mirrored = pattern.places(chosen)
+                result[:, mirrored] = self._sign * blocks
+                result[:, places] = blocks
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -112,6 +113,34 @@ class BlockPattern:
     def vectors(self, cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """(P, 3) vectors from atom i to atom j + R, in the unit of ``cell`` and ``positions``."""
         return positions[self.second] + self.images @ np.asarray(cell) - positions[self.first]
+
+    @property
+    def half(self) -> np.ndarray:
+        """Indices of one block of every pair (i, j, R) and (j, i, -R), on-site blocks included."""
+        return np.flatnonzero(np.arange(len(self)) <= self.reverse)
+
+    def slices(self, chosen: np.ndarray, at_once: int) -> Iterator[np.ndarray]:
+        """Some blocks (n,), of one shape and at most ``at_once`` at a time: no index is as long as a matrix then."""
+        kinds = np.unique(self.chunk_shapes[chosen], axis=0, return_inverse=True)[1].ravel()
+        for kind in range(kinds.max(initial=-1) + 1):
+            members = chosen[kinds == kind]
+            for start in range(0, len(members), at_once):
+                yield members[start : start + at_once]
+
+    def places(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the elements of some blocks (n,) of one shape lie in the flat array, and the same of their reverses.
+
+        Returns
+        -------
+        entries, mirrored : (n, rows, columns) int arrays
+            Of ``M_ij(R)`` and of ``M_ji(-R)^T``.
+        """
+        rows, columns = self.chunk_shapes[chosen[0]]
+        entries = self.chunk_boundaries[chosen, None, None] + np.arange(rows * columns).reshape(rows, columns)
+        reverse = self.chunk_boundaries[self.reverse[chosen], None, None] + np.arange(rows * columns).reshape(
+            columns, rows
+        )
+        return entries, reverse.transpose(0, 2, 1)
 
     def groups(self) -> list[tuple[tuple[int, int], np.ndarray, np.ndarray]]:
         """Blocks of equal shape, for vectorised work: ``(shape, pair_indices, entry_indices)``.

@@ -105,7 +105,7 @@ class BlockFrames:
         return results
 
     def assemble(self, onsite: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-        """Flat symmetric matrix of on-site (N, n_onsite) and pair (P, n_columns) components.
+        """Flat symmetric matrix, float64, of on-site (N, n_onsite) and pair (P, n_columns) components of any precision.
 
         Both orientations of pairs of one element are averaged: the order of the atoms makes no difference.
         """
@@ -114,19 +114,26 @@ class BlockFrames:
             atoms = np.flatnonzero(self.species == element)
             columns, tensors = self.slots.onsite.transform(str(element))
             entries = self.entries(self.pattern.onsite[atoms], tensors.shape[1:])
-            result[entries] = onsite[np.ix_(atoms, columns)] @ tensors.reshape(len(tensors), -1)
+            result[entries] = onsite[np.ix_(atoms, columns)].astype(float) @ tensors.reshape(len(tensors), -1)
         for members, columns, tensors, (left, right), entries in self.pair_groups():
-            framed = (pairs[np.ix_(members, columns)] @ tensors.reshape(len(tensors), -1)).reshape(
-                -1, *tensors.shape[1:]
-            )
+            framed = pairs[np.ix_(members, columns)].astype(float) @ tensors.reshape(len(tensors), -1)
+            framed = framed.reshape(-1, *tensors.shape[1:])
             result[entries] = (left @ framed @ right.transpose(0, 2, 1)).reshape(len(members), -1)
         return self._symmetrize(result)
 
     def _symmetrize(self, entries: np.ndarray) -> np.ndarray:
-        """Half the sum with the transposed matrix where both orientations are given, the one given otherwise."""
-        selected = np.zeros(len(self.pattern))
+        """Half the sum with the transposed matrix where both orientations are given, the one given otherwise.
+
+        In place and in slices: what a full matrix of transposed elements takes is more than all the rest.
+        """
+        pattern = self.pattern
+        selected = np.zeros(len(pattern))
         selected[self.selection.blocks] = 1.0
-        selected[self.pattern.onsite] = 1.0
-        given = selected + selected[self.pattern.reverse]
-        weight = np.repeat(1.0 / np.maximum(given, 1.0), self.pattern.chunk_shapes.prod(axis=1))
-        return weight * (entries + entries[self.pattern.transpose_indices])
+        selected[pattern.onsite] = 1.0
+        given = selected + selected[pattern.reverse]
+        half = pattern.half
+        for chosen in pattern.slices(half[given[half] > 0], PAIRS_AT_ONCE):
+            places, mirrored = pattern.places(chosen)
+            values = (entries[places] + entries[mirrored]) / given[chosen, None, None]
+            entries[places] = entries[mirrored] = values
+        return entries

@@ -129,11 +129,6 @@ class StructureIntegrals:
         #: (P,) their lengths, Å.
         self.lengths = np.linalg.norm(self.vectors, axis=1)
 
-    def entries(self, chosen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """(n, rows, columns) places of the elements of blocks of one shape in the flat storage."""
-        local = np.arange(shape[0] * shape[1]).reshape(shape)
-        return self.pattern.chunk_boundaries[chosen, None, None] + local
-
     def slices(self, cutoff: float = np.inf) -> Iterator[tuple]:
         """Pairs shorter than a cutoff (Å), on-site blocks included, a few at a time.
 
@@ -148,7 +143,8 @@ class StructureIntegrals:
             Å.
         """
         pattern = self.pattern
-        half = np.flatnonzero((np.arange(len(pattern)) <= pattern.reverse) & (self.lengths < cutoff))
+        half = pattern.half
+        half = half[self.lengths[half] < cutoff]
         first, second = self._species[pattern.first[half]], self._species[pattern.second[half]]
         for one in np.unique(self._species):
             for other in np.unique(self._species):
@@ -157,10 +153,7 @@ class StructureIntegrals:
                     yield self._slice(str(one), str(other), members[start : start + PAIRS_AT_ONCE])
 
     def _slice(self, one: str, other: str, chosen: np.ndarray) -> tuple:
-        pattern = self.pattern
-        rows, columns = pattern.chunk_shapes[chosen[0]]
-        entries = self.entries(chosen, (rows, columns))
-        reverse = self.entries(pattern.reverse[chosen], (columns, rows)).transpose(0, 2, 1)
+        entries, reverse = self.pattern.places(chosen)
         overlap = 0.5 * (self._overlap[entries] + self._overlap[reverse])
         dipole = None
         if self._tables is not None:
@@ -182,7 +175,9 @@ class StructureIntegrals:
         return result
 
 
-def long_range_entries(action: Action, integrals: StructureIntegrals, pair_cutoff: float) -> np.ndarray:
+def long_range_entries(
+    action: Action, integrals: StructureIntegrals, pair_cutoff: float, onto: np.ndarray | None = None
+) -> np.ndarray:
     """Elements of the long-range Hamiltonian of one structure in the flat storage (M,), eV, float64, exactly symmetric.
 
     Parameters
@@ -193,9 +188,11 @@ def long_range_entries(action: Action, integrals: StructureIntegrals, pair_cutof
         Of the structure.
     pair_cutoff : float
         Where the switch is zero, Å.
+    onto : (M,) array, optional
+        Symmetric matrix that they are added to in place, and that is returned.
     """
     pattern = integrals.pattern
-    result = np.zeros(pattern.n_entries)
+    result = np.zeros(pattern.n_entries) if onto is None else onto
     for chosen, entries, reverse, overlap, dipole in integrals.slices(pair_cutoff):
         index = torch.from_numpy(np.stack([pattern.first[chosen], pattern.second[chosen]]))
         blocks = long_range_blocks(
@@ -206,5 +203,5 @@ def long_range_entries(action: Action, integrals: StructureIntegrals, pair_cutof
             torch.from_numpy(integrals.vectors[chosen]),
             torch.from_numpy(switch(integrals.lengths[chosen], pair_cutoff)),
         ).numpy()
-        result[reverse] = result[entries] = blocks.reshape(entries.shape)
+        result[reverse] = result[entries] = result[entries] + blocks.reshape(entries.shape)
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +32,9 @@ N_SPECIES_EMBEDDING = 16
 #: weights belong to it.
 FIELD_UNIT = 0.05
 
-#: Pairs at once on a CPU without gradient: their features stay in its cache, whatever the size of the structure.
-PAIR_BLOCK = 512
+#: Edges or pairs at once on a CPU without gradient: their features stay in its cache and take no more memory for a
+#: larger structure.
+BLOCK = 512
 
 
 @dataclass
@@ -47,6 +49,28 @@ class NetworkOutput:
     pairs: torch.Tensor
     invariants: torch.Tensor
     vectors: torch.Tensor
+
+
+@dataclass
+class Edges:
+    """Some edges, along which messages go.
+
+    ``receiver`` and ``sender`` (E,) atoms, ``wigner`` dense matrices into the bond frames, ``radial`` (E, n) functions
+    of the length and the elements, ``weight`` (E,) envelope.
+    """
+
+    receiver: torch.Tensor
+    sender: torch.Tensor
+    wigner: tuple[torch.Tensor, torch.Tensor]
+    radial: torch.Tensor
+    weight: torch.Tensor
+
+
+def _blocks(n: int, device: torch.device) -> list[slice]:
+    """What is done at once of n edges or pairs, at least one slice: all with gradient or on a GPU."""
+    in_blocks = device.type == 'cpu' and not torch.is_grad_enabled()
+    size = BLOCK if in_blocks else max(1, n)
+    return [slice(start, start + size) for start in range(0, max(1, n), size)]
 
 
 def hidden_widths(width: int, top: int) -> list[int]:
@@ -73,20 +97,28 @@ class MessageLayer(nn.Module):
         self.scale = n_neighbours**-0.5
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
-    def forward(self, features, graph, wigner, radial, weight) -> Features:
-        """Features of the atoms after one round of messages; ``weight`` (E,) is the envelope of the edges."""
-        receiver, sender = graph[keys.EDGE_INDEX]
-        weight = weight * self.scale
-        if self.is_first:
-            scalars = features.scalars
-            pieces = self.edges([torch.cat([scalars[receiver], scalars[sender]], dim=1)], radial)
-            message = self._rotate_axial(pieces[0] * weight[:, None], wigner)
-        else:
-            pieces = self.edges(to_frame(self.norm(features)[sender], wigner, self.widths.max_degree), radial)
-            pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
-            message = from_frame(pieces, wigner, self.widths)
-        features = features + self.linear(_sum_over_neighbours(message, receiver, features))
+    def forward(self, features: Features, blocks: Iterable[Edges]) -> Features:
+        """Features of the atoms after one round of messages along all edges, some at a time."""
+        sent = features if self.is_first else self.norm(features)
+        sums = Features(*(torch.zeros_like(x) for x in (features.scalars, features.natural, features.unnatural)))
+        for edges in blocks:
+            message = self._messages(sent, edges)
+            for name in ('scalars', 'natural', 'unnatural'):
+                if getattr(message, name) is not None:
+                    getattr(sums, name).index_add_(0, edges.receiver, getattr(message, name))
+        features = features + self.linear(sums)
         return features + self.atoms(self.norm_atoms(features))
+
+    def _messages(self, features: Features, edges: Edges) -> Features:
+        weight = edges.weight * self.scale
+        if self.is_first:
+            scalars = torch.cat([features.scalars[edges.receiver], features.scalars[edges.sender]], dim=1)
+            (piece,) = self.edges([scalars], edges.radial)
+            return self._rotate_axial(piece * weight[:, None], edges.wigner)
+        pieces = to_frame(features[edges.sender], edges.wigner, self.widths.max_degree)
+        pieces = self.edges(pieces, edges.radial)
+        pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
+        return from_frame(pieces, edges.wigner, self.widths)
 
     def _rotate_axial(self, piece, wigner) -> Features:
         widths, n_edges = self.widths, len(piece)
@@ -94,14 +126,6 @@ class MessageLayer(nn.Module):
         scalars, axial = piece.split([widths.scalars, n_degrees * widths.natural], dim=1)
         natural = torch.bmm(wigner[0][:, :n_degrees].transpose(1, 2), axial.view(n_edges, n_degrees, widths.natural))
         return Features(scalars, natural, None)
-
-
-def _sum_over_neighbours(message: Features, receiver: torch.Tensor, like: Features) -> Features:
-    parts = []
-    for name in ('scalars', 'natural', 'unnatural'):
-        source, zeros = getattr(message, name), torch.zeros_like(getattr(like, name))
-        parts.append(zeros if source is None else zeros.index_add(0, receiver, source))
-    return Features(*parts)
 
 
 class OnsiteHead(nn.Module):
@@ -211,12 +235,9 @@ class ShortRangeNetwork(nn.Module):
         return self.widths.natural
 
     def forward(self, graph) -> NetworkOutput:
-        """Outputs for a graph, without gradient on a CPU in blocks of pairs."""
+        """Outputs for a graph, without gradient on a CPU in blocks of edges and of pairs."""
         features = self.atoms(graph)
-        n_pairs = max(1, len(graph[keys.PAIR_LENGTH]))
-        in_blocks = features.scalars.device.type == 'cpu' and not torch.is_grad_enabled()
-        size = PAIR_BLOCK if in_blocks else n_pairs
-        blocks = [slice(start, start + size) for start in range(0, n_pairs, size)]
+        blocks = _blocks(len(graph[keys.PAIR_LENGTH]), features.scalars.device)
         pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
         invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
         onsite = self.onsite(features, graph[keys.SPECIES])
@@ -243,19 +264,18 @@ class ShortRangeNetwork(nn.Module):
         pieces = self.pairs(to_frame(both, wigner, self.widths.max_degree), radial)
         return torch.cat([piece.flatten(1) for piece in pieces], dim=1)
 
+    def _edges(self, graph, block: slice) -> Edges:
+        """Some of the edges of a graph."""
+        species, length = graph[keys.SPECIES], graph[keys.EDGE_LENGTH][block]
+        receiver, sender = graph[keys.EDGE_INDEX][:, block]
+        embedding = self.edge_embedding(self.n_species * species[receiver] + species[sender])
+        radial = torch.cat([bessel_basis(length, self.message_cutoff, self.n_bessel), embedding], dim=1)
+        wigner = self.wigner(graph[keys.EDGE_WIGNER][block])
+        return Edges(receiver, sender, wigner, radial, envelope(length, self.message_cutoff))
+
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""
         species = graph[keys.SPECIES]
-        receiver, sender = graph[keys.EDGE_INDEX]
-        radial = torch.cat(
-            [
-                bessel_basis(graph[keys.EDGE_LENGTH], self.message_cutoff, self.n_bessel),
-                self.edge_embedding(self.n_species * species[receiver] + species[sender]),
-            ],
-            dim=1,
-        )
-        weight = envelope(graph[keys.EDGE_LENGTH], self.message_cutoff)
-        wigner = self.wigner(graph[keys.EDGE_WIGNER])
         scalars = self.embedding(species)
         if self.moment_weights is not None:
             scalars = scalars + graph[keys.MOMENT][:, None] * self.moment_weights[species]
@@ -267,8 +287,11 @@ class ShortRangeNetwork(nn.Module):
         unnatural = scalars.new_zeros(len(species), len(self.widths.unnatural_degrees), self.widths.unnatural)
         features = Features(scalars, natural, unnatural)
         waves = Waves.of(graph, self.wave_cutoff, self.n_wave_basis, scalars.dtype) if self.attention else None
+        blocks = _blocks(len(graph[keys.EDGE_LENGTH]), scalars.device)
+        # all at once they serve every layer; in blocks they are made again, since they take more than the features
+        edges = [self._edges(graph, blocks[0])] if len(blocks) == 1 else None
         for n, layer in enumerate(self.layers):
-            features = layer(features, graph, wigner, radial, weight)
+            features = layer(features, edges or (self._edges(graph, block) for block in blocks))
             if waves is not None:
                 features = self.attention[n](features, waves)
         return self.norm(features)

@@ -1,12 +1,16 @@
 """H0 of a structure: symmetries of the crystal, and the same numbers in numpy and in torch."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from ase.build import bulk
 
 from aiida_hamlr.electronic.arrays import NumpyArrays
-from aiida_hamlr.electronic.integrals import grid
-from aiida_hamlr.electronic.integrals.h0 import compute_h0
+from aiida_hamlr.electronic.integrals import grid, neutral_atom
+from aiida_hamlr.electronic.integrals.h0 import ARRAYS, compute_h0
+from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
+from aiida_hamlr.electronic.matrices import accumulate
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
@@ -46,3 +50,21 @@ def test_numpy_and_torch_agree(basis, pseudos, monkeypatch):
     expected = compute_h0(atoms, basis, pseudos, 60.0)
     monkeypatch.setattr(grid, 'arrays_on', lambda device, size: NumpyArrays())
     assert np.abs(compute_h0(atoms, basis, pseudos, 60.0).h0 - expected.h0).max() < 1e-11
+
+
+def test_memory_is_that_of_the_arrays_that_the_limit_counts(pseudos, monkeypatch):
+    """Of a structure whose matrices are larger than what is done at once."""
+    monkeypatch.setattr(grid, 'arrays_on', lambda device, size: NumpyArrays())
+    monkeypatch.setattr(grid, 'BATCH_SIZE', {'cpu': 100})
+    monkeypatch.setattr(accumulate, 'BLOCKS_AT_ONCE', 100)
+    monkeypatch.setattr(neutral_atom, 'SLAB_SIZE', 20_000)
+    basis = Basis({element: generate_basis(pseudo, 'dzp', 7.0) for element, pseudo in pseudos.items()})
+    tables = TwoCentreTables(basis, pseudos, memory_limit=0.02)
+    atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True).repeat((1, 2, 2))
+    compute_h0(atoms, basis, pseudos, 10.0, tables=tables)  # tables that are kept for later structures
+    tracemalloc.start()
+    found = compute_h0(atoms, basis, pseudos, 10.0, tables=tables)
+    kept, peak = (each / found.overlap.nbytes for each in tracemalloc.get_traced_memory())
+    tracemalloc.stop()
+    assert 2.0 < kept < 2.3
+    assert peak < ARRAYS

@@ -45,6 +45,27 @@ def test_groups_cover_all_entries_once(pattern):
     assert np.array_equal(covered, np.arange(pattern.n_entries))
 
 
+def test_places_are_those_of_blocks_and_of_their_transposes(pattern):
+    """Slices of half of the blocks, with their reverses, hold every entry."""
+    entries = np.random.default_rng(2).normal(size=pattern.n_entries)
+    count = np.zeros(pattern.n_entries)
+    for chosen in pattern.slices(pattern.half, 1):
+        assert len(chosen) == 1
+        places, mirrored = pattern.places(chosen)
+        assert np.array_equal(entries[places[0]], pattern.block(entries, chosen[0]))
+        assert np.array_equal(entries[mirrored[0]], pattern.block(entries, pattern.reverse[chosen[0]]).T)
+        count[np.unique([places, mirrored])] += 1
+    assert (count == 1).all()
+
+
+def test_slices_have_one_shape_and_are_bounded(pattern):
+    chosen = np.array([5, 0, 1, 3, 2])
+    slices = list(pattern.slices(chosen, 2))
+    assert [len(set(map(tuple, pattern.chunk_shapes[each].tolist()))) for each in slices] == [1] * len(slices)
+    assert max(map(len, slices)) == 2
+    assert sorted(np.concatenate(slices).tolist()) == sorted(chosen.tolist())
+
+
 @pytest.mark.parametrize(
     ('pairs', 'message'),
     [

@@ -195,6 +195,16 @@ def test_components_are_those_of_the_blocks(tmp_path, make_reference, make_model
     assert np.abs(found - expected).max() < 1e-12
 
 
+def test_added_to_a_matrix_in_place(make_case, skew):
+    case, rng = make_case(skew), np.random.default_rng(5)
+    integrals = StructureIntegrals(skew, case.pattern, case.overlap, case.tables)
+    action = Action(torch.tensor(rng.normal(size=5)), torch.tensor(rng.normal(size=(5, 3))))
+    before = case.pattern.symmetrize(rng.normal(size=case.pattern.n_entries))
+    found = before.copy()
+    assert long_range_entries(action, integrals, 4.3, onto=found) is found
+    assert np.array_equal(found, before + long_range_entries(action, integrals, 4.3))
+
+
 @pytest.mark.parametrize('order', [0, 1])
 def test_both_orientations_of_the_overlap_are_averaged(make_case, skew, order):
     case, rng = make_case(skew), np.random.default_rng(3)

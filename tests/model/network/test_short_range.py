@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
+from aiida_hamlr.model.network import short_range
 from aiida_hamlr.model.network.layers import Widths
 
 #: Different shells for every element, up to f, and not in the order of l.
@@ -52,6 +53,12 @@ def test_equivariant_under_rotations_and_reflections(case, predict_short_range, 
 def test_exactly_symmetric(case):
     _, _, _, pattern, matrix = case
     assert pattern.asymmetry(matrix) == 0.0
+
+
+def test_blocks_of_edges_and_pairs_make_no_difference(case, predict_short_range, monkeypatch):
+    model, atoms, _, pattern, matrix = case
+    monkeypatch.setattr(short_range, 'BLOCK', 7)
+    assert np.abs(predict_short_range(model, atoms, pattern) - matrix).max() < 1e-12
 
 
 def test_independent_of_translations(case, predict_short_range):
