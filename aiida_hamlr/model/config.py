@@ -59,6 +59,9 @@ class LongRangeConfig(Section):
     multipole_order: Literal[0, 1] = 1
     #: Charges, field factors and polarisabilities depend on the surroundings of an atom; false: on its element alone.
     environment_charges: bool = True
+    #: Number of message layers from which charges, field factors, polarisabilities and permanent dipoles are made: they
+    #: then depend on no atom beyond as many times message_cutoff; null: all layers.
+    source_layers: int | None = Field(None, ge=1, le=MOST_LAYERS)
     #: bonds: charges pass from atom to atom along bonds, so that every layer is neutral; cell: the net charge is
     #: subtracted equally from all atoms, as in models of earlier versions.
     neutrality: Literal['bonds', 'cell'] = 'bonds'
@@ -121,6 +124,13 @@ class ModelConfig(Sectioned):
         for name in ('response', 'permanent_dipoles', 'field_features'):
             if getattr(chosen, name) and not self.has_long_range:
                 raise ValueError(f'{name}: true needs a variant with long range, not {self.variant}; set variant: lr')
+        if chosen.source_layers is not None and not self.has_long_range:
+            raise ValueError(f'source_layers needs a variant with long range, not {self.variant}; set variant: lr')
+        if chosen.source_layers is not None and chosen.source_layers > self.short_range.layers:
+            raise ValueError(
+                f'source_layers {chosen.source_layers}: the network has {self.short_range.layers} layers; take as many '
+                'at most, or leave it out'
+            )
         if chosen.response and chosen.output_width < chosen.kernel_width:
             raise ValueError(
                 f'output_width {chosen.output_width} is below kernel_width {chosen.kernel_width}; raise it to at least '
@@ -129,11 +139,12 @@ class ModelConfig(Sectioned):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """Return all settings by their flat names; ``magnetic`` only where it is on, as files of earlier versions."""
+        """Return all settings by their flat names; ``magnetic`` and ``source_layers`` only where they are on.
+
+        Files without them are those of earlier versions.
+        """
         settings = super().flat()
-        if not settings['magnetic']:
-            del settings['magnetic']
-        return settings
+        return {name: value for name, value in settings.items() if value or name not in ('magnetic', 'source_layers')}
 
     @property
     def has_long_range(self) -> bool:

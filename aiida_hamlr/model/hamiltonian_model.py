@@ -143,7 +143,7 @@ class HamiltonianModel(nn.Module):
         components, output = self.short_range(graph)
         if self.long_range is None:
             return components
-        invariants, vectors = (even_in_spin(x, graph) for x in (output.invariants, output.vectors))
+        invariants, vectors = (even_in_spin(x, graph) for x in (output.source_invariants, output.source_vectors))
         sources = self.long_range.sources(invariants, graph, vectors)
         return replace(components, sources=sources, action=self.long_range(sources, graph))
 
@@ -157,8 +157,7 @@ class HamiltonianModel(nn.Module):
 
     def invariants(self, graph) -> torch.Tensor:
         """(N, c) invariant features of the atoms, from which the blocks are made."""
-        features = self.network.atoms(self._with_field(graph))
-        return torch.cat([features.scalars, features.natural[:, 0]], dim=1)
+        return self.network.atoms(self._with_field(graph)).invariants
 
     def forward(self, graph) -> Components:
         """All of H - H0 in components, for a graph that holds those of the overlap."""

@@ -23,6 +23,8 @@ _STYLES = {
     'lr+ea': (COLOURS[0], 'x'),
     'response': (COLOURS[3], 's'),
     'dipoles': (COLOURS[5], '*'),
+    'near': (COLOURS[6], 'd'),
+    'near+dipoles': (COLOURS[4], '>'),
     'DeePTB': (GREY, 'D'),
     'DeePTB on H': (GREY, 'P'),
 }

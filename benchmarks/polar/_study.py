@@ -37,13 +37,15 @@ VARIANTS = {
     'lr+ea': {'variant': 'lr+ea'},
     'response': {'variant': 'lr', 'long_range': {'response': True}},
     'dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True}},
+    'near': {'variant': 'lr', 'long_range': {'response': True, 'source_layers': 1}},
+    'near+dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True, 'source_layers': 1}},
 }
 
 #: What is read of a Hamiltonian for its errors.
 MATRICES = ('hamiltonian', 'h0', 'overlap')
 
 #: Variants in the picture of the levels.
-DRAWN = ('sr', 'lr+ea', 'response')
+DRAWN = ('sr', 'response', 'near')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
 #: hour on one core; medium: two, as many steps, so that only the cells differ; full: days; paper: for a cluster.

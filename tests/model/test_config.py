@@ -30,6 +30,16 @@ def test_response_needs_charges_and_a_width_not_below_theirs():
         ModelConfig(long_range={'response': True, 'output_width': 1.0})
 
 
+def test_sources_need_charges_and_layers_that_exist():
+    with pytest.raises(ValidationError, match='source_layers needs a variant with long range, not sr'):
+        ModelConfig(variant='sr', long_range={'source_layers': 1})
+    with pytest.raises(ValidationError, match='source_layers 3: the network has 2 layers'):
+        ModelConfig(long_range={'source_layers': 3})
+    # Files without the key are those of earlier versions.
+    assert 'source_layers' not in ModelConfig().flat()
+    assert ModelConfig(long_range={'source_layers': 1}).flat()['source_layers'] == 1
+
+
 @pytest.mark.parametrize(
     ('variant', 'charges', 'attention'),
     [('sr', False, False), ('ea', False, True), ('lr', True, False), ('lr+ea', True, True)],

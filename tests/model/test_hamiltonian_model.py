@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from ase.build import bulk
 
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.model import keys
@@ -32,6 +33,7 @@ CHANNELS = {
     'dipoles': {'permanent_dipoles': True},
     'response': {'response': True},
     'response-dipoles': {'response': True, 'permanent_dipoles': True},
+    'near': {'response': True, 'permanent_dipoles': True, 'source_layers': 1},
     'response-field': {'response': True, 'field_features': True},
     'all-cell': {'response': True, 'permanent_dipoles': True, 'field_features': True, 'neutrality': 'cell'},
 }
@@ -166,7 +168,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
             graph[keys.FIELD] = action_of(bare)[1]
             assert float(graph[keys.FIELD].abs().max()) > 1e-3
         components, output = model.short_range(graph)
-        expected = model.long_range.sources(output.invariants, graph, output.vectors)
+        expected = model.long_range.sources(output.source_invariants, graph, output.source_vectors)
         potential, field = action_of(expected)
     assert np.abs(expected.charge.numpy() - sources.charge).max() < 1e-12
     assert np.abs(sources.charge).max() > 0.05
@@ -188,6 +190,52 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
         pattern.block(formula, p)[:] = (1.0 - 10 * x**3 + 15 * x**4 - 6 * x**5) * block
     assert np.abs(rest).max() > 0.01
     assert np.abs(rest - pattern.symmetrize(formula)).max() < 1e-10
+
+
+def sources_of(model, atoms, make_reference):
+    reference = make_reference(atoms, SHELLS)
+    graph, _ = model.builder.build(atoms, reference.pattern)
+    model.normalise_pairs(graph)
+    with torch.no_grad():
+        output = model.short_range(graph)[1]
+        return model.long_range.sources(output.source_invariants, graph, output.source_vectors).to_numpy()
+
+
+@pytest.mark.parametrize('source_layers', [None, 1])
+def test_sources_see_as_many_layers_as_they_are_made_from(make_random_model, make_reference, source_layers):
+    """Beyond one message cutoff for a layer they do not feel that an atom has moved; charges pass one bond farther."""
+    model = make_random_model(
+        variant='lr', response=True, permanent_dipoles=True, message_cutoff=3.0, source_layers=source_layers
+    )
+    atoms = bulk('AlAs', 'zincblende', 5.6, cubic=True).repeat((1, 1, 3))
+    atoms.rattle(0.05, seed=1)
+    moved = atoms.copy()
+    moved.positions[0] += [0.2, 0.1, -0.1]
+    before, after = (sources_of(model, one, make_reference) for one in (atoms, moved))
+    distances = atoms.get_distances(0, np.arange(len(atoms)), mic=True)
+    beyond, next_layer = distances > 3.4, (distances > 3.4) & (distances < 5.0)
+    for name in ('factor', 'polarisability', 'dipole'):
+        change = np.abs(getattr(after, name) - getattr(before, name)).reshape(len(atoms), -1).max(1)
+        assert change[distances < 3.0].max() > 1e-4
+        assert (change[next_layer].max() > 1e-5) == (source_layers is None)
+        assert source_layers is None or change[beyond].max() < 1e-12
+    assert source_layers is None or np.abs(after.charge - before.charge)[distances > 6.0].max() < 1e-12
+
+
+def test_dipoles_of_the_first_layer_are_linear_in_displacements(make_random_model, make_reference):
+    """Where the features are normalised first, a displacement ten times as large hardly makes a larger dipole."""
+    atoms = bulk('AlAs', 'zincblende', 5.6, cubic=True)
+    ratios = {}
+    for source_layers in (None, 1):
+        model = make_random_model(variant='lr', permanent_dipoles=True, source_layers=source_layers)
+        sizes = []
+        for displacement in (0.01, 0.1):
+            moved = atoms.copy()
+            moved.positions[0, 2] += displacement
+            sizes.append(np.linalg.norm(sources_of(model, moved, make_reference).dipole[0]))
+        ratios[source_layers] = sizes[1] / sizes[0]
+    assert abs(ratios[1] - 10.0) < 0.5
+    assert ratios[None] < 9.0
 
 
 def test_the_unit_of_the_field_features_belongs_to_stored_models():

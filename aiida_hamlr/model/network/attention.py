@@ -124,7 +124,7 @@ class ReciprocalAttention(nn.Module):
 
     def forward(self, features: Features, waves: Waves) -> Features:
         """Features of the atoms after attention."""
-        invariants = self.norm(torch.cat([features.scalars, features.natural[:, 0]], dim=1))
+        invariants = self.norm(features.invariants)
         scalars, vectors = self.attend(invariants, waves)
         gates = self.strength * (2.0 * torch.sigmoid(self.gates(invariants)))
         scalar_gate, vector_gate = gates.split(self.outputs, dim=1)

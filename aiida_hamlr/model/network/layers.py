@@ -27,6 +27,16 @@ class Features:
     def __getitem__(self, index: torch.Tensor) -> Features:
         return Features(*(x.index_select(0, index) for x in (self.scalars, self.natural, self.unnatural)))
 
+    @property
+    def invariants(self) -> torch.Tensor:
+        """(N, c) all that does not change with the orientation or by inversion."""
+        return torch.cat([self.scalars, self.natural[:, 0]], dim=1)
+
+    @property
+    def vectors(self) -> torch.Tensor:
+        """(N, 3, c) polar vectors."""
+        return self.natural[:, 1:4]
+
     def __add__(self, other: Features) -> Features:
         return Features(self.scalars + other.scalars, self.natural + other.natural, self.unnatural + other.unnatural)
 

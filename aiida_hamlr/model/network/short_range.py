@@ -41,14 +41,15 @@ BLOCK = 512
 class NetworkOutput:
     """Output of the network for a graph, in the scale of the normalised targets.
 
-    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) and polar
-    ``vectors`` (N, 3, c') of the atoms.
+    ``onsite`` (N, n_onsite) and ``pairs`` (P, n_columns) in the layouts' order; ``invariants`` (N, c) of the atoms;
+    from ``source_invariants`` (N, c) and polar ``source_vectors`` (N, 3, c') the long range has its sources.
     """
 
     onsite: torch.Tensor
     pairs: torch.Tensor
     invariants: torch.Tensor
-    vectors: torch.Tensor
+    source_invariants: torch.Tensor
+    source_vectors: torch.Tensor
 
 
 @dataclass
@@ -97,8 +98,11 @@ class MessageLayer(nn.Module):
         self.scale = n_neighbours**-0.5
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
-    def forward(self, features: Features, blocks: Iterable[Edges]) -> Features:
-        """Features of the atoms after one round of messages along all edges, some at a time."""
+    def forward(self, features: Features, blocks: Iterable[Edges]) -> tuple[Features, Features]:
+        """Features of the atoms after one round of messages along all edges, some at a time.
+
+        The second ones are those before what each atom makes of its own.
+        """
         sent = features if self.is_first else self.norm(features)
         sums = Features(*(torch.zeros_like(x) for x in (features.scalars, features.natural, features.unnatural)))
         for edges in blocks:
@@ -106,8 +110,8 @@ class MessageLayer(nn.Module):
             for name in ('scalars', 'natural', 'unnatural'):
                 if getattr(message, name) is not None:
                     getattr(sums, name).index_add_(0, edges.receiver, getattr(message, name))
-        features = features + self.linear(sums)
-        return features + self.atoms(self.norm_atoms(features))
+        gathered = features + self.linear(sums)
+        return gathered + self.atoms(self.norm_atoms(gathered)), gathered
 
     def _messages(self, features: Features, edges: Edges) -> Features:
         weight = edges.weight * self.scale
@@ -208,6 +212,8 @@ class ShortRangeNetwork(nn.Module):
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.moment_weights = nn.Parameter(torch.randn(n_species, self.widths.scalars)) if config.magnetic else None
         self.norm = DegreeNorm(self.widths)
+        self.source_layers = config.long_range.source_layers
+        self.source_norm = None if self.source_layers is None else nn.LayerNorm(self.n_invariants)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
         self.pairs = EdgeNetwork(
@@ -236,12 +242,11 @@ class ShortRangeNetwork(nn.Module):
 
     def forward(self, graph) -> NetworkOutput:
         """Outputs for a graph, without gradient on a CPU in blocks of edges and of pairs."""
-        features = self.atoms(graph)
+        features, source_invariants, source_vectors = self._features(graph)
         blocks = _blocks(len(graph[keys.PAIR_LENGTH]), features.scalars.device)
         pairs = torch.cat([self._pairs(features, graph, block) for block in blocks])
-        invariants = torch.cat([features.scalars, features.natural[:, 0]], dim=1)
         onsite = self.onsite(features, graph[keys.SPECIES])
-        return NetworkOutput(onsite, pairs, invariants, features.natural[:, 1:4])
+        return NetworkOutput(onsite, pairs, features.invariants, source_invariants, source_vectors)
 
     def _pairs(self, features: Features, graph, block: slice) -> torch.Tensor:
         """Components of some of the pairs."""
@@ -275,6 +280,10 @@ class ShortRangeNetwork(nn.Module):
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""
+        return self._features(graph)[0]
+
+    def _features(self, graph) -> tuple[Features, torch.Tensor, torch.Tensor]:
+        """Features of the atoms after message passing; invariants and vectors for the sources of the long range."""
         species = graph[keys.SPECIES]
         scalars = self.embedding(species)
         if self.moment_weights is not None:
@@ -290,8 +299,14 @@ class ShortRangeNetwork(nn.Module):
         blocks = _blocks(len(graph[keys.EDGE_LENGTH]), scalars.device)
         # all at once they serve every layer; in blocks they are made again, since they take more than the features
         edges = [self._edges(graph, blocks[0])] if len(blocks) == 1 else None
+        sources = None
         for n, layer in enumerate(self.layers):
-            features = layer(features, edges or (self._edges(graph, block) for block in blocks))
+            features, gathered = layer(features, edges or (self._edges(graph, block) for block in blocks))
+            if n + 1 == self.source_layers:
+                # Before attention, which sees the whole structure. The vectors stay as long as they are: dipoles are
+                # linear in displacements.
+                sources = self.source_norm(features.invariants), gathered.vectors
             if waves is not None:
                 features = self.attention[n](features, waves)
-        return self.norm(features)
+        features = self.norm(features)
+        return features, *(sources or (features.invariants, features.vectors))
