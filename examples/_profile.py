@@ -73,7 +73,7 @@ def set_up_codes(family: str, cutoff: float) -> dict[str, orm.InstalledCode]:
 
 
 @contextmanager
-def running_daemon(n_workers: int, timeout: float = 60.0):
+def running_daemon(n_workers: int, timeout: float = 300.0):
     """Run the daemon; at the end kill processes that still run, and stop it.
 
     Raises

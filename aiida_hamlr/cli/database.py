@@ -10,8 +10,8 @@ from aiida_hamlr.cli.lazy import echo
 
 __all__ = ('allow_concurrent_reading', 'allows_concurrent_reading', 'database_path', 'locked_as_one_line')
 
-#: Place in the file and value of the version that a reader must know: write-ahead logging, see sqlite.org/fileformat.
-_READ_VERSION, _WRITE_AHEAD = 19, 2
+#: Journal mode in which a reader and a writer do not wait for each other, see sqlite.org/wal.html.
+_WRITE_AHEAD = 'wal'
 
 #: What to do about a locked database.
 REMEDY = (
@@ -29,9 +29,11 @@ def database_path(profile) -> Path | None:
 
 def allows_concurrent_reading(path: Path) -> bool:
     """Whether a database keeps changes in a log of its own, so that readers and a writer do not wait for each other."""
-    with path.open('rb') as stream:
-        header = stream.read(_READ_VERSION + 1)
-    return len(header) > _READ_VERSION and header[_READ_VERSION] == _WRITE_AHEAD
+    # Through SQLite, not by opening the file: closing it would drop the locks that this process holds on it. Others
+    # would then take their connection for the last one and delete the log while this process still writes to it.
+    with closing(sqlite3.connect(f'{path.as_uri()}?mode=rw', uri=True)) as connection:
+        (mode,) = connection.execute('PRAGMA journal_mode').fetchone()
+    return mode == _WRITE_AHEAD
 
 
 def allow_concurrent_reading(path: Path, timeout: float = 5.0):
@@ -50,7 +52,7 @@ def allow_concurrent_reading(path: Path, timeout: float = 5.0):
             raise ValueError(
                 f'{path}: {error}; stop the daemon and all other commands of this profile first'
             ) from error
-    if mode != 'wal':
+    if mode != _WRITE_AHEAD:
         raise ValueError(f'{path}: SQLite keeps the journal mode {mode!r}; use PostgreSQL')
 
 

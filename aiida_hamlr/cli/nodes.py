@@ -96,6 +96,9 @@ def list_nodes(kind: str, limit: int):
     echo.echo(tabulate(rows, headers=headers))
 
 
+#: Longest text of an attribute in one line.
+LINE = 100
+
 #: Units of attributes whose names do not end with them.
 _UNITS = dict.fromkeys(
     ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vacuum_level', 'vacuum_levels', 'gauge_shift'), 'eV'
@@ -124,8 +127,17 @@ def show_node(node):
         rows.append(['computer', node.computer.label])
     for key, value in sorted(node.base.attributes.all.items()):
         if value not in (None, [], {}):
-            rows.append([key, f'{short(value, 100)} {_UNITS.get(key, "")}'.rstrip()])
-    echo.echo(tabulate(rows, tablefmt='plain'))
+            rows += _rows_of(key, value)
+    echo.echo(tabulate(rows, tablefmt='plain', disable_numparse=True))
+
+
+def _rows_of(key: str, value) -> list[list[str]]:
+    """Rows of an attribute: one, or one for each entry of a mapping that does not fit into a line."""
+    text = short(value, 1000)
+    if not isinstance(value, dict) or len(text) <= LINE:
+        return [[key, f'{short(value, LINE)} {_UNITS.get(key, "")}'.rstrip()]]
+    entries = [f'{name} {short(entry, LINE)}' for name, entry in value.items() if entry not in (None, [], {})]
+    return [[key if index == 0 else '', entry] for index, entry in enumerate(entries)]
 
 
 def compare_columns(columns: Mapping[str, Mapping], names: Sequence[str], marks: Mapping[str, str] | None = None):

@@ -7,6 +7,7 @@ import click
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
+from aiida_hamlr.cli.undriven import advise
 
 __all__ = ('cmd_status',)
 
@@ -35,7 +36,8 @@ def cmd_status(processes, past_days, full):
     """Show runs of this package as trees: their state, how far they are, and about how long they will take.
 
     Without PROCESS all runs that have not ended are shown, and those that ended within a day. Of a training the
-    progress is read from its working directory. The time left assumes that a run goes on as it did so far.
+    progress is read from its working directory. The time left assumes that a run goes on as it did so far. Runs that
+    have not ended and that nothing drives, as after a terminal was closed, are named at the end, with what to do.
 
     Examples: aiida-hamlr status, aiida-hamlr status 1234 --full, aiida-hamlr status -d 30
     """
@@ -48,6 +50,9 @@ def cmd_status(processes, past_days, full):
         lines = [_describe(root)] if root.is_finished_ok and not (processes or full) else _tree(root, full)
         for line in lines:
             echo.echo(line)
+    advice = advise(roots)
+    if advice:
+        echo.echo_report(advice)
 
 
 def _find_roots(past_days: float) -> list:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+
+from aiida_hamlr.jobs.cli_options import FILE
 
 #: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
 FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'wannier90', 'hamgnn')
-
-_FILE = click.Path(path_type=Path)
 
 FORMAT_OPTION = click.option(
     '--format',
@@ -39,11 +37,9 @@ ELECTRONS_OPTION = click.option(
 
 
 @click.command('export', epilog='Example: hamlr export hamiltonian.h5 --format deepx -o for_deeph')
-@click.argument('hamiltonians', type=_FILE, nargs=-1, required=True)
+@click.argument('hamiltonians', type=FILE, nargs=-1, required=True)
 @FORMAT_OPTION
-@click.option(
-    '-o', '--output', type=_FILE, required=True, help='Folder for the files; a subfolder for each of several.'
-)
+@click.option('-o', '--output', type=FILE, required=True, help='Folder for the files; a subfolder for each of several.')
 def export_command(hamiltonians, format_name, output):
     """Write HAMILTONIANS in the format of DeepH, DeePTB, sisl, CP2K, Wannier90 or HamGNN."""
     from aiida_hamlr.jobs.export import run_export
@@ -52,16 +48,16 @@ def export_command(hamiltonians, format_name, output):
 
 
 @click.command('import', epilog='Example: hamlr import deeph_data/0 --format deepx -o hamiltonian.h5')
-@click.argument('source', type=_FILE)
+@click.argument('source', type=FILE)
 @FORMAT_OPTION
-@click.option('--basis', 'basis_folder', type=_FILE, help='Folder with El.basis.h5 of every element.')
-@click.option('--pseudos', 'pseudo_folder', type=_FILE, help='Folder with a UPF file of every element; adds H0.')
+@click.option('--basis', 'basis_folder', type=FILE, help='Folder with El.basis.h5 of every element.')
+@click.option('--pseudos', 'pseudo_folder', type=FILE, help='Folder with a UPF file of every element; adds H0.')
 @click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid of H0, Ry.')
-@click.option('--structure', type=_FILE, help='Cell and positions with all digits, for outputs of CP2K.')
+@click.option('--structure', type=FILE, help='Cell and positions with all digits, for outputs of CP2K.')
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION
-@click.option('-o', '--output', type=_FILE, required=True, help='Hamiltonian file, as in hamiltonian.h5.')
+@click.option('-o', '--output', type=FILE, required=True, help='Hamiltonian file, as in hamiltonian.h5.')
 def import_command(source, format_name, output, shells, frame, electrons, ecutrho, **folders):
     """Make a Hamiltonian file from SOURCE, a file or folder of DeepH, DeePTB, sisl or CP2K.
 

@@ -19,6 +19,7 @@ from aiida_hamlr.io.block_merging import RawMatrix, merge
 from aiida_hamlr.io.deeptb import parse_shells
 from aiida_hamlr.io.exchange import read_foreign
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices
+from aiida_hamlr.jobs.by_element import by_element
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
 from aiida_hamlr.jobs.outputs import check_outputs, files_below, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
@@ -167,13 +168,10 @@ def parse_shell_options(values: Sequence[str]) -> dict[str, list[int]] | None:
     ValueError
         If one is of another form.
     """
-    result = {}
-    for value in values:
-        symbol, separator, text = value.partition('=')
-        if not separator or symbol in result:
-            raise ValueError(f'--shells {value}: give one for each element, as in Si=2s2p1d')
-        result[symbol] = parse_shells(text)
-    return result or None
+    given = by_element('--shells', values)
+    if '' in given:
+        raise ValueError(f'--shells {given[""]}: of which element? Give it as in Si=2s2p1d')
+    return {symbol: parse_shells(text) for symbol, text in given.items()} or None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.pseudo.gth import GENERATED, charges_of, gth_parameters, write_upf
 from aiida_hamlr.electronic.reading import read_text
+from aiida_hamlr.jobs.by_element import by_element
 from aiida_hamlr.jobs.outputs import remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 
@@ -24,20 +25,16 @@ def parse_charges(values: Sequence[str], elements: Sequence[str]) -> dict[str, f
     """
     elements = list(dict.fromkeys(elements))
     charges: dict[str, float] = {}
-    for value in values:
-        element, separator, number = value.rpartition('=')
-        if not separator:
-            if len(elements) > 1:
-                raise ValueError(f'--charge {value}: of which element? Give {elements[0]}={value}')
-            (element,) = elements
-        if element not in elements:
-            raise ValueError(f'--charge {value}: {element} is not among the elements, {", ".join(elements)}')
-        if element in charges:
-            raise ValueError(f'--charge {value}: {element} has a charge already, {charges[element]:g}')
+    for element, number in by_element('--charge', values, elements).items():
+        if not element and len(elements) > 1:
+            raise ValueError(f'--charge {number}: of which element? Give {elements[0]}={number}')
+        named = element or elements[0]
+        if named in charges:
+            raise ValueError(f'--charge {number}: given twice for {named}')
         try:
-            charges[element] = float(number)
+            charges[named] = float(number)
         except ValueError:
-            raise ValueError(f'--charge {value}: {number!r} is no number of electrons') from None
+            raise ValueError(f'--charge {named}={number}: {number!r} is no number of electrons') from None
     return charges
 
 

@@ -34,7 +34,8 @@ MOST_ORBITALS = 600
 #: Spacing of the points of the path, 1/Å.
 SPACING = 0.08
 
-_WHAT = ('formula', 'origin', 'n_atoms', 'n_orbitals', 'n_pairs', 'n_electrons', 'functional', 'gap', 'fermi_level')
+_WHAT = ('formula', 'origin', 'n_atoms', 'n_orbitals', 'n_pairs', 'n_electrons', 'functional')
+_LEVELS = ('gap', 'direct_gap', 'vbm_kpoint', 'cbm_kpoint', 'kpoints', 'fermi_level')
 _SPIN = ('n_spin', 'magnetization')
 _WHERE = ('vacuum_level', 'vacuum_levels', 'gauge', 'storage', 'size', 'basis_hash')
 _QUALITY = (
@@ -60,9 +61,8 @@ def hamiltonian_section(node: HamiltonianData) -> Section:
     blocks = [Note(text, 'warning') for text in values.get('warnings') or ()]
     if SPIN_ORBIT in values.get('matrices', ()):
         blocks.append(Note('With spin-orbit coupling: states are spinors of one electron each.'))
-    keys = (*_WHAT, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
-    units = {'gap': 'gap_eV', 'fermi_level': 'fermi_level_eV', 'vacuum_level': 'vacuum_level_eV'}
-    units |= {'vacuum_levels': 'vacuum_levels_eV'}
+    keys = (*_WHAT, *_LEVELS, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
+    units = {key: f'{key}_eV' for key in ('gap', 'direct_gap', 'fermi_level', 'vacuum_level', 'vacuum_levels')}
     meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
     shown = {units.get(key, key): value for key, value in values.items()}
     return Section('Hamiltonian', [*blocks, Rows(pick_rows(shown, [units.get(key, key) for key in keys], meanings))])

@@ -6,12 +6,12 @@
     const content = JSON.parse(document.getElementById(place.id.replace('plot', 'data')).textContent);
     const narrow = window.innerWidth < 600;
     content.layout.font = {family: 'system-ui, sans-serif', size: narrow ? 11 : 13};
-    if (narrow && content.layout.margin) { content.layout.margin.l = 52; content.layout.margin.r = 8; }
-    if (narrow && content.layout.scene) {
-      // The whole cell fits into the narrow picture.
-      const eye = content.layout.scene.camera.eye;
-      for (const axis in eye) { eye[axis] *= 1.7; }
-    }
+    if (content.layout.scene) {
+      // The whole cell fits into a narrow picture: plotly scales to the height, and without perspective by the ratio.
+      const ratio = content.layout.scene.aspectratio;
+      const fit = Math.min(1, place.clientWidth / place.clientHeight);
+      for (const axis in ratio) { ratio[axis] *= fit; }
+    } else if (narrow && content.layout.margin) { content.layout.margin.l = 52; content.layout.margin.r = 8; }
     Plotly.newPlot(place, content.data, content.layout,
       {responsive: true, displaylogo: false, displayModeBar: !narrow, modeBarButtonsToRemove: ['lasso2d', 'select2d']});
   };

@@ -135,10 +135,12 @@ def _numbers(job: orm.ProcessNode) -> dict:
 def reproduction(node: orm.Node) -> Section:
     """Commands that repeat a run and take the results along."""
     process = node if isinstance(node, orm.ProcessNode) else node.creator
-    lines = [f'verdi archive create report.aiida -N {node.uuid}   # this result and all that it rests on']
     blocks = [
-        Note('Take it to another profile: create the archive here, and import it there with verdi archive import.'),
-        Code('\n'.join(lines)),
+        Note(
+            'Take it to another profile with all that it rests on: create the archive here, and import it there with '
+            'verdi archive import.'
+        ),
+        Code(f'verdi archive create report.aiida -N {node.uuid}'),
     ]
     if process is not None and process.process_type and not isinstance(process, orm.CalcFunctionNode):
         script = (

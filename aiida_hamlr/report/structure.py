@@ -100,19 +100,32 @@ def _with_faces(atoms: Atoms) -> tuple[Atoms, list[int]]:
     if not atoms.pbc.any() or atoms.cell.rank < 3:
         return atoms.copy(), list(range(len(atoms)))
     n_atoms = len(atoms)
-    if n_atoms <= _SMALL:
+    repeated = n_atoms <= _SMALL
+    if repeated:
         atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
     wrapped = atoms.copy()
     wrapped.wrap(eps=1e-3)
     fractions = wrapped.get_scaled_positions(wrap=False)
-    positions, numbers, origin = [], [], []
+    positions, numbers, origin, inside = [], [], [], []
     for index, fraction in enumerate(fractions):
         choices = [_images(value) if periodic else (0,) for value, periodic in zip(fraction, atoms.pbc, strict=True)]
         for shift in product(*choices):
             positions.append((fraction + shift) @ atoms.cell.array)
             numbers.append(wrapped.numbers[index])
             origin.append(index % n_atoms)
-    return Atoms(numbers, positions), origin
+            inside.append(not any(shift))
+    shown = Atoms(numbers, positions)
+    return _without_lonely(shown, origin, np.array(inside)) if repeated else (shown, origin)
+
+
+def _without_lonely(shown: Atoms, origin: list[int], inside: np.ndarray) -> tuple[Atoms, list[int]]:
+    """Leave out images without a bond: atoms at corners of several oblique cells have their neighbours elsewhere.
+
+    Without any bond, as in a noble gas, all images stay.
+    """
+    bonded = np.isin(np.arange(len(shown)), _neighbours(shown)[0])
+    kept = np.flatnonzero(inside | bonded) if bonded.any() else np.arange(len(shown))
+    return shown[kept], [origin[index] for index in kept]
 
 
 def _images(fraction: float) -> tuple[int, ...]:
@@ -122,10 +135,14 @@ def _images(fraction: float) -> tuple[int, ...]:
     return (0, -1) if fraction > 1 - _FACE else (0,)
 
 
+def _neighbours(shown: Atoms) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of every bond, in both directions."""
+    return neighbor_list('ij', shown, list(_BOND * covalent_radii[shown.numbers]))
+
+
 def _bonds(shown: Atoms) -> dict:
     """Lines between neighbours, all in one trace."""
-    radii = _BOND * covalent_radii[shown.numbers]
-    first, second = neighbor_list('ij', shown, list(radii))
+    first, second = _neighbours(shown)
     ends = shown.positions
     x, y, z = [], [], []
     for i, j in zip(first, second, strict=True):

@@ -30,19 +30,18 @@ class Progress:
         In ``unit``; a total of 0 is not known.
     unit : str
         'epochs', 'references' and so on.
+    reused : int
+        How many of `done` are of earlier runs and took no time.
     """
 
     done: int
     total: int
     unit: str
-
-    @property
-    def fraction(self) -> float | None:
-        """Part that is done, from 0 to 1; nothing if it is not known."""
-        return min(self.done / self.total, 1.0) if self.total else None
+    reused: int = 0
 
     def __str__(self):
-        return f'{self.done} of {self.total} {self.unit}' if self.total else f'{self.done} {self.unit}'
+        counted = f'{self.done} of {self.total} {self.unit}' if self.total else f'{self.done} {self.unit}'
+        return f'{counted} ({self.reused} reused)' if self.reused else counted
 
 
 def measure(node: orm.ProcessNode) -> Progress | None:
@@ -57,10 +56,10 @@ def measure(node: orm.ProcessNode) -> Progress | None:
 
 def seconds_left(node: orm.ProcessNode, progress: Progress | None) -> float | None:
     """Return the expected time until a running process ends, s, if it goes on as it did; nothing if it is not known."""
-    part = progress.fraction if progress else None
-    if not part or node.is_terminated:
+    if progress is None or not progress.total or progress.done <= progress.reused or node.is_terminated:
         return None
-    return (time.time() - node.ctime.timestamp()) * (1 - part) / part
+    left = max(progress.total - progress.done, 0)
+    return (time.time() - node.ctime.timestamp()) * left / (progress.done - progress.reused)
 
 
 def _epochs(node: orm.ProcessNode) -> Progress | None:
@@ -86,7 +85,12 @@ def _references(node: orm.ProcessNode) -> Progress:
     for entry in node.base.links.get_outgoing(link_type=LinkType.CALL_CALC).all():
         if entry.link_label == 'frames' or entry.link_label.startswith('structures_'):
             total += len(entry.node.base.links.get_outgoing(orm.StructureData, LinkType.CREATE).all())
-    return Progress(sum(chain.is_finished for chain in chains), max(total, len(chains)), 'references')
+    # Every reference is an output as soon as it is there, those of earlier runs too.
+    outputs = node.base.links.get_outgoing(link_type=LinkType.RETURN).all()
+    kept = sum(entry.link_label.startswith('references__') for entry in outputs)
+    reused = max(kept - sum(chain.is_finished_ok for chain in chains), 0)
+    done = sum(chain.is_finished for chain in chains) + reused
+    return Progress(done, max(total, len(chains) + reused), 'references', reused)
 
 
 def _structures(node: orm.ProcessNode) -> Progress:

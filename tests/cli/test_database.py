@@ -1,6 +1,8 @@
 """Tests of what commands do about SQLite's locks."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from types import SimpleNamespace
 
@@ -68,3 +70,27 @@ def test_a_locked_database_is_one_line(invoke, aiida_profile_clean):
     assert 'aiida-hamlr setup database' in result.output and 'Traceback' not in result.output
     assert result.output.count('\n') == 1
     assert invoke(cmd_root, 'hamiltonian', 'list').exit_code == 0
+
+
+def count_elsewhere(path):
+    """Rows that another process sees, which then closes the database."""
+    code = 'import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute("select count(*) from node").fetchone()[0])'
+    done = subprocess.run([sys.executable, '-c', code, str(path)], capture_output=True, check=True, text=True)
+    return int(done.stdout)
+
+
+def test_asking_loses_nothing(path):
+    """A process that asks while it uses the database keeps its locks: what it writes after another has closed stays.
+
+    Without them the other takes itself for the last, and deletes the log to which this one still writes.
+    """
+    allow_concurrent_reading(path)
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute('insert into node values (3)')
+        writer.commit()
+        assert allows_concurrent_reading(path)
+        assert count_elsewhere(path) == 3
+        writer.execute('insert into node values (4)')
+        writer.commit()
+        assert count_elsewhere(path) == 4
+    assert count_elsewhere(path) == 4

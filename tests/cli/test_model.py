@@ -16,13 +16,16 @@ def test_list_show_compare_and_plot(invoke, localhost, model_node, model_folder,
     job.store()
     epochs = np.arange(1.0, 9.0)
     trained = ModelData.from_folder(model_folder)
-    trained.base.attributes.set('metrics', {'test_mae_onsite_meV': 1.25, 'test_mae_meV': 0.5})
+    more = {f'test_mae_of_part_{number}_meV': number / 4 for number in range(9)}
+    trained.base.attributes.set('metrics', {'test_mae_onsite_meV': 1.25, 'test_mae_meV': 0.5, **more})
     outputs = {'model': trained, 'learning_curve': orm.ArrayData({'epoch': epochs, 'train_mae_meV': 1 / epochs})}
     for label, node in outputs.items():
         node.base.links.add_incoming(job, LinkType.CREATE, label)
         node.store()
     assert str(trained.pk) in invoke(cmd_model, 'list').output
-    assert trained.uuid in invoke(cmd_model, 'show', trained.pk).output
+    output = invoke(cmd_model, 'show', trained.pk).output
+    # All errors can be read, also where they do not fit into a line.
+    assert trained.uuid in output and 'test_mae_of_part_8_meV 2' in output and '…' not in output
     result = invoke(cmd_model, 'compare', trained.pk, model_node.pk)
     assert result.exit_code == 0, result.output
     lines = [line for line in result.output.splitlines() if '_meV' in line]

@@ -6,6 +6,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 
 from aiida_hamlr.cli.status import MOST_CHILDREN, cmd_status
+from aiida_hamlr.cli.undriven import advise, find_undriven, is_reachable
 
 
 @pytest.fixture
@@ -32,16 +33,40 @@ def study(aiida_profile_clean, localhost, structure):
 
 def test_tree(invoke, study):
     """Progress and time left of the whole, what runs and what failed below; the rest is counted."""
-    lines = invoke(cmd_status).output.splitlines()
+    output = invoke(cmd_status).output
+    lines = output[: output.index('Report: no daemon runs')].splitlines()
     assert lines[0].startswith(f'DatasetWorkChain<{study.pk}> · “alloys” · waiting · 8 of 9 references · about ')
     assert lines[0].endswith(' left')
     assert len(lines) == 1 + MOST_CHILDREN + 1
     assert any('failed [401]: The scf failed' in line for line in lines)
     assert any('running · 0 of 3 steps' in line for line in lines)
     assert lines[-1].startswith('└─ and 3 more')
-    assert len(invoke(cmd_status, study.pk, '--full').output.splitlines()) == 10
+    tree, _ = invoke(cmd_status, study.pk, '--full').output.split('Report: no daemon runs')
+    assert len(tree.splitlines()) == 10
 
 
 def test_nothing_runs(aiida_profile_clean, invoke):
     """An empty profile says how to see older runs."""
     assert '--past-days' in invoke(cmd_status).output
+
+
+def test_runs_that_nothing_drives_are_named(invoke, study, monkeypatch):
+    """Without a daemon what is open is named with the commands that continue or end it; below an ended run, too."""
+    reference = next(child for child in study.called if not child.is_terminated)
+    lines = invoke(cmd_status).output.splitlines()
+    assert f'no daemon runs. Unless a terminal still drives it, this has stopped: DatasetWorkChain<{study.pk}>' in str(
+        lines
+    )
+    assert any(line.endswith(f'tasks revive {study.pk} {reference.pk}') for line in lines)
+    assert lines[-1].endswith(f'verdi process kill {study.pk}')
+    study.set_process_state(ProcessState.KILLED)
+    assert find_undriven([study]) == [reference]
+    assert find_undriven([study], reachable=lambda node: node == reference) == []
+    assert f'tasks revive {reference.pk}' in advise([study])
+    reference.set_process_state(ProcessState.KILLED)
+    assert advise([study]) == ''
+
+
+def test_a_process_without_broker_is_not_called_undriven(study):
+    """Nothing is claimed where nobody can be asked."""
+    assert is_reachable(study)

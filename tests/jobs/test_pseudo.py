@@ -28,8 +28,8 @@ def test_a_cheaper_entry_is_named(hamlr):
         (['3'], '--charge 3: of which element? Give Ga=3'),
         (['In=3'], '--charge In=3: In is not among the elements, Ga, P'),
         (['Ga=x'], "--charge Ga=x: 'x' is no number of electrons"),
-        (['Ga='], "--charge Ga=: '' is no number of electrons"),
-        (['Ga=3', 'Ga=13'], '--charge Ga=13: Ga has a charge already, 3'),
+        (['Ga='], '--charge Ga=: give a value'),
+        (['Ga=3', 'Ga=13'], '--charge Ga=13: given twice for Ga'),
         (['P=3'], 'no GTH parameters of P with charge 3; there are some with 5'),
     ],
 )

@@ -3,10 +3,13 @@
 import os
 
 import pytest
+from ase.build import bulk
 from browser import find_browser, open_browser
+from matplotlib import image
 
 from aiida_hamlr.report.compose import make_report
-from aiida_hamlr.report.page import write
+from aiida_hamlr.report.page import Page, Section, write
+from aiida_hamlr.report.structure import structure_figure
 
 pytestmark = pytest.mark.browser
 
@@ -44,6 +47,21 @@ def test_reports(request, browser, kind, tmp_path):
         assert (broken, images) == (0, 0)
         assert bool(figures) == (kind != 'failure')
         assert all(0.5 * width < drawn <= width and layers for drawn, layers in figures)
+
+
+def test_a_structure_fits_into_a_narrow_page(browser, tmp_path):
+    """Nothing of a long cell touches the edges of its picture, which is higher than wide."""
+    atoms = bulk('GaP', 'zincblende', a=5.4).repeat((4, 1, 1))
+    page = Page('Structure', '', [Section('Structure', [structure_figure(atoms, 'GaP')])])
+    place = "[...Object.values(document.querySelector('.plot').getBoundingClientRect().toJSON())]"
+    picture = tmp_path / 'page.png'
+    visit = browser.visit(write(page, tmp_path / 'page.html'), 390, (place,), picture)
+    x, y, width, height, *_ = map(round, visit.values[0])
+    assert height > width
+    # The legend is above; elsewhere something is drawn, and the edges are empty.
+    drawn = image.imread(picture)[y + 60 : y + height, x : x + width, :3].min(axis=-1) < 0.95
+    assert drawn.mean() > 0.02
+    assert not drawn[:, :4].any() and not drawn[:, -4:].any()
 
 
 def test_the_check_sees_faults(browser, tmp_path):

@@ -25,6 +25,21 @@ def test_bonds_of_diamond():
     assert max(int(text.split()[1]) for text in atoms['text']) == 15
 
 
+def test_images_without_a_bond_are_left_out():
+    """Corners of an oblique cell of zincblende that have their neighbours outside of the picture."""
+    bonds, _, gallium, phosphorus = structure_figure(bulk('GaP', 'zincblende', a=5.4), 'GaP').content['data']
+    ends = coordinates(bonds)
+    atoms = np.concatenate([coordinates(gallium), coordinates(phosphorus)])
+    distances = np.linalg.norm(atoms[:, None] - ends[None], axis=-1).min(axis=1)
+    # Four vectors to the neighbours lead from eight P to eight Ga of the cells and twelve on their far faces; of 27
+    # corners seven are left out.
+    assert (len(coordinates(gallium)), len(coordinates(phosphorus))) == (20, 8)
+    assert (distances < 1e-3).all()
+    # No bond is as long as the distance of argon atoms: all images stay.
+    *_, argon = structure_figure(bulk('Ar', 'fcc', a=5.3), 'Ar').content['data']
+    assert len(coordinates(argon)) == 27
+
+
 def test_molecule_has_no_images():
     """Without periodicity each atom is drawn once, and there is no cell."""
     figure = structure_figure(molecule('H2O'), 'water')

@@ -1,5 +1,7 @@
 """How far runs are."""
 
+import time
+
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
@@ -30,8 +32,9 @@ def test_training(training):
     """Steps if they are limited, epochs otherwise; the time left follows from the part that is done."""
     job = training(max_epochs=8)
     found = measure(job)
-    assert str(found) == '2 of 8 epochs' and found.fraction == 0.25
-    assert seconds_left(job, found) >= 0
+    assert str(found) == '2 of 8 epochs'
+    # Two epochs took the time so far, six are left.
+    assert seconds_left(job, found) == pytest.approx(3 * (time.time() - job.ctime.timestamp()), abs=0.5)
     assert str(measure(training(max_steps=32))) == '8 of 32 steps'
     assert str(measure(training())) == '2 epochs'
 
@@ -42,4 +45,28 @@ def test_nothing_to_tell(training, tmp_path, localhost):
     (tmp_path / 'run/metrics.csv').unlink()
     assert measure(job) is None and seconds_left(job, None) is None
     assert measure(orm.CalcJobNode(computer=localhost, process_type='aiida.calculations:quantumespresso.pw')) is None
-    assert Progress(3, 0, 'epochs').fraction is None
+    assert seconds_left(job, Progress(3, 0, 'epochs')) is None
+
+
+def test_references_of_earlier_runs_count(aiida_profile_clean, structure):
+    """Reused references are done, took no time, and have no process."""
+    chain = orm.WorkChainNode(process_type='aiida.workflows:hamlr.dataset')
+    chain.set_process_state(ProcessState.WAITING)
+    for index in range(6):
+        node = orm.StructureData(ase=structure.get_ase()).store()
+        chain.base.links.add_incoming(node, LinkType.INPUT_WORK, f'structures__s{index}')
+    chain.store()
+    reference = orm.WorkChainNode(process_type='aiida.workflows:hamlr.reference')
+    reference.set_process_state(ProcessState.FINISHED)
+    reference.set_exit_status(0)
+    reference.base.links.add_incoming(chain, LinkType.CALL_WORK, 'reference_s3')
+    reference.store()
+    for index in range(4):
+        node = orm.Dict().store()
+        node.base.links.add_incoming(chain, LinkType.RETURN, f'references__s{index}')
+    found = measure(chain)
+    assert (found.done, found.total, found.reused) == (4, 6, 3)
+    assert str(found) == '4 of 6 references (3 reused)'
+    # One took the time so far, two are left.
+    elapsed = time.time() - chain.ctime.timestamp()
+    assert seconds_left(chain, found) == pytest.approx(2 * elapsed, abs=0.5)

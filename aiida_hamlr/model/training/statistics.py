@@ -66,8 +66,9 @@ def data_statistics(paths: Iterable[str | Path]) -> dict:
 def statistics_in_words(found: dict) -> list[str]:
     """Lines that describe the statistics of :func:`data_statistics`."""
     least, most = found['n_atoms']
+    many = f'{found["n_structures"]} structure{"s" if found["n_structures"] > 1 else ""}'
     lines = [
-        f'{found["n_structures"]} structures of {least} to {most} atoms: '
+        f'{many} of {least if least == most else f"{least} to {most}"} atoms: '
         + ', '.join(f'{number} {label}' for label, number in found['species'].items())
         + ' atoms',
         'formulas: ' + ', '.join(f'{formula} ({number})' for formula, number in found['formulas'].items()),

@@ -21,7 +21,7 @@ def test_counts_and_sizes(training_files):
     shortest = min(Hamiltonian.read(path, ()).atoms.get_distance(0, 1, mic=True) for path in training_files)
     assert found['distances']['shortest']['Al-As'] == pytest.approx(shortest)
     lines = statistics_in_words(found)
-    assert lines[0] == '6 structures of 2 to 2 atoms: 6 Al, 6 As atoms'
+    assert lines[0] == '6 structures of 2 atoms: 6 Al, 6 As atoms'
     assert any(line.startswith('mean |H - H0|') for line in lines)
 
 
