@@ -105,10 +105,10 @@ def cmd_plot_basis(node, output, pseudo_family):
 
     Example: verdi data hamlr plot-basis 1234 -o basis.png
     """
-    from aiida.orm import load_group
+    from aiida_hamlr.data.upf import load_family
 
     try:
-        pseudos = load_group(pseudo_family).get_pseudos(elements=node.elements) if pseudo_family else None
+        pseudos = load_family(pseudo_family).get_pseudos(elements=node.elements) if pseudo_family else None
         echo.echo_success(f'wrote {node.plot(output, pseudos)}')
     except ValueError as error:
         echo.echo_critical(str(error))

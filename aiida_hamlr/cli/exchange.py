@@ -76,9 +76,10 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
     a model can be trained on the Hamiltonian.
     """
     from aiida.engine import run_get_node
-    from aiida.orm import Dict, load_group
+    from aiida.orm import Dict
 
     from aiida_hamlr.calculations.functions.import_ import import_hamiltonian
+    from aiida_hamlr.data.upf import load_family
     from aiida_hamlr.jobs.import_ import parse_shell_options
 
     try:
@@ -91,7 +92,7 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
         if pseudo_family:
             if basis is None:
                 raise ValueError('--pseudo-family needs --basis: H0 is made of both')
-            inputs |= load_group(pseudo_family).get_pseudos(elements=basis.elements)
+            inputs |= load_family(pseudo_family).get_pseudos(elements=basis.elements)
             parameters['ecutrho'] = ecutrho
     except ValueError as error:
         echo.echo_critical(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
@@ -202,10 +203,7 @@ class Settings:
         """
         if self.outputs is None:
             return overrides
-        if not path:
-            return {**overrides, 'outputs': [name.strip() for name in self.outputs.split(',') if name.strip()]}
-        key, *rest = path
-        return {**overrides, key: self.with_outputs(overrides.get(key) or {}, *rest)}
+        return _set_within(overrides, path, outputs=[name.strip() for name in self.outputs.split(',') if name.strip()])
 
     def with_spin_orbit(self, overrides: dict, *path: str) -> dict:
         """Return overrides of predictions with spin-orbit coupling, if the command line asks for it.
@@ -214,10 +212,7 @@ class Settings:
         """
         if not (self.spin_orbit or self.spin_orbit_family):
             return overrides
-        if not path:
-            return {**overrides, 'spin_orbit': True}
-        key, *rest = path
-        return {**overrides, key: self.with_spin_orbit(overrides.get(key) or {}, *rest)}
+        return _set_within(overrides, path, spin_orbit=True)
 
     def siblings(self, models) -> dict | None:
         """Return the pseudopotentials of `--spin-orbit-family` by species of the models, if it is given.
@@ -267,6 +262,14 @@ class Settings:
     def hamlr_arguments(self) -> dict:
         """Return the keyword arguments, but the overrides, of the builders of work chains that run only `hamlr`."""
         return {'protocol': self.protocol, 'options': self.job_options(self.hamlr)}
+
+
+def _set_within(overrides: dict, path: Sequence[str], **values) -> dict:
+    """Return overrides with some values below the keys of a path."""
+    if not path:
+        return {**overrides, **values}
+    key, *rest = path
+    return {**overrides, key: _set_within(overrides.get(key) or {}, rest, **values)}
 
 
 def combine(*options):

@@ -10,11 +10,12 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida_pseudo.data.pseudo.pseudo import PseudoPotentialData
 from aiida_pseudo.data.pseudo.upf import UpfData
+from aiida_pseudo.groups.family.pseudo import PseudoPotentialFamily
 
 from aiida_hamlr.electronic.pseudo.upf import parse_upf
 from aiida_hamlr.electronic.species import element_of_label
 
-__all__ = ('FractionalUpfData', 'create_upf', 'load_siblings', 'read_upf_folder')
+__all__ = ('FractionalUpfData', 'create_upf', 'has_spin_orbit', 'load_family', 'load_siblings', 'read_upf_folder')
 
 
 class FractionalUpfData(UpfData):
@@ -59,25 +60,35 @@ def create_upf(source: str | Path | BinaryIO, filename: str | None = None) -> Up
     return node_type.get_or_create(source, filename)
 
 
+def load_family(label: str) -> PseudoPotentialFamily:
+    """Return the family of pseudopotentials with a label.
+
+    :raises ValueError: if there is none, or the label is that of another group.
+    """
+    try:
+        group = orm.load_group(label)
+    except NotExistent as error:
+        raise ValueError(f'no family {label}; see aiida-pseudo list') from error
+    if not isinstance(group, PseudoPotentialFamily):
+        raise ValueError(f'{label}: a group that is no family of pseudopotentials')
+    return group
+
+
+def has_spin_orbit(node: UpfData) -> bool:
+    """Return whether a pseudopotential is fully relativistic."""
+    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+
+    return Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit
+
+
 def load_siblings(family: str, labels: Iterable[str]) -> dict[str, UpfData]:
     """Return the fully relativistic pseudopotentials of a family by species label.
 
     :raises ValueError: if there is no such family, it lacks an element, or a pseudopotential is scalar-relativistic.
     """
-    from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
-
     elements = {label: element_of_label(label) for label in sorted(labels)}
-    try:
-        found = orm.load_group(family).get_pseudos(elements=sorted(set(elements.values())))
-    except NotExistent as error:
-        raise ValueError(f'no family {family}; see aiida-pseudo list') from error
-    except AttributeError as error:
-        raise ValueError(f'{family}: a group that is no family of pseudopotentials') from error
-    scalar = [
-        element
-        for element, node in sorted(found.items())
-        if not Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit
-    ]
+    found = load_family(family).get_pseudos(elements=sorted(set(elements.values())))
+    scalar = [element for element, node in sorted(found.items()) if not has_spin_orbit(node)]
     if scalar:
         raise ValueError(
             f'the pseudopotentials of {", ".join(scalar)} in {family} are scalar-relativistic; give a family such as '

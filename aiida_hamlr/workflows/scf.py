@@ -13,7 +13,7 @@ from aiida_quantumespresso.calculations.functions.create_kpoints_from_distance i
 
 from aiida_hamlr.calculations.functions.kpoints import even_mesh, shift_mesh
 from aiida_hamlr.data.structures import choose_species
-from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
+from aiida_hamlr.data.upf import has_spin_orbit
 from aiida_hamlr.workflows.remote_folders import has_files, is_usable
 
 __all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
@@ -194,9 +194,7 @@ def couple_spin_orbit(parameters: orm.Dict, pseudos: Mapping) -> orm.Dict:
     :param pseudos: pseudopotentials of the run.
     :raises ValueError: if all are scalar-relativistic: there would be no coupling.
     """
-    if not any(
-        Pseudopotential.from_text(node.get_content(), node.filename).has_spin_orbit for node in pseudos.values()
-    ):
+    if not any(has_spin_orbit(node) for node in pseudos.values()):
         raise ValueError(
             'spin-orbit coupling needs fully relativistic pseudopotentials, and those of '
             f'{", ".join(sorted(pseudos))} are scalar-relativistic; give a family such as PseudoDojo FR'

@@ -128,7 +128,7 @@ class BlockPattern:
                 yield members[start : start + at_once]
 
     def places(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the elements of some blocks (n,) of one shape lie in the flat array, and the same of their reverses.
+        """Places of some blocks (n,) of one shape, and of their reverses, in the flat array.
 
         Returns
         -------
