@@ -24,12 +24,12 @@ SMALL_NETWORK = {
 
 
 def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:
-    """Train on one thread of the CPU for some seconds and return the summary.
+    """Train on one thread of the CPU for some seconds, or for ``max_steps``, and return the summary.
 
     Parameters
     ----------
     seconds : float
-        Wall time, the validations in it included.
+        Wall time, the validations in it included; without effect if the settings have ``max_steps``.
     data, model : mapping
         Sections of the configuration.
     folder : path
@@ -37,7 +37,8 @@ def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path,
     settings
         Further entries of the section ``training``.
     """
-    fixed = {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1}
+    budget = {} if 'max_steps' in settings else {'max_time_s': seconds, 'max_epochs': 10**6}
+    fixed = budget | {'device': 'cpu', 'threads': 1}
     return train({'data': data, 'model': model, 'training': fixed | settings}, folder)
 
 

@@ -37,6 +37,7 @@ WITHOUT_EFFECT = {
     'radial_basis',
     'radial_hidden',
     'field_features',
+    'onsite_two_body',
 }
 
 _BLOCKS, _OTHER = 'selection.blocks', 'selection.other'
