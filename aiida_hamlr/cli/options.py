@@ -71,6 +71,13 @@ SIBLINGS = reusable(
     help='Family with the fully relativistic versions of the pseudopotentials of the model, if these are '
     'scalar-relativistic. Implies --spin-orbit.',
 )
+AXIS = reusable(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling: where positive moments of magnetic structures point, Cartesian; by default z.',
+)
 BASIS = reusable(
     '-B',
     '--basis',
@@ -159,6 +166,7 @@ class Settings:
     moments: tuple[str, ...] = ()
     spin_orbit: bool = False
     spin_orbit_family: str | None = None
+    magnetization_axis: tuple[float, float, float] | None = None
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -224,9 +232,11 @@ class Settings:
 
         :param path: keys of the parameters in which they belong.
         """
-        if not (self.spin_orbit or self.spin_orbit_family):
-            return overrides
-        return _set_within(overrides, path, spin_orbit=True)
+        if self.spin_orbit or self.spin_orbit_family:
+            overrides = _set_within(overrides, path, spin_orbit=True)
+        if self.magnetization_axis:
+            overrides = _set_within(overrides, path, magnetization_axis=list(self.magnetization_axis))
+        return overrides
 
     def with_moments(self, overrides: dict, *path: str) -> dict:
         """Return overrides of predictions with the starting moments that the command line or the files give.

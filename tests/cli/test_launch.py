@@ -133,10 +133,14 @@ def test_starting_moments(invoke, monkeypatch, hamlr_code, model_node, structure
     builders = []
     monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
     given = ('-Z', hamlr_code.pk, '--spin', 'Al=1.5', '--spin', 'As=-0.5')
-    result = invoke(cmd_root, 'launch', command, model_node.pk, structure.pk, *given)
+    axis = ('--magnetization-axis', 1, 0, -1)
+    result = invoke(cmd_root, 'launch', command, model_node.pk, structure.pk, *given, '--spin-orbit', *axis)
     assert result.exit_code == 0, result.output
     inputs = builders[0].predict if command == 'predict' else builders[0].predict.predict
     assert inputs.parameters['magnetic_moments'] == {'Al': 1.5, 'As': -0.5}
+    assert inputs.parameters['magnetization_axis'] == [1.0, 0.0, -1.0]
+    result = invoke(cmd_root, 'launch', command, model_node.pk, structure.pk, *given, *axis)
+    assert result.exit_code != 0 and 'spin_orbit' in result.output
 
 
 def test_siblings_must_be_fully_relativistic(invoke, hamlr_code, model_node, structure, pseudo_family):
