@@ -134,10 +134,10 @@ def show_node(node):
 
 def _rows_of(key: str, value) -> list[list[str]]:
     """Rows of an attribute: one, or one for each entry of a mapping or of sentences that do not fit into a line."""
-    text = short(value, 1000)
-    if isinstance(value, list) and len(text) > LINE and all(isinstance(entry, str) and ' ' in entry for entry in value):
-        lines = [line for entry in value for line in wrap(entry, LINE, subsequent_indent='  ')]
+    if isinstance(value, list) and any(isinstance(entry, str) and len(entry) > len(short(entry)) for entry in value):
+        lines = [line for entry in value for line in wrap(str(entry), LINE, subsequent_indent='  ')]
         return [[key if index == 0 else '', line] for index, line in enumerate(lines)]
+    text = short(value, 1000)
     if not isinstance(value, dict) or len(text) <= LINE:
         return [[key, f'{short(value, LINE)} {_UNITS.get(key, "")}'.rstrip()]]
     entries = [f'{name} {short(entry, LINE)}' for name, entry in value.items() if entry not in (None, [], {})]
