@@ -319,7 +319,10 @@ def measure(material: Material, workdir: Path, cache: Path, steps: int) -> dict:
     run, start = workdir / 'run', time.process_time()
     if not (run / 'summary.json').exists():
         settings = {'max_steps': steps, 'device': 'cpu', 'seed': 0}
-        train({'data': parts, 'model': {'variant': 'sr', 'message_cutoff': 7.0}, 'training': settings}, run)
+        train(
+            {'data': parts, 'model': {'variant': 'sr', 'short_range': {'message_cutoff': 7.0}}, 'training': settings},
+            run,
+        )
     results = {'steps': steps, 'training_cpu_s': time.process_time() - start}
     by_threshold = moment_errors(parts['validation'], run, material.thresholds)
     chosen = min(by_threshold, key=by_threshold.get)

@@ -30,6 +30,7 @@ from aiida.manage import get_manager
 from aiida.manage.configuration import create_profile, get_config
 from aiida.plugins import BrokerFactory
 
+from aiida_hamlr.cli.database import allow_concurrent_reading, database_path
 from aiida_hamlr.cli.installation import create_codes, create_localhost, create_pseudo_family
 
 
@@ -58,6 +59,8 @@ def set_up_profile():
     config.set_option('daemon.timeout', 60, scope='demo')
     config.set_option('runner.poll.interval', 1)
     config.store()
+    # Commands like `verdi process list` may read while the daemon writes.
+    allow_concurrent_reading(database_path(config.get_profile('demo')))
     load_profile('demo')
 
 

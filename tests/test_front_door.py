@@ -1,4 +1,4 @@
-"""The public names: complete, lazy and quick to import."""
+"""The public names: complete, and loaded when they are used."""
 
 import ast
 import importlib
@@ -13,11 +13,9 @@ import aiida_hamlr
 HEAVY = ('numpy', 'scipy', 'ase', 'torch', 'e3nn', 'torch_geometric', 'lightning', 'h5py', 'matplotlib', 'aiida')
 
 LIGHT = """
-import sys, time
-start = time.process_time()
+import sys
 import aiida_hamlr
-seconds = time.process_time() - start
-print(seconds, *(name for name in sys.argv[1:] if name in sys.modules))
+print(*(name for name in sys.modules if name.startswith('aiida_hamlr.') or name in sys.argv[1:]))
 """
 
 #: Run in a folder with the files of the commands; prints the libraries that were loaded.
@@ -33,11 +31,9 @@ print('LOADED', *(name for name in {heavy!r} if name in sys.modules))
 """
 
 
-def test_import_takes_no_time_and_loads_no_library():
+def test_import_loads_no_library_and_no_other_module():
     done = subprocess.run([sys.executable, '-c', LIGHT, *HEAVY], capture_output=True, text=True, check=True)
-    seconds, *loaded = done.stdout.split()
-    assert loaded == []
-    assert float(seconds) < 0.1
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize('name', sorted(set(aiida_hamlr.__all__) - {'__version__'}))

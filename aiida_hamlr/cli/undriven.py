@@ -36,6 +36,8 @@ def advise(roots: Iterable) -> str:
 def find_undriven(roots: Iterable, reachable=None) -> list:
     """Return processes that have not ended, whose caller has or that nobody called, and that cannot be reached.
 
+    Each is returned once, also if it is given together with what called it.
+
     Parameters
     ----------
     roots : iterable of ProcessNode
@@ -54,7 +56,9 @@ def find_undriven(roots: Iterable, reachable=None) -> list:
                 for node in root.called_descendants
                 if not node.is_terminated and (node.caller is None or node.caller.is_terminated)
             ]
-    return sorted((node for node in found if reachable is None or not reachable(node)), key=lambda node: node.pk)
+    below = {one.pk for node in found for one in node.called_descendants}
+    outermost = {node.pk: node for node in found if node.pk not in below}
+    return [node for _, node in sorted(outermost.items()) if reachable is None or not reachable(node)]
 
 
 def _open_below(node) -> list:

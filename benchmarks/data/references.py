@@ -21,6 +21,7 @@ from aiida.manage.configuration.settings import AiiDAConfigDir
 from aiida.plugins import CalculationFactory, WorkflowFactory
 from ase import Atoms
 
+from aiida_hamlr.cli.database import allow_concurrent_reading, database_path
 from aiida_hamlr.cli.installation import create_codes, create_localhost, create_pseudo_family
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
@@ -227,4 +228,6 @@ def load_own_profile(folder: Path):
         config.set_option('runner.poll.interval', 1)
         config.set_option('logging.aiida_loglevel', 'CRITICAL')
         config.store()
+        # It may be looked at while references are made.
+        allow_concurrent_reading(database_path(config.get_profile(LABEL)))
     load_profile(LABEL)

