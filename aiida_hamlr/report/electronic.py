@@ -67,10 +67,9 @@ def hamiltonian_section(node: HamiltonianData) -> Section:
     keys = (*_WHAT, *_LEVELS, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
     units = {key: f'{key}_eV' for key in ('gap', 'direct_gap', 'fermi_level', 'vacuum_level', 'vacuum_levels')}
     units |= {key: f'{key}_muB' for key in ('magnetization', 'magnetic_moments')}
-    if values.get('n_atoms', 0) > MOST_MOMENTS:
-        values.pop('magnetic_moments', None)
     meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
-    shown = {units.get(key, key): value for key, value in values.items()}
+    left_out = ('magnetic_moments',) if values.get('n_atoms', 0) > MOST_MOMENTS else ()
+    shown = {units.get(key, key): value for key, value in values.items() if key not in left_out}
     return Section('Hamiltonian', [*blocks, Rows(pick_rows(shown, [units.get(key, key) for key in keys], meanings))])
 
 
