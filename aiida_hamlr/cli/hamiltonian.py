@@ -25,6 +25,8 @@ _COMPARED = (
     'n_pairs',
     'gap',
     'fermi_level',
+    'magnetization',
+    'magnetic_moments',
     'functional',
     'gauge',
     'band_mae_occupied_meV',
@@ -67,7 +69,8 @@ def cmd_compare(hamiltonian, reference):
     """Compare HAMILTONIAN, for example predicted, with REFERENCE of the same structure.
 
     Both are shown side by side, then the errors of the first in meV: mean absolute ones of elements, after one fitted
-    shift of the zero of energy, and of bands. Nothing is stored; `hamlr.pipeline` stores comparisons.
+    shift of the zero of energy, and of bands; of magnets those of the moments of the atoms, too. Nothing is stored;
+    `hamlr.pipeline` stores comparisons.
 
     Example: aiida-hamlr hamiltonian compare 1234 1200
     """
@@ -78,7 +81,7 @@ def cmd_compare(hamiltonian, reference):
     errors = find_errors(hamiltonian, reference)
     echo.echo('')
     remarks = error_remarks()
-    compare_columns({'error (meV)': errors}, [name for name in remarks if name in errors], remarks)
+    compare_columns({'error': errors}, [name for name in remarks if name in errors], remarks)
 
 
 def error_remarks() -> dict[str, str]:
@@ -87,6 +90,9 @@ def error_remarks() -> dict[str, str]:
 
     return {name: f'quote: {words}' for name, words in QUOTED.items()} | {
         'gap_error_meV': 'direct gaps',
+        'moment_mae_muB': 'moments of the atoms, Bohr magnetons',
+        'moment_largest_error_muB': 'largest of them',
+        'magnetic_moments_muB': 'predicted moments of the atoms',
         'mae_onsite_diagonal_meV': 'levels of the orbitals',
         'mae_meV': 'small for every model: do not quote it alone',
     }

@@ -8,6 +8,7 @@ from aiida_hamlr.cli import options, types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 from aiida_hamlr.cli.schema_errors import short_schema_errors
+from aiida_hamlr.cli.structures import load_named_structures, load_source, load_structures
 
 __all__ = ('cmd_launch',)
 
@@ -34,7 +35,7 @@ def launch_reference(structures, settings):
     """
     from aiida_hamlr.workflows.reference import ReferenceWorkChain
 
-    for structure in options.load_structures(structures).values():
+    for structure in load_structures(structures, settings.starting_moments).values():
         overrides = settings.of_references(options.load_overrides(settings.overrides))
         overrides = settings.with_outputs(overrides, 'reconstruct', 'properties')
         arguments = (settings.pw, settings.hamlr, structure)
@@ -76,7 +77,7 @@ def launch_dataset(structures, recipes, group, max_concurrent, max_failures, set
         DatasetWorkChain,
         settings.pw,
         settings.hamlr,
-        options.load_structures(structures),
+        load_structures(structures, settings.starting_moments),
         recipes=options.load_overrides(recipes),
         group=group,
         overrides=content,
@@ -132,8 +133,10 @@ def launch_train(dataset, gpus, parent_model, n_models, settings):
     options.HAMLR,
     options.COMMITTEE,
     options.OUTPUTS,
+    options.MOMENTS,
     options.SPINORS,
     options.SIBLINGS,
+    options.AXIS,
     options.PROTOCOL,
     options.OVERRIDES,
     options.STASH,
@@ -147,11 +150,14 @@ def launch_predict(model, structures, settings):
     """
     from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 
+    found = load_named_structures(structures, settings.starting_moments)
     overrides = settings.stashed(options.load_overrides(settings.overrides))
     overrides = settings.with_outputs(overrides, 'predict', 'parameters')
+    overrides = settings.with_moments(overrides, 'predict', 'parameters')
     overrides = settings.with_spin_orbit(overrides, 'predict', 'parameters')
-    arguments = (settings.hamlr, model, options.load_named_structures(structures))
-    builder = _build(PredictBaseWorkChain, *arguments, overrides=overrides, **settings.hamlr_arguments())
+    builder = _build(
+        PredictBaseWorkChain, settings.hamlr, model, found, overrides=overrides, **settings.hamlr_arguments()
+    )
     _set_given(builder.predict, committee=settings.committee_models(), spin_orbit_pseudos=settings.siblings([model]))
     _set_given(builder, clean_workdir=settings.clean_workdir)
     _launch(builder, settings.daemon)
@@ -186,8 +192,10 @@ def launch_predict(model, structures, settings):
 @options.combine(
     options.HAMLR,
     options.COMMITTEE,
+    options.MOMENTS,
     options.SPINORS,
     options.SIBLINGS,
+    options.AXIS,
     options.PROTOCOL,
     options.OVERRIDES,
     options.CLEAN,
@@ -208,9 +216,10 @@ def launch_screen(model, structures, others, group, batch_size, max_concurrent, 
             'the daemon goes on after this command; use `aiida-hamlr screen export csv` later', param_hint='--output'
         )
     models = {f'model_{index}': node for index, node in enumerate((model, *others))} if others else model
+    source = load_source(structures, group, settings.starting_moments)
     content = options.load_overrides(settings.overrides)
+    content = settings.with_moments(content, 'predict', 'predict', 'parameters')
     content = settings.with_spin_orbit(content, 'predict', 'predict', 'parameters')
-    source = options.load_source(structures, group)
     builder = _build(ScreenWorkChain, settings.hamlr, models, source, overrides=content, **settings.hamlr_arguments())
     _set_given(builder, batch_size=batch_size, max_concurrent=max_concurrent, reuse=reuse)
     _set_given(builder.predict, clean_workdir=settings.clean_workdir)
@@ -247,7 +256,7 @@ def launch_pipeline(train, validation, test, predict, compare, settings):
     from aiida_hamlr.workflows.pipeline import PipelineWorkChain
 
     parts = {'train': train, 'validation': validation, 'test': test, 'predict': predict}
-    structures = {name: options.load_structures(part) for name, part in parts.items() if part}
+    structures = {name: load_structures(part, settings.starting_moments) for name, part in parts.items() if part}
     content = options.load_overrides(settings.overrides)
     content['reference'] = settings.of_references(content.get('reference', {}))
     content['predict'] = settings.stashed(content.get('predict', {}))
@@ -318,7 +327,7 @@ def launch_active_learning(candidates, group, dataset, parent_model, n_models, s
         ActiveLearningWorkChain,
         settings.pw,
         settings.hamlr,
-        options.load_source(candidates, group),
+        load_source(candidates, group, settings.starting_moments),
         overrides=content,
         dataset=dataset,
         parent_model=parent_model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import wraps
 from pathlib import Path
+from textwrap import wrap
 
 import click
 
@@ -102,7 +103,7 @@ LINE = 100
 #: Units of attributes whose names do not end with them.
 _UNITS = dict.fromkeys(
     ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vacuum_level', 'vacuum_levels', 'gauge_shift'), 'eV'
-) | {'magnetization': 'Bohr magnetons', 'size': 'bytes'}
+) | {'magnetization': 'Bohr magnetons', 'magnetic_moments': 'Bohr magnetons', 'size': 'bytes'}
 
 
 def show_node(node):
@@ -132,7 +133,10 @@ def show_node(node):
 
 
 def _rows_of(key: str, value) -> list[list[str]]:
-    """Rows of an attribute: one, or one for each entry of a mapping that does not fit into a line."""
+    """Rows of an attribute: one, or one for each entry of a mapping or of sentences that do not fit into a line."""
+    if isinstance(value, list) and any(isinstance(entry, str) and len(entry) > len(short(entry)) for entry in value):
+        lines = [line for entry in value for line in wrap(str(entry), LINE, subsequent_indent='  ')]
+        return [[key if index == 0 else '', line] for index, line in enumerate(lines)]
     text = short(value, 1000)
     if not isinstance(value, dict) or len(text) <= LINE:
         return [[key, f'{short(value, LINE)} {_UNITS.get(key, "")}'.rstrip()]]

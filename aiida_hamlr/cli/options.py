@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +12,12 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import reusable
+from aiida_hamlr.cli.structures import MomentsOfFiles
 
 if TYPE_CHECKING:
     from aiida import orm
 
-__all__ = ('Settings', 'combine', 'load_named_structures', 'load_overrides', 'load_source', 'load_structures')
+__all__ = ('Settings', 'combine', 'load_overrides')
 
 PW = reusable('-X', '--pw', type=types.CODE, default='pw@localhost', help='Code of pw.x.')
 PP = reusable(
@@ -43,8 +43,17 @@ SPIN = reusable(
     'moments',
     multiple=True,
     metavar='KIND=MOMENT',
-    help='Collinear spin, with an initial magnetic moment in Bohr magnetons as in Fe1=2.5; repeatable. Implies '
-    '--metal unless --insulator is given.',
+    help='Collinear spin, with the initial magnetic moment of a kind, or of all kinds of an element, in Bohr magnetons '
+    'as in Fe1=2.5; repeatable. Others have zero. By default the starting moments that the files hold (ASE). Moments '
+    'imply --metal unless --insulator is given.',
+)
+MOMENTS = reusable(
+    '--spin',
+    'moments',
+    multiple=True,
+    metavar='KIND=MOMENT',
+    help='Starting moment of a kind, or of all kinds of an element, in Bohr magnetons as in Fe1=2.5, as for the '
+    'references of the model; repeatable. Others have zero. By default the starting moments that the files hold (ASE).',
 )
 SPIN_ORBIT = reusable(
     '--spin-orbit',
@@ -61,6 +70,13 @@ SIBLINGS = reusable(
     type=types.FAMILY,
     help='Family with the fully relativistic versions of the pseudopotentials of the model, if these are '
     'scalar-relativistic. Implies --spin-orbit.',
+)
+AXIS = reusable(
+    '--magnetization-axis',
+    nargs=3,
+    type=float,
+    metavar='X Y Z',
+    help='With spin-orbit coupling: where positive moments of magnetic structures point, Cartesian; by default z.',
 )
 BASIS = reusable(
     '-B',
@@ -150,6 +166,7 @@ class Settings:
     moments: tuple[str, ...] = ()
     spin_orbit: bool = False
     spin_orbit_family: str | None = None
+    magnetization_axis: tuple[float, float, float] | None = None
     basis: orm.Data | None = None
     protocol: str | None = None
     overrides: Path | None = None
@@ -164,6 +181,11 @@ class Settings:
     with_mpi: bool | None = None
     scheduler_commands: str | None = None
     daemon: bool = False
+
+    @cached_property
+    def starting_moments(self) -> MomentsOfFiles:
+        """Starting moments by kind or element; those of files are known once these were read."""
+        return MomentsOfFiles(read_moments(self.moments))
 
     def job_options(self, code) -> dict:
         """Return ``metadata.options`` of the jobs.
@@ -210,9 +232,20 @@ class Settings:
 
         :param path: keys of the parameters in which they belong.
         """
-        if not (self.spin_orbit or self.spin_orbit_family):
+        if self.spin_orbit or self.spin_orbit_family:
+            overrides = _set_within(overrides, path, spin_orbit=True)
+        if self.magnetization_axis:
+            overrides = _set_within(overrides, path, magnetization_axis=list(self.magnetization_axis))
+        return overrides
+
+    def with_moments(self, overrides: dict, *path: str) -> dict:
+        """Return overrides of predictions with the starting moments that the command line or the files give.
+
+        :param path: keys of the parameters in which they belong.
+        """
+        if not self.starting_moments.moments:
             return overrides
-        return _set_within(overrides, path, spin_orbit=True)
+        return _set_within(overrides, path, magnetic_moments=self.starting_moments.moments)
 
     def siblings(self, models) -> dict | None:
         """Return the pseudopotentials of `--spin-orbit-family` by species of the models, if it is given.
@@ -246,17 +279,18 @@ class Settings:
         }
 
     def _electronic_types(self) -> dict:
-        """Return the electronic type, the spin type and the initial moments that the command line gives."""
+        """Return the electronic type, the spin type and the initial moments that the command line or the files give."""
         from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
-        metal = bool(self.moments) if self.metal is None else self.metal
+        moments = self.starting_moments.moments
+        metal = bool(moments) if self.metal is None else self.metal
         found = {'electronic_type': ElectronicType.METAL if metal else ElectronicType.INSULATOR}
-        if self.spin_orbit and self.moments:
-            raise click.BadParameter('excludes --spin', param_hint='--spin-orbit')
+        if self.spin_orbit and moments:
+            raise click.BadParameter('excludes --spin, and starting moments in files', param_hint='--spin-orbit')
         if self.spin_orbit:
             found['spin_type'] = SpinType.SPIN_ORBIT
-        if self.moments:
-            found |= {'spin_type': SpinType.COLLINEAR, 'initial_magnetic_moments': read_moments(self.moments)}
+        if moments:
+            found |= {'spin_type': SpinType.COLLINEAR, 'initial_magnetic_moments': moments}
         return found
 
     def hamlr_arguments(self) -> dict:
@@ -334,99 +368,3 @@ def load_pseudos(arguments) -> dict:
         except (NotExistent, ValueError) as error:
             raise click.BadParameter(f'{argument}: {error}', param_hint='--pseudo') from error
     return pseudos
-
-
-def load_structures(arguments) -> dict:
-    """Return structure nodes by label (`s0`, `s1`, ...), from nodes and groups and from files that ASE reads."""
-    structures = list(_read_structures(arguments).values())
-    width = len(str(max(len(structures) - 1, 0)))
-    return {f's{index:0{width}d}': structure for index, structure in enumerate(structures)}
-
-
-def load_named_structures(arguments) -> dict:
-    """Return structure nodes by a label that tells where they are from, with the arguments of `load_structures`.
-
-    It is the label of the node, or the name of the file or of the group, with the number of the frame or of the node in
-    the group if there are several, or the formula with the PK of the node.
-    """
-    return _read_structures(arguments)
-
-
-def link_label(text: str, taken) -> str:
-    """Return a text as a label of a link, made of letters, digits and single underscores, other than those taken."""
-    label = re.sub(r'[\W_]+', '_', text, flags=re.ASCII).strip('_') or 'structure'
-    label = f's{label}' if label[0].isdigit() else label
-    number, unique = 1, label
-    while unique in taken:
-        number += 1
-        unique = f'{label}_{number}'
-    return unique
-
-
-def _read_structures(arguments) -> dict:
-    from aiida import orm
-    from aiida.common.exceptions import NotExistent
-
-    from aiida_hamlr.data.structures import structure_from_atoms
-    from aiida_hamlr.jobs.inputs import check_structure, read_frames
-
-    structures: dict = {}
-
-    def add(name, node):
-        structures[link_label(name, structures)] = node
-
-    for argument in arguments:
-        try:
-            if Path(argument).is_file():
-                frames = read_frames(Path(argument))
-                width = len(str(len(frames) - 1))
-                for index, atoms in enumerate(frames):
-                    check_structure(atoms, argument)
-                    node = structure_from_atoms(atoms)
-                    node.label = Path(argument).stem + (f'_{index:0{width}d}' if len(frames) > 1 else '')
-                    add(node.label, node)
-                continue
-            try:
-                node = orm.load_node(argument)
-            except NotExistent:
-                node = orm.load_group(argument)
-        except (NotExistent, ValueError, OSError) as error:
-            raise click.BadParameter(
-                f'{argument}: not a file that ASE reads as structures, a structure node, or a group of these ({error})'
-            ) from error
-        nodes = list(node.nodes) if isinstance(node, orm.Group) else [node]
-        if not nodes or not all(isinstance(entry, orm.StructureData) for entry in nodes):
-            raise click.BadParameter(f'{argument}: {"not a structure" if nodes else "an empty group"}')
-        for index, entry in enumerate(nodes):
-            in_group = f'{node.label}_{index}' if isinstance(node, orm.Group) else ''
-            add(entry.label or in_group or f'{entry.get_formula("hill")}_{entry.pk}', entry)
-    return structures
-
-
-def load_source(arguments, group: str | None):
-    """Return what a screening takes its structures from: a group, or structures by label.
-
-    :param arguments: as of `load_structures`; if it is one group, this is returned.
-    :param group: label of a group to put the structures into, which is returned then.
-    """
-    from aiida import orm
-    from aiida.common.exceptions import MultipleObjectsError, NotExistent
-    from aiida.common.hashing import make_hash
-
-    if group is None and len(arguments) == 1 and not Path(arguments[0]).is_file():
-        try:
-            return orm.load_group(arguments[0])
-        except (NotExistent, MultipleObjectsError, ValueError):
-            pass
-    structures = load_structures(arguments)
-    if group is None:
-        return structures
-    target, _ = orm.Group.collection.get_or_create(label=group)
-    known = {make_hash(node.base.attributes.all) for node in target.nodes if isinstance(node, orm.StructureData)}
-    for node in structures.values():
-        content = make_hash(node.base.attributes.all)
-        if node.pk is None and content in known:
-            continue
-        known.add(content)
-        target.add_nodes(node if node.is_stored else node.store())
-    return target

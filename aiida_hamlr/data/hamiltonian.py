@@ -58,6 +58,9 @@ class HamiltonianData(Data):
         magnetization: float | None = OrmMetadataField(
             None, description='Total magnetization in Bohr magnetons per cell; null without spin'
         )
+        magnetic_moments: list[float] | None = OrmMetadataField(
+            None, description='Mulliken moments of the atoms of a reference in Bohr magnetons; null without spin'
+        )
         n_electrons: float | None = OrmMetadataField(None, description='Number of electrons in the cell')
         gap: float | None = OrmMetadataField(
             None, description='Band gap in eV over the mesh of k-points and the band path'

@@ -6,12 +6,13 @@ given for its name; else it is one of its element, as the sublattices of an anti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aiida.orm import StructureData, TrajectoryData
 from aiida.orm.nodes.data.structure import Kind
 from ase import Atoms
 
+from aiida_hamlr.electronic.magnetism import moments_of_species
 from aiida_hamlr.electronic.species import element_of_label, labelled_atoms, normalise_label, species_labels
 
 __all__ = (
@@ -21,6 +22,7 @@ __all__ = (
     'find_missing_species',
     'get_atoms',
     'get_frame',
+    'moments_of_kinds',
     'name_pseudos',
     'select_pseudos',
     'structure_from_atoms',
@@ -86,6 +88,22 @@ def structure_from_atoms(atoms: Atoms) -> StructureData:
     for label, symbol, position in zip(labels, atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True):
         structure.append_atom(position=position, symbols=symbol, name=label)
     return structure
+
+
+def moments_of_kinds(structures: Iterable[StructureData], moments: Mapping[str, float]) -> dict[str, float]:
+    """Return the starting moment of every kind of some structures, in Bohr magnetons.
+
+    :param moments: starting moments of kinds or elements; what is given for a kind takes precedence, others have zero.
+    :raises ValueError: if a name is neither a kind nor an element of the structures.
+    """
+    kinds = {kind.name: kind.symbol for structure in structures for kind in structure.kinds}
+    unknown = sorted(set(moments) - set(kinds) - set(kinds.values()))
+    if unknown:
+        raise ValueError(
+            f'a starting moment is given for {", ".join(unknown)}, but the kinds of the structure are '
+            f'{", ".join(sorted(kinds))}; name a kind, or an element for all its kinds'
+        )
+    return dict(zip(kinds, moments_of_species(list(kinds), moments).tolist(), strict=True))
 
 
 def get_frame(trajectory: TrajectoryData, index: int) -> StructureData:

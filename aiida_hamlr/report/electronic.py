@@ -31,12 +31,15 @@ __all__ = (
 #: Bands of more orbitals are not computed for a report; a path of 100 points takes a minute then.
 MOST_ORBITALS = 600
 
+#: Moments of more atoms fill more than a few lines.
+MOST_MOMENTS = 64
+
 #: Spacing of the points of the path, 1/Å.
 SPACING = 0.08
 
 _WHAT = ('formula', 'origin', 'n_atoms', 'n_orbitals', 'n_pairs', 'n_electrons', 'functional')
 _LEVELS = ('gap', 'direct_gap', 'vbm_kpoint', 'cbm_kpoint', 'kpoints', 'fermi_level')
-_SPIN = ('n_spin', 'magnetization')
+_SPIN = ('n_spin', 'magnetization', 'magnetic_moments')
 _WHERE = ('vacuum_level', 'vacuum_levels', 'gauge', 'storage', 'size', 'basis_hash')
 _QUALITY = (
     'band_mae_occupied_meV',
@@ -63,8 +66,10 @@ def hamiltonian_section(node: HamiltonianData) -> Section:
         blocks.append(Note('With spin-orbit coupling: states are spinors of one electron each.'))
     keys = (*_WHAT, *_LEVELS, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
     units = {key: f'{key}_eV' for key in ('gap', 'direct_gap', 'fermi_level', 'vacuum_level', 'vacuum_levels')}
+    units |= {key: f'{key}_muB' for key in ('magnetization', 'magnetic_moments')}
     meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
-    shown = {units.get(key, key): value for key, value in values.items()}
+    left_out = ('magnetic_moments',) if values.get('n_atoms', 0) > MOST_MOMENTS else ()
+    shown = {units.get(key, key): value for key, value in values.items() if key not in left_out}
     return Section('Hamiltonian', [*blocks, Rows(pick_rows(shown, [units.get(key, key) for key in keys], meanings))])
 
 

@@ -37,7 +37,7 @@ _NAMES = {
 }
 
 #: Units at the end of keys, as they are written.
-_UNITS = {'meV': 'meV', 'eV': 'eV', 's': 's', 'MB': 'MB', 'e': 'e', 'angstrom': 'Å'}
+_UNITS = {'meV': 'meV', 'eV': 'eV', 's': 's', 'MB': 'MB', 'e': 'e', 'angstrom': 'Å', 'muB': 'µB'}
 
 #: Meanings by the key without its unit; keys of nodes are described by their fields.
 MEANINGS = {

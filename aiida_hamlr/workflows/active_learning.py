@@ -10,7 +10,13 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.structures import choose_species, find_missing_species, get_frame
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
-from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, remove_inputs
+from aiida_hamlr.workflows.protocols.utils import (
+    StrictProtocolMixin,
+    get_protocol_path,
+    load_codes,
+    remove_inputs,
+    with_moments,
+)
 from aiida_hamlr.workflows.references import find_references_problem
 from aiida_hamlr.workflows.rounds import RoundsMixin
 from aiida_hamlr.workflows.screen import ScreenWorkChain
@@ -252,6 +258,8 @@ class ActiveLearningWorkChain(
             **settings,
         )
         training = {**inputs.pop('train'), **training}
+        moments = settings.get('initial_magnetic_moments')
+        screen = with_moments(screen, moments, 'predict', 'predict', 'parameters')
         cls._fill_parts(builder, hamlr_code, {'train': training, 'screen': screen}, parent_model, common)
         if dataset is not None:
             builder.dataset = dataset

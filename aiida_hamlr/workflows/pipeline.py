@@ -16,7 +16,7 @@ from aiida_hamlr.workflows.basis import find_basis_problem
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
-from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes
+from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, get_protocol_path, load_codes, with_moments
 from aiida_hamlr.workflows.references import find_equal_structures, find_references_problem
 from aiida_hamlr.workflows.steps import StepsMixin
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
@@ -205,6 +205,8 @@ class PipelineWorkChain(PlaysPausedMixin, StepsMixin, StrictProtocolMixin, WorkC
         common = {'protocol': protocol, 'options': options}
         builder = cls.get_builder()
         builder.structures = structures
+        moments = settings.get('initial_magnetic_moments')
+        parts['predict'] = with_moments(parts['predict'], moments, 'predict', 'parameters')
         DatasetWorkChain.fill_references(
             builder,
             inputs,

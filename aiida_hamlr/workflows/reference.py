@@ -19,7 +19,14 @@ from aiida_hamlr.calculations.validation import (
 )
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.remote import find_gone
-from aiida_hamlr.data.structures import choose_species, find_missing_species, get_atoms, name_pseudos, select_pseudos
+from aiida_hamlr.data.structures import (
+    choose_species,
+    find_missing_species,
+    get_atoms,
+    moments_of_kinds,
+    name_pseudos,
+    select_pseudos,
+)
 from aiida_hamlr.electronic.geometry import describe_periodicity
 from aiida_hamlr.electronic.reference.verification import TOO_LOW
 from aiida_hamlr.workflows.basis import BasisStepsMixin, find_basis_problem
@@ -183,7 +190,8 @@ class ReferenceWorkChain(
             occupations, a metal smeared ones.
         :param spin_type: ``SpinType`` of aiida-quantumespresso: none (default), collinear or spin_orbit; the last
             without magnetization, with fully relativistic pseudopotentials.
-        :param initial_magnetic_moments: initial magnetic moments, Bohr magnetons, by name of the kind.
+        :param initial_magnetic_moments: initial magnetic moments, Bohr magnetons, by name of the kind or by element;
+            kinds without one have zero.
         :param pseudos: pseudopotentials by name of the kind that take the place of those of the family, as of capping
             hydrogens ``H1`` and ``H2``: each of these kinds is a species. Names that the structure lacks do not matter.
         :raises ValueError: if a setting, an override or an option is unknown, or a keyword of pw.x is misspelt.
@@ -204,6 +212,8 @@ class ReferenceWorkChain(
             raise ValueError(
                 'spin-orbit coupling and magnetic moments are not supported together; leave out one of both'
             )
+        if moments:
+            moments = moments_of_kinds([structure], moments)
         pw_code, hamlr_code, pp_code = load_codes(pw_code, hamlr_code, pp_code)
         inputs = cls.get_protocol_inputs(protocol, overrides)
         scf = PwBaseWorkChain.get_builder_from_protocol(

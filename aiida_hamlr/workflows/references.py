@@ -10,12 +10,12 @@ from aiida.common.hashing import make_hash
 
 from aiida_hamlr.calculations.validation import find_computer_problem, find_pw_problem
 from aiida_hamlr.data.hamiltonian import HamiltonianData
-from aiida_hamlr.data.structures import select_pseudos
+from aiida_hamlr.data.structures import moments_of_kinds, select_pseudos
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.protocols.utils import remove_inputs
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
 from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
-from aiida_hamlr.workflows.scf import find_kpoints_problem
+from aiida_hamlr.workflows.scf import STARTING, find_kpoints_problem, magnetize_kinds
 
 __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
 
@@ -114,8 +114,14 @@ class ReferencesMixin(WaitsForFirstMixin):
             )
         # One structure with every kind names all pseudopotentials, and between them they have the highest cutoffs.
         kinds = {kind.name: node for node in structures for kind in node.kinds}
+        moments = arguments.pop('initial_magnetic_moments', None)
+        moments = moments_of_kinds(kinds.values(), moments) if moments else {}
         builders = {
-            node.uuid: ReferenceWorkChain.get_builder_from_protocol(structure=node, **arguments)
+            node.uuid: ReferenceWorkChain.get_builder_from_protocol(
+                structure=node,
+                initial_magnetic_moments={name: moments[name] for name in node.get_kind_names()} if moments else None,
+                **arguments,
+            )
             for node in kinds.values()
         }
         if not builders:
@@ -131,6 +137,9 @@ class ReferencesMixin(WaitsForFirstMixin):
         parameters = [entry.scf.pw.parameters.get_dict() for entry in builders.values()]
         for name in ('ecutwfc', 'ecutrho'):
             parameters[0]['SYSTEM'][name] = max(entry['SYSTEM'][name] for entry in parameters)
+        starting = [entry['SYSTEM'].get(STARTING, {}) for entry in parameters]
+        if any(starting):
+            parameters[0]['SYSTEM'][STARTING] = {name: value for entry in starting for name, value in entry.items()}
         first.scf.pw.parameters = orm.Dict(parameters[0])
         builder.reference = first
         for name in ('seed', 'max_concurrent', 'max_failures'):
@@ -171,6 +180,8 @@ class ReferencesMixin(WaitsForFirstMixin):
     def _submit_reference(self, name: str, structure: orm.StructureData):
         inputs = AttributeDict(self.exposed_inputs(ReferenceWorkChain, 'reference'))
         inputs.structure = structure
+        # Only stored nodes have a hash.
+        inputs.scf.pw.parameters = magnetize_kinds(inputs.scf.pw.parameters, structure).store()
         inputs.basis = self.ctx.basis
         inputs.pseudos = select_pseudos(self.pseudos, structure)
         known = find_reference(hash_inputs(inputs)) if self.inputs.reuse.value else None

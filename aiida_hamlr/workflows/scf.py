@@ -16,9 +16,12 @@ from aiida_hamlr.data.structures import choose_species
 from aiida_hamlr.data.upf import has_spin_orbit
 from aiida_hamlr.workflows.remote_folders import has_files, is_usable
 
-__all__ = ('ScfStepsMixin', 'count_bands', 'find_kpoints_problem')
+__all__ = ('STARTING', 'ScfStepsMixin', 'count_bands', 'find_kpoints_problem', 'magnetize_kinds')
 
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+#: Keyword of the namelist SYSTEM: starting moments by kind, as shares of the valence electrons.
+STARTING = 'starting_magnetization'
 
 #: Files of the folder of pw.x that the reconstruction and pp.x read.
 SCF_FILES = ('out/aiida.save/data-file-schema.xml', 'out/aiida.save/charge-density.*')
@@ -188,6 +191,20 @@ def complete_pw_inputs(inputs: AttributeDict, structure: orm.StructureData, pseu
         inputs.pw.metadata.options.withmpi = inputs.pw.code.with_mpi
 
 
+def magnetize_kinds(parameters: orm.Dict, structure: orm.StructureData) -> orm.Dict:
+    """Return the parameters of pw.x for one structure of several, without the starting moments of absent kinds.
+
+    pw.x refuses kinds that the structure lacks. Without any, the node stays the same.
+    """
+    content = parameters.get_dict()
+    starting = content.get('SYSTEM', {}).get(STARTING)
+    names = set(structure.get_kind_names())
+    if not isinstance(starting, dict) or set(starting) <= names:
+        return parameters
+    content['SYSTEM'][STARTING] = {name: value for name, value in starting.items() if name in names}
+    return orm.Dict(content)
+
+
 def couple_spin_orbit(parameters: orm.Dict, pseudos: Mapping) -> orm.Dict:
     """Return the parameters of a run of pw.x with spin-orbit coupling and without magnetization.
 
@@ -221,7 +238,7 @@ def count_bands(structure: orm.StructureData, valences: dict, system: dict, n_em
         return ceil(sum(electrons) - 1e-6) + 2 * n_empty
     excess = 0.0
     if system.get('nspin', 1) == 2:
-        starting = system.get('starting_magnetization', {})
+        starting = system.get(STARTING, {})
         moments = (abs(starting.get(site.kind_name, 0.0)) for site in structure.sites)
         excess = sum(share * number for share, number in zip(moments, electrons, strict=True))
         excess = abs(system.get('tot_magnetization', excess))

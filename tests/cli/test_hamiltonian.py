@@ -8,6 +8,8 @@ from aiida_hamlr.calculations.functions.compare import find_errors
 from aiida_hamlr.cli.hamiltonian import cmd_hamiltonian, draw_bands, draw_dos
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
+from aiida_hamlr.electronic.bands.mesh import solve_mesh
+from aiida_hamlr.electronic.bands.spin import magnetic_moments
 from aiida_hamlr.model.evaluation import band_errors
 
 
@@ -60,6 +62,49 @@ def test_compare_spinors(spinor_node, make_hamiltonian_node):
     assert band_errors(shifted, spinor_node.open()).items() <= spinors.items()
     assert scalars['band_mae_occupied_meV'] != spinors['band_mae_occupied_meV']
     assert find_errors(spinor_node, scalar)['band_mae_occupied_meV'] == 0
+
+
+@pytest.fixture
+def magnet(make_hamiltonian, zincblende):
+    """Return a reference whose spins differ by tenths of an eV on one atom, with its moments."""
+    hamiltonian = make_hamiltonian(zincblende())
+    half = np.zeros(hamiltonian.pattern.n_entries)
+    block = hamiltonian.pattern.onsite[0]
+    start, end = hamiltonian.pattern.chunk_boundaries[block : block + 2]
+    half[start:end] = np.diag(np.linspace(0.5, 2.0, round((end - start) ** 0.5))).ravel()
+    hamiltonian.matrices['hamiltonian'] = hamiltonian.hamiltonian + np.stack([-half, half])
+    hamiltonian.attributes.n_spin = 2
+    hamiltonian.attributes.kpoints = [2, 2, 2]
+    moments = magnetic_moments(hamiltonian, solve_mesh(hamiltonian, (2, 2, 2)).density_matrix)
+    hamiltonian.attributes.magnetic_moments, hamiltonian.attributes.magnetization = moments.tolist(), moments.sum()
+    hamiltonian.attributes.warnings = ['a sentence that is much longer than a line of a table ' * 3, 'and another one']
+    return HamiltonianData.from_hamiltonian(hamiltonian).store()
+
+
+def test_compare_magnets(invoke, magnet):
+    """Moments are compared; a prediction without magnetization has the same H for both spins, and no moments."""
+    reference = magnet.open()
+    known = np.array(reference.attributes.magnetic_moments)
+    assert np.abs(known).max() > 0.01
+    same = find_errors(magnet, magnet)
+    assert same['moment_largest_error_muB'] < 1e-9 and same['mae_spin_difference_meV'] == 0
+    reference.matrices['hamiltonian'] = reference.hamiltonian.mean(axis=0)
+    reference.attributes.n_spin, reference.attributes.magnetic_moments = 1, None
+    plain = HamiltonianData.from_hamiltonian(reference).store()
+    errors = find_errors(plain, magnet)
+    assert errors['moment_mae_muB'] == pytest.approx(np.abs(known).mean(), abs=1e-9)
+    up, down = magnet.open().hamiltonian
+    assert errors['mae_spin_difference_meV'] == pytest.approx(1e3 * np.abs(up - down).mean())
+    assert errors['mae_spin_up_meV'] == pytest.approx(errors['mae_spin_down_meV'])
+    assert 'moment_mae_muB' not in find_errors(magnet, plain)
+    result = invoke(cmd_hamiltonian, 'compare', plain.pk, magnet.pk)
+    assert result.exit_code == 0 and 'moment_largest_error_muB' in result.output, result.output
+
+
+def test_show_a_magnet(invoke, magnet):
+    """Moments of the atoms are shown, and warnings to their end."""
+    output = ' '.join(invoke(cmd_hamiltonian, 'show', magnet.pk).output.split())
+    assert 'magnetic_moments' in output and output.count('a line of a table') == 3 and 'and another one' in output
 
 
 def test_plot_of_spinors(spinor_node, monkeypatch, tmp_path):

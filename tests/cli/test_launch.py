@@ -127,6 +127,22 @@ def test_spin_orbit_coupling(invoke, monkeypatch, hamlr_code, silicon, pseudo_fa
         assert result.exit_code == 2 and words in ' '.join(result.output.split()), result.output
 
 
+@pytest.mark.parametrize('command', ['predict', 'screen'])
+def test_starting_moments(invoke, monkeypatch, hamlr_code, model_node, structure, command):
+    """`--spin` gives the moments of kinds or elements to predictions."""
+    builders = []
+    monkeypatch.setattr(launch, '_launch', lambda builder, _: builders.append(builder))
+    given = ('-Z', hamlr_code.pk, '--spin', 'Al=1.5', '--spin', 'As=-0.5')
+    axis = ('--magnetization-axis', 1, 0, -1)
+    result = invoke(cmd_root, 'launch', command, model_node.pk, structure.pk, *given, '--spin-orbit', *axis)
+    assert result.exit_code == 0, result.output
+    inputs = builders[0].predict if command == 'predict' else builders[0].predict.predict
+    assert inputs.parameters['magnetic_moments'] == {'Al': 1.5, 'As': -0.5}
+    assert inputs.parameters['magnetization_axis'] == [1.0, 0.0, -1.0]
+    result = invoke(cmd_root, 'launch', command, model_node.pk, structure.pk, *given, *axis)
+    assert result.exit_code != 0 and 'spin_orbit' in result.output
+
+
 def test_siblings_must_be_fully_relativistic(invoke, hamlr_code, model_node, structure, pseudo_family):
     """A scalar-relativistic family is refused before anything starts."""
     arguments = (model_node.pk, structure.pk, '-Z', hamlr_code.pk, '--spin-orbit-family', pseudo_family)

@@ -14,6 +14,7 @@ from aiida_hamlr.data.structures import (
     find_missing_species,
     get_atoms,
     get_frame,
+    moments_of_kinds,
     name_pseudos,
     select_pseudos,
     structure_from_atoms,
@@ -48,6 +49,14 @@ def test_kinds_without_a_pseudopotential_are_of_their_element(capped):
     }  # fmt: skip
     assert find_missing_species([capped], {'Al', 'H1', 'H2'}) == ['As', 'H']
     assert select_pseudos({'Al': 1, 'As': 2, 'H': 3, 'H1': 4, 'O': 5}, capped) == {'Al': 1, 'As': 2, 'H': 3, 'H1': 4}
+
+
+def test_moments_of_kinds(capped):
+    """A name is a kind or an element; others have none, and a name that nothing has is a mistake."""
+    found = moments_of_kinds([capped], {'H': 1.0, 'H2': -1.0})
+    assert found == {'Al': 0.0, 'H1': 1.0, 'As': 0.0, 'H2': -1.0, 'H': 1.0}
+    with pytest.raises(ValueError, match='for Fe1, but the kinds of the structure are Al, As, H, H1, H2; name'):
+        moments_of_kinds([capped], {'H': 1.0, 'Fe1': 2.0})
 
 
 def test_pseudopotentials_of_a_builder_go_by_species(capped):

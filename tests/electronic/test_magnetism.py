@@ -8,11 +8,13 @@ import pytest
 from ase.build import bulk
 
 from aiida_hamlr.electronic.magnetism import (
+    label_moments,
     moments_of_species,
     same_order_reversed,
     set_starting_moments,
     starting_moments,
 )
+from aiida_hamlr.electronic.species import set_species_labels, species_labels
 from aiida_hamlr.io.extxyz import format_extxyz
 
 
@@ -56,3 +58,32 @@ def test_extended_xyz_keeps_every_digit():
     set_starting_moments(atoms, np.array([1 / 3, -5.0]))
     read = ase.io.read(io.StringIO(format_extxyz(atoms)), format='extxyz')
     np.testing.assert_array_equal(starting_moments(read), starting_moments(atoms))
+
+
+def test_labels_tell_moments_apart():
+    """A label means one moment in all structures, and a label without one means none."""
+    known = {}
+    anti, ferro, none, other = (bulk('MnO', 'rocksalt', a=4.4).repeat((1, 1, 2)) for _ in range(4))
+    for atoms, moments in ((anti, [5, 0, -5, 0]), (ferro, [5, 0, 5, 0]), (none, [0] * 4), (other, [3, 0, 0, 0.1])):
+        atoms.set_initial_magnetic_moments(moments)
+        label_moments(atoms, known)
+        assert starting_moments(atoms) is None
+    assert species_labels(anti) == ['Mn1', 'O', 'Mn2', 'O'] and species_labels(ferro) == ['Mn1', 'O', 'Mn1', 'O']
+    assert species_labels(none) == ['Mn', 'O'] * 2 and species_labels(other) == ['Mn3', 'O', 'Mn', 'O1']
+    assert known == {'Mn1': 5.0, 'Mn2': -5.0, 'Mn3': 3.0, 'O1': 0.1}
+
+
+def test_labels_of_their_own_have_one_moment():
+    known = {}
+    atoms = bulk('MnO', 'rocksalt', a=4.4).repeat((1, 1, 2))
+    set_species_labels(atoms, ['Mn1', 'O', 'Mn', 'O'])
+    atoms.set_initial_magnetic_moments([-2, 0, 4, 0])
+    label_moments(atoms, known)
+    assert species_labels(atoms) == ['Mn1', 'O', 'Mn2', 'O'] and known == {'Mn1': -2.0, 'Mn2': 4.0}
+    atoms.set_initial_magnetic_moments([3, 0, 4, 0])
+    with pytest.raises(ValueError, match='the species Mn1 has starting moments of -2 and 3; one label, one moment'):
+        label_moments(atoms, known)
+    many = bulk('Fe', 'bcc', a=2.9).repeat((1, 1, 10))
+    many.set_initial_magnetic_moments(np.arange(1, 11))
+    with pytest.raises(ValueError, match='Fe has more than nine different starting moments'):
+        label_moments(many, {})

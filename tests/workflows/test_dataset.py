@@ -7,10 +7,13 @@ import pytest
 from aiida import orm
 from aiida.manage.caching import get_use_cache
 from aiida_fixtures import find_problem as problem
+from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
+from aiida_hamlr import set_species_labels
 from aiida_hamlr.calculations.storage import stash_options
 from aiida_hamlr.cli.installation import create_pseudo_family
 from aiida_hamlr.data.basis import BasisData
+from aiida_hamlr.data.structures import structure_from_atoms
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -171,6 +174,40 @@ def test_spin(builder, pp_code):
         'metadata': {'options': OPTIONS | {'resources': {'num_machines': 1}}},
     }
     assert 'pp.x writes the potential of one spin only' in problem(builder)
+
+
+def test_magnetic_orders(pw_code, hamlr_code, pseudo_family, zincblende, instantiate, monkeypatch):
+    """One dataset may hold several orders: each reference has the starting moments of its own kinds."""
+    ferro = zincblende().repeat((1, 1, 2))
+    anti = ferro.copy()
+    set_species_labels(anti, ['Al1', 'As', 'Al2', 'As'])
+    structures = {'ferro': structure_from_atoms(ferro), 'anti': structure_from_atoms(anti)}
+    builder = DatasetWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        structures,
+        overrides={
+            'reference': {'scf': {'pseudo_family': pseudo_family}},
+            'split': {'validation': ['anti'], 'test': [], 'train': ['ferro']},
+        },
+        options=OPTIONS,
+        electronic_type=ElectronicType.METAL,
+        spin_type=SpinType.COLLINEAR,
+        initial_magnetic_moments={'Al': 1.5, 'Al2': -1.5},
+    )
+    assert problem(builder) is None and set(builder.pseudos) == {'Al', 'As'}
+    process = instantiate(builder)
+    process.setup()
+    process.setup_references()
+    launched = {}
+    monkeypatch.setattr(process, 'launch', lambda _, inputs, name: launched.update({name: inputs}) or inputs.structure)
+    for name, node in process.ctx.structures.items():
+        process._submit_reference(name, node)
+    starting = {name: inputs.scf.pw.parameters['SYSTEM']['starting_magnetization'] for name, inputs in launched.items()}
+    assert starting == {
+        'reference_ferro': pytest.approx({'Al': 0.5, 'As': 0.0}),
+        'reference_anti': pytest.approx({'Al1': 0.5, 'Al2': -0.5, 'As': 0.0}),
+    }
 
 
 def test_impossible_structures(builder, instantiate):

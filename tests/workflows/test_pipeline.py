@@ -7,6 +7,7 @@ import pytest
 from aiida import orm
 from aiida.engine import ProcessState, run_get_node
 from aiida_fixtures import find_problem as problem
+from aiida_quantumespresso.common.types import SpinType
 
 from aiida_hamlr.calculations.functions.compare import compare_hamiltonians
 from aiida_hamlr.plotting.provenance import ProvenanceGraph, plot_provenance
@@ -50,6 +51,24 @@ def builder(pw_code, hamlr_code, pseudo_family, zincblende, tmp_path):
         },
         options=OPTIONS,
     )
+
+
+def test_predictions_of_magnets_start_from_the_moments_of_the_references(
+    pw_code, hamlr_code, pseudo_family, zincblende
+):
+    """Else they would be predictions without magnetization."""
+    builder = PipelineWorkChain.get_builder_from_protocol(
+        pw_code,
+        hamlr_code,
+        {'train': {'a': rattled(zincblende, 1)}, 'predict': {'b': rattled(zincblende, 2)}},
+        overrides={'reference': {'scf': {'pseudo_family': pseudo_family}}},
+        options=OPTIONS,
+        spin_type=SpinType.COLLINEAR,
+        initial_magnetic_moments={'Al': 1.5},
+    )
+    assert builder.predict.predict.parameters['magnetic_moments'] == {'Al': 1.5}
+    starting = builder.reference.scf.pw.parameters['SYSTEM']['starting_magnetization']
+    assert starting == pytest.approx({'Al': 0.5, 'As': 0.0})
 
 
 def test_refused(builder, pseudos, zincblende, other_computer):

@@ -416,14 +416,17 @@ def test_magnetic_metal(pw_code, hamlr_code, structure, pseudo_family, basis_nod
     settings = {
         'electronic_type': ElectronicType.METAL,
         'spin_type': SpinType.COLLINEAR,
-        'initial_magnetic_moments': {'Al': 1.0, 'As': 0.0},
+        'initial_magnetic_moments': {'Al': 1.0},
     }
     overrides = {'scf': {'pseudo_family': pseudo_family}}
     make = ReferenceWorkChain.get_builder_from_protocol
     builder = make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)
     system = builder.scf.pw.parameters['SYSTEM']
     assert system['occupations'] == 'smearing' and system['degauss'] > 0 and system['nspin'] == 2
-    assert system['starting_magnetization']['Al'] == pytest.approx(1 / 3)
+    assert system['starting_magnetization'] == pytest.approx({'Al': 1 / 3, 'As': 0.0})
+    mistaken = settings | {'initial_magnetic_moments': {'Al1': 1.0}}
+    with pytest.raises(ValueError, match='for Al1, but the kinds of the structure are Al, As'):
+        make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **mistaken)
     settings['spin_type'] = SpinType.NON_COLLINEAR
     with pytest.raises(ValueError, match='is not supported; use none, collinear or spin_orbit'):
         make(pw_code, hamlr_code, structure, overrides=overrides, basis=basis_node, **settings)

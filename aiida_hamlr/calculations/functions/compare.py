@@ -14,7 +14,7 @@ __all__ = ('compare_hamiltonians', 'find_errors')
 
 @calcfunction
 def compare_hamiltonians(predicted: HamiltonianData, reference: HamiltonianData) -> Dict:
-    """Return the errors of a prediction in meV, with the keys of `hamlr evaluate`."""
+    """Return the errors of a prediction in meV, of moments in Bohr magnetons, with the keys of `hamlr evaluate`."""
     try:
         return Dict(find_errors(predicted, reference))
     except _DifferentBases as error:
@@ -34,12 +34,14 @@ class _DifferentPairs(ValueError):
 
 
 def find_errors(predicted: HamiltonianData, reference: HamiltonianData) -> dict:
-    """Return the errors of a prediction in meV, with the keys of `hamlr evaluate`; nothing is stored.
+    """Return the errors of a prediction in meV, of moments in Bohr magnetons, with the keys of `hamlr evaluate`.
+
+    Nothing is stored.
 
     :raises ValueError: if a file cannot be read, or bases or structures differ.
     """
     # Imported here because it loads torch, which most daemon workers do not need.
-    from aiida_hamlr.model.evaluation import band_errors, element_errors
+    from aiida_hamlr.model.evaluation import band_errors, element_errors, moment_errors
 
     first, second = (node.open(OF_STATES) for node in (predicted, reference))
     if first.has_spin_orbit != second.has_spin_orbit:
@@ -54,4 +56,10 @@ def find_errors(predicted: HamiltonianData, reference: HamiltonianData) -> dict:
         raise _DifferentPairs(
             'The Hamiltonians have different atom pairs: check that both belong to the same structure.'
         )
-    return {**element_errors(first.hamiltonian - second.hamiltonian, second), **band_errors(first, second)}
+    if first.n_spin != second.n_spin:
+        # Without magnetization both spins have the same H.
+        for each in (first, second):
+            each.matrices['hamiltonian'] = np.broadcast_to(each.hamiltonian, (2, each.hamiltonian.shape[-1]))
+            each.attributes.n_spin = 2
+    errors = element_errors(first.hamiltonian - second.hamiltonian, second) | band_errors(first, second)
+    return errors | (moment_errors(first, second) if second.n_spin == 2 else {})

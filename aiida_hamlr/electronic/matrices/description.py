@@ -64,6 +64,7 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         'n_pairs': len(hamiltonian.pattern),
         'n_spin': int(attributes.n_spin or 1),
         'magnetization': attributes.magnetization,
+        'magnetic_moments': attributes.magnetic_moments,
         'n_electrons': attributes.n_electrons,
         'gap': attributes.gap,
         'direct_gap': attributes.direct_gap,

@@ -25,6 +25,7 @@ __all__ = (
     'remove_inputs',
     'request_gpus',
     'take_settings',
+    'with_moments',
     'without_relaxation',
 )
 
@@ -89,6 +90,24 @@ def take_settings(settings: Mapping, **defaults) -> tuple:
         if name not in defaults:
             raise ValueError(describe_unknown_key(name, 'the arguments of the builder', defaults))
     return tuple((defaults | dict(settings)).values())
+
+
+def with_moments(overrides: Mapping | None, moments: Mapping | None, *path: str) -> dict | None:
+    """Return overrides of predictions of magnets, which start from the moments of their references.
+
+    :param overrides: overrides of the work chain; moments among them take precedence.
+    :param moments: starting moments by kind or element, Bohr magnetons.
+    :param path: keys of the parameters of `hamlr.predict` in the overrides.
+    """
+    if not moments:
+        return overrides
+    nested = {'magnetic_moments': dict(moments)}
+    for key in reversed(path):
+        nested = {key: nested}
+    parameters = overrides or {}
+    for key in path:
+        parameters = parameters.get(key) or {}
+    return overrides if 'magnetic_moments' in parameters else recursive_merge(nested, overrides or {})
 
 
 def without_relaxation(parameters: Mapping, given: Mapping) -> dict:

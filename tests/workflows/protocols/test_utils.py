@@ -9,6 +9,7 @@ from aiida_hamlr.workflows.protocols.utils import (
     recursive_options,
     request_gpus,
     take_settings,
+    with_moments,
 )
 
 OPTIONS = {'resources': {'num_machines': 1}, 'withmpi': True}
@@ -82,3 +83,15 @@ def test_settings_of_a_builder():
     assert take_settings({'b': 3}, a=1, b=2) == (1, 3)
     with pytest.raises(ValueError, match="unknown key 'basi' in the arguments of the builder; did you mean 'basis'"):
         take_settings({'basi': None}, basis=None, pp_code=None)
+
+
+def test_moments_of_predictions():
+    """Predictions of magnets start from the moments of their references, unless the overrides have others."""
+    path = ('predict', 'parameters')
+    assert with_moments({'predict': {'parameters': {'spacing': 0.1}}}, {'Fe': 2.5}, *path) == {
+        'predict': {'parameters': {'spacing': 0.1, 'magnetic_moments': {'Fe': 2.5}}}
+    }
+    assert with_moments(None, {'Fe': 2.5}, *path) == {'predict': {'parameters': {'magnetic_moments': {'Fe': 2.5}}}}
+    given = {'predict': {'parameters': {'magnetic_moments': {'Fe1': -2.5}}}}
+    assert with_moments(given, {'Fe': 2.5}, *path) == given
+    assert with_moments(None, None, *path) is None
