@@ -76,8 +76,10 @@ def set_up_codes(family: str, cutoff: float) -> dict[str, orm.InstalledCode]:
 
 
 @contextmanager
-def running_daemon(n_workers: int, timeout: float = 300.0):
-    """Run the daemon; at the end kill processes that still run, and stop it.
+def running_daemon(timeout: float = 300.0):
+    """Run the daemon with one worker; at the end kill processes that still run, and stop it.
+
+    Several workers that write at the same time lock an SQLite database.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def running_daemon(n_workers: int, timeout: float = 300.0):
         If the broker of the daemon does not start within the timeout (s), as on a very busy machine.
     """
     daemon = get_daemon_client()
-    daemon.start_daemon(n_workers)
+    daemon.start_daemon(1)
     try:
         broker, deadline = get_manager().get_broker(), time.monotonic() + timeout
         while not broker.check_service_reachable():

@@ -156,8 +156,8 @@ def main():
     set_up_profile()
     codes = set_up_codes(FAMILY, CUTOFF)
     progress = Progress(STAGES)
-    with running_daemon(n_workers=2):
-        progress.say('profile, codes and pseudopotentials are ready; the daemon runs with two workers')
+    with running_daemon():
+        progress.say('profile, codes and pseudopotentials are ready; the daemon runs')
         try:
             run(codes, make_structures(), progress)
         finally:
