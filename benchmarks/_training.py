@@ -24,12 +24,12 @@ SMALL_NETWORK = {
 
 
 def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:
-    """Train on one thread of the CPU for some seconds, or for ``max_steps``, and return the summary.
+    """Train on one thread of the CPU for some seconds and return the summary.
 
     Parameters
     ----------
     seconds : float
-        Wall time, the validations in it included; without effect if the settings have ``max_steps``.
+        Wall time, the validations in it included.
     data, model : mapping
         Sections of the configuration.
     folder : path
@@ -37,8 +37,7 @@ def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path,
     settings
         Further entries of the section ``training``.
     """
-    budget = {} if 'max_steps' in settings else {'max_time_s': seconds, 'max_epochs': 10**6}
-    fixed = budget | {'device': 'cpu', 'threads': 1}
+    fixed = {'max_time_s': seconds, 'max_epochs': 10**6, 'device': 'cpu', 'threads': 1}
     return train({'data': data, 'model': model, 'training': fixed | settings}, folder)
 
 

@@ -1,7 +1,6 @@
 """Accuracy and cost of the network on rattled AlAs cells of eight atoms, alone and beside DeePTB.
 
     OMP_NUM_THREADS=1 python benchmarks/model.py accuracy --seconds 90
-    OMP_NUM_THREADS=1 python benchmarks/model.py accuracy --cells 40 --set training.max_steps=7737
     OMP_NUM_THREADS=1 python benchmarks/model.py cost
     OMP_NUM_THREADS=1 python benchmarks/model.py curve --seconds 180
     OMP_NUM_THREADS=1 python benchmarks/model.py deeptb
@@ -61,7 +60,7 @@ def accuracy(files: dict, seconds: float, config: dict) -> dict:
     files : dict
         Hamiltonian files by split.
     seconds : float
-        Wall time of the training, the validations in it included; without effect if ``max_steps`` is set.
+        Wall time of the training, the validations in it included.
     config : dict
         Sections ``model`` and ``training``, as far as they are not the default ones.
 
@@ -83,11 +82,10 @@ def accuracy(files: dict, seconds: float, config: dict) -> dict:
     result |= {'cpu_s': cpu, 'ms_per_step': 1e3 * summary['training_s'] / summary['steps'], 'changed': config}
     result |= {key: value for key, value in found.items() if key.endswith('_meV')}
     result['mae_near_meV'] = float(np.mean([_near(one) for one in found['structures']]))
-    result['n_train'] = len(data['train'])
     result |= {'mae_by_distance': found['mae_by_distance'], 'n_test': found['n_structures'], 'curve': curve}
     gates = {}
     for least, limits in GATES.items():
-        gates |= limits if seconds >= least and 'max_steps' not in config.get('training', {}) else {}
+        gates |= limits if seconds >= least else {}
     return result | judge({key: (result[key], limit) for key, limit in gates.items()})
 
 
@@ -155,7 +153,6 @@ def _changed(settings) -> dict:
 @click.option(
     '--seconds', type=float, default=90.0, help='Training time of the part "accuracy", and of each of "curve".'
 )
-@click.option('--cells', type=click.IntRange(1), help='Training cells of the part "accuracy"; default: all.')
 @click.option('--set', 'settings', multiple=True, help='Of these two parts: model.KEY=VALUE or training.KEY=VALUE.')
 @click.option(
     '--data',
@@ -163,7 +160,7 @@ def _changed(settings) -> dict:
     default=Path('.benchmarks/alas'),
     help='Folder of the references; made there if they are missing.',
 )
-def main(part, seconds, cells, settings, data):
+def main(part, seconds, settings, data):
     """Command line."""
     config = _changed(settings)
     try:
@@ -173,7 +170,7 @@ def main(part, seconds, cells, settings, data):
     result = {'code': f'aiida-hamlr {__version__}', 'date': datetime.now(timezone.utc).date().isoformat()}
     result['data'] = {key: value for key, value in files.items() if not isinstance(value, list)}
     if part in ('accuracy', 'all'):
-        result['accuracy'] = accuracy({**files, 'train': files['train'][:cells]}, seconds, config)
+        result['accuracy'] = accuracy(files, seconds, config)
     if part in ('cost', 'all'):
         from _model_cost import cost
 

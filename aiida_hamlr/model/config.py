@@ -46,8 +46,6 @@ class ShortRangeConfig(Section):
     radial_basis: int = Field(8, ge=2, le=MOST_CHANNELS)
     #: Hidden width of the network that turns radial functions into weights.
     radial_hidden: int = Field(64, ge=4, le=MOST_CHANNELS)
-    #: On-site blocks have a part that is a sum over the neighbours within pair_cutoff, fitted before the training.
-    onsite_two_body: bool = False
 
 
 class LongRangeConfig(Section):

@@ -29,9 +29,6 @@ DESCRIPTION, WEIGHTS = 'model.json', 'model.safetensors'
 LARGEST_DESCRIPTION, LARGEST_TEXT = 50_000_000, 100_000_000
 LARGEST_WEIGHTS = 4_000_000_000
 
-#: Settings in effect in models that are older than their entries.
-BEFORE = {'neutrality': 'cell', 'onsite_two_body': False}
-
 Shells = Annotated[
     list[Annotated[int, Field(ge=0, le=LARGEST_ANGULAR_MOMENTUM)]], Field(min_length=1, max_length=MOST_SHELLS)
 ]
@@ -53,12 +50,8 @@ class Architecture(BaseModel):
     @field_validator('config', mode='before')
     @classmethod
     def _with_old_defaults(cls, value):
-        # Models without these entries are older than them.
-        return (
-            ModelConfig.nest({'neutrality': 'cell', 'onsite_two_body': False, **value}, warn=False)
-            if isinstance(value, dict)
-            else value
-        )
+        # Models without the entry are older than it.
+        return ModelConfig.nest({'neutrality': 'cell', **value}, warn=False) if isinstance(value, dict) else value
 
     @field_validator('shells')
     @classmethod

@@ -71,21 +71,7 @@ def species_index(labels, species) -> np.ndarray:
 
 
 def message_edges(atoms: Atoms, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """Directed edges i <- j within the cutoff (Å) of the crystal, see :func:`neighbours`."""
-    return neighbours(np.asarray(atoms.cell), atoms.positions, cutoff)
-
-
-def neighbours(cell: np.ndarray, positions: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray]:
-    """Atoms and their neighbours within the cutoff (Å), periodic in three dimensions.
-
-    Parameters
-    ----------
-    cell : (3, 3) array
-        Lattice vectors in rows, Å.
-    positions : (N, 3) array
-        Å.
-    cutoff : float
-        Å.
+    """Directed edges i <- j within the cutoff (Å) of the crystal, periodic in three dimensions.
 
     Returns
     -------
@@ -99,8 +85,10 @@ def neighbours(cell: np.ndarray, positions: np.ndarray, cutoff: float) -> tuple[
     ValueError
         If two atoms lie on each other.
     """
-    found = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
-    first, second, vectors, lengths = found.compute(points=positions, box=cell, periodic=True, quantities='ijDd')
+    neighbours = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    first, second, vectors, lengths = neighbours.compute(
+        points=atoms.positions, box=np.asarray(atoms.cell), periodic=True, quantities='ijDd'
+    )
     if len(lengths) and lengths.min() < SHORTEST_DISTANCE:
         closest = int(lengths.argmin())
         raise ValueError(

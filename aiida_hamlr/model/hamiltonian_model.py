@@ -5,16 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import nn
 
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
-from aiida_hamlr.model.graph_builder import GraphBuilder, neighbours
+from aiida_hamlr.model.graph_builder import GraphBuilder
 from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
-from aiida_hamlr.model.irreps.normalisation import Normalisation
-from aiida_hamlr.model.irreps.radial import switch
+from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.long_range.blocks import Action, component_blocks
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
@@ -63,7 +61,7 @@ class HamiltonianModel(nn.Module):
         self.slots, self.config = ShellSlots(shells), config
         self.pair_cutoff, self.n_neighbours = float(pair_cutoff), float(n_neighbours)
         self.network = ShortRangeNetwork(self.slots, config, self.pair_cutoff, self.n_neighbours)
-        self.normalisation = Normalisation(self.slots, self.pair_cutoff, config.short_range.onsite_two_body)
+        self.normalisation = Normalisation(self.slots, self.pair_cutoff)
         self.long_range = None
         if config.has_long_range:
             arguments = {
@@ -106,7 +104,7 @@ class HamiltonianModel(nn.Module):
         )
 
     def normalise_pairs(self, graph):
-        """Store the two-body parts, and the scales and the switch of the pairs, in a graph."""
+        """Store the two-body part, the scales and the switch of the pairs in a graph."""
         species = graph[keys.SPECIES].numpy()
         first, second = graph[keys.PAIR_INDEX].numpy()
         kinds = len(self.slots.species) * species[first] + species[second]
@@ -114,27 +112,12 @@ class HamiltonianModel(nn.Module):
         graph[keys.PAIR_SWITCH] = torch.as_tensor(switch(lengths, self.pair_cutoff), dtype=self.dtype)
         for key in (keys.PAIR_BASELINE, keys.PAIR_SCALE):
             graph[key] = torch.empty(len(lengths), len(self.slots.pairs), dtype=self.dtype)
-        if self.normalisation.onsite is not None:
-            onsite = self.normalisation.onsite(species, self.neighbour_sums(graph))
-            graph[keys.ONSITE_BASELINE] = torch.as_tensor(onsite, dtype=self.dtype)
         # in slices: in double precision the components of all pairs take several times what is kept of them
         for start in range(0, len(lengths), PAIRS_AT_ONCE):
             part = slice(start, start + PAIRS_AT_ONCE)
             baseline, scale = self.normalisation.pairs(kinds[part], lengths[part])
             graph[keys.PAIR_BASELINE][part] = torch.as_tensor(baseline)
             graph[keys.PAIR_SCALE][part] = torch.as_tensor(scale)
-
-    def neighbour_sums(self, graph) -> list[np.ndarray]:
-        """What the two-body part of the on-site components is made from, see `OnsiteTwoBody.sums`."""
-        first, indices, vectors = 0, [], []
-        positions = graph[keys.POSITION].split(graph[keys.N_ATOMS].tolist())
-        for cell, places in zip(graph[keys.CELL].numpy(), positions, strict=True):
-            index, vector = neighbours(cell, places.numpy(), self.pair_cutoff)
-            indices.append(index + first)
-            vectors.append(vector)
-            first += len(places)
-        index, vectors = np.concatenate(indices, axis=1), np.concatenate(vectors)
-        return self.normalisation.onsite.sums(graph[keys.SPECIES].numpy(), index, vectors)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
         """Short-range part of a graph, and the output of the network with the features of the atoms.
@@ -145,8 +128,6 @@ class HamiltonianModel(nn.Module):
         species, norm = graph[keys.SPECIES], self.normalisation
         mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
         onsite = mean + scale * output.onsite
-        if self.normalisation.onsite is not None:
-            onsite = onsite + graph[keys.ONSITE_BASELINE]
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
         return Components(onsite, pairs, invariants=output.invariants), output
 

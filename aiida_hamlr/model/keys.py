@@ -127,8 +127,6 @@ PAIR_OVERLAP = _declare('pair_overlap', 'P', 'columns')
 #: Blocks of r - tau_i in the bond frame.
 PAIR_DIPOLE = _declare('pair_dipole', 'P', 3, 'columns', unit='Å')
 
-#: Part of the on-site blocks that is a sum over the neighbours.
-ONSITE_BASELINE = _declare('onsite_baseline', 'N', 'onsite', unit='eV')
 #: Irreps of the on-site blocks of H - H0, of the overlap, and of r - tau_i.
 ONSITE_TARGET = _declare('onsite_target', 'N', 'onsite', unit='eV')
 ONSITE_OVERLAP = _declare('onsite_overlap', 'N', 'onsite')

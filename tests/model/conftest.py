@@ -84,16 +84,6 @@ def orbital_rotation():
     return make
 
 
-def fill_onsite_two_body(onsite, slots, generator):
-    """Random radial functions for all pairs of elements, the same for all components of a channel."""
-    for kind in range(len(slots.species) ** 2):
-        present, _ = slots.onsite.transform(slots.species[kind // len(slots.species)])
-        for columns in onsite.columns:
-            for channel in columns[np.isin(columns[:, 0], present)]:
-                values = torch.randn(onsite.two_body.shape[1], generator=generator, dtype=torch.float64)
-                onsite.two_body[kind][:, channel] = 0.1 * values[:, None]
-
-
 @pytest.fixture(scope='session')
 def make_model():
     """A model in float64 with random weights and tables."""
@@ -115,8 +105,6 @@ def make_model():
                     tables.two_body[kind][:, columns] = 0.1 * values * torch.tensor(slots.pairs.is_two_body[columns])
             columns, _ = slots.onsite.transform(first)
             tables.onsite_scale[a, columns] = 1.0
-        if tables.onsite is not None:
-            fill_onsite_two_body(tables.onsite, slots, generator)
         with torch.no_grad():
             for attention in model.network.attention:
                 attention.strength += torch.randn(attention.strength.shape, generator=generator)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.model.folder import VERSION, architecture_of, read_description
+from aiida_hamlr.model.folder import VERSION, read_description
 from aiida_hamlr.model.inference import load_model
 
 FOLDERS = sorted((Path(__file__).parent / 'fixtures').glob('format_*'))
@@ -19,13 +19,6 @@ def test_stored_models_predict_what_they_did(folder):
     predicted = load_model(folder / 'model').predict_from(stored)
     assert np.abs(stored.hamiltonian - stored.h0).max() > 0.1
     assert np.abs(predicted.hamiltonian - stored.hamiltonian).max() < 1e-6
-
-
-def test_settings_that_came_later_keep_older_models_as_they_are():
-    """Whatever the defaults of new models are."""
-    for folder in FOLDERS:
-        config = architecture_of(read_description(folder / 'model')).config
-        assert not config.short_range.onsite_two_body
 
 
 def test_every_format_has_a_stored_model():

@@ -37,7 +37,7 @@ CHANNELS = {
     'response-field': {'response': True, 'field_features': True},
     'all-cell': {'response': True, 'permanent_dipoles': True, 'field_features': True, 'neutrality': 'cell'},
 }
-MODELS = {'sr': {'variant': 'sr'}, 'two-body': {'variant': 'sr', 'onsite_two_body': True}, 'ea': {'variant': 'ea'}} | {
+MODELS = {'sr': {'variant': 'sr'}, 'ea': {'variant': 'ea'}} | {
     f'{variant}-{order}-{name}': {'variant': variant, 'multipole_order': order, **config}
     for variant in ('lr', 'lr+ea')
     for order in (0, 1)

@@ -35,7 +35,7 @@ class Case:
         self.basis = make_basis(self.shells, radius=4.5)
         self.tables = TwoCentreTables(self.basis)
         cutoffs = {'pair_cutoff': 4.3, 'message_cutoff': 4.0, 'attention_cutoff': 2.5}
-        self.model = make_model(self.shells, variant='lr+ea', field_features=True, onsite_two_body=True, **cutoffs)
+        self.model = make_model(self.shells, variant='lr+ea', field_features=True, **cutoffs)
         self.predictor = Predictor(self.model, {}, self.basis, {})
         self.pattern = overlap_pattern(self.atoms, self.basis)
         self.matrix = self.predict(self.atoms, self.pattern)

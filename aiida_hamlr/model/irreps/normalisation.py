@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from aiida_hamlr.model.irreps.onsite_two_body import OnsiteTwoBody
-from aiida_hamlr.model.irreps.radial import N_RADIAL, radial_basis, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 
 #: No target has a smaller scale, eV: empty bins stay finite.
@@ -17,7 +15,11 @@ SCALE_FLOOR = 2e-5
 NEGLIGIBLE = 1e-5
 
 N_BINS = 12
+N_RADIAL = 14
 FEWEST_PAIRS = 100
+
+#: Width of the shell before the pair cutoff in which blocks go to zero, Å.
+SWITCH_WIDTH = 0.5
 
 
 def pair_cutoff_from_data(lengths: np.ndarray, mean_abs: np.ndarray, width: float = 0.25) -> float:
@@ -40,24 +42,25 @@ def pair_cutoff_from_data(lengths: np.ndarray, mean_abs: np.ndarray, width: floa
     return float((last + 1) * width)
 
 
+def switch(length: np.ndarray, cutoff: float, width: float = SWITCH_WIDTH) -> np.ndarray:
+    """1 up to the switching shell, then a polynomial to 0 at the cutoff with two continuous derivatives."""
+    x = np.clip((length - cutoff) / min(width, cutoff) + 1.0, 0.0, 1.0)
+    return 1.0 - x**3 * (10.0 - 15.0 * x + 6.0 * x**2)
+
+
+def _radial_basis(length: np.ndarray, cutoff: float) -> np.ndarray:
+    return np.sin(length[:, None] * np.arange(1, N_RADIAL + 1) * np.pi / (1.1 * cutoff)) / length[:, None]
+
+
 class Normalisation(nn.Module):
     """Tables that a model carries.
 
-    Pair components are ``switch(d) * (two_body(d) + scale(d) * output)`` and on-site ones ``mean + scale * output``, in
-    addition to their two-body part if there is one. The two-body part of pairs is a radial fit, per ordered pair of
-    elements, of the components that a function of the distance may have; scales are root mean squares of the rest, per
-    pair of elements, distance and irreducible channel.
-
-    Parameters
-    ----------
-    slots : ShellSlots
-    pair_cutoff : float
-        Å.
-    onsite_two_body : bool
-        Whether on-site components have a two-body part, :attr:`onsite`; None otherwise.
+    Pair components are ``switch(d) * (two_body(d) + scale(d) * output)`` and on-site ones ``mean + scale * output``.
+    The two-body part is a radial fit, per ordered pair of elements, of the components that a function of the distance
+    may have; scales are root mean squares of the rest, per pair of elements, distance and irreducible channel.
     """
 
-    def __init__(self, slots: ShellSlots, pair_cutoff: float, onsite_two_body: bool = False):
+    def __init__(self, slots: ShellSlots, pair_cutoff: float):
         super().__init__()
         n_species, n_columns, n_onsite = len(slots.species), len(slots.pairs), len(slots.onsite)
         self.n_species, self.pair_cutoff = n_species, pair_cutoff
@@ -65,9 +68,8 @@ class Normalisation(nn.Module):
         self.register_buffer('pair_scale', torch.zeros(n_species**2, N_BINS, n_columns, dtype=torch.float64))
         self.register_buffer('onsite_mean', torch.zeros(n_species, n_onsite, dtype=torch.float64))
         self.register_buffer('onsite_scale', torch.zeros(n_species, n_onsite, dtype=torch.float64))
-        self.onsite = OnsiteTwoBody(slots, pair_cutoff) if onsite_two_body else None
 
-    def fit(self, slots: ShellSlots, kinds, lengths, pair_targets, species, onsite_targets, neighbour_sums=None):
+    def fit(self, slots: ShellSlots, kinds, lengths, pair_targets, species, onsite_targets):
         """Fill the tables.
 
         Parameters
@@ -84,8 +86,6 @@ class Normalisation(nn.Module):
             Index of every atom's element.
         onsite_targets : (N, n_onsite) array
             eV.
-        neighbour_sums : list of arrays, optional
-            Of `OnsiteTwoBody.sums`, for the two-body part of the on-site components.
         """
         for kind in np.unique(kinds):
             members = kinds == kind
@@ -93,7 +93,7 @@ class Normalisation(nn.Module):
             columns, _ = slots.pairs.transform(first, second)
             length, target = lengths[members], pair_targets[members][:, columns]
             damping = switch(length, self.pair_cutoff)
-            basis = radial_basis(length, self.pair_cutoff) * damping[:, None]
+            basis = _radial_basis(length, self.pair_cutoff) * damping[:, None]
             normal = basis.T @ basis + 1e-6 * len(basis) * np.eye(N_RADIAL)
             coefficients = np.linalg.solve(normal, basis.T @ target) * slots.pairs.is_two_body[columns]
             self.two_body[kind][:, columns] = torch.as_tensor(coefficients)
@@ -101,9 +101,6 @@ class Normalisation(nn.Module):
                 length, (target - basis @ coefficients) * damping[:, None], slots.pairs.column_channel[columns]
             )
             self.pair_scale[kind][:, columns] = torch.as_tensor(scale)
-        if self.onsite is not None:
-            self.onsite.fit(slots, species, onsite_targets, neighbour_sums, self.onsite_mean.numpy())
-            onsite_targets = onsite_targets - self.onsite(species, neighbour_sums)
         for element in np.unique(species):
             columns, _ = slots.onsite.transform(slots.species[element])
             target = onsite_targets[species == element][:, columns]
@@ -138,7 +135,7 @@ class Normalisation(nn.Module):
         for kind in np.unique(kinds):
             members = np.flatnonzero(kinds == kind)
             length = lengths[members]
-            baseline[members] = radial_basis(length, self.pair_cutoff) @ two_body[kind]
+            baseline[members] = _radial_basis(length, self.pair_cutoff) @ two_body[kind]
             position = np.minimum(length / self._bin_width, N_BINS - 1.001)
             left = position.astype(int)
             weight = (position - left)[:, None]

@@ -162,11 +162,6 @@ class OnsiteLayout:
         self.columns = [(n, m) for n, c in enumerate(channels) for m in range(2 * c.degree + 1)]
         #: (n_onsite,) channel of every column.
         self.column_channel = np.array([n for n, _ in self.columns])
-        #: For every l the columns of the natural channels, (channels, 2l + 1).
-        self.natural_columns = [
-            np.array([np.flatnonzero(self.column_channel == n) for n in group], dtype=int).reshape(-1, 2 * l + 1)
-            for l, group in enumerate(self.natural)
-        ]
         #: (n_onsite,) whether the column is invariant, the only ones that may have a mean.
         self.is_scalar = np.array([channels[n].degree == 0 for n, _ in self.columns])
         #: (n_onsite,) how often the component occurs in the block: twice for two different shells.

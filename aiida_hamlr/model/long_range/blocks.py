@@ -25,7 +25,7 @@ from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
-from aiida_hamlr.model.irreps.radial import switch
+from aiida_hamlr.model.irreps.normalisation import switch
 
 
 @dataclass

@@ -14,7 +14,7 @@ import torch
 from ase.data import covalent_radii
 
 from aiida_hamlr.model import keys
-from aiida_hamlr.model.irreps.radial import switch
+from aiida_hamlr.model.irreps.normalisation import switch
 
 #: Distances, in sums of covalent radii (Cordero et al., Dalton Trans. 2832 (2008)), up to which a bond counts fully and
 #: from which on it does not count.

@@ -37,7 +37,6 @@ WITHOUT_EFFECT = {
     'radial_basis',
     'radial_hidden',
     'field_features',
-    'onsite_two_body',
 }
 
 _BLOCKS, _OTHER = 'selection.blocks', 'selection.other'

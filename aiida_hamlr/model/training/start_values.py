@@ -168,7 +168,7 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
 
 def _fit_normalisation(model, examples: Sequence[Example]):
     n_species = len(model.slots.species)
-    kinds, lengths, pairs, species, onsite, sums = [], [], [], [], [], []
+    kinds, lengths, pairs, species, onsite = [], [], [], [], []
     for example in examples:
         graph = example.graph
         elements = graph[keys.SPECIES].numpy()
@@ -183,7 +183,5 @@ def _fit_normalisation(model, examples: Sequence[Example]):
             onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
         pairs.append(pair_target.double().numpy())
         onsite.append(onsite_target.double().numpy())
-        if model.normalisation.onsite is not None:
-            sums.append(model.neighbour_sums(graph))
     arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
-    model.normalisation.fit(model.slots, *arrays, [np.concatenate(parts) for parts in zip(*sums, strict=True)])
+    model.normalisation.fit(model.slots, *arrays)

@@ -59,21 +59,6 @@ def test_learns_and_leaves_a_model_that_predicts(training_files, tmp_path, capsy
     assert found['n_structures'] == 1
 
 
-def test_sums_over_neighbours_are_fitted_before_the_training(training_files, tmp_path):
-    """With a learning rate of next to nothing the stored model has them, and no more."""
-    errors = {}
-    for two_body in (False, True):
-        model = {'variant': 'sr', 'short_range': {'onsite_two_body': two_body}}
-        settings = config(training_files, model, max_steps=1, learning_rate=1e-12)
-        train(settings, tmp_path / str(two_body))
-        predictor = load_model(tmp_path / str(two_body))
-        with torch.no_grad():
-            for parameter in predictor.model.network.onsite.parameters():
-                parameter.zero_()
-        errors[two_body] = evaluate(predictor, training_files, bands=False)['mae_onsite_meV']
-    assert errors[True] < 0.5 * errors[False]
-
-
 @pytest.mark.parametrize(('variant', 'fields'), [('ea', False), ('lr+ea', False), ('lr+ea', True)])
 def test_attention_learns_in_batches_and_is_stored(training_files, tmp_path, variant, fields):
     model = {'variant': variant, 'attention_heads': 2, 'field_features': fields}

@@ -25,8 +25,7 @@ def write_parent(tmp_path, make_model, make_reference, rattled):
     """Return a function that writes a model with random weights as a folder, and gives its content."""
 
     def make(**config):
-        settings = {'variant': 'lr+ea', 'field_features': True, 'onsite_two_body': True, **config}
-        model = make_model(SHELLS, **settings)
+        model = make_model(SHELLS, **{'variant': 'lr+ea', 'field_features': True, **config})
         basis = make_reference(rattled(0)).basis
         metadata = {
             'variant': model.config.variant,
