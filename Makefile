@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: help demo test install lint docs pytest format clean
 
 help:
-	@echo 'make demo      quickstart: references, training, prediction of a 48-atom wave (at most 12 minutes on 2 cores)'
+	@echo 'make demo      quickstart: references, training, prediction of a 48-atom wave (some 10 minutes on 2 free cores)'
 	@echo 'make test      everything that continuous integration runs'
 	@echo 'make install   only the virtual environment and Quantum ESPRESSO, where they are missing'
 	@echo 'make format    correct what ruff can correct'

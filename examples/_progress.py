@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from aiida import orm
 from tqdm import tqdm
 
 _BAR = '{desc:<46} |{bar}| {elapsed} passed, about {remaining} left'
+
+#: Part of a stage after which a log gets a line.
+_STEP = 0.25
 
 
 class Progress:
@@ -72,14 +76,19 @@ class Progress:
         self.bar.set_description_str(stage)
         if self.bar.disable:
             self.say(stage)
+        told = _STEP
         while not (all(node.is_terminated for node in nodes) or (until and until())):
-            self._show(self.passed + min(fraction(), 1.0) * self.durations[stage])
+            part = min(fraction(), 1.0)
+            if self.bar.disable and part >= told:
+                told += _STEP
+                self.say(f'{stage}: {part:.0%}')
+            self._show(self.passed + part * self.durations[stage])
             time.sleep(2.0)
         for node in nodes:
             if node.is_terminated and not node.is_finished_ok:
+                reason = node.exit_message or last_error(node.exception or 'it was killed')
                 raise RuntimeError(
-                    f'{node.process_label}<{node.pk}> failed: '
-                    f'{node.exit_message or node.exception or "it was killed"}\n'
+                    f'{node.process_label}<{node.pk}> failed: {reason}\n'
                     f'Look at it with: AIIDA_PATH={DEMO} {BIN / "verdi"} process report {node.pk}'
                 )
         self.passed += self.durations[stage]
@@ -93,6 +102,12 @@ class Progress:
     def _show(self, done: float):
         self.bar.n = max(done, self.bar.n)
         self.bar.refresh()
+
+
+def last_error(traceback: str) -> str:
+    """Line of a traceback that names the last error; what SQLAlchemy and others print below it is left out."""
+    errors = re.findall(r'^[\w.]*(?:Error|Exception)\b.*$', traceback, flags=re.MULTILINE)
+    return errors[-1] if errors else traceback.strip()
 
 
 def part_of_references(pipeline: orm.WorkChainNode, total: int) -> float:
