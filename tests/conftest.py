@@ -112,6 +112,33 @@ def zincblende():
     return make
 
 
+#: A zincblende crystal with whatever sites.
+_CIF = """data_x
+_symmetry_space_group_name_H-M 'F -4 3 m'
+_symmetry_Int_Tables_number 216
+_cell_length_a 5.6556
+_cell_length_b 5.6556
+_cell_length_c 5.6556
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+{sites}
+"""
+
+
+@pytest.fixture
+def zincblende_cif():
+    """Function: text of a CIF file from the lines of its sites, occupancies last."""
+    return lambda sites: _CIF.format(sites=sites)
+
+
 @pytest.fixture
 def write_orb():
     """Function: write an .orb file of ABACUS with one s function of hydrogen."""

@@ -299,11 +299,10 @@ class Settings:
 
 
 def _set_within(overrides: dict, path: Sequence[str], **values) -> dict:
-    """Return overrides with some values below the keys of a path."""
-    if not path:
-        return {**overrides, **values}
-    key, *rest = path
-    return {**overrides, key: _set_within(overrides.get(key) or {}, rest, **values)}
+    """Return overrides with some values below the keys of a path; what it needs is not loaded for a help text."""
+    from aiida_hamlr.workflows.protocols.utils import set_within
+
+    return set_within(overrides, path, **values)
 
 
 def combine(*options):

@@ -63,7 +63,7 @@ def create_upf(source: str | Path | BinaryIO, filename: str | None = None) -> Up
 def load_family(label: str) -> PseudoPotentialFamily:
     """Return the family of pseudopotentials with a label.
 
-    :raises ValueError: if there is none, or the label is that of another group.
+    :raises ValueError: if no group has this label, or the group is no family of pseudopotentials.
     """
     try:
         group = orm.load_group(label)

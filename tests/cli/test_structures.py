@@ -7,28 +7,8 @@ from aiida import orm
 from aiida_hamlr.cli.options import Settings
 from aiida_hamlr.cli.structures import load_named_structures, load_source, load_structures
 
-DISORDERED = """data_x
-_cell_length_a 5.6
-_cell_length_b 5.6
-_cell_length_c 5.6
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-_symmetry_space_group_name_H-M 'F -4 3 m'
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-Al1 Al 0 0 0 0.7
-Si1 Si 0 0 0 0.3
-As1 As 0.25 0.25 0.25 1
-"""
 
-
-def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
+def test_structures(aiida_profile_clean, zincblende, zincblende_cif, structure, tmp_path):
     """Structures come from files with all their frames, from nodes and from groups."""
     import ase.io
 
@@ -46,10 +26,11 @@ def test_structures(aiida_profile_clean, zincblende, structure, tmp_path):
     orm.Group(label='nothing').store()
     with pytest.raises(click.BadParameter, match='nothing: an empty group'):
         load_structures(['nothing'])
+    disordered = zincblende_cif('Al1 Al 0 0 0 0.7\nSi1 Si 0 0 0 0.3\nAs1 As 0.25 0.25 0.25 1')
     for name, content, reason in (
         ('bad.xyz', '2\n\nAl 0 0 0\n', 'cannot be read as a structure'),
         ('bad.xyz', '1\n\nAl 0 0 0\n', 'cell'),
-        ('alloy.cif', DISORDERED, 'the structure is disordered, a site is occupied by Al 0.7, Si 0.3'),
+        ('alloy.cif', disordered, 'the structure is disordered, a site is occupied by Al 0.7, Si 0.3'),
     ):
         (tmp_path / name).write_text(content)
         with pytest.raises(click.BadParameter, match=reason):

@@ -4,25 +4,6 @@ import pytest
 
 from aiida_hamlr.jobs.inputs import read_frames, read_structure
 
-CIF = """data_x
-_symmetry_space_group_name_H-M 'F -4 3 m'
-_symmetry_Int_Tables_number 216
-_cell_length_a 5.6556
-_cell_length_b 5.6556
-_cell_length_c 5.6556
-_cell_angle_alpha 90
-_cell_angle_beta 90
-_cell_angle_gamma 90
-loop_
-_atom_site_label
-_atom_site_type_symbol
-_atom_site_fract_x
-_atom_site_fract_y
-_atom_site_fract_z
-_atom_site_occupancy
-{sites}
-"""
-
 
 @pytest.mark.parametrize(
     ('sites', 'words'),
@@ -32,9 +13,9 @@ _atom_site_occupancy
         ('Al1 Al 0 0 0 1\nAs1 As 0.25 0.25 0.25 1.0', None),
     ],
 )
-def test_disordered_structures_are_refused(tmp_path, sites, words):
+def test_disordered_structures_are_refused(tmp_path, zincblende_cif, sites, words):
     path = tmp_path / 'x.cif'
-    path.write_text(CIF.format(sites=sites))
+    path.write_text(zincblende_cif(sites))
     if words is None:
         assert read_structure(path).get_chemical_formula() == 'Al4As4'
         return

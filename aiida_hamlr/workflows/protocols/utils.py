@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from importlib import resources
 from pathlib import Path
 
@@ -24,6 +25,7 @@ __all__ = (
     'recursive_options',
     'remove_inputs',
     'request_gpus',
+    'set_within',
     'take_settings',
     'with_moments',
     'without_relaxation',
@@ -92,6 +94,14 @@ def take_settings(settings: Mapping, **defaults) -> tuple:
     return tuple((defaults | dict(settings)).values())
 
 
+def set_within(overrides: Mapping, path: Sequence[str], /, **values) -> dict:
+    """Return overrides with some values below the keys of a path."""
+    if not path:
+        return {**overrides, **values}
+    key, *rest = path
+    return {**overrides, key: set_within(overrides.get(key) or {}, rest, **values)}
+
+
 def with_moments(overrides: Mapping | None, moments: Mapping | None, *path: str) -> dict | None:
     """Return overrides of predictions of magnets, which start from the moments of their references.
 
@@ -101,13 +111,9 @@ def with_moments(overrides: Mapping | None, moments: Mapping | None, *path: str)
     """
     if not moments:
         return overrides
-    nested = {'magnetic_moments': dict(moments)}
-    for key in reversed(path):
-        nested = {key: nested}
-    parameters = overrides or {}
-    for key in path:
-        parameters = parameters.get(key) or {}
-    return overrides if 'magnetic_moments' in parameters else recursive_merge(nested, overrides or {})
+    overrides = overrides or {}
+    given = reduce(lambda part, key: part.get(key) or {}, path, overrides)
+    return overrides if 'magnetic_moments' in given else set_within(overrides, path, magnetic_moments=dict(moments))
 
 
 def without_relaxation(parameters: Mapping, given: Mapping) -> dict:

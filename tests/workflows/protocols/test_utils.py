@@ -95,3 +95,8 @@ def test_moments_of_predictions():
     given = {'predict': {'parameters': {'magnetic_moments': {'Fe1': -2.5}}}}
     assert with_moments(given, {'Fe': 2.5}, *path) == given
     assert with_moments(None, None, *path) is None
+    bands = {'predict': {'parameters': {'path': 'auto'}}}
+    assert with_moments(bands, {'Fe': 2.5}, *path)['predict']['parameters'] == {
+        'path': 'auto',
+        'magnetic_moments': {'Fe': 2.5},
+    }
