@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from pathlib import Path
 from _profile import BIN, DEMO
 from aiida import orm
 from tqdm import tqdm
+
+from aiida_hamlr.workflows.steps import describe_failure
 
 _BAR = '{desc:<46} |{bar}| {elapsed} passed, about {remaining} left'
 
@@ -86,9 +87,8 @@ class Progress:
             time.sleep(2.0)
         for node in nodes:
             if node.is_terminated and not node.is_finished_ok:
-                reason = node.exit_message or last_error(node.exception or 'it was killed')
                 raise RuntimeError(
-                    f'{node.process_label}<{node.pk}> failed: {reason}\n'
+                    f'{node.process_label}<{node.pk}> failed: {describe_failure(node)}\n'
                     f'Look at it with: AIIDA_PATH={DEMO} {BIN / "verdi"} process report {node.pk}'
                 )
         self.passed += self.durations[stage]
@@ -102,12 +102,6 @@ class Progress:
     def _show(self, done: float):
         self.bar.n = max(done, self.bar.n)
         self.bar.refresh()
-
-
-def last_error(traceback: str) -> str:
-    """Line of a traceback that names the last error; what SQLAlchemy and others print below it is left out."""
-    errors = re.findall(r'^[\w.]*(?:Error|Exception)\b.*$', traceback, flags=re.MULTILINE)
-    return errors[-1] if errors else traceback.strip()
 
 
 def part_of_references(pipeline: orm.WorkChainNode, total: int) -> float:

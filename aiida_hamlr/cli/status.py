@@ -131,7 +131,7 @@ def _state(node) -> str:
         return f'finished after {_duration((node.mtime - node.ctime).total_seconds())}'
     if node.is_terminated:
         status = '' if node.exit_status is None else f' [{node.exit_status}]'
-        return f'failed{status}: {describe_failure(node)}' if node.is_finished else node.process_state.value
+        return node.process_state.value if node.is_killed else f'failed{status}: {describe_failure(node)}'
     state = 'paused' if node.paused else node.process_state.value if node.process_state else 'created'
     scheduler = node.get_scheduler_state() if hasattr(node, 'get_scheduler_state') else None
     return f'{state} ({scheduler.value})' if scheduler is not None else state

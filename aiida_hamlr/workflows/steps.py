@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiida import orm
 
 from aiida_hamlr.workflows.remote_folders import clean_called_folders
@@ -12,17 +14,28 @@ __all__ = ('StepsMixin', 'describe_failure')
 def describe_failure(node: orm.ProcessNode) -> str:
     """Return the exit message of a failed process, followed by that of the job that caused it, if it called one.
 
-    A work chain often says only that a job failed; the last failed job says why. The text has no full stop at its end,
-    so that it can stand within a sentence.
+    A work chain often says only that a job failed; the last failed job says why. Of a process that ended with an
+    exception the last error is told. The text has no full stop at its end, so that it can stand within a sentence.
     """
-    state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
-    reason = ' '.join((node.exit_message or state).split()).rstrip('.')
-    failed = [child for child in getattr(node, 'called', ()) if child.exit_status]
+    if node.is_excepted:
+        reason = _last_error(node.exception or '') or 'it ended with an exception'
+    else:
+        state = node.process_state.value if node.exit_status is None else f'exit status {node.exit_status}'
+        reason = node.exit_message or state
+    reason = ' '.join(reason.split()).rstrip('.')
+    failed = [child for child in getattr(node, 'called', ()) if child.exit_status or child.is_excepted]
     if not failed:
         return reason
     cause = max(failed, key=lambda child: child.pk)
     deeper = describe_failure(cause)
-    return reason if deeper in reason else f'{reason}: {cause.process_label}<{cause.pk}> [{cause.exit_status}] {deeper}'
+    status = 'excepted' if cause.exit_status is None else cause.exit_status
+    return reason if deeper in reason else f'{reason}: {cause.process_label}<{cause.pk}> [{status}] {deeper}'
+
+
+def _last_error(traceback: str) -> str:
+    """Line of a traceback that names the last error; what SQLAlchemy and others print below it is left out."""
+    errors = re.findall(r'^[\w.]*(?:Error|Exception)\b.*$', traceback, flags=re.MULTILINE)
+    return errors[-1] if errors else next(reversed(traceback.strip().splitlines()), '')
 
 
 class StepsMixin:

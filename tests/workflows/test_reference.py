@@ -453,7 +453,7 @@ def test_the_deepest_reason_is_told():
     def node(pk, label, status, message, called=()):
         return SimpleNamespace(
             pk=pk, process_label=label, exit_status=status, exit_message=message, called=called,
-            process_state=SimpleNamespace(value='finished'),
+            process_state=SimpleNamespace(value='finished'), is_excepted=False,
         )  # fmt: skip
 
     jobs = [
@@ -468,6 +468,25 @@ def test_the_deepest_reason_is_told():
     told = node(7, 'ReconstructCalculation', 433, 'There was no room.')
     chain = node(6, 'ReferenceWorkChain', 404, 'The reconstruction failed: There was no room. Look into it.', [told])
     assert describe_failure(chain) == 'The reconstruction failed: There was no room. Look into it'
+
+
+def test_the_error_of_a_process_that_excepted_is_told():
+    """Its last error is one line, also within the reason of the work chain that called it."""
+    node = orm.CalcFunctionNode()
+    node.set_process_label('mesh')
+    node.set_process_state('excepted')
+    assert describe_failure(node) == 'it ended with an exception'
+    node.set_exception(
+        'Traceback (most recent call last):\n  File "mesh.py", line 1, in mesh\nsqlite3.OperationalError: locked\n\n'
+        'The above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n'
+        '  File "mesh.py", line 2, in mesh\nsqlalchemy.exc.OperationalError: database is locked\n'
+        '[SQL: UPDATE db_dbnode]\n(Background on this error at: https://sqlalche.me/e/20/e3q8)\n'
+    )
+    assert describe_failure(node) == 'sqlalchemy.exc.OperationalError: database is locked'
+    chain = SimpleNamespace(exit_status=402, exit_message='The mesh failed.', called=[node.store()], is_excepted=False)
+    assert describe_failure(chain) == (
+        f'The mesh failed: mesh<{node.pk}> [excepted] sqlalchemy.exc.OperationalError: database is locked'
+    )
 
 
 @pytest.mark.parametrize('has_hamiltonian', [True, False])
