@@ -24,6 +24,7 @@ _COMPARED = (
     'n_orbitals',
     'n_pairs',
     'gap',
+    'spin_gaps',
     'fermi_level',
     'magnetization',
     'magnetic_moments',

@@ -102,7 +102,8 @@ LINE = 100
 
 #: Units of attributes whose names do not end with them.
 _UNITS = dict.fromkeys(
-    ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vacuum_level', 'vacuum_levels', 'gauge_shift'), 'eV'
+    ('fermi_level', 'gap', 'direct_gap', 'spin_gaps', 'vbm', 'cbm', 'vacuum_level', 'vacuum_levels', 'gauge_shift'),
+    'eV',
 ) | {'magnetization': 'Bohr magnetons', 'magnetic_moments': 'Bohr magnetons', 'size': 'bytes'}
 
 

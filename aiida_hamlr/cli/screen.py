@@ -22,6 +22,7 @@ SHOWN = (
     'gap_eV',
     'gap_spread_eV',
     'direct_gap_eV',
+    'spin_gaps_eV',
     'vbm_eV',
     'cbm_eV',
     'uncertainty_meV',

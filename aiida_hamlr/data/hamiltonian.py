@@ -68,6 +68,10 @@ class HamiltonianData(Data):
         direct_gap: float | None = OrmMetadataField(
             None, description='Smallest vertical gap in eV, on the same k-points'
         )
+        spin_gaps: list[float | None] | None = OrmMetadataField(
+            None,
+            description='Gaps in eV of spin up and down on their own, 0 of a metallic spin; null without spin',
+        )
         vbm_kpoint: list[float] | None = OrmMetadataField(
             None, description='k-point of the valence-band maximum, fractions of the reciprocal vectors'
         )

@@ -186,12 +186,17 @@ def describe_ghosts(solution: MeshSolution | None) -> list[str]:
 
 
 def edges_in_words(attributes: BandAttributes) -> str:
-    """Gap and Fermi level of a `Bands` object."""
+    """Gap and Fermi level of a `Bands` object, and with collinear spin the gap of each spin."""
     gap, direct_gap = attributes.gap, attributes.direct_gap
+    of_spins = ''.join(
+        f'; spin {name} {f"{own:.4f} eV" if own else "no gap"}'
+        for name, own in zip(('up', 'down'), attributes.spin_gaps or (), strict=False)
+        if own is not None
+    )
     if not gap:
-        return f'no gap; Fermi level {attributes.fermi_level:.4f} eV'
+        return f'no gap{of_spins}; Fermi level {attributes.fermi_level:.4f} eV'
     kind, vertical = '', ''
     if direct_gap is not None:
         kind = 'direct ' if direct_gap - gap < 1e-6 else 'indirect '
         vertical = f' (smallest vertical {direct_gap:.4f} eV)'
-    return f'{kind}gap {gap:.4f} eV{vertical}, valence band maximum {attributes.vbm:.4f} eV'
+    return f'{kind}gap {gap:.4f} eV{vertical}, valence band maximum {attributes.vbm:.4f} eV{of_spins}'

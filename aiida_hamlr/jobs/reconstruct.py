@@ -68,6 +68,7 @@ _SUMMARISED_WHERE_KNOWN = (
     'magnetization',
     'fixed_magnetization',
     'magnetic_moments',
+    'spin_gaps_eV',
     'spin_fermi_levels_eV',
     'born_charge_sum_e',
 )

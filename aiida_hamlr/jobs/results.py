@@ -27,6 +27,7 @@ COLUMNS = {
     'status': str,
     'gap_eV': float,
     'direct_gap_eV': float,
+    'spin_gaps_eV': list,
     'vbm_eV': float,
     'cbm_eV': float,
     'fermi_level_eV': float,

@@ -16,7 +16,7 @@ AVERAGED = ('gap_eV', 'direct_gap_eV', 'vbm_eV', 'cbm_eV', 'fermi_level_eV', 'un
 FIRST = ('structure', 'label', 'formula', 'n_atoms', 'status', 'n_models')
 
 #: What a mean of several models does not have.
-_OF_ONE_MODEL = (*AVERAGED, 'vbm_kpoint', 'cbm_kpoint', 'prediction_s', 'solution_s')
+_OF_ONE_MODEL = (*AVERAGED, 'spin_gaps_eV', 'vbm_kpoint', 'cbm_kpoint', 'prediction_s', 'solution_s')
 
 #: Status of a structure that some model has not predicted yet.
 WAITING = 'waiting'

@@ -39,7 +39,7 @@ SPACING = 0.08
 
 _WHAT = ('formula', 'origin', 'n_atoms', 'n_orbitals', 'n_pairs', 'n_electrons', 'functional')
 _LEVELS = ('gap', 'direct_gap', 'vbm_kpoint', 'cbm_kpoint', 'kpoints', 'fermi_level')
-_SPIN = ('n_spin', 'magnetization', 'magnetic_moments')
+_SPIN = ('n_spin', 'spin_gaps', 'magnetization', 'magnetic_moments')
 _WHERE = ('vacuum_level', 'vacuum_levels', 'gauge', 'storage', 'size', 'basis_hash')
 _QUALITY = (
     'band_mae_occupied_meV',
@@ -65,7 +65,9 @@ def hamiltonian_section(node: HamiltonianData) -> Section:
     if SPIN_ORBIT in values.get('matrices', ()):
         blocks.append(Note('With spin-orbit coupling: states are spinors of one electron each.'))
     keys = (*_WHAT, *_LEVELS, *(_SPIN if values.get('n_spin') == 2 else ()), *_WHERE)
-    units = {key: f'{key}_eV' for key in ('gap', 'direct_gap', 'fermi_level', 'vacuum_level', 'vacuum_levels')}
+    units = {
+        key: f'{key}_eV' for key in ('gap', 'direct_gap', 'spin_gaps', 'fermi_level', 'vacuum_level', 'vacuum_levels')
+    }
     units |= {key: f'{key}_muB' for key in ('magnetization', 'magnetic_moments')}
     meanings = {units.get(key, key): text for key, text in field_meanings(node).items()}
     left_out = ('magnetic_moments',) if values.get('n_atoms', 0) > MOST_MOMENTS else ()

@@ -30,6 +30,7 @@ _COLUMNS = {
     'gap_eV': 'gap (eV)',
     'gap_spread_eV': 'spread of the gap (eV)',
     'direct_gap_eV': 'direct gap (eV)',
+    'spin_gaps_eV': 'gaps of spin up and down (eV)',
     'vbm_eV': 'VBM (eV)',
     'cbm_eV': 'CBM (eV)',
     'fermi_level_eV': 'Fermi level (eV)',

@@ -14,7 +14,7 @@ from aiida_hamlr.electronic.attributes import StoredAttributes, stored_as
 from aiida_hamlr.electronic.bands.kpoints import PATH_SPACING, BandPath, find_band_path
 from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvalues, eigenvectors
 from aiida_hamlr.electronic.bands.mesh import MeshSolution, sample
-from aiida_hamlr.electronic.bands.occupations import SMEARING, band_gap
+from aiida_hamlr.electronic.bands.occupations import SMEARING, band_gap, filled_bands, spin_gaps
 from aiida_hamlr.electronic.bands.projections import OrbitalGroup, project_states
 from aiida_hamlr.electronic.bands.spinors import spin_expectation
 from aiida_hamlr.electronic.files import (
@@ -65,7 +65,10 @@ class BandAttributes(StoredAttributes):
     first_band : int
         Number of bands below the stored ones, where not the lowest bands are stored.
     gap, direct_gap : float
-        ``cbm - vbm``, 0 if they overlap, and the smallest vertical gap.
+        ``cbm - vbm``, 0 if they overlap and of every metal, and the smallest vertical gap.
+    spin_gaps : list of two float
+        Gap of spin up and of spin down on their own, 0 where a band crosses the Fermi level: only one of them is 0 in a
+        half-metal. None where a spin has no filled or no empty band.
     vbm_kpoint, cbm_kpoint, direct_gap_kpoint : list of three float
         Where they are, fractions of the reciprocal vectors.
     vbm_band, cbm_band : int
@@ -87,6 +90,7 @@ class BandAttributes(StoredAttributes):
     cbm: float | None = stored_as('cbm_eV')
     gap: float | None = stored_as('gap_eV')
     direct_gap: float | None = stored_as('direct_gap_eV')
+    spin_gaps: list[float | None] | None = stored_as('spin_gaps_eV')
     vbm_kpoint: list[float] | None = None
     cbm_kpoint: list[float] | None = None
     direct_gap_kpoint: list[float] | None = None
@@ -339,7 +343,8 @@ def band_edges(
     Returns
     -------
     BandAttributes
-        Energies in eV. Without edges if the electrons do not fill whole bands.
+        Energies in eV. Without edges if the electrons do not fill whole bands, or how many each spin would fill is not
+        known, as in magnetic metals.
     """
     filling = mesh.filling
     attributes = BandAttributes(
@@ -358,8 +363,15 @@ def band_edges(
         together = np.concatenate([together[..., :n_common], energies[..., :n_common]], axis=-2)
         points = np.concatenate([points, kpoints])
     fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
-    edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
+    has_spin = mesh.eigenvalues.ndim == 3
+    if has_spin:
+        attributes.spin_gaps = list(spin_gaps(together, filled_bands(mesh.eigenvalues, filling)))
+    is_metal = filling.n_occupied is None
+    edges = None
+    if not (is_metal and has_spin and fixed is None):
+        edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
     if edges is None:
+        attributes.gap = 0.0 if is_metal else None
         return attributes
     attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
     attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
@@ -370,6 +382,6 @@ def band_edges(
         for index in (edges.vbm_index, edges.cbm_index, edges.direct_index)
     )
     attributes.vbm_band, attributes.cbm_band = edges.vbm_band, edges.cbm_band
-    if mesh.eigenvalues.ndim == 3:
+    if has_spin:
         attributes.vbm_spin, attributes.cbm_spin = edges.vbm_spin, edges.cbm_spin
     return attributes

@@ -8,7 +8,7 @@ from aiida_hamlr.electronic.bands.band_structure import BandAttributes, band_edg
 from aiida_hamlr.electronic.bands.kpoints import BandPath, band_path, full_mesh_index
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.mesh import MeshSolution
-from aiida_hamlr.electronic.bands.occupations import frontier_levels
+from aiida_hamlr.electronic.bands.occupations import filled_bands, frontier_levels
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 #: Every how many points of the path are computed first; between them, only those around extrema.
@@ -38,10 +38,11 @@ def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
     Returns
     -------
     BandAttributes
-        Energies in eV. Of the mesh alone if there is no gap on it, or no symmetry and thus no path is found.
+        Energies in eV. Of the mesh alone if neither all states nor those of a spin have a gap on it, or no symmetry and
+        thus no path is found.
     """
     on_mesh = band_edges(hamiltonian, mesh)
-    if not on_mesh.gap or mesh.filling.n_occupied is None:
+    if not (on_mesh.gap or any(on_mesh.spin_gaps or ())):
         return on_mesh
     try:
         path = band_path(hamiltonian.atoms)
@@ -53,7 +54,8 @@ def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
 
 def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -> tuple[np.ndarray, np.ndarray]:
     """Points of a path that matter for the edges, and the bands there."""
-    n_bands = max(mesh.filling.n_occupied) + 1
+    filled = mesh.filling.n_occupied or filled_bands(mesh.eigenvalues, mesh.filling)
+    n_bands = max(n for n in filled if n is not None) + 1
     special = np.array([bool(label) for label in path.labels])
     refines = hamiltonian.n_orbitals <= LARGEST_REFINED
     wanted = np.flatnonzero(special | (np.arange(len(path)) % STRIDE == 0) if refines else special)
@@ -66,9 +68,18 @@ def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -
         known = np.array(sorted(found))
         fewest = min(levels.shape[-1] for levels in found.values())
         together = np.stack([found[index][..., :fewest] for index in known], axis=-2)
-        wanted = _around_extrema(known, *frontier_levels(together, mesh.filling.n_occupied)) if refines else ()
+        wanted = _around_extrema(known, _frontiers(together, filled)) if refines else ()
         if not len(wanted):
             return path.kpoints[known], together
+
+
+def _frontiers(energies: np.ndarray, filled: tuple[int | None, ...]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Highest filled and lowest empty levels along the path: of each spin that has a gap, and of both together."""
+    pairs = [] if None in filled else [frontier_levels(energies, filled)]
+    if energies.ndim == 3:
+        own = zip(energies, filled, strict=True)
+        pairs += [frontier_levels(spin, (n,)) for spin, n in own if n is not None and n < energies.shape[2]]
+    return pairs
 
 
 def _levels_on_mesh(mesh: MeshSolution, kpoints: np.ndarray, n_bands: int) -> dict[int, np.ndarray]:
@@ -83,10 +94,12 @@ def _levels_on_mesh(mesh: MeshSolution, kpoints: np.ndarray, n_bands: int) -> di
     }
 
 
-def _around_extrema(known: np.ndarray, valence: np.ndarray, conduction: np.ndarray) -> np.ndarray:
+def _around_extrema(known: np.ndarray, frontiers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Indices half-way from the extrema near the edges to the neighbours that are known."""
     wanted = set()
-    for values in (-valence, conduction, conduction - valence):
+    for values in (
+        curve for valence, conduction in frontiers for curve in (-valence, conduction, conduction - valence)
+    ):
         padded = np.concatenate([[np.inf], values, [np.inf]])
         is_minimum = (values <= padded[:-2]) & (values <= padded[2:]) & (values < values.min() + WINDOW)
         for place in np.flatnonzero(is_minimum):

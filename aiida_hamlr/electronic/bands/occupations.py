@@ -221,6 +221,46 @@ def band_gap(
     )
 
 
+def filled_bands(eigenvalues: np.ndarray, filling: Filling) -> tuple[int | None, ...]:
+    """Number of bands that each collinear spin fills; None where a band crosses the Fermi level.
+
+    Of a half-metal one spin fills whole bands, although the electrons of both together do not.
+
+    Parameters
+    ----------
+    eigenvalues : (2, nk, nb) array
+        eV, ascending; those that were filled.
+    filling : Filling
+        How they were filled.
+    """
+    if filling.n_occupied is not None:
+        return filling.n_occupied
+    levels = filling.spin_fermi_levels or (filling.fermi_level,) * len(eigenvalues)
+    counts = [(spin <= level).sum(axis=1) for spin, level in zip(eigenvalues, levels, strict=True)]
+    return tuple(int(each[0]) if (each == each[0]).all() else None for each in counts)
+
+
+def spin_gaps(eigenvalues: np.ndarray, filled: tuple[int | None, ...]) -> tuple[float | None, ...]:
+    """Gap of each spin on its own, eV: 0 where a band crosses the Fermi level, None without filled or empty bands.
+
+    Parameters
+    ----------
+    eigenvalues : (2, nk, nb) array
+        eV, ascending.
+    filled : tuple of int or None
+        Filled bands of each spin, see `filled_bands`.
+    """
+    gaps = []
+    for spin, n in zip(eigenvalues, filled, strict=True):
+        if n is None:
+            gaps.append(0.0)
+        elif 0 < n < spin.shape[1]:
+            gaps.append(max(0.0, float(spin[:, n].min() - spin[:, n - 1].max())))
+        else:
+            gaps.append(None)
+    return tuple(gaps)
+
+
 def frontier_levels(eigenvalues: np.ndarray, n_occupied: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Highest occupied and lowest empty level at every k-point, of both spins together.
 

@@ -82,7 +82,7 @@ class StatesNear:
     def attributes(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> BandAttributes:
         """Fermi level and edges at this k-point, for the bands of a Hamiltonian.
 
-        Without the edges among the levels there is neither; without a gap there is a Fermi level alone.
+        Without the edges among the levels there is neither; of a metal, a Fermi level and the gap 0.
         """
         attributes = BandAttributes(
             formula=hamiltonian.atoms.get_chemical_formula(),
@@ -96,10 +96,10 @@ class StatesNear:
             vbm, cbm = self.edges
         except ValueError:
             return attributes
-        attributes.fermi_level = 0.5 * (vbm + cbm)
+        attributes.fermi_level, attributes.gap = 0.5 * (vbm + cbm), cbm - vbm
         if cbm > vbm:
             attributes.vbm, attributes.cbm = vbm, cbm
-            attributes.gap = attributes.direct_gap = cbm - vbm
+            attributes.direct_gap = attributes.gap
         return attributes
 
     def bands(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> Bands:

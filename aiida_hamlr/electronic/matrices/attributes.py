@@ -55,6 +55,8 @@ class HamiltonianAttributes(StoredAttributes):
         record: solvers take the threshold as an argument.
     fermi_level, gap, direct_gap : float
         eV (``fermi_level_eV``, ``gap_eV``, ``direct_gap_eV``); the gaps over mesh and band path together.
+    spin_gaps : list of two float
+        Gaps of spin up and down on their own, eV (``spin_gaps_eV``), see `BandAttributes`.
     vbm, cbm : float
         Band edges, eV (``vbm_eV``, ``cbm_eV``).
     vbm_kpoint, cbm_kpoint : list of three float
@@ -109,6 +111,7 @@ class HamiltonianAttributes(StoredAttributes):
     fermi_level: float | None = stored_as('fermi_level_eV')
     gap: float | None = stored_as('gap_eV')
     direct_gap: float | None = stored_as('direct_gap_eV')
+    spin_gaps: list[float | None] | None = stored_as('spin_gaps_eV')
     vbm: float | None = stored_as('vbm_eV')
     cbm: float | None = stored_as('cbm_eV')
     vbm_kpoint: list[float] | None = None
@@ -130,7 +133,7 @@ class HamiltonianAttributes(StoredAttributes):
 
     def record_edges(self, edges):
         """Take over Fermi level, gaps and band edges from the attributes of bands, `BandAttributes`."""
-        for name in ('fermi_level', 'gap', 'direct_gap', 'vbm', 'cbm', 'vbm_kpoint', 'cbm_kpoint'):
+        for name in ('fermi_level', 'gap', 'direct_gap', 'spin_gaps', 'vbm', 'cbm', 'vbm_kpoint', 'cbm_kpoint'):
             setattr(self, name, getattr(edges, name))
 
     @property

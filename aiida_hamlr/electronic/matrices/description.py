@@ -68,6 +68,7 @@ def describe(hamiltonian: Hamiltonian) -> dict:
         'n_electrons': attributes.n_electrons,
         'gap': attributes.gap,
         'direct_gap': attributes.direct_gap,
+        'spin_gaps': attributes.spin_gaps,
         'vbm_kpoint': attributes.vbm_kpoint,
         'cbm_kpoint': attributes.cbm_kpoint,
         'kpoints': attributes.kpoints,

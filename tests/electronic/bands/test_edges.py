@@ -53,19 +53,29 @@ def test_points_of_the_mesh_are_not_solved_again(make_hamiltonian, zincblende, m
     assert not edges._levels_on_mesh(solution, np.array(solved), 5)
 
 
-@pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 1, 1), (4, 1, 1)])
-def test_the_gap_of_a_dimerised_chain_does_not_depend_on_the_mesh(mesh):
-    """Hoppings -1 and -0.8 eV in turn: bands +-sqrt(1 + 0.64 + 1.6 cos k), a gap of 0.4 eV at the zone boundary."""
+def chain(*hoppings: tuple[float, float], n_electrons: float) -> Hamiltonian:
+    """Chain with the hoppings t and s in turn, of each spin if two pairs are given.
+
+    The bands are +-sqrt(t2 + s2 + 2 t s cos k). Their gap at the zone boundary is 2 |t - s|.
+    """
     basis = Basis({'H': SpeciesBasis('H', 0.1, (Shell(0, 4.0, np.ones(41)),))})
     pairs = [[0, 0, 0, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 1, 0], [-1, 0, 0, 0, 1], [1, 0, 0, 1, 0]]
     pattern = BlockPattern(np.array(pairs), np.array([1, 1]))
     order = [pairs.index(row) for row in pattern.atom_pairs.tolist()]
     matrices = {
         'overlap': np.array([1.0, 1.0, 0.0, 0.0, 0.0, 0.0])[order],
-        'hamiltonian': np.array([0.0, 0.0, -1.0, -1.0, -0.8, -0.8])[order],
+        'hamiltonian': np.array([[0.0, 0.0, t, t, s, s] for t, s in hoppings])[:, order],
     }
+    if len(hoppings) == 1:
+        matrices['hamiltonian'] = matrices['hamiltonian'][0]
     atoms = Atoms('H2', positions=[[0, 0, 0], [1.5, 0, 0]], cell=[3.2, 8.0, 9.0], pbc=True)
-    hamiltonian = Hamiltonian(atoms, basis, pattern, matrices, attributes=HamiltonianAttributes(n_electrons=2))
+    attributes = HamiltonianAttributes(n_electrons=n_electrons, n_spin=len(hoppings))
+    return Hamiltonian(atoms, basis, pattern, matrices, attributes=attributes)
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 1, 1), (4, 1, 1)])
+def test_the_gap_of_a_dimerised_chain_does_not_depend_on_the_mesh(mesh):
+    hamiltonian = chain((-1.0, -0.8), n_electrons=2)
     solution = solve_mesh(hamiltonian, mesh)
     found = find_edges(hamiltonian, solution)
     assert found.gap == pytest.approx(0.4, abs=1e-9)
@@ -75,6 +85,18 @@ def test_the_gap_of_a_dimerised_chain_does_not_depend_on_the_mesh(mesh):
     nearest = 2 * np.pi * {1: 0, 3: 1 / 3, 4: 1 / 2}[mesh[0]]
     expected = 2 * np.sqrt(1.64 + 1.6 * np.cos(nearest))
     assert band_edges(hamiltonian, solution).gap == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize('mesh', [(1, 1, 1), (3, 1, 1), (4, 1, 1)])
+def test_each_spin_has_a_gap_of_its_own(mesh):
+    """A spin whose bands touch the Fermi level has none, on any mesh; that of the other is that of the path."""
+    half_metal = chain((-1.0, -1.0), (-1.0, -0.8), n_electrons=2.05)
+    found = find_edges(half_metal, solve_mesh(half_metal, mesh))
+    assert found.gap == 0.0 and found.vbm is None
+    np.testing.assert_allclose(found.spin_gaps, [0.0, 0.4], atol=1e-9)
+    magnet = chain((-1.0, -0.9), (-1.0, -0.8), n_electrons=2)
+    found = find_edges(magnet, solve_mesh(magnet, mesh))
+    np.testing.assert_allclose([found.gap, *found.spin_gaps], [0.2, 0.2, 0.4], atol=1e-9)
 
 
 def test_of_large_structures_the_special_points_count(make_hamiltonian, zincblende, monkeypatch):
@@ -88,7 +110,7 @@ def test_of_large_structures_the_special_points_count(make_hamiltonian, zincblen
 
 def test_metals_and_structures_without_symmetry_have_what_the_mesh_gives(make_hamiltonian, zincblende, monkeypatch):
     metal = make_hamiltonian(zincblende(), n_electrons=7)
-    assert find_edges(metal, solve_mesh(metal, (2, 2, 2))).gap is None
+    assert find_edges(metal, solve_mesh(metal, (2, 2, 2))).gap == 0.0
     hamiltonian = make_hamiltonian(zincblende())
     solution = solve_mesh(hamiltonian, (3, 3, 3))
 

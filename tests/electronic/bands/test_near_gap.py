@@ -68,7 +68,7 @@ def test_metal(rod, n_electrons):
     edges = expected[(n_electrons + 1) // 2 - 1], expected[n_electrons // 2]
     assert np.allclose(found.edges, edges, atol=1e-9)
     assert attributes.fermi_level == pytest.approx(np.mean(edges), abs=1e-9)
-    assert (attributes.gap is None) == (n_electrons % 2 == 1)
+    assert attributes.gap == (0.0 if n_electrons % 2 else pytest.approx(edges[1] - edges[0], abs=1e-9))
 
 
 def test_what_does_not_fit_is_refused_with_numbers(rod):

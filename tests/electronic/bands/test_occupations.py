@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands.occupations import band_gap, fermi_level, fill_bands
+from aiida_hamlr.electronic.bands.occupations import (
+    Filling,
+    band_gap,
+    fermi_level,
+    fill_bands,
+    filled_bands,
+    spin_gaps,
+)
 
 
 def uniform(n):
@@ -74,6 +81,16 @@ def test_fixed_magnetization_of_a_metal():
     assert (up + down, up - down) == (pytest.approx(5.0, abs=1e-11), pytest.approx(1.3, abs=1e-11))
     assert filling.n_occupied is None
     assert filling.fermi_level == pytest.approx(np.mean(filling.spin_fermi_levels))
+
+
+def test_gap_of_each_spin():
+    """A crossing band has none, and a spin without electrons none that could be known."""
+    bands = np.array([[[-2.0, -1.0, 3.0], [-2.0, 1.0, 3.0]], [[-1.5, 1.0, 4.0], [-1.2, 1.3, 4.0]]])
+    filling = Filling(0.0, np.zeros(()), None)
+    assert filled_bands(bands, filling) == (None, 1)
+    assert spin_gaps(bands, (None, 1)) == (0.0, pytest.approx(2.2))
+    assert filled_bands(bands, Filling(0.0, np.zeros(()), None, (2.0, -1.3))) == (2, None)
+    assert spin_gaps(bands, (2, 0)) == (pytest.approx(2.0), None)
 
 
 def test_full_polarisation_leaves_a_spin_empty():

@@ -52,7 +52,7 @@ def test_metal_is_filled_up_to_its_fermi_level():
     pseudos = {'Al': make_pseudopotential('Al')}
     basis = Basis({'Al': generate_basis(pseudos['Al'], 'sz')})
     bands = bands_of_basis(crystal_of_basis(basis), pseudos, basis, ecutwfc=12.0, spacing=0.4)['plane waves']
-    assert bands.attributes.gap is None
+    assert bands.attributes.gap == 0.0
     below = np.count_nonzero(bands.eigenvalues <= bands.attributes.fermi_level)
     assert below == round(1.5 * len(bands.kpoints))
 
