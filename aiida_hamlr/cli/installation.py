@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from aiida import orm
@@ -16,6 +17,7 @@ __all__ = (
     'create_localhost',
     'create_measured_family',
     'create_pseudo_family',
+    'find_codes',
     'find_executable',
 )
 
@@ -76,10 +78,22 @@ def find_executable(name: str) -> Path:
     return Path(found)
 
 
+def find_codes(computer: orm.Computer) -> dict[str, orm.InstalledCode]:
+    """Return those of the codes pw, pp and hamlr that a computer has, by label."""
+    codes = {}
+    for label in EXECUTABLES:
+        with suppress(NotExistent):
+            codes[label] = orm.load_code(f'{label}@{computer.label}')
+    return codes
+
+
 def create_codes(
     computer: orm.Computer, paths: Mapping[str, str | Path] | None = None, prepend_text: str = ''
 ) -> dict[str, orm.InstalledCode]:
     """Return the codes pw, pp and hamlr of a computer; missing ones are created, pp only if pp.x is installed.
+
+    A code whose executable is gone from the local computer, as after an environment was moved, or is not at the path
+    that is given, counts as missing: it gets the label `<label>-<pk>`, is hidden, and stays in the provenance.
 
     :param paths: paths of executables on the computer by ``pw``, ``pp`` and ``hamlr``; for the local computer,
         executables that are not given are searched for.
@@ -90,14 +104,12 @@ def create_codes(
     unknown = sorted(set(paths) - set(EXECUTABLES))
     if unknown:
         raise ValueError(f'unknown code {unknown[0]!r}; known are {", ".join(EXECUTABLES)}')
-    codes = {}
+    codes, found = {}, find_codes(computer)
     for label, (name, plugin) in EXECUTABLES.items():
-        try:
-            codes[label] = orm.load_code(f'{label}@{computer.label}')
+        path, known = paths.get(label), found.get(label)
+        if known is not None and _is_current(known, path):
+            codes[label] = known
             continue
-        except NotExistent:
-            pass
-        path = paths.get(label)
         try:
             if path is None and computer.transport_type != 'core.local':
                 raise ValueError(f'give the path of {name} on {computer.label} with --{label}')
@@ -106,6 +118,8 @@ def create_codes(
             if label in OPTIONAL:
                 continue
             raise
+        if known is not None:
+            known.label, known.is_hidden = f'{label}-{known.pk}', True
         codes[label] = orm.InstalledCode(
             label=label,
             computer=computer,
@@ -114,6 +128,15 @@ def create_codes(
             prepend_text=prepend_text,
         ).store()
     return codes
+
+
+def _is_current(code: orm.InstalledCode, path: str | Path | None) -> bool:
+    """Whether the executable of a code is at a path, if one is given, and on the local computer is there at all."""
+    known = Path(code.filepath_executable)
+    if path is not None:
+        return known == Path(path)
+    is_seen = code.computer.transport_type == 'core.local' and not isinstance(code, orm.ContainerizedCode)
+    return not is_seen or not known.is_absolute() or known.is_file()
 
 
 def create_pseudo_family(folder: str | Path, label: str, ecutwfc: float, ecutrho: float | None = None):

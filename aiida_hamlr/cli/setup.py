@@ -53,21 +53,27 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
     """Create the codes pw, hamlr and pp (optional) on COMPUTER.
 
     For the local computer, executables that are not given are searched for; `localhost` is created if it does not
-    exist. Example: aiida-hamlr setup codes cluster --pw /path/to/pw.x --hamlr /path/to/hamlr
+    exist. A code whose executable is elsewhere now is replaced; runs keep the former one.
+
+    Example: aiida-hamlr setup codes cluster --pw /path/to/pw.x --hamlr /path/to/hamlr
     """
     from aiida import orm
     from aiida.common.exceptions import NotExistent
 
-    from aiida_hamlr.cli.installation import create_codes, create_localhost
+    from aiida_hamlr.cli.installation import create_codes, create_localhost, find_codes
 
     paths = {label: path for label, path in (('pw', pw), ('pp', pp), ('hamlr', hamlr)) if path}
     try:
         machine = create_localhost() if computer == 'localhost' else orm.load_computer(computer)
+        before = find_codes(machine)
         codes = create_codes(machine, paths, prepend_text)
     except (NotExistent, ValueError) as error:
         echo.echo_critical(str(error))
-    for code in codes.values():
+    for label, code in codes.items():
         echo.echo_success(f'{code.full_label}: {code.filepath_executable}')
+        former = before.get(label)
+        if former is not None and former.pk != code.pk:
+            echo.echo_report(f'the former one, {former.filepath_executable}, is {former.full_label} now')
 
 
 @cmd_setup.command('pseudos')

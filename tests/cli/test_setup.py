@@ -8,6 +8,7 @@ from aiida.cmdline.utils.echo import ExitCode
 from qe_fixtures import DEBIAN_PSEUDOS
 
 from aiida_hamlr.cli import cmd_root
+from aiida_hamlr.cli.installation import create_codes, find_executable
 
 
 def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
@@ -23,6 +24,17 @@ def test_setup_codes(aiida_profile_clean, invoke, tmp_path):
     assert orm.QueryBuilder().append(orm.InstalledCode).count() == 3
     assert str(orm.load_code('pp@localhost').filepath_executable) == str(paths['pp'])
     assert orm.load_computer('localhost').is_configured
+    # An environment that was moved: the codes follow, and the former one stays for its runs.
+    former, moved = orm.load_code('hamlr@localhost'), tmp_path / 'moved'
+    moved.touch()
+    result = invoke(cmd_root, *arguments, '--hamlr', str(moved))
+    assert result.exit_code == 0 and f'is hamlr-{former.pk}@localhost now' in result.output
+    assert str(orm.load_code('hamlr@localhost').filepath_executable) == str(moved)
+    assert former.is_hidden and orm.QueryBuilder().append(orm.InstalledCode).count() == 4
+    moved.unlink()
+    codes = create_codes(orm.load_computer('localhost'))
+    assert codes['hamlr'].filepath_executable == find_executable('hamlr') and codes['pw'].full_label == 'pw@localhost'
+    assert orm.QueryBuilder().append(orm.InstalledCode).count() == 5
     result = invoke(cmd_root, 'setup', 'codes', 'nowhere')
     assert result.exit_code == ExitCode.CRITICAL
     assert 'nowhere' in result.output
