@@ -31,6 +31,10 @@ EXECUTABLES = {
 #: Labels of the codes that are optional.
 OPTIONAL = ('pp',)
 
+#: Seconds between two looks at the jobs of the local computer. A look costs some 0.1 CPU s for each job, on the cores
+#: that the jobs run on.
+POLL_INTERVAL = 2.0
+
 HOW_TO_INSTALL = {
     'pw.x': 'install Quantum ESPRESSO: apt-get install quantum-espresso, or conda install -c conda-forge qe',
     'hamlr': 'it is part of this package: pip install aiida-hamlr',
@@ -60,7 +64,7 @@ def create_localhost(label: str = 'localhost', workdir: str | Path | None = None
         scheduler_type='core.direct',
         workdir=str(workdir),
     ).store()
-    computer.set_minimum_job_poll_interval(0.5)
+    computer.set_minimum_job_poll_interval(POLL_INTERVAL)
     computer.set_default_mpiprocs_per_machine(1)
     computer.configure(safe_interval=0.0, use_login_shell=False)
     return computer

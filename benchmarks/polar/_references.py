@@ -28,9 +28,6 @@ from aiida_hamlr.electronic.species import element_of_label
 #: Parts of a set of structures: those of the dataset, and the sizes beyond it.
 TRAIN, VALIDATION, TEST, LARGER = 'train', 'validation', 'test', 'larger'
 
-#: Seconds between two looks at a job of this machine.
-POLL_INTERVAL = 2.0
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -85,10 +82,7 @@ class Machine:
     def codes(self) -> dict[str, orm.AbstractCode]:
         """The codes ``pw`` and ``hamlr``."""
         if self.is_here:
-            computer = create_localhost()
-            # Each look at a job costs CPU time that the job itself could use.
-            computer.set_minimum_job_poll_interval(POLL_INTERVAL)
-            return create_codes(computer, prepend_text='export OMP_NUM_THREADS=1')
+            return create_codes(create_localhost(), prepend_text='export OMP_NUM_THREADS=1')
         return {'pw': orm.load_code(self.pw), 'hamlr': orm.load_code(self.hamlr)}
 
 
