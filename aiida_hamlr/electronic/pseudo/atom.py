@@ -6,6 +6,7 @@ orthogonal in the sphere of radius r_c and in which the kinetic energy is diagon
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -194,8 +195,8 @@ def solve_self_consistently(pseudo: Pseudopotential, tolerance: float = 1e-9) ->
     Parameters
     ----------
     pseudo : Pseudopotential
-        Its mesh is ``0.01 arange(n)``; its ``wavefunctions`` say which shells are occupied, one per angular momentum;
-        its ``rho_atom`` is where the iteration starts.
+        Its mesh is ``0.01 arange(n)``; its ``wavefunctions`` say which shells are occupied, those of an angular
+        momentum from the lowest on; its ``rho_atom`` is where the iteration starts.
     tolerance : float
         Largest change of ``4 pi r^2 rho`` in the last iteration, electrons per bohr.
 
@@ -211,14 +212,19 @@ def solve_self_consistently(pseudo: Pseudopotential, tolerance: float = 1e-9) ->
     """
     radius = round(float(pseudo.r[-1]), 9)
     shells = [w for w in pseudo.wavefunctions if w.occupation > 0]
+    numbers, places = Counter(), []
+    for shell in shells:
+        places.append(numbers[shell.angular_momentum])
+        numbers[shell.angular_momentum] += 1
     r = radial_mesh(radius)
 
     def orbitals(density):
         atom = PseudoAtom(replace(pseudo, rho_atom=density))
-        for shell in shells:
-            energies, radial = atom.solve(shell.angular_momentum, radius)
-            values = r * radial[0]
-            yield PseudoWavefunction(shell.label, shell.angular_momentum, shell.occupation, values, float(energies[0]))
+        solutions = {l: atom.solve(l, radius, n) for l, n in numbers.items()}
+        for shell, place in zip(shells, places, strict=True):
+            energies, radial = (values[place] for values in solutions[shell.angular_momentum])
+            values = r * radial
+            yield PseudoWavefunction(shell.label, shell.angular_momentum, shell.occupation, values, float(energies))
 
     def residual(density):
         return sum(w.occupation * w.values**2 for w in orbitals(density)) - density

@@ -119,9 +119,9 @@ def gth_parameters(element: str, charge: float | None = None) -> GthParameters:
     element : str
         Chemical symbol.
     charge : float, optional
-        Number of valence electrons where there is a choice (Zn 12 or 2, Ga 13 or 3, Cd 12 or 2); the default is the one
-        with d electrons. For hydrogen any positive charge up to 2: potential and electrons are scaled, which makes the
-        atoms that saturate dangling bonds of compound semiconductors.
+        Number of valence electrons where there is a choice (Zn 12 or 2, Ga 13 or 3, Cd 12 or 2, In 13 or 3); the
+        default is the one with d electrons. For hydrogen any positive charge up to 2: potential and electrons are
+        scaled, which makes the atoms that saturate dangling bonds of compound semiconductors.
 
     Raises
     ------
