@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from _profile import BIN, DEMO
 from aiida import orm
 from tqdm import tqdm
 
+from aiida_hamlr.workflows.progress import measure
 from aiida_hamlr.workflows.steps import describe_failure
 
 _BAR = '{desc:<46} |{bar}| {elapsed} passed, about {remaining} left'
 
 #: Part of a stage after which a log gets a line.
 _STEP = 0.25
+
+#: Seconds between two looks at the processes; a look costs CPU time, as much as some steps of a training.
+_INTERVAL = 3.0
 
 
 class Progress:
@@ -84,7 +86,7 @@ class Progress:
                 told += _STEP
                 self.say(f'{stage}: {part:.0%}')
             self._show(self.passed + part * self.durations[stage])
-            time.sleep(2.0)
+            time.sleep(_INTERVAL)
         for node in nodes:
             if node.is_terminated and not node.is_finished_ok:
                 raise RuntimeError(
@@ -104,17 +106,10 @@ class Progress:
         self.bar.refresh()
 
 
-def part_of_references(pipeline: orm.WorkChainNode, total: int) -> float:
-    """Part of the references of a pipeline that are finished."""
-    return sum(n.is_finished_ok for n in pipeline.called_descendants if n.process_label == 'ReferenceWorkChain') / total
-
-
-def part_of_training(process: orm.ProcessNode, n_steps: int) -> float:
-    """Part of the steps of a training on this machine that are done, from the metrics in its working directory."""
-    for node in process.called_descendants:
-        if node.process_label == 'TrainCalculation' and node.get_remote_workdir():
-            for path in Path(node.get_remote_workdir()).glob('*/metrics.csv'):
-                with path.open(newline='') as handle:
-                    rows = list(csv.DictReader(handle))
-                return int(rows[-1]['step']) / n_steps if rows else 0.0
+def part_of(process: orm.ProcessNode, label: str) -> float:
+    """How much is done, from 0 to 1, of a process, or of that with a label which it calls."""
+    for node in (process, *process.called):
+        if node.process_label == label:
+            progress = measure(node)
+            return progress.done / progress.total if progress is not None and progress.total else 0.0
     return 0.0

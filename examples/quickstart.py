@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from _profile import RESULTS, run_main, running_daemon, set_up_codes, set_up_profile  # before AiiDA: it sets AIIDA_PATH
-from _progress import Progress, part_of_references, part_of_training
+from _progress import Progress, part_of
 from _results import PLANE_WAVE_SPACING, band_line, draw_figures, get_cpu_time, print_table
 from aiida import orm
 from aiida.engine import submit
@@ -176,7 +176,7 @@ def run(codes, structures, progress):
         'references',
         pipeline,
         until=lambda: 'dataset' in pipeline.outputs,
-        fraction=lambda: part_of_references(pipeline, n_references),
+        fraction=lambda: part_of(pipeline, 'DatasetWorkChain'),
     )
     progress.say(f'{n_references} references are ready; training with and without the long-range channel')
 
@@ -186,7 +186,7 @@ def run(codes, structures, progress):
         pipeline,
         short_range,
         reference,
-        fraction=lambda: min(part_of_training(process, TRAINING_STEPS) for process in (pipeline, short_range)),
+        fraction=lambda: min(part_of(process, 'TrainBaseWorkChain') for process in (pipeline, short_range)),
     )
     progress.say('both networks are trained; prediction without long range, and plane-wave bands of the wave')
 
