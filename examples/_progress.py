@@ -19,7 +19,7 @@ _BAR = '{desc:<46} |{bar}| {elapsed} passed, about {remaining} left'
 _STEP = 0.25
 
 #: Seconds between two looks at the processes; a look costs CPU time, as much as some steps of a training.
-_INTERVAL = 3.0
+_INTERVAL = 5.0
 
 
 class Progress:
