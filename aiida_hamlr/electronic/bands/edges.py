@@ -42,7 +42,8 @@ def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
         thus no path is found.
     """
     on_mesh = band_edges(hamiltonian, mesh)
-    if not (on_mesh.gap or any(on_mesh.spin_gaps or ())):
+    is_insulator = on_mesh.gap and mesh.filling.n_occupied is not None
+    if not (is_insulator or any(on_mesh.spin_gaps or ())):
         return on_mesh
     try:
         path = band_path(hamiltonian.atoms)
