@@ -1,12 +1,13 @@
-"""`aiida-hamlr dataset`: list, describe, compare and draw datasets."""
+"""`aiida-hamlr dataset`: list, describe, compare, draw, copy and export datasets."""
 
 from pathlib import Path
 
 import click
 
 from aiida_hamlr.cli import types
+from aiida_hamlr.cli.exchange import EXPORT_FORMAT, NATIVE, write_foreign
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.cli.nodes import LIMIT, compare_columns, list_nodes, one_line
+from aiida_hamlr.cli.nodes import LIMIT, check_new_folder, compare_columns, list_nodes, one_line
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_dataset',)
@@ -14,7 +15,7 @@ __all__ = ('cmd_dataset',)
 
 @cmd_root.group('dataset')
 def cmd_dataset():
-    """List, describe, compare and draw datasets."""
+    """List, describe, compare, draw, copy and export datasets."""
 
 
 @cmd_dataset.command('list')
@@ -107,6 +108,37 @@ def cmd_dataset_plot(dataset, output):
     gaps = {part: [node.base.attributes.get('gap', None) for node in dataset.get_hamiltonians(part)] for part in SPLITS}
     known = {part: [gap for gap in values if gap is not None] for part, values in gaps.items()}
     echo.echo_success(f'wrote {plot_gap_parts({part: values for part, values in known.items() if values}, output)}')
+
+
+@cmd_dataset.command('export')
+@click.argument('dataset', type=types.NodeType('hamlr.dataset'))
+@EXPORT_FORMAT
+@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), required=True, help='A new folder.')
+@with_dbenv()
+@one_line
+def cmd_dataset_export(dataset, format_name, output):
+    """Write the Hamiltonians of DATASET into the folders train, validation and test of a new folder.
+
+    In the format of this package `train.yaml` lies beside them: `hamlr train FOLDER/train.yaml` trains on them.
+
+    Example: aiida-hamlr dataset export 1234 -o data
+    """
+    from aiida_hamlr.data.dataset import SPLITS
+
+    check_new_folder(output)
+    parts = {part: nodes for part in SPLITS if (nodes := dataset.get_hamiltonians(part))}
+    for part, nodes in parts.items():
+        folder = output / part
+        folder.mkdir(parents=True)
+        if format_name != NATIVE:
+            write_foreign(nodes, format_name, folder)
+            continue
+        for node in nodes:
+            node.export(folder / f'{node.pk}.h5')
+    if format_name == NATIVE:
+        lines = ['data:', *(f'  {part}: [{part}/*.h5]' for part in parts)]
+        (output / 'train.yaml').write_text('\n'.join(lines) + '\n')
+    echo.echo_success(f'wrote {", ".join(f"{len(nodes)} {part}" for part, nodes in parts.items())} to {output}')
 
 
 def _export_each(nodes, folder):

@@ -10,23 +10,27 @@ from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
 
-__all__ = ('cmd_export', 'cmd_import')
+__all__ = ('EXPORT_FORMAT', 'NATIVE', 'cmd_export', 'cmd_import', 'write_foreign')
 
 #: Format of the Hamiltonian file itself.
 NATIVE = 'hamlr'
 
 
-@click.command('export', epilog='Example: verdi data hamlr export 1234 --format deepx -o for_deeph')
-@click.argument('nodes', nargs=-1, required=True, type=types.NodeType('hamlr.hamiltonian'))
-@click.option(
+#: Format of an export.
+EXPORT_FORMAT = click.option(
     '--format',
     'format_name',
     type=click.Choice((NATIVE, *FORMATS)),
     default=NATIVE,
     show_default=True,
-    help='hamlr: the file of the node, hamiltonian.h5; deepx and deeph: DeepH, its present and its first layout; sisl: '
-    'SIESTA, sisl and TBtrans.',
+    help='hamlr: the files of the nodes; deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl '
+    'and TBtrans.',
 )
+
+
+@click.command('export', epilog='Example: verdi data hamlr export 1234 --format deepx -o for_deeph')
+@click.argument('nodes', nargs=-1, required=True, type=types.NodeType('hamlr.hamiltonian'))
+@EXPORT_FORMAT
 @click.option(
     '-o',
     '--output',
@@ -37,24 +41,30 @@ NATIVE = 'hamlr'
 @with_dbenv()
 def cmd_export(nodes, format_name, output):
     """Write the Hamiltonians of NODES in the format of another program, or as hamiltonian.h5."""
+    try:
+        if format_name == NATIVE:
+            for node in nodes:
+                folder = output / str(node.pk) if len(nodes) > 1 else output
+                folder.mkdir(parents=True, exist_ok=True)
+                node.export(folder / node.FILENAME)
+        else:
+            write_foreign(nodes, format_name, output)
+    except (ValueError, OSError) as error:
+        echo.echo_critical(str(error))
+    echo.echo_success(f'wrote {", ".join(str(node.pk) for node in nodes)} to {output}')
+
+
+def write_foreign(nodes, format_name: str, output: Path):
+    """Write Hamiltonian nodes in the format of another program, and report what it does not hold.
+
+    :raises ValueError: if the format cannot hold a Hamiltonian.
+    """
     from aiida_hamlr.jobs.export import export_hamiltonians
 
     names = [str(node.pk) for node in nodes]
-    try:
-        if format_name == NATIVE:
-            for node, name in zip(nodes, names, strict=True):
-                folder = output / name if len(nodes) > 1 else output
-                folder.mkdir(parents=True, exist_ok=True)
-                node.export(folder / node.FILENAME)
-            lost = []
-        else:
-            found = export_hamiltonians([node.open() for node in nodes], names, format_name, output)
-            lost = found['not_carried']
-    except (ValueError, OSError) as error:
-        echo.echo_critical(str(error))
+    lost = export_hamiltonians([node.open() for node in nodes], names, format_name, output)['not_carried']
     if lost:
         echo.echo_report(f'not carried by {format_name}: {", ".join(lost)}')
-    echo.echo_success(f'wrote {", ".join(names)} to {output}')
 
 
 @click.command('import', epilog='Example: verdi data hamlr import deeph_data/0 --format deepx -B 1200 -F gth-lda')

@@ -1,4 +1,4 @@
-"""`aiida-hamlr model`: list, show, compare and draw trained models."""
+"""`aiida-hamlr model`: list, show, compare, draw, export and import trained models."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.cli.nodes import LIMIT, compare_columns, list_nodes, one_line, show_node
+from aiida_hamlr.cli.nodes import LIMIT, check_new_folder, compare_columns, list_nodes, one_line, show_node
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_model',)
@@ -20,7 +20,7 @@ _COMPARED = ('variant', 'species', 'functional', 'n_parameters', 'code_version',
 
 @cmd_root.group('model')
 def cmd_model():
-    """List, show, compare and draw models."""
+    """List, show, compare, draw, export and import models."""
 
 
 @cmd_model.command('list')
@@ -96,3 +96,34 @@ def cmd_plot(models, output, title):
             raise ValueError(f'ModelData<{model.pk}> was not trained in this profile and has no learning curve')
         curves[model.label or f'model {model.pk}'] = read_learning_curve(model.creator)
     echo.echo_success(f'wrote {plot_training(curves, output, title)}')
+
+
+@cmd_model.command('export')
+@click.argument('model', type=_NODE, metavar='MODEL')
+@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), required=True, help='A new folder.')
+@with_dbenv()
+@one_line
+def cmd_export(model, output):
+    """Write MODEL as the folder that `hamlr predict`, `hamlr evaluate` and `aiida-hamlr model import` read.
+
+    Example: aiida-hamlr model export 1234 -o alas-model
+    """
+    check_new_folder(output)
+    model.base.repository.copy_tree(output.absolute())
+    echo.echo_success(f'wrote {output}: weights, basis and pseudopotentials of {", ".join(model.species)}')
+
+
+@cmd_model.command('import')
+@click.argument('folder', type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option('-l', '--label', default='', help='Label of the node.')
+@with_dbenv()
+@one_line
+def cmd_import(folder, label):
+    """Store FOLDER, a model of `hamlr train` or of `model export`; nothing in it is executed.
+
+    Example: aiida-hamlr model import run/model --label alas
+    """
+    from aiida_hamlr.data.model import ModelData
+
+    node = ModelData.from_folder(folder, label=label).store()
+    echo.echo_success(f'stored ModelData<{node.pk}>; predict with: aiida-hamlr launch predict {node.pk} STRUCTURE')

@@ -69,6 +69,12 @@ def one_line(command):
     return run
 
 
+def check_new_folder(folder: Path):
+    """Raise ``ValueError`` if there are files in a folder that is to be written."""
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f'{folder}: there are files in it; give a folder that is empty or not there yet')
+
+
 def list_nodes(kind: str, limit: int):
     """Print the newest nodes of a kind as a table."""
     from aiida.common import timezone

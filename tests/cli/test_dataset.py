@@ -1,9 +1,15 @@
 """`aiida-hamlr dataset`."""
 
+import numpy as np
 from aiida import orm
 
 from aiida_hamlr.cli.dataset import cmd_dataset
 from aiida_hamlr.data.dataset import DatasetData
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.files import file_sha256
+from aiida_hamlr.io.exchange import FORMATS
+from aiida_hamlr.jobs.config import load_config
+from aiida_hamlr.jobs.schemas import TrainConfig
 
 
 def test_show(invoke, make_hamiltonian_node):
@@ -31,6 +37,26 @@ def test_list_compare_and_plot(invoke, make_hamiltonian_node, tmp_path):
     assert '2 Hamiltonians are for training in one of them' in ' '.join(result.output.split())
     result = invoke(cmd_dataset, 'plot', first.pk, '-o', tmp_path / 'gaps.svg')
     assert result.exit_code == 0 and (tmp_path / 'gaps.svg').is_file()
+
+
+def test_export(invoke, make_hamiltonian_node, tmp_path):
+    """The exported files are those that a training without AiiDA reads, or another program; nothing is overwritten."""
+    nodes = [make_hamiltonian_node(seed=seed) for seed in (67, 68, 69)]
+    dataset = DatasetData.from_nodes({'train': nodes[:2], 'test': nodes[2:]}).store()
+    result = invoke(cmd_dataset, 'export', dataset.pk, '-o', tmp_path / 'data')
+    assert result.exit_code == 0 and 'wrote 2 train, 1 test' in result.output
+    config = load_config(tmp_path / 'data/train.yaml', TrainConfig)
+    assert config.data.validation == []
+    for pattern, expected in ((config.data.train, nodes[:2]), (config.data.test, nodes[2:])):
+        [written] = [sorted((tmp_path / 'data').glob(name)) for name in pattern]
+        assert [file_sha256(path) for path in written] == [node.base.attributes.get('sha256') for node in expected]
+    again = invoke(cmd_dataset, 'export', dataset.pk, '-o', tmp_path / 'data')
+    assert again.exit_code != 0 and 'there are files in it' in ' '.join(again.output.split())
+    result = invoke(cmd_dataset, 'export', dataset.pk, '--format', 'deepx', '-o', tmp_path / 'deepx')
+    assert result.exit_code == 0, result.output
+    found = FORMATS['deepx'].read(tmp_path / 'deepx/test').to_hamiltonian()
+    kpoints = np.array([[0.1, 0.2, 0.3]])
+    np.testing.assert_allclose(eigenvalues(found, kpoints), eigenvalues(nodes[2].open(), kpoints), atol=1e-9)
 
 
 def test_copy_without(invoke, make_hamiltonian_node):

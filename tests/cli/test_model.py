@@ -7,6 +7,7 @@ from aiida.engine import ProcessState
 
 from aiida_hamlr.cli.model import cmd_model
 from aiida_hamlr.data.model import ModelData
+from aiida_hamlr.model.folder import check_folder
 
 
 def test_list_show_compare_and_plot(invoke, localhost, model_node, model_folder, tmp_path):
@@ -35,3 +36,19 @@ def test_list_show_compare_and_plot(invoke, localhost, model_node, model_folder,
     assert result.exit_code == 0 and (tmp_path / 'curve.pdf').stat().st_size > 1000
     result = invoke(cmd_model, 'plot', model_node.pk, '-o', tmp_path / 'none.pdf')
     assert 'no learning curve' in ' '.join(result.output.split())
+
+
+def test_export_and_import(invoke, model_node, tmp_path):
+    """A model goes from one profile to another as a folder; what is no model is refused, nothing is overwritten."""
+    result = invoke(cmd_model, 'export', model_node.pk, '-o', tmp_path / 'exported')
+    assert result.exit_code == 0, result.output
+    assert sorted(check_folder(tmp_path / 'exported')['species']) == model_node.species
+    result = invoke(cmd_model, 'import', tmp_path / 'exported', '--label', 'from elsewhere')
+    assert result.exit_code == 0, result.output
+    stored = orm.load_node(int(result.output.split('ModelData<')[1].split('>')[0]))
+    assert stored.label == 'from elsewhere' and stored.base.repository.hash() == model_node.base.repository.hash()
+    again = invoke(cmd_model, 'export', model_node.pk, '-o', tmp_path / 'exported')
+    assert again.exit_code != 0 and 'there are files in it' in ' '.join(again.output.split())
+    (tmp_path / 'empty').mkdir()
+    wrong = invoke(cmd_model, 'import', tmp_path / 'empty')
+    assert wrong.exit_code != 0 and 'not a model folder' in ' '.join(wrong.output.split())
