@@ -37,8 +37,8 @@ MESH = '8 8 8 1 1 1'
 #: Model and weights of the labels by name.
 RUNS = {
     'none': ({'variant': 'lr'}, {}),
-    'dielectric': ({'variant': 'lr', 'response': True}, {'dielectric_weight': 1.0}),
-    'both': ({'variant': 'lr', 'response': True}, {'dielectric_weight': 1.0, 'born_weight': 1.0}),
+    'dielectric': ({'variant': 'lr', 'long_range': {'response': True}}, {'dielectric_weight': 1.0}),
+    'both': ({'variant': 'lr', 'long_range': {'response': True}}, {'dielectric_weight': 1.0, 'born_weight': 1.0}),
 }
 
 #: Largest relative errors by run: what is learned, and what is predicted.

@@ -89,11 +89,11 @@ RATTLE = 0.03
 #: Model and further settings of the training. Charges and polarisabilities are constants of the elements: as functions
 #: of the surroundings they fit five layers better and eight layers worse. The width of fixed charges is that of the
 #: potentials that act on the orbitals with response.
-RESPONSE = {'variant': 'lr', 'response': True, 'environment_charges': False}
+RESPONSE = {'variant': 'lr', 'long_range': {'response': True, 'environment_charges': False}}
 VARIANTS = {
     'response': (RESPONSE, {'dielectric_weight': 1.0}),
     'response without label': (RESPONSE, {}),
-    'fixed charges': ({'variant': 'lr', 'kernel_width': 2.0, 'environment_charges': False}, {}),
+    'fixed charges': ({'variant': 'lr', 'long_range': {'kernel_width': 2.0, 'environment_charges': False}}, {}),
     'short range only': ({'variant': 'sr'}, {}),
 }
 

@@ -51,10 +51,10 @@ NETWORKS = {
     'ea': {'variant': 'ea'},
     'lr': {'variant': 'lr'},
     'lr+ea': {'variant': 'lr+ea'},
-    'lr-response': {'variant': 'lr', 'response': True},
-    'lr+ea-response': {'variant': 'lr+ea', 'response': True},
-    'lr-cell': {'variant': 'lr', 'neutrality': 'cell'},
-    'lr-dipoles': {'variant': 'lr', 'permanent_dipoles': True},
+    'lr-response': {'variant': 'lr', 'long_range': {'response': True}},
+    'lr+ea-response': {'variant': 'lr+ea', 'long_range': {'response': True}},
+    'lr-cell': {'variant': 'lr', 'long_range': {'neutrality': 'cell'}},
+    'lr-dipoles': {'variant': 'lr', 'long_range': {'permanent_dipoles': True}},
 }
 
 #: For the bands of the predictions: the orbitals are nearly dependent.

@@ -38,9 +38,9 @@ from aiida_hamlr.plotting.levels import plot_levels
 
 #: Networks by name.
 MODELS = {
-    'lr_field': {'variant': 'lr', 'field_features': True},
+    'lr_field': {'variant': 'lr', 'long_range': {'field_features': True}},
     'lr': {'variant': 'lr'},
-    'lr_one_charge': {'variant': 'lr', 'environment_charges': False},
+    'lr_one_charge': {'variant': 'lr', 'long_range': {'environment_charges': False}},
     'sr': {'variant': 'sr'},
 }
 
