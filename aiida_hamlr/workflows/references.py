@@ -14,7 +14,7 @@ from aiida_hamlr.data.structures import moments_of_kinds, select_pseudos
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.protocols.utils import remove_inputs
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
-from aiida_hamlr.workflows.reuse import find_reference, hash_inputs
+from aiida_hamlr.workflows.reuse import find_reference, known_hashes
 from aiida_hamlr.workflows.scf import STARTING, find_kpoints_problem, magnetize_kinds
 
 __all__ = ('ReferencesMixin', 'find_equal_structures', 'find_references_problem')
@@ -184,7 +184,7 @@ class ReferencesMixin(WaitsForFirstMixin):
         inputs.scf.pw.parameters = magnetize_kinds(inputs.scf.pw.parameters, structure).store()
         inputs.basis = self.ctx.basis
         inputs.pseudos = select_pseudos(self.pseudos, structure)
-        known = find_reference(hash_inputs(inputs)) if self.inputs.reuse.value else None
+        known = find_reference(*known_hashes(inputs)) if self.inputs.reuse.value else None
         if known is not None:
             self.report(f'{name}: reusing HamiltonianData<{known.pk}> of an earlier run with the same inputs')
             self._keep(name, known)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePath
 
 from aiida import orm
 
@@ -12,7 +13,7 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.data.remote import find_gone
 from aiida_hamlr.electronic.matrices.hamiltonian import FORMAT
 
-__all__ = ('INPUTS_HASH', 'find_reference', 'find_training', 'hash_inputs')
+__all__ = ('INPUTS_HASH', 'find_reference', 'find_training', 'hash_inputs', 'known_hashes')
 
 #: Extra of a reference or a training with the hash of its inputs.
 INPUTS_HASH = 'hamlr_inputs_hash'
@@ -48,20 +49,38 @@ def _leaves(inputs: Mapping, prefix: str = '') -> Iterator[tuple[str, orm.Node]]
 def hash_inputs(inputs: Mapping) -> str:
     """Return a hash of the content of all input nodes on which the result depends.
 
+    It does not depend on where `hamlr` is installed, so that an environment can be moved or made anew.
+
     :param inputs: inputs of a `ReferenceWorkChain` or a `TrainBaseWorkChain`.
     """
+    return _hash_leaves((path, node) for path, node in _leaves(inputs) if not _is_hamlr(node))
+
+
+def known_hashes(inputs: Mapping) -> tuple[str, ...]:
+    """Return all hashes that a finished run with inputs of the same content may have.
+
+    That of `hash_inputs`, and that of versions for which the place of `hamlr` counted.
+    """
+    return hash_inputs(inputs), _hash_leaves(_leaves(inputs))
+
+
+def _hash_leaves(leaves: Iterable[tuple[str, orm.Node]]) -> str:
     digest = hashlib.sha256(f'{FORMAT} {_COMPLETE_VERSION};'.encode())
-    for path, node in sorted(_leaves(inputs)):
+    for path, node in sorted(leaves):
         digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
     return digest.hexdigest()
 
 
-def find_reference(inputs_hash: str) -> HamiltonianData | None:
-    """Return the Hamiltonian of a finished reference with inputs of the same content, or nothing.
+def _is_hamlr(node: orm.Node) -> bool:
+    return isinstance(node, orm.AbstractCode) and PurePath(node.filepath_executable).name == 'hamlr'
+
+
+def find_reference(*hashes: str) -> HamiltonianData | None:
+    """Return the Hamiltonian of a finished reference whose inputs have one of some hashes, or nothing.
 
     References that were marked as invalid for the cache do not count, nor do those whose remote files are missing.
     """
-    query = _query_finished('hamlr.reference', inputs_hash)
+    query = _query_finished('hamlr.reference', hashes)
     query.append(
         HamiltonianData, with_incoming='process', edge_filters={'label': 'hamiltonian'}, project='*', tag='hamiltonian'
     )
@@ -69,24 +88,24 @@ def find_reference(inputs_hash: str) -> HamiltonianData | None:
     return next((found for found in valid if not find_gone([found])), None)
 
 
-def find_training(inputs_hash: str) -> ModelData | None:
-    """Return the model of a finished training with inputs of the same content, or nothing.
+def find_training(*hashes: str) -> ModelData | None:
+    """Return the model of a finished training whose inputs have one of some hashes, or nothing.
 
     Trainings that were marked as invalid for the cache do not count.
     """
-    query = _query_finished('hamlr.train.base', inputs_hash)
+    query = _query_finished('hamlr.train.base', hashes)
     query.append(ModelData, with_incoming='process', edge_filters={'label': 'model'}, project='*', tag='model')
     return next((found for process, found in query.iterall() if process.base.caching.is_valid_cache), None)
 
 
-def _query_finished(entry_point: str, inputs_hash: str) -> orm.QueryBuilder:
-    """Return a query for the successful work chains with a hash of their inputs, the newest first."""
+def _query_finished(entry_point: str, hashes: Sequence[str]) -> orm.QueryBuilder:
+    """Return a query for the successful work chains whose inputs have one of some hashes, the newest first."""
     query = orm.QueryBuilder()
     query.append(
         orm.WorkChainNode,
         filters={
             'process_type': f'aiida.workflows:{entry_point}',
-            f'extras.{INPUTS_HASH}': inputs_hash,
+            f'extras.{INPUTS_HASH}': {'in': list(hashes)},
             'attributes.exit_status': 0,
         },
         tag='process',

@@ -19,7 +19,7 @@ from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
-from aiida_hamlr.workflows.reuse import INPUTS_HASH, find_reference, hash_inputs
+from aiida_hamlr.workflows.reuse import INPUTS_HASH, find_reference, hash_inputs, known_hashes
 
 OPTIONS = {'withmpi': False, 'max_wallclock_seconds': 600}
 RATTLE = {'bulk': {'of': ['alas'], 'kind': 'rattle', 'count': 4}}
@@ -295,9 +295,20 @@ def test_found_references(builder, instantiate, make_finished, make_hamiltonian_
     assert find_reference(hash_inputs(inputs)) is None
 
 
-def test_references_of_earlier_versions_are_found():
-    """A new version of the Hamiltonian file alone does not make the references of a profile anew."""
+def test_references_of_earlier_versions_are_found(localhost):
+    """Neither a new version of the Hamiltonian file nor an environment that was moved makes references anew."""
     assert hash_inputs({}) == hashlib.sha256(b'hamlr-hamiltonian 7;').hexdigest()
+    paths = {'here': '/old/bin/hamlr', 'moved': '/new/bin/hamlr', 'pw': '/usr/bin/pw.x'}
+    codes = {
+        name: orm.InstalledCode(computer=localhost, filepath_executable=path, label=f'code-{name}').store()
+        for name, path in paths.items()
+    }
+    here, moved, other = ({'reconstruct': {'code': code}} for code in codes.values())
+    assert hash_inputs(here) == hash_inputs(moved) == hash_inputs({}) != hash_inputs(other)
+    # For earlier versions the place counted; what they made is found with the code that made it.
+    old = f'hamlr-hamiltonian 7;reconstruct.code={codes["here"].base.caching.compute_hash()};'
+    assert hashlib.sha256(old.encode()).hexdigest() in known_hashes(here)
+    assert hashlib.sha256(old.encode()).hexdigest() not in known_hashes(moved)
 
 
 def test_references_of_their_own_are_found(builder, instantiate, basis_node, monkeypatch):

@@ -161,7 +161,7 @@ def test_known_references(
 ):
     """References that are there already are those of the outputs, and a training that fails leaves the dataset."""
     nodes = iter([make_hamiltonian_node(seed=70 + index) for index in range(4)])
-    monkeypatch.setattr('aiida_hamlr.workflows.references.find_reference', lambda _: next(nodes))
+    monkeypatch.setattr('aiida_hamlr.workflows.references.find_reference', lambda *_: next(nodes))
     failing = orm.InstalledCode(computer=localhost, filepath_executable='/bin/false', label='failing').store()
     builder = PipelineWorkChain.get_builder_from_protocol(
         pw_code,

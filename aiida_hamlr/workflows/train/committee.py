@@ -12,7 +12,7 @@ from aiida_hamlr.data.model import ModelData
 from aiida_hamlr.workflows.engine import WaitsForFirstMixin
 from aiida_hamlr.workflows.paused import PlaysPausedMixin
 from aiida_hamlr.workflows.protocols.utils import StrictProtocolMixin, copy_inputs, get_protocol_path
-from aiida_hamlr.workflows.reuse import find_training, hash_inputs
+from aiida_hamlr.workflows.reuse import find_training, known_hashes
 from aiida_hamlr.workflows.steps import StepsMixin
 from aiida_hamlr.workflows.train.base import TrainBaseWorkChain
 
@@ -165,7 +165,7 @@ class TrainCommitteeWorkChain(PlaysPausedMixin, WaitsForFirstMixin, StepsMixin, 
         inputs.train.seed = orm.Int(self.inputs.train.seed.value + index).store()
         if self.inputs.get('parent_models'):
             inputs.train.parent_model = self.inputs.parent_models[label]
-        known = find_training(hash_inputs(inputs)) if self.inputs.reuse.value else None
+        known = find_training(*known_hashes(inputs)) if self.inputs.reuse.value else None
         if known is not None:
             self.report(f'{label}: reusing ModelData<{known.pk}> of an earlier training with the same inputs')
             self._keep(label, known)
