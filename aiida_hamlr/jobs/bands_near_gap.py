@@ -98,7 +98,9 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
     log(f'{found.plan}')
     low, high = found.first + 1, found.first + len(found.energies)
     log(f'levels {low} to {high}, {found.energies[0]:.4f} to {found.energies[-1]:.4f} eV, none missed')
-    if bands.attributes.gap is not None:
+    if bands.attributes.gap == 0:
+        log(f'no gap at this k, Fermi level {bands.attributes.fermi_level:.4f} eV')
+    elif bands.attributes.gap is not None:
         log(f'gap {bands.attributes.gap:.4f} eV at this k, valence band maximum {bands.attributes.vbm:.4f} eV')
     log(f'levels written to {output}')
     return found

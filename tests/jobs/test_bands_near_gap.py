@@ -30,6 +30,16 @@ def test_levels_gap_and_plan(tmp_path, make_hamiltonian, zincblende):
     assert summary['solver'] == 'lapack' and summary['factor_memory_GB'] >= 0
 
 
+def test_metal(tmp_path, make_hamiltonian, zincblende, capsys):
+    """A level that is half filled is no gap; which one it is, is said."""
+    hamiltonian = make_hamiltonian(zincblende(), n_electrons=7)
+    hamiltonian.write(tmp_path / 'h.h5')
+    assert call(tmp_path / 'h.h5', '-o', tmp_path / 'b.h5', '--around-gap', 4) == 0
+    half_filled = eigenvalues(hamiltonian, np.zeros((1, 3)))[0, 3]
+    assert f'no gap at this k, Fermi level {half_filled:.4f} eV' in capsys.readouterr().out
+    assert json.loads((tmp_path / 'summary.json').read_text())['gap_eV'] == 0
+
+
 def test_spin_orbit_part_of_the_file_counts_unless_it_is_left_out(tmp_path, make_hamiltonian, zincblende):
     hamiltonian = make_hamiltonian(zincblende())
     coupling = np.random.default_rng(0).normal(scale=0.02, size=(3, hamiltonian.pattern.n_entries))

@@ -128,4 +128,4 @@ def _edges(energies: np.ndarray, n_electrons: float, electrons_per_band: int) ->
         if cbm > vbm:
             return replace(attributes, vbm=vbm, cbm=cbm, gap=cbm - vbm, fermi_level=0.5 * (vbm + cbm))
     filled = min(int(round(n_electrons / electrons_per_band * len(energies))), energies.size) - 1
-    return replace(attributes, fermi_level=float(np.sort(energies, axis=None)[filled]))
+    return replace(attributes, gap=0.0, fermi_level=float(np.sort(energies, axis=None)[filled]))
