@@ -7,7 +7,7 @@ import click
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.exchange import EXPORT_FORMAT, NATIVE, write_foreign
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.cli.nodes import LIMIT, check_new_folder, compare_columns, list_nodes, one_line
+from aiida_hamlr.cli.nodes import LIMIT, NEW_FOLDER, check_new_folder, compare_columns, list_nodes, one_line
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_dataset',)
@@ -113,7 +113,7 @@ def cmd_dataset_plot(dataset, output):
 @cmd_dataset.command('export')
 @click.argument('dataset', type=types.NodeType('hamlr.dataset'))
 @EXPORT_FORMAT
-@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), required=True, help='A new folder.')
+@NEW_FOLDER
 @with_dbenv()
 @one_line
 def cmd_dataset_export(dataset, format_name, output):

@@ -8,7 +8,7 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.cli.nodes import LIMIT, check_new_folder, compare_columns, list_nodes, one_line, show_node
+from aiida_hamlr.cli.nodes import LIMIT, NEW_FOLDER, check_new_folder, compare_columns, list_nodes, one_line, show_node
 from aiida_hamlr.cli.root import cmd_root
 
 __all__ = ('cmd_model',)
@@ -100,7 +100,7 @@ def cmd_plot(models, output, title):
 
 @cmd_model.command('export')
 @click.argument('model', type=_NODE, metavar='MODEL')
-@click.option('-o', '--output', type=click.Path(file_okay=False, path_type=Path), required=True, help='A new folder.')
+@NEW_FOLDER
 @with_dbenv()
 @one_line
 def cmd_export(model, output):

@@ -11,7 +11,18 @@ import click
 
 from aiida_hamlr.cli.lazy import echo
 
-__all__ = ('COLUMNS', 'FIGURE', 'LIMIT', 'compare_columns', 'list_nodes', 'one_line', 'short', 'show_node')
+__all__ = (
+    'COLUMNS',
+    'FIGURE',
+    'LIMIT',
+    'NEW_FOLDER',
+    'check_new_folder',
+    'compare_columns',
+    'list_nodes',
+    'one_line',
+    'short',
+    'show_node',
+)
 
 #: Attributes that a list shows for each kind of node, after identifier and age.
 COLUMNS = {
@@ -34,6 +45,11 @@ _INSTEAD = {
 
 LIMIT = click.option(
     '-l', '--limit', type=click.IntRange(min=1), default=50, show_default=True, help='Maximum number, the newest first.'
+)
+
+#: Of an export, which looks with `check_new_folder` before it writes.
+NEW_FOLDER = click.option(
+    '-o', '--output', type=click.Path(file_okay=False, path_type=Path), required=True, help='A new folder.'
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 
 from aiida import orm
@@ -53,22 +53,20 @@ def hash_inputs(inputs: Mapping) -> str:
 
     :param inputs: inputs of a `ReferenceWorkChain` or a `TrainBaseWorkChain`.
     """
-    return _hash_leaves((path, node) for path, node in _leaves(inputs) if not _is_hamlr(node))
+    return known_hashes(inputs)[0]
 
 
-def known_hashes(inputs: Mapping) -> tuple[str, ...]:
+def known_hashes(inputs: Mapping) -> tuple[str, str]:
     """Return all hashes that a finished run with inputs of the same content may have.
 
     That of `hash_inputs`, and that of versions for which the place of `hamlr` counted.
     """
-    return hash_inputs(inputs), _hash_leaves(_leaves(inputs))
-
-
-def _hash_leaves(leaves: Iterable[tuple[str, orm.Node]]) -> str:
-    digest = hashlib.sha256(f'{FORMAT} {_COMPLETE_VERSION};'.encode())
-    for path, node in sorted(leaves):
-        digest.update(f'{path}={node.base.caching.compute_hash()};'.encode())
-    return digest.hexdigest()
+    leaves = [
+        (f'{path}={node.base.caching.compute_hash()};', _is_hamlr(node)) for path, node in sorted(_leaves(inputs))
+    ]
+    texts = ''.join(text for text, is_hamlr in leaves if not is_hamlr), ''.join(text for text, _ in leaves)
+    first, second = (hashlib.sha256(f'{FORMAT} {_COMPLETE_VERSION};{text}'.encode()).hexdigest() for text in texts)
+    return first, second
 
 
 def _is_hamlr(node: orm.Node) -> bool:

@@ -55,7 +55,7 @@ def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
 
 def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -> tuple[np.ndarray, np.ndarray]:
     """Points of a path that matter for the edges, and the bands there."""
-    filled = mesh.filling.n_occupied or filled_bands(mesh.eigenvalues, mesh.filling)
+    filled = filled_bands(mesh.eigenvalues, mesh.filling)
     n_bands = max(n for n in filled if n is not None) + 1
     special = np.array([bool(label) for label in path.labels])
     refines = hamiltonian.n_orbitals <= LARGEST_REFINED
