@@ -56,7 +56,8 @@ def find_edges(hamiltonian: Hamiltonian, mesh: MeshSolution) -> BandAttributes:
 def _sample_path(hamiltonian: Hamiltonian, mesh: MeshSolution, path: BandPath) -> tuple[np.ndarray, np.ndarray]:
     """Points of a path that matter for the edges, and the bands there."""
     filled = filled_bands(mesh.eigenvalues, mesh.filling)
-    n_bands = max(n for n in filled if n is not None) + 1
+    # Of a half-metal the other spin may need more bands than that with the gap.
+    n_bands = mesh.eigenvalues.shape[-1] if None in filled else max(filled) + 1
     special = np.array([bool(label) for label in path.labels])
     refines = hamiltonian.n_orbitals <= LARGEST_REFINED
     wanted = np.flatnonzero(special | (np.arange(len(path)) % STRIDE == 0) if refines else special)
