@@ -38,7 +38,7 @@ docs: install
 pytest: install
 	@.ci/install cluster
 	@.ci/install browser
-	pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=15
+	pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=15
 
 format: install
 	ruff check --fix .

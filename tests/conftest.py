@@ -15,15 +15,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 # A shell lets what it starts in the background ignore Ctrl-C, and the programs that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'qe_fixtures']
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of one file, and all on the cluster, in one process: they share what their fixtures make."""
-    for item in items:
-        group = 'cluster' if item.path.parent.name == 'cluster' else item.nodeid.partition('::')[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+pytest_plugins = ['aiida_fixtures', 'cluster_fixtures', 'distribution', 'qe_fixtures']
 
 
 @pytest.fixture(scope='session', autouse=True)

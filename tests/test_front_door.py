@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import aiida_hamlr
+from aiida_hamlr.jobs.h0 import run_h0
 
 HEAVY = ('numpy', 'scipy', 'ase', 'torch', 'e3nn', 'torch_geometric', 'lightning', 'h5py', 'matplotlib', 'aiida')
 
@@ -68,7 +69,7 @@ def test_unknown_names_are_refused():
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
-    """Pseudopotentials, orbitals and a structure."""
+    """Pseudopotentials, orbitals, a structure and its H0."""
     from ase.build import bulk
 
     folder = tmp_path_factory.mktemp('start_up')
@@ -77,6 +78,7 @@ def folder(tmp_path_factory):
         (folder / f'{element}.upf').write_text(pseudo.text)
         aiida_hamlr.generate_basis(pseudo, 'sz').write(folder / f'{element}.basis.h5')
     bulk('AlAs', 'zincblende', a=5.66).write(folder / 'alas.xyz')
+    run_h0(folder / 'alas.xyz', folder, folder, 160.0, folder / 'h0.h5')
     return folder
 
 
@@ -84,7 +86,7 @@ def folder(tmp_path_factory):
     'arguments',
     [
         ['--help'],
-        ['h0', 'alas.xyz', '--basis', '.', '--pseudos', '.', '-o', 'h0.h5'],
+        ['h0', 'alas.xyz', '--basis', '.', '--pseudos', '.', '-o', 'again.h5'],
         ['bands', 'h0.h5', '--matrix', 'h0', '--mesh', '1', '1', '1', '-o', 'bands.h5'],
         ['info', 'h0.h5'],
     ],
