@@ -149,7 +149,10 @@ def show_node(node):
         rows.append(['made by', f'{node.creator.process_label}<{node.creator.pk}>'])
     if node.computer is not None:
         rows.append(['computer', node.computer.label])
-    for key, value in sorted(node.base.attributes.all.items()):
+    attributes = node.base.attributes.all
+    if 'hyperparameters' in attributes:
+        attributes['hyperparameters'] = node.settings
+    for key, value in sorted(attributes.items()):
         if value not in (None, [], {}):
             rows += _rows_of(key, value)
     echo.echo(tabulate(rows, tablefmt='plain', disable_numparse=True))

@@ -12,6 +12,7 @@ from aiida.orm import Data
 from aiida.orm.pydantic import OrmMetadataField
 
 from aiida_hamlr.electronic.orbitals.basis import joint_hash
+from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.folder import (
     DESCRIPTION,
     WEIGHTS,
@@ -78,6 +79,15 @@ class ModelData(Data):
     def species(self) -> list[str]:
         """Return the labels of the species that the model knows; chemical symbols unless an element has several."""
         return self.base.attributes.get('species')
+
+    @property
+    def settings(self) -> dict:
+        """Return the settings of the network by their names in ``train.yaml``, as ``short_range.layers``."""
+        settings = {}
+        for key, value in ModelConfig.nest(self.base.attributes.get('hyperparameters'), warn=False).items():
+            section = {f'{key}.{name}': one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+            settings |= section
+        return settings
 
     @staticmethod
     def _describe(description: dict) -> dict:

@@ -19,6 +19,7 @@ from aiida_hamlr.electronic.files import atomic_hdf5, damage_as_value_error, ope
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import naming, shortened
+from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.block_merging import RawMatrix
 from aiida_hamlr.io.foreign_matrices import (
     LAST_ELEMENT,
@@ -34,6 +35,8 @@ from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_tab
 ORDER = 'polar_z'
 
 INFO, BASIS, OVERLAPS, HAMILTONIANS = 'info.json', 'basis.json', 'overlaps.h5', 'hamiltonians.h5'
+#: Beside the folders of a data set, whose names begin with the prefix.
+INPUT, PREFIX = 'input.json', 'hamlr'
 POSITIONS, CELL, NUMBERS = 'positions.dat', 'cell.dat', 'atomic_numbers.dat'
 
 #: Name of a block.
@@ -80,6 +83,71 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / BASIS, json.dumps(basis) + '\n')
     info = {'nframes': 1, 'natoms': len(atoms), 'pos_type': 'cart', 'pbc': [True, True, True]}
     write_text(folder / INFO, json.dumps(info) + '\n')
+
+
+def write_training_input(hamiltonians: Sequence[Hamiltonian], folder: str | Path):
+    """Write ``input.json``, with which ``dptb train input.json`` in the folder begins a training.
+
+    The network is DeePTB's strictly local one, wide enough for all shells, with the rates and widths of its examples
+    for Hamiltonians: a start, not an optimum. It learns H and S up to where the orbitals of any two atoms cease to
+    overlap.
+
+    Parameters
+    ----------
+    hamiltonians : sequence of Hamiltonian
+        Those in the subfolders ``hamlr.0``, ``hamlr.1`` and so on.
+    folder : path
+        With the subfolders.
+    """
+    folder = Path(folder)
+    parts = [json.loads((folder / f'{PREFIX}.{index}' / BASIS).read_text()) for index in range(len(hamiltonians))]
+    species = [each for one in hamiltonians for each in one.basis.for_labels(one.species)]
+    reach = 2 * max(each.cutoff_radius for each in species) * BOHR
+    l_max = max(1, *(l for each in species for l in each.angular_momenta))
+    n_blocks, n_atoms = (sum(len(getattr(one, name)) for one in hamiltonians) for name in ('pattern', 'atoms'))
+    content = {
+        'common_options': {
+            'basis': {symbol: shells for part in parts for symbol, shells in part['basis'].items()},
+            'device': 'cpu',
+            'dtype': 'float32',
+            'overlap': True,
+            'seed': 0,
+        },
+        'model_options': {
+            'embedding': {
+                'method': 'slem',
+                'r_max': max(reach, *(part['r_max'] for part in parts)),
+                'n_layers': 3,
+                'irreps_hidden': _hidden_irreps(l_max),
+                'avg_num_neighbors': max(n_blocks / n_atoms - 1, 1.0),
+            },
+            'prediction': {'method': 'e3tb', 'neurons': [16, 16]},
+        },
+        'train_options': {
+            'num_epoch': 500,
+            'batch_size': 1,
+            'optimizer': {'type': 'Adam', 'lr': 0.005},
+            'lr_scheduler': {'type': 'exp', 'gamma': 0.99},
+            'loss_options': {'train': {'method': 'hamil_abs'}},
+        },
+        'data_options': {
+            'train': {
+                'root': '.',
+                'prefix': PREFIX,
+                'type': 'DefaultDataset',
+                'get_Hamiltonian': True,
+                'get_overlap': True,
+            }
+        },
+    }
+    write_text(folder / INPUT, json.dumps(content, indent=1) + '\n')
+
+
+def _hidden_irreps(l_max: int) -> str:
+    """Irreps of the products of two shells: l1 x l2 has all l from |l1 - l2| to l1 + l2, with its parity."""
+    natural = [f'{max(8, 32 >> max(l - 1, 0))}x{l}{"eo"[l % 2]}' for l in range(2 * l_max + 1)]
+    unnatural = [f'8x{l}{"oe"[l % 2]}' for l in range(1, 2 * l_max)]
+    return '+'.join(natural + unnatural)
 
 
 def parse_shells(text: str) -> list[int]:

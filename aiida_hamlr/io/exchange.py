@@ -9,7 +9,7 @@ from pathlib import Path
 from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES
 from aiida_hamlr.io.cp2k import read_cp2k, write_cp2k
 from aiida_hamlr.io.deeph import read_deeph, write_deeph
-from aiida_hamlr.io.deeptb import read_deeptb, write_deeptb
+from aiida_hamlr.io.deeptb import PREFIX, read_deeptb, write_deeptb, write_training_input
 from aiida_hamlr.io.deepx import read_deepx, write_deepx
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices
 from aiida_hamlr.io.hamgnn import write_hamgnn
@@ -36,6 +36,8 @@ class Format:
     subfolder : str, optional
         Of the subfolders of several structures, before a running number, where the program finds them by it; default:
         the names of the structures.
+    write_together : callable, optional
+        From the Hamiltonians and the folder of their subfolders to files in it that concern all of them.
     unreadable : str
         Why it is only written.
     """
@@ -46,13 +48,20 @@ class Format:
     joins: bool = False
     options: tuple[str, ...] = ()
     subfolder: str | None = None
+    write_together: Callable | None = None
     unreadable: str = ''
 
 
 FORMATS = {
     'deepx': Format(write_deepx, read_deepx, OF_STATES),
     'deeph': Format(write_deeph, read_deeph, OF_STATES),
-    'deeptb': Format(write_deeptb, read_deeptb, options=('shells', 'frame'), subfolder='hamlr.'),
+    'deeptb': Format(
+        write_deeptb,
+        read_deeptb,
+        options=('shells', 'frame'),
+        subfolder=f'{PREFIX}.',
+        write_together=write_training_input,
+    ),
     'sisl': Format(write_sisl, read_sisl, OF_STATES, options=('shells',)),
     'cp2k': Format(write_cp2k, read_cp2k),
     'wannier90': Format(

@@ -77,7 +77,8 @@ def plot_gap_parts(gaps: Mapping[str, Sequence[float]], output: str | Path) -> P
     edges = np.histogram_bin_edges(everything, bins='auto' if len(everything) > 10 else 5)
     with drawing(output, 6.4, 4.0) as figure:
         axes = figure.subplots()
-        axes.hist(list(gaps.values()), edges, stacked=True, color=COLOURS[: len(gaps)], label=list(gaps), alpha=0.85)
+        colours, names = COLOURS[: len(gaps)], list(gaps)
+        axes.hist(list(gaps.values()), edges, stacked=True, color=colours, label=names, alpha=0.85, edgecolor='white')
         axes.set_xlabel('Band gap (eV)')
         axes.set_ylabel('Structures')
         axes.yaxis.get_major_locator().set_params(integer=True)

@@ -108,18 +108,19 @@ def format_bytes(size: float) -> str:
     return f'{size:.3g} GB'
 
 
-def format_value(value) -> str:
-    """A value as a reader wants it: four digits of a number, elements of a list with commas."""
+def format_value(value, decimals: int | None = None) -> str:
+    """A value as a reader wants it: elements of a list with commas; numbers with four digits, or as many decimals."""
     if value is None:
         return ''
     if isinstance(value, bool):
         return 'yes' if value else 'no'
     if isinstance(value, float):
-        return f'{value:.4g}' if isfinite(value) else 'not known'
+        form = '.4g' if decimals is None else f'.{decimals}f'
+        return f'{value:{form}}' if isfinite(value) else 'not known'
     if isinstance(value, Mapping):
-        return ', '.join(f'{key} {format_value(entry)}' for key, entry in value.items())
+        return ', '.join(f'{key} {format_value(entry, decimals)}' for key, entry in value.items())
     if isinstance(value, list | tuple):
-        return ', '.join(map(format_value, value))
+        return ', '.join(format_value(entry, decimals) for entry in value)
     return str(value)
 
 

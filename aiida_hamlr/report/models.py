@@ -84,12 +84,8 @@ def model_sections(model: ModelData, parameters: dict | None = None) -> list[Sec
     metrics = {**values.get('metrics', {}), **(parameters or {})}
     dataset = _dataset_of(model)
     network = [Rows(pick_rows(values, _MODEL, field_meanings(model)))]
-    flat = [
-        (key, format_value(value))
-        for key, value in sorted(_flatten(values.get('hyperparameters', {})))
-        if value is not None
-    ]
-    network.append(Table(['hyperparameter', 'value'], flat, 'All settings of the network are in the node.'))
+    settings = [(key, format_value(value)) for key, value in model.settings.items() if value is not None]
+    network.append(Table(['setting', 'value'], settings, 'Settings by their names in train.yaml, below model.'))
     return [
         errors_section(metrics),
         learning_section(model.creator if isinstance(model.creator, orm.CalcJobNode) else None),
@@ -104,14 +100,6 @@ def _dataset_of(model: ModelData) -> DatasetData | None:
     if isinstance(creator, orm.CalcJobNode) and 'dataset' in creator.inputs:
         return creator.inputs.dataset
     return None
-
-
-def _flatten(content: dict, prefix: str = ''):
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value
 
 
 def dataset_sections(dataset: DatasetData) -> list[Section]:

@@ -43,7 +43,8 @@ _COLUMNS = {
 def results_table(rows: list[dict]) -> Table:
     """Rows of a prediction or screening, without columns that are empty."""
     columns = {key: name for key, name in _COLUMNS.items() if any(row.get(key) not in (None, '', []) for row in rows)}
-    shown = [[format_value(row.get(key)) for key in columns] for row in rows[:MOST_ROWS]]
+    decimals = {key: 3 if key.endswith('_eV') else None for key in columns}
+    shown = [[format_value(row.get(key), decimals[key]) for key in columns] for row in rows[:MOST_ROWS]]
     caption = f'The first {MOST_ROWS} of {len(rows)} structures.' if len(rows) > MOST_ROWS else ''
     return Table(list(columns.values()), shown, caption)
 

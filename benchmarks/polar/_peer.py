@@ -17,15 +17,12 @@ from _deeptb import install, run_there
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.units import BOHR
-from aiida_hamlr.io.deeptb import BASIS, HAMILTONIANS, read_deeptb, write_deeptb
+from aiida_hamlr.io.deeptb import BASIS, HAMILTONIANS, PREFIX, read_deeptb, write_deeptb
 
 #: What is learned, by the name in the table.
 PEERS = {'DeePTB': 'delta', 'DeePTB on H': 'hamiltonian'}
 
 SCRIPT = Path(__file__).with_name('_deeptb_job.py')
-
-#: Names of the folders of DeePTB's data sets.
-PREFIX = 'hamlr'
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from aiida.engine import ProcessState
 
 from aiida_hamlr.cli.model import cmd_model
 from aiida_hamlr.data.model import ModelData
+from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.folder import check_folder
 
 
@@ -27,6 +28,11 @@ def test_list_show_compare_and_plot(invoke, localhost, model_node, model_folder,
     output = invoke(cmd_model, 'show', trained.pk).output
     # All errors can be read, also where they do not fit into a line.
     assert trained.uuid in output and 'test_mae_of_part_8_meV 2' in output and '…' not in output
+    # Settings have the names that users write.
+    shown = dict(line.split()[-2:] for line in output.splitlines() if '_range.' in line)
+    assert ModelConfig.from_flat(trained.base.attributes.get('hyperparameters')).short_range.layers == int(
+        shown['short_range.layers']
+    )
     result = invoke(cmd_model, 'compare', trained.pk, model_node.pk)
     assert result.exit_code == 0, result.output
     lines = [line for line in result.output.splitlines() if '_meV' in line]

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from e3nn.o3 import Irrep, Irreps
 from foreign_examples import example
 
 from aiida_hamlr.io.exchange import read_foreign
@@ -21,6 +22,14 @@ def test_several_files_get_a_folder_each(hamlr, tmp_path):
     summary = json.loads((tmp_path / 'data/summary.json').read_text())
     assert summary['format'] == 'deeptb' and summary['not_carried'] == ['h0']
     assert summary['folders'] == ['data/hamlr.0', 'data/hamlr.1']
+    content = json.loads((tmp_path / 'data/input.json').read_text())
+    part = json.loads((tmp_path / 'data/hamlr.1/basis.json').read_text())
+    assert content['common_options']['basis'] == part['basis']
+    assert content['model_options']['embedding']['r_max'] >= part['r_max']
+    # All irreps of the products of two shells, of which the blocks are made.
+    irreps = {str(irrep) for _, irrep in Irreps(content['model_options']['embedding']['irreps_hidden'])}
+    shells = [Irrep(l, (-1) ** l) for each in hamiltonian.basis.values() for l in each.angular_momenta]
+    assert irreps >= {str(irrep) for one in shells for other in shells for irrep in one * other}
     assert hamlr('export', 'a.h5', 'b.h5', '--format', 'hamgnn', '-o', 'graphs').exit_code == 0
     assert len(np.load('graphs/graph_data.npz', allow_pickle=True)['graph'].item()) == 2
 

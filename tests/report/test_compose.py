@@ -76,6 +76,7 @@ def test_training(training):
     assert distance.content['data'][0]['y'] == [1.5, 0.25]
     assert {trace['name'] for trace in gaps.content['data']} == {'train', 'validation', 'test'}
     assert 'Structures without a Hamiltonian: 1' in texts(page)
+    assert 'short_range.layers' in texts(page)
 
 
 def test_prediction(prediction):

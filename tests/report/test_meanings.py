@@ -32,4 +32,5 @@ def test_values():
     """Numbers that are not known are no numbers."""
     assert format_value(math.nan) == 'not known'
     assert format_value({'Al': 0.25}) == 'Al 0.25'
+    assert format_value([-9.19, -9.153], 3) == '-9.190, -9.153' and format_value(4, 3) == '4'
     assert [row[1] for row in pick_rows({'gap_eV': None, 'vbm_eV': -1.0}, ('gap_eV', 'vbm_eV'))] == ['-1 eV']

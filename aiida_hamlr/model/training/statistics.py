@@ -75,7 +75,8 @@ def statistics_in_words(found: dict) -> list[str]:
     ]
     if found['gap_eV']:
         low, median, high = found['gap_eV']
-        lines.append(f'gaps from {low:.2f} to {high:.2f} eV, median {median:.2f} eV')
+        several = f'gaps from {low:.2f} to {high:.2f} eV, median {median:.2f} eV'
+        lines.append(several if low < high else f'gap {median:.2f} eV')
     shortest = found['distances']['shortest'].items()
     lines.append('shortest distances: ' + ', '.join(f'{pair} {length:.2f} Å' for pair, length in shortest))
     nearest = found['distances']['nearest'].items()
