@@ -23,13 +23,13 @@ SMALL_NETWORK = {
 }
 
 
-def train_for(seconds: float, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:
+def train_for(seconds: float | None, data: Mapping, model: Mapping, folder: str | Path, **settings) -> dict:
     """Train on one thread of the CPU for some seconds and return the summary.
 
     Parameters
     ----------
-    seconds : float
-        Wall time, the validations in it included.
+    seconds : float or None
+        Wall time, the validations in it included; None: as long as the entry ``max_steps`` says.
     data, model : mapping
         Sections of the configuration.
     folder : path

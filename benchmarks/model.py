@@ -3,6 +3,7 @@
     OMP_NUM_THREADS=1 python benchmarks/model.py accuracy --seconds 90
     OMP_NUM_THREADS=1 python benchmarks/model.py cost
     OMP_NUM_THREADS=1 python benchmarks/model.py curve --seconds 180
+    OMP_NUM_THREADS=1 python benchmarks/model.py curve --steps 3000 --cells 16 --cells 250
     OMP_NUM_THREADS=1 python benchmarks/model.py deeptb
     OMP_NUM_THREADS=1 python benchmarks/model.py compile
 
@@ -16,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import datetime, timezone
 from pathlib import Path
@@ -52,15 +54,15 @@ GATES = {
 }
 
 
-def accuracy(files: dict, seconds: float, config: dict) -> dict:
-    """Train for some seconds and compare with the references of the test set.
+def accuracy(files: dict, seconds: float | None, config: dict) -> dict:
+    """Train for some seconds, or steps, and compare with the references of the test set.
 
     Parameters
     ----------
     files : dict
         Hamiltonian files by split.
-    seconds : float
-        Wall time of the training, the validations in it included.
+    seconds : float or None
+        Wall time of the training, the validations in it included; None: ``max_steps`` in ``config`` says its length.
     config : dict
         Sections ``model`` and ``training``, as far as they are not the default ones.
 
@@ -85,26 +87,26 @@ def accuracy(files: dict, seconds: float, config: dict) -> dict:
     result |= {'mae_by_distance': found['mae_by_distance'], 'n_test': found['n_structures'], 'curve': curve}
     gates = {}
     for least, limits in GATES.items():
-        gates |= limits if seconds >= least else {}
+        gates |= limits if seconds is not None and seconds >= least else {}
     return result | judge({key: (result[key], limit) for key, limit in gates.items()})
 
 
-def curve(files: dict, seconds: float, config: dict) -> dict:
-    """Errors of trainings with fewer and with all cells, each of the same time.
+def curve(files: dict, seconds: float | None, config: dict, numbers: Sequence[int]) -> dict:
+    """Errors of trainings with fewer and with more cells, each of the same time or number of steps.
 
     Returns
     -------
     dict
-        ``cells``: a result of `accuracy` for each of `CELLS`, with ``n_train``; ``exponent``, by name of the error, of
-        the number of cells in a power law through the errors of the smallest and the largest number.
+        ``cells``: a result of `accuracy` for each of the numbers, with ``n_train``; ``exponent``, by name of the error,
+        of the number of cells in a power law through the errors of the smallest and the largest number.
     """
     cells = []
-    for n_train in CELLS:
+    for n_train in numbers:
         print(f'{n_train} cells', file=sys.stderr, flush=True)
         found = accuracy({**files, 'train': files['train'][:n_train]}, seconds, config)
         cells.append({'n_train': n_train} | found)
     names = [name for name in GATES[600.0] if name in cells[0]]
-    growth = np.log(CELLS[-1] / CELLS[0])
+    growth = np.log(numbers[-1] / numbers[0])
     exponent = {name: float(np.log(cells[-1][name] / cells[0][name]) / growth) for name in names}
     return {'cells': cells, 'exponent': exponent}
 
@@ -153,6 +155,16 @@ def _changed(settings) -> dict:
 @click.option(
     '--seconds', type=float, default=90.0, help='Training time of the part "accuracy", and of each of "curve".'
 )
+@click.option(
+    '--steps', type=click.IntRange(1), help='Length of these trainings in steps, whatever time they take; no gates.'
+)
+@click.option(
+    '--cells',
+    type=click.IntRange(1),
+    multiple=True,
+    default=CELLS,
+    help='Numbers of training cells of the part "curve", ascending; up to 64 are those of the other parts.',
+)
 @click.option('--set', 'settings', multiple=True, help='Of these two parts: model.KEY=VALUE or training.KEY=VALUE.')
 @click.option(
     '--data',
@@ -160,11 +172,13 @@ def _changed(settings) -> dict:
     default=Path('.benchmarks/alas'),
     help='Folder of the references; made there if they are missing.',
 )
-def main(part, seconds, settings, data):
+def main(part, seconds, steps, cells, settings, data):
     """Command line."""
     config = _changed(settings)
+    if steps:
+        seconds, config['training'] = None, config.get('training', {}) | {'max_steps': steps}
     try:
-        files = make_all(data)
+        files = make_all(data, max(cells)) if part == 'curve' else make_all(data)
     except (RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     result = {'code': f'aiida-hamlr {__version__}', 'date': datetime.now(timezone.utc).date().isoformat()}
@@ -177,7 +191,7 @@ def main(part, seconds, settings, data):
         measured = cost([Path(path) for path in files['train']])
         result['cost'] = measured | judge(measured.pop('limits'))
     if part == 'curve':
-        result['curve'] = curve(files, seconds, config)
+        result['curve'] = curve(files, seconds, config, cells)
     if part == 'compile':
         from _model_cost import compiled_cost
 

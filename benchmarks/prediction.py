@@ -39,8 +39,9 @@ ECUTRHO, N_STATES = 80.0, 32
 #: Largest exponents of CPU time and memory, and CPU seconds per atom.
 LARGEST_EXPONENT, LARGEST_TIME = 1.05, 0.03
 
-#: Orbitals up to which all levels are computed too, and up to which SciPy factorises by itself.
-LARGEST_DENSE, LARGEST_SCIPY = 3000, 3000
+#: Orbitals up to which all levels are computed too, up to which SciPy factorises by itself, and up to which ARPACK,
+#: which solves for one vector at a time, has the factors of the first solver.
+LARGEST_DENSE, LARGEST_SCIPY, LARGEST_SINGLE = 3000, 3000, 25_000
 
 #: Forecast of a factorisation, s, up to which a solver is measured. If all take longer, only the chosen one is, once,
 #: from an energy in the gap of a small crystal.
@@ -202,7 +203,7 @@ def states_one(repeat: tuple[int, int, int]) -> dict:
         print(result, file=sys.stderr, flush=True)
         if is_long:
             result['gap_eV'] = energies[energies > middle].min() - energies[energies < middle].max()
-        elif solver == solvers[0]:
+        if solver == solvers[0] and n <= LARGEST_SINGLE:
             before = time.process_time()
             inverse = LinearOperator((n, n), lambda b, f=factors: f.solve(b.reshape(-1, 1))[:, 0], dtype=float)
             levels = eigsh(

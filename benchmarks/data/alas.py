@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/data/alas.py .benchmarks/alas
 
-Needs pw.x; each takes about five CPU seconds. Cells that are finished are used again, so that an interrupted call can
-be repeated. Prints one JSON object on standard output, progress on standard error.
+With `--train 250` there are more to train on; the first 64 are the same. Needs pw.x; each takes about five CPU seconds.
+Cells that are finished are used again, so that an interrupted call can be repeated. Prints one JSON object on standard
+output, progress on standard error.
 """
 
 from __future__ import annotations
@@ -196,8 +197,23 @@ def _children_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def make_all(folder: Path) -> dict:
+def _numbers(n_train: int) -> list[tuple[str, int, int]]:
+    """Split, number in it, and number for `cell` of all cells; the 81st and later ones are further training cells."""
+    splits = [(split, n) for split, count in SPLITS.items() for n in range(count)]
+    numbered = [(split, n, index) for index, (split, n) in enumerate(splits)]
+    kept = [each for each in numbered if each[0] != 'train' or each[1] < n_train]
+    return kept + [('train', n, len(splits) + n - SPLITS['train']) for n in range(SPLITS['train'], n_train)]
+
+
+def make_all(folder: Path, n_train: int = SPLITS['train']) -> dict:
     """All cells; files by split, and mean CPU seconds of those that were not there.
+
+    Parameters
+    ----------
+    folder : path
+        Of the files.
+    n_train : int
+        Number of training cells.
 
     Raises
     ------
@@ -207,8 +223,8 @@ def make_all(folder: Path) -> dict:
     references = References(folder)
     result: dict = {split: [] for split in SPLITS}
     seconds = []
-    names = [(split, n) for split, count in SPLITS.items() for n in range(count)]
-    for index, (split, n) in enumerate(names):
+    names = _numbers(n_train)
+    for split, n, index in names:
         name = f'{split}_{n:02d}'
         made = references.make(name, cell(index))
         if made is not None:
@@ -223,10 +239,11 @@ def make_all(folder: Path) -> dict:
 
 @click.command(context_settings={'help_option_names': ['-h', '--help']}, help=__doc__)
 @click.argument('folder', type=click.Path(path_type=Path, file_okay=False))
-def main(folder):
+@click.option('--train', 'n_train', type=click.IntRange(1), default=SPLITS['train'], help='Number of training cells.')
+def main(folder, n_train):
     """Command line."""
     try:
-        click.echo(json.dumps(make_all(folder), indent=1))
+        click.echo(json.dumps(make_all(folder, n_train), indent=1))
     except (RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
 
