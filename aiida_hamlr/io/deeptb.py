@@ -78,11 +78,16 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / CELL, rows_of(atoms.cell[:]))
     write_text(folder / POSITIONS, rows_of(atoms.positions))
     write_text(folder / NUMBERS, rows_of(atoms.numbers[:, None]))
-    reach = float(np.linalg.norm(pattern.vectors(atoms.cell[:], atoms.positions), axis=1).max())
-    basis = {'basis': {symbol: shell_letters(each) for symbol, each in shells.items()}, 'r_max': reach + _MARGIN}
-    write_text(folder / BASIS, json.dumps(basis) + '\n')
+    letters = {symbol: shell_letters(each) for symbol, each in shells.items()}
+    write_text(folder / BASIS, json.dumps({'basis': letters, 'r_max': _reach(hamiltonian)}) + '\n')
     info = {'nframes': 1, 'natoms': len(atoms), 'pos_type': 'cart', 'pbc': [True, True, True]}
     write_text(folder / INFO, json.dumps(info) + '\n')
+
+
+def _reach(hamiltonian: Hamiltonian) -> float:
+    """Just above the distance of the farthest atoms with a block, Å."""
+    vectors = hamiltonian.pattern.vectors(hamiltonian.atoms.cell[:], hamiltonian.atoms.positions)
+    return float(np.linalg.norm(vectors, axis=1).max()) + _MARGIN
 
 
 def write_training_input(hamiltonians: Sequence[Hamiltonian], folder: str | Path):
@@ -97,17 +102,25 @@ def write_training_input(hamiltonians: Sequence[Hamiltonian], folder: str | Path
     hamiltonians : sequence of Hamiltonian
         Those in the subfolders ``hamlr.0``, ``hamlr.1`` and so on.
     folder : path
-        With the subfolders.
+        Of the subfolders.
+
+    Raises
+    ------
+    ValueError
+        If an element has different shells in two of them, or one has spins.
     """
-    folder = Path(folder)
-    parts = [json.loads((folder / f'{PREFIX}.{index}' / BASIS).read_text()) for index in range(len(hamiltonians))]
-    species = [each for one in hamiltonians for each in one.basis.for_labels(one.species)]
-    reach = 2 * max(each.cutoff_radius for each in species) * BOHR
+    for hamiltonian in hamiltonians:
+        refuse_spin(hamiltonian, 'DeePTB')
+    species = [(one.symbols, one.basis.for_labels(one.species)) for one in hamiltonians]
+    symbols, species = ([each for part in parts for each in part] for parts in zip(*species, strict=True))
+    shells = element_shells(symbols, [each.angular_momenta for each in species])
+    # Where the orbitals of any two atoms cease to overlap.
+    radius = 2 * max(each.cutoff_radius for each in species) * BOHR
     l_max = max(1, *(l for each in species for l in each.angular_momenta))
     n_blocks, n_atoms = (sum(len(getattr(one, name)) for one in hamiltonians) for name in ('pattern', 'atoms'))
     content = {
         'common_options': {
-            'basis': {symbol: shells for part in parts for symbol, shells in part['basis'].items()},
+            'basis': {symbol: shell_letters(each) for symbol, each in shells.items()},
             'device': 'cpu',
             'dtype': 'float32',
             'overlap': True,
@@ -116,7 +129,7 @@ def write_training_input(hamiltonians: Sequence[Hamiltonian], folder: str | Path
         'model_options': {
             'embedding': {
                 'method': 'slem',
-                'r_max': max(reach, *(part['r_max'] for part in parts)),
+                'r_max': max(radius, *map(_reach, hamiltonians)),
                 'n_layers': 3,
                 'irreps_hidden': _hidden_irreps(l_max),
                 'avg_num_neighbors': max(n_blocks / n_atoms - 1, 1.0),
@@ -140,7 +153,7 @@ def write_training_input(hamiltonians: Sequence[Hamiltonian], folder: str | Path
             }
         },
     }
-    write_text(folder / INPUT, json.dumps(content, indent=1) + '\n')
+    write_text(Path(folder) / INPUT, json.dumps(content, indent=1) + '\n')
 
 
 def _hidden_irreps(l_max: int) -> str:

@@ -53,10 +53,10 @@ def export_hamiltonians(
         if len(hamiltonians) > 1:
             numbered = [f'{item.subfolder}{index}' for index in range(len(names))]
             folders = [folder / name for name in (numbered if item.subfolder else folder_names(names))]
-        for hamiltonian, target in zip(hamiltonians, folders, strict=True):
-            item.write(hamiltonian, target)
         if item.write_together and len(hamiltonians) > 1:
             item.write_together(hamiltonians, folder)
+        for hamiltonian, target in zip(hamiltonians, folders, strict=True):
+            item.write(hamiltonian, target)
     held = {*item.carries}
     not_carried = {key for each in hamiltonians for key in (*each.matrices, *each.labels) if key not in held}
     return {'folders': [str(target) for target in folders], 'not_carried': sorted(not_carried)}

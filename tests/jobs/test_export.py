@@ -34,6 +34,14 @@ def test_several_files_get_a_folder_each(hamlr, tmp_path):
     assert len(np.load('graphs/graph_data.npz', allow_pickle=True)['graph'].item()) == 2
 
 
+def test_elements_of_one_data_set_have_the_same_shells(hamlr, tmp_path, make_hamiltonian, zincblende):
+    example().write(tmp_path / 'a.h5')
+    make_hamiltonian(zincblende()).write(tmp_path / 'b.h5')
+    result = hamlr('export', 'a.h5', 'b.h5', '--format', 'deeptb', '-o', 'data')
+    assert result.exit_code == 2 and 'atoms of Al have different shells' in result.stderr
+    assert not (tmp_path / 'data').exists()
+
+
 def test_refusals(hamlr, tmp_path):
     hamiltonian = example(spin_orbit=True)
     hamiltonian.write(tmp_path / 'spinors.h5')
