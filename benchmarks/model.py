@@ -98,13 +98,15 @@ def curve(files: dict, seconds: float | None, config: dict, numbers: Sequence[in
     -------
     dict
         ``cells``: a result of `accuracy` for each of the numbers, with ``n_train``; ``exponent``, by name of the error,
-        of the number of cells in a power law through the errors of the smallest and the largest number.
+        of the number of cells in a power law through the errors of the smallest and the largest of several numbers.
     """
     cells = []
     for n_train in numbers:
         print(f'{n_train} cells', file=sys.stderr, flush=True)
         found = accuracy({**files, 'train': files['train'][:n_train]}, seconds, config)
         cells.append({'n_train': n_train} | found)
+    if len(cells) == 1:
+        return {'cells': cells}
     names = [name for name in GATES[600.0] if name in cells[0]]
     growth = np.log(numbers[-1] / numbers[0])
     exponent = {name: float(np.log(cells[-1][name] / cells[0][name]) / growth) for name in names}
