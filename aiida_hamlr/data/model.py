@@ -84,9 +84,12 @@ class ModelData(Data):
     def settings(self) -> dict:
         """Return the settings of the network by their names in ``train.yaml``, as ``short_range.layers``."""
         settings = {}
-        for key, value in ModelConfig.nest(self.base.attributes.get('hyperparameters'), warn=False).items():
-            section = {f'{key}.{name}': one for name, one in value.items()} if isinstance(value, dict) else {key: value}
-            settings |= section
+        nested = ModelConfig.nest(self.base.attributes.get('hyperparameters', {}), warn=False)
+        for key, value in nested.items():
+            if isinstance(value, dict):
+                settings |= {f'{key}.{name}': one for name, one in value.items()}
+            else:
+                settings[key] = value
         return settings
 
     @staticmethod
