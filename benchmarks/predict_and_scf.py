@@ -97,7 +97,7 @@ def main(repeats, spacing, size, radius):
     for repeat in repeats or [(1, 2, 3)]:
         atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True).repeat(repeat)
         atoms.rattle(0.05, seed=1)
-        mesh = mesh_from_spacing(atoms.cell[:], spacing)
+        mesh = mesh_from_spacing(atoms, spacing)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             make_model(folder / 'model', size, radius)

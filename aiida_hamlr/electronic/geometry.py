@@ -104,13 +104,33 @@ def describe_periodicity(atoms: Atoms) -> list[str]:
     list of str
         Empty for a crystal.
     """
-    sentences = []
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell[:]), axis=0)
-    fractions = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
-    gaps = np.diff(np.concatenate([fractions, fractions[:1] + 1.0]), axis=0).max(axis=0) * heights
+    sentences, gaps = [], _widest_gaps(atoms)
     for axis in np.flatnonzero(~np.asarray(atoms.pbc)):
         text = f'not periodic along cell vector {axis + 1}, but computed as periodic, also its electrostatics'
         if gaps[axis] < LEAST_VACUUM:
             text += f', with only {gaps[axis]:.1f} Å between images; they interact, add vacuum'
         sentences.append(text)
     return sentences
+
+
+def periodic_directions(atoms: Atoms) -> np.ndarray:
+    """Along which cell vectors a structure has bands.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        Cell and positions in Å.
+
+    Returns
+    -------
+    (3,) bool array
+        False where ``pbc`` says so or planes without atoms are ``LEAST_VACUUM`` apart, as across a slab.
+    """
+    return np.asarray(atoms.pbc) & (_widest_gaps(atoms) < LEAST_VACUUM)
+
+
+def _widest_gaps(atoms: Atoms) -> np.ndarray:
+    """(3,) largest distance of neighbouring atoms across the planes of the other two cell vectors, Å."""
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell[:]), axis=0)
+    fractions = np.sort(atoms.get_scaled_positions(wrap=True), axis=0)
+    return np.diff(np.concatenate([fractions, fractions[:1] + 1.0]), axis=0).max(axis=0) * heights

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aiida_hamlr.electronic.bands.calculation import compute_properties
+from aiida_hamlr.electronic.bands.calculation import PropertyResults, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import mesh_from_spacing
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.distances import unusual_distances
@@ -33,6 +33,9 @@ from aiida_hamlr.model.inference import Predictor, load_model
 
 #: Files that a prediction may consist of; the summary is the first to be removed.
 _FILES = ('summary.json', 'hamiltonian.h5', 'hamiltonian.h5.json', BANDS, PROPERTIES)
+
+#: Those that are written after the Hamiltonian, which stays when one of them fails.
+_AFTER_HAMILTONIAN = ('summary.json', BANDS, PROPERTIES)
 
 #: The file that an output is in.
 _FILES_OF_OUTPUTS = {
@@ -104,7 +107,7 @@ def run_predict(config_file: Path) -> dict:
     with ResultsWriter(config.output / RESULTS, rows) as table:
         for job, found in _predict_and_finish(waiting, committee, siblings, digests, config):
             if isinstance(found, Exception):
-                remove_outputs(config.output / job.name)
+                remove_outputs(config.output / job.name, _AFTER_HAMILTONIAN)
                 errors[job.name] = found
                 table.add(_failed_row(job.name, found))
             else:
@@ -123,6 +126,9 @@ def run_predict(config_file: Path) -> dict:
     }
     for entry in summary['failed']:
         log(f'{entry["name"]} failed: {entry["reason"]}')
+        kept = config.output / entry['name'] / 'hamiltonian.h5'
+        if kept.is_file():
+            log(f'its Hamiltonian is in {kept}; `hamlr properties` computes of it what can be computed')
     if not results:
         remove_earlier([config.output / RESULTS])
         raise _all_failed(errors)
@@ -249,9 +255,9 @@ def _all_failed(errors: dict[str, Exception]) -> Exception:
     return kind(f'none of {len(errors)} structures could be predicted; {name}: {one_line(first)}')
 
 
-def remove_outputs(folder: Path):
-    """Remove the files of a prediction from the folder of a structure, and the folder if it is empty then."""
-    for name in _FILES:
+def remove_outputs(folder: Path, names: Sequence[str] = _FILES):
+    """Remove files of a prediction from the folder of a structure, and the folder if it is empty then."""
+    for name in names:
         (folder / name).unlink(missing_ok=True)
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
@@ -275,7 +281,7 @@ def _finish(
 ) -> dict:
     """Compute what follows from the Hamiltonian of a structure, into its folder; return its numbers."""
     summary, folder = JobSummary('predict'), config.output / job.name
-    started = time.perf_counter()
+    started, file = time.perf_counter(), {}
     hamiltonian, seconds = prediction
     hamiltonian.attributes.overlap_threshold = config.overlap_threshold or None
     summary |= {
@@ -291,9 +297,29 @@ def _finish(
     if known:
         summary['n_unusual_distances'] = len(unusual)
     summary.warn(describe_periodicity(job.atoms) + unusual + predictor.describe_moments(job.atoms), job.name)
-    mesh = config.kpoints or mesh_from_spacing(job.atoms.cell[:], config.kpoints_distance)
+    mesh = config.kpoints or mesh_from_spacing(job.atoms, config.kpoints_distance)
     hamiltonian.attributes.kpoints = summary['kpoints'] = [int(n) for n in mesh]
-    options = replace(property_options(config), kpoints=mesh)
+    try:
+        found = _solve(job, hamiltonian, committee, config, summary)
+    finally:
+        # A property that fails does not take the Hamiltonian along, which may have been the long work.
+        if 'hamiltonian' in config.outputs:
+            hamiltonian.attributes.warnings = list(summary['warnings'])
+            file = write_described(hamiltonian, folder / 'hamiltonian.h5')
+    write_properties(found, folder)
+    summary |= file
+    summary['solution_s'] = round(time.perf_counter() - started, 3)
+    summary['inputs_sha256'] = digest
+    # The last file: with it the structure counts as done.
+    summary.write(folder / 'summary.json')
+    return _plain(summary)
+
+
+def _solve(
+    job: Job, hamiltonian: Hamiltonian, committee: Committee, config: PredictConfig, summary: JobSummary
+) -> PropertyResults:
+    """What follows from the Hamiltonian of a structure; its numbers and warnings go into the summary."""
+    predictor, options = committee.predictor, replace(property_options(config), kpoints=tuple(summary['kpoints']))
     found = compute_properties(hamiltonian, config.outputs, options)
     summary.warn(describe_ghosts(found.mesh), job.name)
     record_edges(hamiltonian, found)
@@ -308,12 +334,4 @@ def _finish(
             summary.warn(
                 ['response: unidentified, no training data told the polarisabilities; they are zero'], job.name
             )
-    if 'hamiltonian' in config.outputs:
-        hamiltonian.attributes.warnings = list(summary['warnings'])
-        summary |= write_described(hamiltonian, folder / 'hamiltonian.h5')
-    write_properties(found, folder)
-    summary['solution_s'] = round(time.perf_counter() - started, 3)
-    summary['inputs_sha256'] = digest
-    # The last file: with it the structure counts as done.
-    summary.write(folder / 'summary.json')
-    return _plain(summary)
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.lines import Line2D
@@ -26,8 +27,14 @@ _SPIN_STYLES = ({'color': COLOURS[0]}, {'color': COLOURS[1], 'linestyle': (0, (4
 #: Bands in the window from which on they are drawn finer.
 _CROWD = 16
 
-#: Least distance between two named points of a path, in parts of its length.
-_LEAST_SPACING = 0.02
+#: Room that a character of the name of a point takes, and space between two names, in parts of the length of a path.
+_CHARACTER, _SPACE = 0.012, 0.006
+
+#: Rows that the names of points may stand in.
+_ROWS = 2
+
+#: Markup of a subscript.
+_NOT_SHOWN = str.maketrans('', '', '$_{}')
 
 
 def plot_bands(
@@ -157,32 +164,55 @@ def path_segments(distances: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def path_ticks(bands: Bands) -> dict[float, list[str]]:
-    """Names of the special points by their distance along the path, 1/Å; a jump has two.
+class Tick(NamedTuple):
+    """A special point of a path.
 
-    A point that is too near to the one before, as along a long axis of the cell, has none: the names would overlap.
+    Parameters
+    ----------
+    position : float
+        Distance along the path, 1/Å.
+    names : tuple of str
+        Two at a jump; none where there is no room for them.
+    row : int
+        Row below the axis in which the names stand, 0 or 1, so that they touch no other.
     """
-    ticks: dict[float, list[str]] = {}
+
+    position: float
+    names: tuple[str, ...]
+    row: int
+
+
+def path_ticks(bands: Bands) -> list[Tick]:
+    """Special points of a path.
+
+    Names that would touch those before, as at neighbouring jumps or along a long axis of the cell, stand in a second
+    row, or are left out if that has no room either.
+    """
+    names: dict[float, list[str]] = {}
     for distance, label in zip(bands.distances, bands.labels, strict=True):
         if label:
-            names = ticks.setdefault(float(distance), [])
-            if _pretty(label) not in names:
-                names.append(_pretty(label))
-    length, last = bands.distances[-1] - bands.distances[0], -np.inf
-    for distance in ticks:
-        if distance - last < _LEAST_SPACING * length:
-            ticks[distance] = []
+            of_point = names.setdefault(float(distance), [])
+            if _pretty(label) not in of_point:
+                of_point.append(_pretty(label))
+    length, ends, ticks = bands.distances[-1] - bands.distances[0], [-np.inf] * _ROWS, []
+    for position, of_point in names.items():
+        n_characters = sum(len(name.translate(_NOT_SHOWN)) for name in of_point) + len(of_point) - 1
+        half = 0.5 * n_characters * _CHARACTER * length
+        row = next((row for row in range(_ROWS) if position - half >= ends[row]), None)
+        if row is None:
+            ticks.append(Tick(position, (), 0))
         else:
-            last = distance
+            ends[row] = position + half + _SPACE * length
+            ticks.append(Tick(position, tuple(of_point), row))
     return ticks
 
 
 def label_path(axes, bands: Bands):
     """Draw ticks at the special points; the two names of a jump share one tick."""
     ticks = path_ticks(bands)
-    axes.set_xticks(list(ticks), ['|'.join(names) for names in ticks.values()])
-    for position in ticks:
-        axes.axvline(position, color=GREY, linewidth=0.6, zorder=0)
+    axes.set_xticks([tick.position for tick in ticks], ['\n' * tick.row + '|'.join(tick.names) for tick in ticks])
+    for tick in ticks:
+        axes.axvline(tick.position, color=GREY, linewidth=0.6, zorder=0)
     axes.set_xlim(bands.distances[0], bands.distances[-1])
     axes.set_xlabel('Wave vector')
     axes.spines[['top', 'right']].set_visible(True)

@@ -67,7 +67,10 @@ def bands_figure(sets: Mapping[str, Bands], caption: str) -> Figure:
     first = next(iter(sets.values()))
     ticks = path_ticks(first)
     symbol = 'E<sub>VBM</sub>' if first.attributes.gap else 'E<sub>F</sub>'
-    xaxis = {'tickvals': list(ticks), 'ticktext': ['|'.join(map(_plain_label, names)) for names in ticks.values()]}
+    xaxis = {
+        'tickvals': [tick.position for tick in ticks],
+        'ticktext': ['<br>' * tick.row + '|'.join(map(_plain_label, tick.names)) for tick in ticks],
+    }
     xaxis |= {'range': [float(first.distances[0]), float(first.distances[-1])], 'gridcolor': '#9a9a9a'}
     shapes = [{'type': 'line', 'xref': 'paper', 'x0': 0, 'x1': 1, 'y0': 0, 'y1': 0, 'line': {'color': '#9a9a9a'}}]
     content = {

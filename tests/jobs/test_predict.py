@@ -164,6 +164,30 @@ def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_p
     assert not (tmp_path / 'predictions/many_0').exists()
 
 
+def test_property_that_fails_leaves_the_hamiltonian(run, monkeypatch, tmp_path):
+    """The Hamiltonian may have been the long work; the structure counts as failed and is predicted again."""
+    from aiida_hamlr.errors import NumericalError
+
+    solve = predict.compute_properties
+
+    def refuse_four_atoms(hamiltonian, *arguments):
+        if len(hamiltonian.atoms) == 4:
+            raise NumericalError('the overlap is not positive definite')
+        return solve(hamiltonian, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, 'compute_properties', refuse_four_atoms)
+        summary = run(outputs=('gap', 'bands', 'hamiltonian'))
+        assert [entry['name'] for entry in summary['failed']] == ['many_0']
+        folder = tmp_path / 'predictions/many_0'
+        assert sorted(path.name for path in folder.iterdir()) == ['hamiltonian.h5', 'hamiltonian.h5.json']
+        assert len(Hamiltonian.read(folder / 'hamiltonian.h5').atoms) == 4
+        run(outputs=('gap', 'bands'))
+        assert not folder.exists()
+    summary = run(outputs=('gap', 'bands', 'hamiltonian'))
+    assert (summary['n_done'], summary['n_failed']) == (3, 0)
+
+
 def test_spin_orbit_without_memory_fails_alone(hamlr, tmp_path, monkeypatch):
     """One structure has no room for its spin-orbit part; the other is predicted."""
     pseudo = debian_pseudo('Si_r.upf')

@@ -101,13 +101,22 @@ def test_gaps_of_many_structures(tmp_path):
 
 
 def test_names_along_a_path_do_not_overlap(bands):
-    """A cell that is long along one axis has special points close to each other; the first of them is named."""
+    """A cell that is long along one axis has special points close to each other, and so have the jumps of a layer."""
     n_points = len(bands.kpoints)
-    distances = np.linspace(0, 1, n_points)
-    labels = [''] * n_points
-    for index, name in ((0, 'GAMMA'), (n_points // 2, 'X'), (n_points // 2 + 1, 'U'), (n_points - 1, 'Z')):
-        labels[index] = name
-    crowded = Bands(bands.kpoints, bands.eigenvalues, tuple(labels), distances=distances, attributes=bands.attributes)
-    assert list(path_ticks(crowded).values()) == [['Γ'], ['X'], ['U'], ['Z']]
-    distances[n_points // 2 + 1] = distances[n_points // 2] + 0.001
-    assert list(path_ticks(crowded).values()) == [['Γ'], ['X'], [], ['Z']]
+    middle, distances = n_points // 2, np.linspace(0, 1, n_points)
+    labels = dict.fromkeys(range(n_points), '')
+    labels |= {0: 'GAMMA', middle: 'X', middle + 1: 'U', middle + 2: 'K', n_points - 1: 'Z'}
+
+    def rows():
+        path = Bands(bands.kpoints, bands.eigenvalues, tuple(labels.values()), distances=distances)
+        return [('|'.join(tick.names), tick.row) for tick in path_ticks(path)]
+
+    assert rows() == [('Γ', 0), ('X', 0), ('U', 0), ('K', 0), ('Z', 0)]
+    distances[middle + 1] = distances[middle] + 0.001
+    assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('K', 0), ('Z', 0)]
+    distances[middle + 2] = distances[middle] + 0.002
+    assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('', 0), ('Z', 0)]
+    # two jumps: A|L and M|H
+    distances = np.repeat([0.0, 0.5, 0.53, 1.0], [1, 2, 2, 1])
+    path = Bands(np.zeros((6, 3)), np.zeros((1, 6, 1)), ('GAMMA', 'A', 'L', 'M', 'H', 'Z'), distances=distances)
+    assert [(tick.names, tick.row) for tick in path_ticks(path)][1:3] == [(('A', 'L'), 0), (('M', 'H'), 1)]

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.dft.kpoints import parse_path_string
 
+from aiida_hamlr.electronic.geometry import periodic_directions
 from aiida_hamlr.electronic.lattice import reciprocal
 from aiida_hamlr.electronic.species import species_numbers
 
@@ -71,12 +73,12 @@ def full_mesh_index(mesh, time_reversal: bool = True) -> np.ndarray:
     return np.unique(first, return_inverse=True)[1].ravel()
 
 
-def mesh_from_spacing(cell: np.ndarray, spacing: float) -> tuple[int, int, int]:
-    """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; ``cell`` in Å.
+def mesh_from_spacing(atoms: Atoms, spacing: float) -> tuple[int, int, int]:
+    """Divisions that put mesh points at most ``spacing`` (1/Å, with the factor 2 pi) apart; 1 across a slab.
 
     They are even, or 1: odd meshes miss the points of the zone boundary, where band edges often are.
     """
-    lengths = np.linalg.norm(reciprocal(cell), axis=1)
+    lengths = np.linalg.norm(reciprocal(atoms.cell[:]), axis=1) * periodic_directions(atoms)
     divisions = (max(1, int(np.ceil(length / spacing - 1e-6))) for length in lengths)
     return tuple(n if n == 1 else n + n % 2 for n in divisions)
 
@@ -142,11 +144,13 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
 
     The path is that of the primitive standard cell, found by symmetry; its points are given in the fractional
     coordinates of ``atoms.cell``, however that is turned, and also if it is a supercell (the bands are then folded).
+    A layer, slab or chain (see `periodic_directions`) has that of its own two- or one-dimensional lattice (Setyawan and
+    Curtarolo, Comput. Mater. Sci. 49, 299 (2010)), without the direction across it.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        A crystal, in any of its cells.
+        A crystal, in any of its cells, or what has vacuum around it.
     spacing : float
         1/Å.
 
@@ -164,6 +168,9 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     import spglib
     from seekpath.hpkot import SymmetryDetectionError
 
+    periodic = periodic_directions(atoms)
+    if periodic.any() and not periodic.all():
+        return _path_within(atoms, periodic, spacing)
     structure = (np.array(atoms.cell), atoms.get_scaled_positions(), species_numbers(atoms))
     with warnings.catch_warnings():
         # Deprecated access in seekpath, and near-degenerate lattices, for which either choice of path is right.
@@ -185,6 +192,18 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
             lines.append([(start, points[start])])
         lines[-1].append((stop, points[stop]))
     return BandPath.from_lines(lines, atoms.cell, spacing)
+
+
+def _path_within(atoms: Atoms, periodic: np.ndarray, spacing: float) -> BandPath:
+    """Band path of the lattice of one or two cell vectors."""
+    found = atoms.cell.bandpath(pbc=periodic, npoints=0)
+    lines = [[(_label(name), found.special_points[name]) for name in line] for line in parse_path_string(found.path)]
+    return BandPath.from_lines(lines, atoms.cell.uncomplete(periodic).complete()[:], spacing)
+
+
+def _label(name: str) -> str:
+    """Name of a special point as seekpath writes it, of that which ASE writes."""
+    return 'GAMMA' if name == 'G' else f'{name[0]}_{name[1:]}' if name[1:] else name
 
 
 def find_band_path(atoms: Atoms, path: str | Path = 'auto', spacing: float = PATH_SPACING) -> BandPath:

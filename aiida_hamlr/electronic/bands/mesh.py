@@ -116,7 +116,7 @@ def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
     recorded = hamiltonian.attributes.kpoints
     if recorded is not None and len(recorded) == 3:
         return tuple(int(n) for n in recorded)
-    return mesh_from_spacing(hamiltonian.atoms.cell[:], MESH_SPACING)
+    return mesh_from_spacing(hamiltonian.atoms, MESH_SPACING)
 
 
 def default_n_bands(hamiltonian: Hamiltonian) -> int:

@@ -146,7 +146,7 @@ def reconstruct(
     _add_matrices(hamiltonian, potential, pseudos, run is not None and run.spin_orbit, options)
     if options.density is not None:
         _record_density(hamiltonian, options.density, pseudos, _electrostatics(run))
-    kpoints = kpoints or mesh_from_spacing(atoms.cell[:], MESH_SPACING)
+    kpoints = kpoints or mesh_from_spacing(atoms, MESH_SPACING)
     attributes.kpoints = [int(n) for n in kpoints]
     solution = solve_mesh(hamiltonian, kpoints)
     hamiltonian.matrices['density_matrix'] = solution.density_matrix

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from ase.build import bulk, make_supercell
+from ase import Atoms
+from ase.build import bulk, fcc100, graphene, make_supercell
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
@@ -34,11 +35,21 @@ def test_impossible_meshes_are_refused(mesh):
 
 
 def test_mesh_from_spacing_is_just_dense_enough_and_even_or_one():
-    cell = np.diag([4.0, 8.0, 30.0])
-    mesh = mesh_from_spacing(cell, 0.3)
-    steps = 2 * np.pi / np.diag(cell) / mesh
+    atoms = Atoms('H4', scaled_positions=[[0, 0, z / 4] for z in range(4)], cell=[4.0, 7.8, 30.0], pbc=True)
+    mesh = mesh_from_spacing(atoms, 0.3)
+    steps = 2 * np.pi / np.diag(atoms.cell) / mesh
     assert (steps <= 0.3 + 1e-6).all()
     assert mesh == (6, 4, 1)
+
+
+def test_a_slab_has_one_point_across_it():
+    slab = fcc100('Al', (1, 1, 5), vacuum=6.0, periodic=True)
+    assert mesh_from_spacing(slab, 0.2) == (12, 12, 1)
+    assert mesh_from_spacing(bulk('Al', cubic=True), 0.2) == (8, 8, 8)
+    slab.center(vacuum=2.0, axis=2)
+    assert mesh_from_spacing(slab, 0.2)[2] == 4
+    slab.pbc = (True, True, False)
+    assert mesh_from_spacing(slab, 0.2) == (12, 12, 1)
 
 
 def named_points(path, atoms):
@@ -80,6 +91,39 @@ def test_primitive_bands_are_among_the_folded_ones_of_the_cubic_cell(make_hamilt
         eigenvalues(make_hamiltonian(cubic), high.kpoints),
     )
     assert np.abs(bands[:, :, None] - folded[:, None, :]).min(axis=2).max() < 1e-9
+
+
+@pytest.mark.parametrize('axes', [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+@pytest.mark.parametrize('turns', [[[1, 0], [0, 1]], [[1, 1], [0, 1]], [[2, 1], [1, 1]]])
+def test_path_of_a_layer_lies_in_its_plane_in_any_cell(axes, turns):
+    atoms = graphene(a=2.46, vacuum=8.0)
+    atoms.pbc = True
+    atoms.set_cell(np.array([*(np.array(turns) @ atoms.cell[:2]), [0.3, 0.2, 17.0]])[list(axes)])
+    atoms.rotate(40, (1, 2, 3), rotate_cell=True)
+    path = band_path(atoms)
+    assert (path.kpoints[:, axes.index(2)] == 0).all()
+    assert [label for label in path.labels if label] == ['GAMMA', 'M', 'K', 'GAMMA']
+    # distances within the plane, of a honeycomb: GAMMA M, M K, K GAMMA
+    unit = 2 * np.pi / 2.46
+    places = path.distances[[index for index, label in enumerate(path.labels) if label]]
+    assert np.diff(places) == pytest.approx([unit / np.sqrt(3), unit / 3, unit * 2 / 3], rel=1e-6)
+
+
+def test_path_of_a_layer_passes_where_its_bands_touch():
+    """K is the corner of the zone: there the phases of the three neighbours of an atom cancel."""
+    atoms = graphene(a=2.46, vacuum=8.0)
+    path = band_path(atoms)
+    corner = path.kpoints[path.labels.index('K')]
+    first, images = neighbor_list('iS', atoms, 1.5)
+    assert abs(np.exp(2j * np.pi * images[first == 0] @ corner).sum()) < 1e-9
+
+
+def test_path_of_a_chain():
+    chain = Atoms('H2', positions=[[0, 0, 0], [0, 0, 0.8]], cell=[20.0, 20.0, 2.5], pbc=True)
+    path = band_path(chain)
+    assert [label for label in path.labels if label] == ['GAMMA', 'X']
+    assert np.allclose(path.kpoints[-1], [0, 0, 0.5])
+    assert path.distances[-1] == pytest.approx(np.pi / 2.5)
 
 
 def test_path_of_a_crystal_without_symmetry():
