@@ -11,6 +11,7 @@ from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
 from ase.neighborlist import neighbor_list
 
+from aiida_hamlr.electronic.geometry import periodic_directions
 from aiida_hamlr.report.page import Figure
 
 __all__ = ('MOST_ATOMS', 'structure_figure')
@@ -99,16 +100,16 @@ def _with_faces(atoms: Atoms) -> tuple[Atoms, list[int]]:
     """Atoms inside of the cell and images of those on its faces; and which atom each is, from 0."""
     if not atoms.pbc.any() or atoms.cell.rank < 3:
         return atoms.copy(), list(range(len(atoms)))
-    n_atoms = len(atoms)
+    n_atoms, directions = len(atoms), periodic_directions(atoms).tolist()
     repeated = n_atoms <= _SMALL
     if repeated:
-        atoms = atoms.repeat([2 if periodic else 1 for periodic in atoms.pbc])
+        atoms = atoms.repeat([2 if periodic else 1 for periodic in directions])
     wrapped = atoms.copy()
     wrapped.wrap(eps=1e-3)
     fractions = wrapped.get_scaled_positions(wrap=False)
     positions, numbers, origin, inside = [], [], [], []
     for index, fraction in enumerate(fractions):
-        choices = [_images(value) if periodic else (0,) for value, periodic in zip(fraction, atoms.pbc, strict=True)]
+        choices = [_images(value) if periodic else (0,) for value, periodic in zip(fraction, directions, strict=True)]
         for shift in product(*choices):
             positions.append((fraction + shift) @ atoms.cell.array)
             numbers.append(wrapped.numbers[index])

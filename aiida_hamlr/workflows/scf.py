@@ -134,7 +134,7 @@ class ScfStepsMixin:
             metadata={'call_link_label': 'create_kpoints_from_distance'},
         )
         if is_even:
-            mesh = even_mesh(mesh, metadata={'call_link_label': 'even_mesh'})
+            mesh = even_mesh(mesh, self.inputs.structure, metadata={'call_link_label': 'even_mesh'})
         if 'kpoints_offset' in self.inputs:
             mesh = shift_mesh(mesh, self.inputs.kpoints_offset, metadata={'call_link_label': 'shift_mesh'})
         return mesh

@@ -9,10 +9,11 @@ from aiida.common.links import LinkType
 from aiida.engine import ProcessState
 from aiida_fixtures import find_problem as problem
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
+from ase.build import bulk
 from plumpy.base.utils import call_with_super_check
 from qe_fixtures import DEBIAN_PSEUDOS, debian_pseudo
 
-from aiida_hamlr.calculations.functions.kpoints import shift_mesh
+from aiida_hamlr.calculations.functions.kpoints import even_mesh, shift_mesh
 from aiida_hamlr.workflows.dataset import DatasetWorkChain
 from aiida_hamlr.workflows.predict.base import PredictBaseWorkChain
 from aiida_hamlr.workflows.reference import ReferenceWorkChain
@@ -219,6 +220,10 @@ def test_even_mesh(builder, instantiate):
     process.run_scf()
     # 2 pi / (0.7 a) is 2.2, 1.8 and 0.2.
     assert submitted[0]['kpoints'].get_kpoints_mesh() == ([4, 2, 1], [0, 0, 0])
+    mesh = orm.KpointsData()
+    mesh.set_kpoints_mesh([5, 3, 3])
+    assert even_mesh(mesh, builder.structure).get_kpoints_mesh() == ([6, 4, 1], [0, 0, 0])
+    assert even_mesh(mesh, orm.StructureData(ase=bulk('Al', cubic=True))).get_kpoints_mesh() == ([6, 4, 4], [0, 0, 0])
 
 
 def test_senseless_kpoints(builder):

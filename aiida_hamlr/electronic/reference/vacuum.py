@@ -30,6 +30,9 @@ PLANE_SPACING = 0.1
 #: Cutoff of the plane-averaged densities in the search for a vacuum, Ry.
 SEARCH_CUTOFF = 100.0
 
+#: Width of the Gaussians that smooth these densities, bohr: what lies beyond the cutoff would ring in the vacuum.
+SEARCH_WIDTH = 0.4
+
 
 def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[int, float, float] | None:
     """The thickest vacuum of a structure.
@@ -53,6 +56,7 @@ def find_vacuum(atoms: Atoms, pseudos: Mapping[str, Pseudopotential]) -> tuple[i
         waves = PlaneWavesAlong(atoms, axis, SEARCH_CUTOFF)
         electrons = sum(pseudos[label].z_valence for label in waves.labels)
         density = waves.superpose(lambda element, q: pseudos[element].density_form_factor(q))
+        density *= np.exp(-0.5 * (SEARCH_WIDTH * waves.lengths) ** 2)
         n = int(np.ceil(waves.thickness / PLANE_SPACING))
         empty = waves.values(electrons / waves.volume, density, np.arange(n) / n) < DENSITY_THRESHOLD
         start, length = _longest_run(empty)

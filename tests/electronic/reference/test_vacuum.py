@@ -11,6 +11,7 @@ from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.integrals.fft_grid import fft_grid
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
+from aiida_hamlr.electronic.pseudo.gth import make_pseudopotential
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reference.density import potential_from_density
 from aiida_hamlr.electronic.reference.reconstruction import ReconstructionOptions, reconstruct
@@ -30,6 +31,17 @@ def test_vacuum_is_found_where_the_atoms_are_not(upf_pseudos):
     assert axis == 0
     assert middle * 16.0 == pytest.approx(8.5, abs=0.1)
     assert find_vacuum(layer(19.0), upf_pseudos)[2] - thickness == pytest.approx(3.0, abs=0.15)
+
+
+@pytest.mark.parametrize('elements', ['BN', 'ZnO'])
+def test_dense_cores_do_not_ring_in_the_vacuum(elements):
+    """Plane averages of their densities reach beyond the cutoff of the search."""
+    pseudos = {element: make_pseudopotential(element) for element in Atoms(elements).symbols}
+    cell = [[2.8, 0, 0], [-1.4, 2.425, 0], [0, 0, 15.0]]
+    atoms = Atoms(elements, scaled_positions=[[0, 0, 0.3], [1 / 3, 2 / 3, 0.3]], cell=cell, pbc=True)
+    axis, middle, thickness = find_vacuum(atoms, pseudos)
+    assert (axis, middle) == (2, pytest.approx(0.8, abs=0.01))
+    assert 5.0 < thickness < 10.0
 
 
 def test_crystals_and_narrow_gaps_have_none(upf_pseudos):
