@@ -139,13 +139,13 @@ def bands_section(nodes: Mapping[str, HamiltonianData], title: str = 'Bands') ->
     return Section(title, [bands_figure(sets, caption)])
 
 
-def dos_of_node(node: orm.XyData) -> Figure:
-    """The density of states of a node, see `make_dos`."""
+def dos_of_node(node: orm.XyData, gap: float | None) -> Figure:
+    """The density of states of a node, see `make_dos`; with a gap, in whose middle the Fermi level is, from the VBM."""
     columns = {name: values for name, values, _ in node.get_y() if name.startswith('dos')}
     names = {'dos': 'total', 'dos_spin_up': 'spin up', 'dos_spin_down': 'spin down'}
-    zero = node.base.attributes.get('fermi_energy', 0.0)
+    zero = node.base.attributes.get('fermi_energy', 0.0) - 0.5 * (gap or 0.0)
     shown = {names.get(name, name): np.asarray(values) for name, values in columns.items()}
-    return dos_figure(node.get_x()[1], shown, zero, 'Density of states; energies count from the Fermi level.')
+    return dos_figure(node.get_x()[1], shown, zero, 'VBM' if gap else 'F')
 
 
 def structure_section(structure: orm.StructureData, title: str = 'Structure') -> Section:

@@ -102,8 +102,8 @@ def _plain_label(label: str) -> str:
     return f'{escape(name)}<sub>{escape(index.strip("{}"))}</sub>' if index else escape(name)
 
 
-def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: float, caption: str) -> Figure:
-    """Densities of states over the energy from the Fermi level (``zero``, eV); spin down is drawn downwards."""
+def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: float, symbol: str) -> Figure:
+    """Densities of states over the energy from ``zero`` (eV), the 'VBM' or Fermi level ('F'); spin down downwards."""
     traces = []
     for number, (name, values) in enumerate(columns.items()):
         sign = -1.0 if name.endswith('down') else 1.0
@@ -121,9 +121,12 @@ def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: fl
         )
     content = {
         'data': traces,
-        'layout': layout('Energy − E<sub>F</sub> (eV)', 'States per eV and cell', xaxis={'range': list(WINDOW)}),
+        'layout': layout(
+            f'Energy − E<sub>{symbol}</sub> (eV)', 'States per eV and cell', xaxis={'range': list(WINDOW)}
+        ),
     }
-    return Figure(content, caption)
+    counts_from = {'VBM': 'valence band maximum', 'F': 'Fermi level'}[symbol]
+    return Figure(content, f'Density of states; energies count from the {counts_from}.')
 
 
 def log_axis(values: Sequence[float]) -> dict:

@@ -3,6 +3,7 @@
 import pytest
 from aiida import orm
 
+from aiida_hamlr.data.electronic_structure import read_bands
 from aiida_hamlr.report.compose import make_report
 from aiida_hamlr.report.electronic import compute_bands, cutoff_section, hamiltonian_section
 from aiida_hamlr.report.figures import log_axis
@@ -38,7 +39,8 @@ def test_reference_with_properties(reference_with_dos, prediction):
     page = make_report(reference_with_dos)
     titles = [section.title for section in page.sections if section.blocks]
     assert titles.index('Bands') < titles.index('Density of states') < titles.index('Structure')
-    assert figures(page)[1].content == figures(make_report(prediction))[1].content
+    found, expected = (figures(each)[1].content['data'] for each in (page, make_report(prediction)))
+    assert [trace['y'] for trace in found] == [trace['y'] for trace in expected]
 
 
 def test_hamiltonian_with_spin_orbit_coupling(spinor_node):
@@ -86,6 +88,14 @@ def test_prediction(prediction):
     assert len(bands.content['layout']['xaxis']['ticktext']) > 3
     assert dos.content['data'][0]['name'] == 'total'
     assert 'gap (eV)' in texts(page)
+    # Both count from the same energy.
+    assert (
+        'VBM' in bands.content['layout']['yaxis']['title']['text']
+        and 'VBM' in dos.content['layout']['xaxis']['title']['text']
+    )
+    energies = prediction.outputs.output_dos.s0.get_x()[1]
+    edge = read_bands(prediction.outputs.bands.s0).attributes.vbm
+    assert dos.content['data'][0]['x'][0] == pytest.approx(energies[0] - edge, abs=1e-3)
 
 
 def test_failure(failure):
