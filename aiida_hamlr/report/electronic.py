@@ -80,11 +80,13 @@ def quality_section(node: HamiltonianData) -> Section:
     rows = pick_rows(node.base.attributes.all, _QUALITY, field_meanings(node))
     if not rows:
         return Section('Quality')
-    note = Note(
+    text = (
         'Quote the error of the occupied bands. It is a property of the orbitals: compared with plane waves, no '
         'training can go below it.'
     )
-    return Section('Quality', [note, Rows(rows)])
+    if node.base.attributes.get('vacuum_level', None) is not None:
+        text += ' Errors of empty states include those that lie in the vacuum, where there are no orbitals.'
+    return Section('Quality', [Note(text), Rows(rows)])
 
 
 def cutoff_section(cutoff: orm.Dict) -> Section:

@@ -5,7 +5,7 @@ from aiida import orm
 
 from aiida_hamlr.data.electronic_structure import read_bands
 from aiida_hamlr.report.compose import make_report
-from aiida_hamlr.report.electronic import compute_bands, cutoff_section, hamiltonian_section
+from aiida_hamlr.report.electronic import compute_bands, cutoff_section, hamiltonian_section, quality_section
 from aiida_hamlr.report.figures import log_axis
 from aiida_hamlr.report.page import Page
 
@@ -41,6 +41,15 @@ def test_reference_with_properties(reference_with_dos, prediction):
     assert titles.index('Bands') < titles.index('Density of states') < titles.index('Structure')
     found, expected = (figures(each)[1].content['data'] for each in (page, make_report(prediction)))
     assert [trace['y'] for trace in found] == [trace['y'] for trace in expected]
+
+
+def test_empty_states_of_a_layer_may_lie_in_its_vacuum(make_hamiltonian_node):
+    """Orbitals at the atoms cannot hold them, and whoever reads the errors learns it."""
+    errors = {'band_mae_conduction_meV': 900.0}
+    crystal = make_hamiltonian_node(seed=74, verification=errors)
+    layer = make_hamiltonian_node(seed=75, verification=errors, vacuum_level=3.0)
+    assert 'in the vacuum' not in quality_section(crystal).blocks[0].text
+    assert 'in the vacuum' in quality_section(layer).blocks[0].text
 
 
 def test_hamiltonian_with_spin_orbit_coupling(spinor_node):
