@@ -174,8 +174,7 @@ def draw_dos(nodes, output, window=None, zero='edge', mesh=None):
     for name, node in nodes.items():
         options = PropertyOptions(kpoints=mesh, projection='shell')
         results = compute_properties(node.open(OF_STATES), ('gap', 'dos', 'projections'), options)
-        vbm = results.scalars.get('vbm_eV') if results.scalars.get('gap_eV') else None
-        levels = Levels(vbm, results.scalars.get('fermi_level_eV'), node.base.attributes.get('vacuum_level', None))
+        levels = Levels.of_properties(results.properties, node.base.attributes.get('vacuum_level', None))
         found.append((name, results.properties, levels))
     (_, properties, levels), *others = found
     reference = others[0] if others else None

@@ -79,7 +79,10 @@ def read_bands(node: orm.BandsData) -> Bands:
 
 
 def make_dos(properties: Properties) -> orm.XyData | None:
-    """Return a node of the density of states: `dos_energy` in eV, `dos` and `integrated_dos`; with spin, by spin."""
+    """Return a node of the density of states: `dos_energy` in eV, `dos` and `integrated_dos`; with spin, by spin.
+
+    It has the attributes `fermi_energy` and `band_gap` of bands, see `make_bands`.
+    """
     if properties.dos_energies is None:
         return None
     node = orm.XyData()
@@ -94,9 +97,9 @@ def make_dos(properties: Properties) -> orm.XyData | None:
         columns += [(name, values, 'states/eV') for name, values in spins]
     names, values, units = zip(*columns, strict=True)
     node.set_y(list(values), list(names), list(units))
-    fermi_level = properties.attributes.get('fermi_level_eV')
-    if fermi_level is not None:
-        node.base.attributes.set('fermi_energy', fermi_level)
+    for key, name in (('fermi_energy', 'fermi_level_eV'), ('band_gap', 'gap_eV')):
+        if properties.attributes.get(name) is not None:
+            node.base.attributes.set(key, properties.attributes[name])
     return node
 
 
@@ -111,14 +114,18 @@ def read_dos(node: orm.XyData) -> Properties:
     total = columns.get('dos', sum(spins) if len(spins) == 2 else None)
     if total is None or unit != 'eV':
         raise ValueError(f'XyData<{node.pk}>: no density of states (dos over energies in eV), but {name} in {unit}')
-    fermi_level = node.base.attributes.get('fermi_energy', None)
+    fermi_level, gap = (node.base.attributes.get(key, None) for key in ('fermi_energy', 'band_gap'))
+    attributes = {} if fermi_level is None else {'fermi_level_eV': fermi_level}
+    if fermi_level is not None and gap:
+        # The Fermi level of an insulator lies in the middle of its gap.
+        attributes |= {'gap_eV': gap, 'vbm_eV': fermi_level - 0.5 * gap}
     return Properties(
         [],
         np.zeros((0, 3)),
         dos_energies=np.asarray(energies),
         dos=total,
         dos_by_spin=np.array(spins) if len(spins) == 2 else None,
-        attributes={} if fermi_level is None else {'fermi_level_eV': fermi_level},
+        attributes=attributes,
     )
 
 

@@ -26,7 +26,7 @@ def plot_dos(
     output: str | Path,
     kind: str = 'shell',
     window: tuple[float, float] = (-8.0, 8.0),
-    zero: str = 'fermi',
+    zero: str = 'edge',
     levels: Levels | None = None,
     reference: tuple[str, Properties, Levels | None] | None = None,
 ) -> Path:
@@ -45,7 +45,7 @@ def plot_dos(
     zero : str
         'edge', 'vbm', 'fermi', 'vacuum' or 'none', as of `plot_bands`; as stored if the Fermi level is not known.
     levels : Levels, optional
-        Energies for the zero; default: the Fermi level of the properties.
+        Energies for the zero; default: those of the properties.
     reference : (str, Properties, Levels or None), optional
         Name and density of states to draw over this one, as a dashed line.
 

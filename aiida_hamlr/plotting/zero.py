@@ -40,9 +40,11 @@ class Levels:
         return cls(attributes.vbm if attributes.gap else None, attributes.fermi_level, vacuum)
 
     @classmethod
-    def of_properties(cls, properties: Properties, vbm: float | None = None, vacuum: float | None = None) -> Levels:
-        """Levels of properties, which know the Fermi level alone."""
-        return cls(vbm, properties.attributes.get('fermi_level_eV'), vacuum)
+    def of_properties(cls, properties: Properties, vacuum: float | None = None) -> Levels:
+        """Levels of properties; those that earlier versions wrote know the Fermi level alone."""
+        attributes = properties.attributes
+        vbm = attributes.get('vbm_eV') if attributes.get('gap_eV') else None
+        return cls(vbm, attributes.get('fermi_level_eV'), vacuum)
 
     def resolve(self, choice: str) -> str:
         """What a choice means here: 'vbm', 'fermi', 'vacuum' or 'none'.

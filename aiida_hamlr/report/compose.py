@@ -76,9 +76,8 @@ def _reference(process: orm.ProcessNode) -> list[Section]:
         found = _hamiltonian(process.outputs.hamiltonian)
         dos = process.outputs.dos if 'dos' in process.outputs else {}
         if 'output_dos' in dos:
-            gap = process.outputs.hamiltonian.base.attributes.get('gap', None)
             # Before the structure.
-            found.insert(-1, Section('Density of states', [dos_of_node(dos['output_dos'], gap)]))
+            found.insert(-1, Section('Density of states', [dos_of_node(dos['output_dos'])]))
         return found if 'cutoff' not in process.outputs else [cutoff_section(process.outputs.cutoff), *found]
     inputs = process.base.links.get_incoming().nested()
     return [structure_section(inputs['structure'])] if isinstance(inputs.get('structure'), orm.StructureData) else []

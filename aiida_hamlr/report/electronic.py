@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 from aiida import orm
 
 from aiida_hamlr.data.connections import CONNECTION_ERRORS
+from aiida_hamlr.data.electronic_structure import read_dos
 from aiida_hamlr.data.hamiltonian import HamiltonianData
 from aiida_hamlr.data.structures import get_atoms
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
 from aiida_hamlr.electronic.bands.kpoints import find_band_path
 from aiida_hamlr.electronic.matrices.hamiltonian import OF_STATES, SPIN_ORBIT
+from aiida_hamlr.plotting.zero import Levels
 from aiida_hamlr.report.figures import bands_figure, dos_figure
 from aiida_hamlr.report.meanings import pick_rows
 from aiida_hamlr.report.page import Figure, Note, Rows, Section, Table
@@ -141,13 +142,14 @@ def bands_section(nodes: Mapping[str, HamiltonianData], title: str = 'Bands') ->
     return Section(title, [bands_figure(sets, caption)])
 
 
-def dos_of_node(node: orm.XyData, gap: float | None) -> Figure:
-    """The density of states of a node, see `make_dos`; with a gap, in whose middle the Fermi level is, from the VBM."""
-    columns = {name: values for name, values, _ in node.get_y() if name.startswith('dos')}
-    names = {'dos': 'total', 'dos_spin_up': 'spin up', 'dos_spin_down': 'spin down'}
-    zero = node.base.attributes.get('fermi_energy', 0.0) - 0.5 * (gap or 0.0)
-    shown = {names.get(name, name): np.asarray(values) for name, values in columns.items()}
-    return dos_figure(node.get_x()[1], shown, zero, 'VBM' if gap else 'F')
+def dos_of_node(node: orm.XyData) -> Figure:
+    """The density of states of a node, see `make_dos`, from its valence band maximum or Fermi level."""
+    properties = read_dos(node)
+    levels = Levels.of_properties(properties)
+    shown = {'total': properties.dos}
+    if properties.dos_by_spin is not None:
+        shown = dict(zip(('spin up', 'spin down'), properties.dos_by_spin, strict=True))
+    return dos_figure(properties.dos_energies, shown, levels.of('edge'), levels.resolve('edge'))
 
 
 def structure_section(structure: orm.StructureData, title: str = 'Structure') -> Section:

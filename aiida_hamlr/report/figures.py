@@ -102,8 +102,11 @@ def _plain_label(label: str) -> str:
     return f'{escape(name)}<sub>{escape(index.strip("{}"))}</sub>' if index else escape(name)
 
 
-def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: float, symbol: str) -> Figure:
-    """Densities of states over the energy from ``zero`` (eV), the 'VBM' or Fermi level ('F'); spin down downwards."""
+def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: float, level: str) -> Figure:
+    """Densities of states over the energy from ``zero`` (eV); spin down is drawn downwards.
+
+    ``level`` is what the zero is: 'vbm', 'fermi' or 'none', see `Levels.resolve`.
+    """
     traces = []
     for number, (name, values) in enumerate(columns.items()):
         sign = -1.0 if name.endswith('down') else 1.0
@@ -119,13 +122,15 @@ def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: fl
                 'showlegend': len(columns) > 1,
             }
         )
+    title, counts_from = {
+        'vbm': ('Energy − E<sub>VBM</sub> (eV)', 'valence band maximum'),
+        'fermi': ('Energy − E<sub>F</sub> (eV)', 'Fermi level'),
+        'none': ('Energy (eV)', 'stored zero'),
+    }[level]
     content = {
         'data': traces,
-        'layout': layout(
-            f'Energy − E<sub>{symbol}</sub> (eV)', 'States per eV and cell', xaxis={'range': list(WINDOW)}
-        ),
+        'layout': layout(title, 'States per eV and cell', xaxis={'range': list(WINDOW)}),
     }
-    counts_from = {'VBM': 'valence band maximum', 'F': 'Fermi level'}[symbol]
     return Figure(content, f'Density of states; energies count from the {counts_from}.')
 
 

@@ -65,11 +65,11 @@ def prediction_sections(
     blocks = [Note('Energies are in the gauge of the files: their zero is that of neutral atoms.')] if rows else []
     sections = [Section('Predictions', [*blocks, *([results_table(rows)] if rows else [])])]
     for label in list(dict.fromkeys([*hamiltonians, *outputs.get('bands', {}), *results]))[:MOST_SHOWN]:
-        sections.append(_one(label, outputs, references or {}, results.get(label, {}).get('gap_eV')))
+        sections.append(_one(label, outputs, references or {}))
     return sections
 
 
-def _one(label: str, outputs: Mapping, references: Mapping[str, HamiltonianData], gap: float | None) -> Section:
+def _one(label: str, outputs: Mapping, references: Mapping[str, HamiltonianData]) -> Section:
     """Bands, density of states and structure of one prediction."""
     blocks = []
     hamiltonian, bands = outputs.get('hamiltonians', {}).get(label), outputs.get('bands', {}).get(label)
@@ -84,7 +84,7 @@ def _one(label: str, outputs: Mapping, references: Mapping[str, HamiltonianData]
         blocks += _stored_bands(bands)
     dos = outputs.get('output_dos', {}).get(label)
     if dos is not None:
-        blocks.append(dos_of_node(dos, gap))
+        blocks.append(dos_of_node(dos))
     return Section(f'Structure {label}', blocks)
 
 

@@ -62,6 +62,8 @@ def test_dos(found):
     assert np.allclose(properties.dos, found.properties.dos)
     assert np.allclose(properties.dos_energies, found.properties.dos_energies)
     assert properties.attributes['fermi_level_eV'] == found.properties.attributes['fermi_level_eV']
+    assert properties.attributes['gap_eV'] == found.scalars['gap_eV']
+    assert properties.attributes['vbm_eV'] == pytest.approx(found.scalars['vbm_eV'], abs=1e-9)
     node = orm.XyData()
     node.set_x(np.zeros(2), 'length', 'm')
     node.set_y(np.zeros(2), 'dos', 'states/eV')

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.calculation import PropertyOptions, compute_properties
 from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
 from aiida_hamlr.plotting.bands import plot_bands
@@ -56,3 +57,12 @@ def test_bands_count_from_the_zero(make_hamiltonian, zincblende):
         tops[zero] = energies[energies < limit].max()
     assert tops['edge'] == pytest.approx(0.0, abs=1e-9)
     assert tops['none'] == pytest.approx(bands.attributes.vbm, abs=1e-9)
+
+
+def test_properties_know_the_levels_of_their_bands(make_hamiltonian, zincblende):
+    """A density of states counts from the energy of the bands beside it; that of earlier files from the Fermi level."""
+    found = compute_properties(make_hamiltonian(zincblende()), ('gap', 'bands', 'dos'), PropertyOptions(spacing=0.4))
+    levels = Levels.of_properties(found.properties)
+    assert levels == Levels.of_bands(found.bands) and levels.resolve('edge') == 'vbm'
+    del found.properties.attributes['vbm_eV'], found.properties.attributes['gap_eV']
+    assert Levels.of_properties(found.properties).resolve('edge') == 'fermi'

@@ -169,7 +169,7 @@ def compute_properties(
         results.properties = _properties(hamiltonian, results.mesh, wanted, options)
         results.properties.attributes |= {
             key: results.scalars[key]
-            for key in ('fermi_level_eV', 'n_electrons', 'effective_masses')
+            for key in ('fermi_level_eV', 'gap_eV', 'vbm_eV', 'n_electrons', 'effective_masses')
             if key in results.scalars
         }
     return results

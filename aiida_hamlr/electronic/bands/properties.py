@@ -91,7 +91,8 @@ class Properties:
     groups : tuple of OrbitalGroup
         What ``projected_dos`` is projected on.
     attributes : dict
-        Plain JSON values: ``fermi_level_eV``, ``n_electrons``, ``effective_masses``, ``axis`` of layers and planes.
+        Plain JSON values: ``fermi_level_eV``, ``gap_eV``, ``vbm_eV``, ``n_electrons``, ``effective_masses``, ``axis``
+        of layers and planes.
     """
 
     symbols: list[str]
