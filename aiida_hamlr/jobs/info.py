@@ -140,7 +140,8 @@ def _describe_properties(path: Path) -> list[str]:
         names = list(dict.fromkeys(group.label for group in properties.groups))
         lines.append(f'projected on {len(names)} groups: {_short(", ".join(names))}')
     for edge, mass in (properties.attributes.get('effective_masses') or {}).items():
-        lines.append(f'effective masses at {edge}: {_short(mass.get("principal_masses") or mass["masses_along"])}')
+        masses = mass.get('principal_masses') or mass['masses_along']
+        lines.append(f'effective masses at {edge}: {_short(masses) if masses else "none, there are no bands"}')
     if properties.layer_heights is not None:
         lines.append(f'band edges of {len(properties.layer_heights)} layers')
     if properties.planar_potential is not None:

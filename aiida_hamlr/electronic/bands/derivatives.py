@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from ase import Atoms
 from scipy import linalg
 
 from aiida_hamlr.electronic.bands.kspace import BlochSum, recorded_matrix
 from aiida_hamlr.electronic.bands.spinors import spinor_matrices, spinor_overlaps
+from aiida_hamlr.electronic.geometry import periodic_directions
 from aiida_hamlr.electronic.lattice import reciprocal, unit_vector
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
@@ -170,6 +172,8 @@ class EffectiveMass:
         Largest slope of the group along an axis, eV Å: zero at an extremum.
     gradient : (3,) array
         Slope of a single band, of a group its mean, eV Å.
+    span : (d, 3) array
+        Orthonormal vectors of the space in which there are bands: of the plane of a layer, of the axis of a chain.
     """
 
     energy: float
@@ -178,6 +182,7 @@ class EffectiveMass:
     curvature: np.ndarray
     slope: float
     gradient: np.ndarray
+    span: np.ndarray
 
     @property
     def is_linear(self) -> bool:
@@ -186,22 +191,35 @@ class EffectiveMass:
 
     @cached_property
     def tensor(self) -> np.ndarray | None:
-        """(3, 3) mass tensor in units of the electron's mass; None if the band is degenerate or flat."""
-        if self.bands[1] > 1 or np.abs(np.linalg.eigvalsh(self._hessian)).min() < 1e-12:
+        """(3, 3) mass tensor in units of the electron's mass; None if the band is degenerate or flat.
+
+        Zero along the directions in which there are no bands.
+        """
+        if self.principal is None:
             return None
-        return HBAR2_PER_MASS * np.linalg.inv(self._hessian)
+        masses, axes = self.principal
+        return axes.T * masses @ axes
 
-    @property
-    def _hessian(self) -> np.ndarray:
-        return self.curvature[0, 0].real
-
-    @property
+    @cached_property
     def principal(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Masses (3,) in electron masses along the principal axes, and these as the rows of a (3, 3) matrix."""
-        if self.tensor is None:
+        """Masses (d,) in electron masses along the principal axes, and these as the rows of a (d, 3) matrix."""
+        if self.bands[1] > 1 or len(self.span) == 0:
             return None
-        masses, axes = np.linalg.eigh(self.tensor)
-        return masses, axes.T
+        second, axes = np.linalg.eigh(self.span @ self.curvature[0, 0].real @ self.span.T)
+        if np.abs(second).min() < 1e-12:
+            return None
+        order = np.argsort(HBAR2_PER_MASS / second)
+        return HBAR2_PER_MASS / second[order], axes.T[order] @ self.span
+
+    def newton_step(self) -> np.ndarray:
+        """(3,) step to the extremum of a single band by its curvature, 1/Å."""
+        curvature = self.span @ self.curvature[0, 0].real @ self.span.T
+        return -np.linalg.solve(curvature, self.span @ self.gradient) @ self.span
+
+    def has_bands_along(self, direction) -> bool:
+        """Whether a Cartesian direction lies in the plane of a layer, or along a chain; any of a crystal."""
+        n = unit_vector(direction, 'direction')
+        return bool(np.linalg.norm(self.span @ n) > 1.0 - 1e-6)
 
     def along(self, direction) -> np.ndarray:
         """(g,) masses of the bands along a Cartesian direction, in electron masses, in ascending order of energy.
@@ -265,7 +283,14 @@ def effective_mass(
         curvature[0, 0] -= np.outer(v, s) + np.outer(s, v)
     gradient = np.array([np.trace(part).real for part in inner]) / size
     slope = max(float(np.abs(np.linalg.eigvalsh(part)).max()) for part in inner)
-    return EffectiveMass(mean, np.asarray(kpoint, dtype=float), (group.start, size), curvature, slope, gradient)
+    kpoint, bands = np.asarray(kpoint, dtype=float), (group.start, size)
+    return EffectiveMass(mean, kpoint, bands, curvature, slope, gradient, _directions_of_bands(hamiltonian.atoms))
+
+
+def _directions_of_bands(atoms: Atoms) -> np.ndarray:
+    """(d, 3) orthonormal vectors of the space of the periodic directions."""
+    periodic = periodic_directions(atoms)
+    return np.eye(3) if periodic.all() else np.linalg.qr(atoms.cell[:][periodic].T)[0].T
 
 
 def refine_extremum(
@@ -292,13 +317,14 @@ def refine_extremum(
         At the extremum; at the start where the band is degenerate or no extremum of its kind is near.
     """
     first = found = effective_mass(hamiltonian, kpoint, band, spin=spin)
-    vectors = reciprocal(hamiltonian.atoms.cell[:])
+    vectors, periodic = reciprocal(hamiltonian.atoms.cell[:]), periodic_directions(hamiltonian.atoms)
     for _ in range(steps):
         if found.bands[1] > 1 or found.slope < 1e-7:
             break
-        step = -np.linalg.solve(found.curvature[0, 0].real, found.gradient)
+        step = found.newton_step()
         step *= min(1.0, 0.05 / max(np.linalg.norm(step), 1e-12))
-        found = effective_mass(hamiltonian, found.kpoint + step @ np.linalg.inv(vectors), band, spin=spin)
+        step = np.where(periodic, step @ np.linalg.inv(vectors), 0.0)
+        found = effective_mass(hamiltonian, found.kpoint + step, band, spin=spin)
     moved = np.linalg.norm((found.kpoint - first.kpoint) @ vectors)
     return found if found.bands[1] == 1 and found.slope < 1e-4 and moved < 0.3 else first
 
@@ -319,14 +345,19 @@ def edge_masses(hamiltonian: Hamiltonian, edges: Mapping) -> dict:
     dict
         By edge ('vbm', 'cbm'): ``energy_eV``, ``kpoint`` (fractional), ``first_band``, ``n_degenerate``,
         ``masses_along`` (electron masses by direction, as '[110]', Cartesian) and, for a single band,
-        ``principal_masses`` and ``principal_axes``. ``is_extremum`` is false if a slope is left.
+        ``principal_masses`` and ``principal_axes``: three in a crystal, two in a layer. ``is_extremum`` is false if a
+        slope is left.
     """
     result = {}
     for edge in ('vbm', 'cbm'):
         mass = refine_extremum(
             hamiltonian, edges[f'{edge}_kpoint'], edges[f'{edge}_band'], edges.get(f'{edge}_spin', 0)
         )
-        along = {f'[{"".join(map(str, n))}]': [_finite(m) for m in mass.along(n)] for n in DIRECTIONS}
+        along = {
+            f'[{"".join(map(str, n))}]': [_finite(m) for m in mass.along(n)]
+            for n in DIRECTIONS
+            if mass.has_bands_along(n)
+        }
         result[edge] = {
             'energy_eV': mass.energy,
             'kpoint': mass.kpoint.tolist(),

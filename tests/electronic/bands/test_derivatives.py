@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from aiida_hamlr.electronic.bands.derivatives import HBAR2_PER_MASS, band_velocities, effective_mass
+from aiida_hamlr.electronic.bands.derivatives import (
+    HBAR2_PER_MASS,
+    band_velocities,
+    edge_masses,
+    effective_mass,
+    refine_extremum,
+)
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.lattice import reciprocal
 
@@ -73,3 +79,50 @@ def test_mass_tensor_of_a_cubic_minimum_is_a_number(make_hamiltonian, zincblende
     mass = effective_mass(make_hamiltonian(zincblende()), np.zeros(3), 0)
     assert mass.tensor == pytest.approx(mass.tensor[0, 0] * np.eye(3), abs=1e-8)
     assert mass.principal[0] == pytest.approx(mass.along([3, 1, 2])[0])
+
+
+def layer(vacuum_along: int) -> Atoms:
+    """Square layer of AlAs, its lattice vectors in cyclic order; the axis of the vacuum is tilted."""
+    cell = np.roll([[4.0, 0.0, 0.0], [0.0, 4.4, 0.0], [1.0, 0.5, 14.0]], vacuum_along - 2, axis=(0, 1))
+    positions = np.roll([[0.0, 0.0, 0.0], [1.9, 2.3, 0.9]], vacuum_along - 2, axis=1)
+    return Atoms('AlAs', positions, cell=cell, pbc=True)
+
+
+@pytest.mark.parametrize('vacuum_along', [0, 1, 2])
+def test_masses_of_a_layer_are_those_in_its_plane(make_hamiltonian, vacuum_along):
+    hamiltonian = make_hamiltonian(layer(vacuum_along))
+    found = edge_masses(
+        hamiltonian, {'vbm_kpoint': np.zeros(3), 'vbm_band': 0, 'cbm_kpoint': np.zeros(3), 'cbm_band': 4}
+    )
+    normal = np.eye(3)[vacuum_along]
+    names = {''.join(map(str, n)) for n in np.ndindex(2, 2, 2) if any(n) and not n[vacuum_along]}
+    expected = edge_masses(
+        make_hamiltonian(layer(2)),
+        {'vbm_kpoint': np.zeros(3), 'vbm_band': 0, 'cbm_kpoint': np.zeros(3), 'cbm_band': 4},
+    )
+    for edge, masses in found.items():
+        assert set(masses['masses_along']) == {f'[{name}]' for name in names}
+        assert np.shape(masses['principal_axes']) == (2, 3)
+        np.testing.assert_allclose(masses['principal_axes'] @ normal, 0.0, atol=1e-12)
+        np.testing.assert_allclose(masses['principal_masses'], expected[edge]['principal_masses'], rtol=1e-6)
+    axes = np.array(found['vbm']['principal_axes'])
+    mass = effective_mass(hamiltonian, found['vbm']['kpoint'], 0)
+    for axis, one in zip(axes, found['vbm']['principal_masses'], strict=True):
+        assert mass.along(axis)[0] == pytest.approx(one)
+        assert axis @ mass.tensor @ axis == pytest.approx(one)
+
+
+def test_edge_beside_the_mesh_is_found_in_a_layer(make_hamiltonian):
+    """The curvature across the vacuum is zero, which must not lead the search astray."""
+    atoms = layer(2)
+    mass = refine_extremum(make_hamiltonian(atoms), [0.03, -0.02, 0.0], 0)
+    assert mass.slope < 1e-6
+    np.testing.assert_allclose(mass.kpoint, 0.0, atol=1e-6)
+
+
+def test_molecule_has_no_mass(make_hamiltonian):
+    atoms = Atoms('AlAs', [[0, 0, 0], [0, 0, 2.4]], cell=[20.0, 21.0, 22.0], pbc=True)
+    masses = edge_masses(
+        make_hamiltonian(atoms), {'vbm_kpoint': np.zeros(3), 'vbm_band': 3, 'cbm_kpoint': np.zeros(3), 'cbm_band': 4}
+    )
+    assert masses['vbm']['masses_along'] == {} and 'principal_masses' not in masses['vbm']
