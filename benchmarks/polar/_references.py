@@ -150,7 +150,7 @@ def _install_pseudos(folder: Path, family: str, settings: Settings) -> dict[str,
         path = folder / ('family' if label == element else 'caps') / f'{label}.upf'
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() and source == 'dojo':
-            path.write_text(_dojo_text(element, folder))
+            path.write_text(_dojo_text(element, folder.parent.parent))
         elif not path.exists():
             write_upf(path, element, source)
         if label != element:
@@ -162,7 +162,7 @@ def _install_pseudos(folder: Path, family: str, settings: Settings) -> dict[str,
 
 
 def _dojo_text(element: str, cache: Path) -> str:
-    """A file of PseudoDojo, from the wheel that has them."""
+    """A file of PseudoDojo, from the wheel that has them, which all scales share."""
     from _bands import DOJO
     from pseudopotential_table import fetch
 
