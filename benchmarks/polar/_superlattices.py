@@ -32,7 +32,7 @@ MEDIUM: Seeds = {
     },
     VALIDATION: {(1, 1): [8], (2, 2): [3]},
     TEST: {(1, 1): [9], (2, 2): [4]},
-    LARGER: {(3, 3): [None, 0, 1]},
+    LARGER: {(3, 3): [None, 0, 1], (4, 4): [None]},
 }  # fmt: skip
 
 #: Standard deviations of the displacements, Å, in turn, and largest strain, of the large scales.

@@ -42,7 +42,7 @@ NUMBERS = {
         TRAIN: {2: 16, 3: 12, 4: 8},
         VALIDATION: {2: 1, 3: 1, 4: 1},
         TEST: {3: 2, 4: 2},
-        LARGER: {6: 3, 8: 2},
+        LARGER: {6: 3, 8: 2, 12: 1},
     },
     'full': {
         TRAIN: {2: 135, 3: 90, 4: 90},
@@ -105,7 +105,7 @@ SYSTEM = System(
     structures=structures,
     materials=(('Zn', 'O'),),
     margin=2.0,
-    drawn={'trial': 's06_r000', 'small': 's08_r000', 'medium': 's08_r000', 'full': 's28_r000', 'paper': 's56_r000'},
+    drawn={'trial': 's06_r000', 'small': 's08_r000', 'medium': 's12_r000', 'full': 's28_r000', 'paper': 's56_r000'},
 )
 
 if __name__ == '__main__':
