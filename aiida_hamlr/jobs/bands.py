@@ -87,7 +87,8 @@ def run_bands(
     check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=matrices_to_read(matrix, options.spin_orbit))
     if matrix not in hamiltonian.matrices:
-        raise ValueError(f'{hamiltonian_file}: holds no {matrix}; choose with --matrix')
+        other = {'hamiltonian': 'h0', 'h0': 'hamiltonian'}[matrix]
+        raise ValueError(f'{hamiltonian_file}: holds no {matrix}; try --matrix {other}')
     include_spin_orbit(hamiltonian, options.spin_orbit, options.spin_orbit_folder, options.magnetization_axis)
     if spin_axis is not None and not hamiltonian.has_spin_orbit:
         raise ValueError('--spin-axis needs bands of spinors: add --spin-orbit')
@@ -115,6 +116,8 @@ def run_bands(
     }
     summary.write(summary_path(output))
     log(edges_in_words(result.attributes))
+    if result.attributes.gap == 0.0:
+        log(f'the Fermi level is that of a mesh of {" x ".join(map(str, mesh))} points; denser ones: --mesh')
     log(f'bands written to {output}')
     return result
 

@@ -170,7 +170,11 @@ def reconstruct(config):
 @click.argument('structure', type=FILE)
 @click.option('--basis', 'basis_folder', type=FILE, required=True, help='Folder with El.basis.h5 of every species.')
 @click.option('--pseudos', type=FILE, required=True, help='Folder with a UPF file of every species.')
-@click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid for the potential, Ry.')
+@click.option(
+    '--ecutrho',
+    type=float,
+    help='Cutoff of the grid for the potential, Ry.  [default: 160, or more where the pseudopotentials need it]',
+)
 @click.option('--spin-orbit', is_flag=True, help='Add the spin-orbit part of fully relativistic pseudopotentials.')
 @SPIN_ORBIT_PSEUDOS
 @click.option('-o', '--output', type=FILE, required=True, help='Hamiltonian file, as in h0.h5.')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aiida_hamlr.electronic.geometry import describe_periodicity
+from aiida_hamlr.electronic.integrals.density_cutoff import describe_low_cutoff, sufficient_cutoff
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
@@ -20,7 +21,7 @@ def run_h0(
     structure: Path,
     basis_folder: Path,
     pseudo_folder: Path,
-    ecutrho: float,
+    ecutrho: float | None,
     output: Path,
     spin_orbit: bool = False,
     spin_orbit_folder: Path | None = None,
@@ -33,8 +34,8 @@ def run_h0(
         Anything that ASE reads.
     basis_folder, pseudo_folder : path
         Folders with ``El.basis.h5`` and a UPF file of every species.
-    ecutrho : float
-        Cutoff of the grid, Ry.
+    ecutrho : float, optional
+        Cutoff of the grid, Ry; None: as large as orbitals and pseudopotentials need, see `sufficient_cutoff`.
     output : path
         Hamiltonian file to write.
     spin_orbit : bool
@@ -48,7 +49,7 @@ def run_h0(
         If an input is missing or does not fit.
     """
     summary = JobSummary('h0')
-    if ecutrho <= 0:
+    if ecutrho is not None and not ecutrho > 0:
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
     check_outputs([output], [structure, basis_folder, pseudo_folder])
     check_overwriting([output], [*files_below(basis_folder), *files_below(pseudo_folder)])
@@ -56,7 +57,8 @@ def run_h0(
     species = species_labels(atoms)
     basis = read_basis_folder(basis_folder, species)
     pseudos = read_pseudo_folder(pseudo_folder, species)
-    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals')
+    ecutrho = sufficient_cutoff(basis, pseudos) if ecutrho is None else ecutrho
+    log(f'{atoms.get_chemical_formula()}: {basis.n_orbitals(species).sum()} orbitals, grid of {ecutrho:g} Ry')
     remove_earlier([output, summary_path(output)])
     siblings = read_sibling_folder(spin_orbit, spin_orbit_folder, pseudos)
     if spin_orbit:
@@ -65,7 +67,7 @@ def run_h0(
     if spin_orbit:
         add_spin_orbit(hamiltonian, siblings)
     hamiltonian.write(output)
-    summary.warn(describe_periodicity(atoms))
+    summary.warn(describe_periodicity(atoms) + describe_low_cutoff(basis, pseudos, ecutrho))
     summary |= {
         'formula': atoms.get_chemical_formula(),
         'n_atoms': len(atoms),

@@ -93,6 +93,7 @@ def run_predict(config_file: Path) -> dict:
     committee, siblings = _load_models(config)
     errors = _find_unfit(jobs, committee.predictor)
     if len(errors) == len(jobs):
+        _log_failures(errors, config.output)
         raise _all_failed(errors)
     digest = InputsDigest(config, committee.content_hash)
     digests = {job.name: digest(job.atoms) for job in jobs if job.name not in errors}
@@ -124,11 +125,7 @@ def run_predict(config_file: Path) -> dict:
         'failed': [{'name': name, 'reason': one_line(error)} for name, error in errors.items()],
         'structures': results,
     }
-    for entry in summary['failed']:
-        log(f'{entry["name"]} failed: {entry["reason"]}')
-        kept = config.output / entry['name'] / 'hamiltonian.h5'
-        if kept.is_file():
-            log(f'its Hamiltonian is in {kept}; `hamlr properties` computes of it what can be computed')
+    _log_failures(errors, config.output)
     if not results:
         remove_earlier([config.output / RESULTS])
         raise _all_failed(errors)
@@ -140,6 +137,15 @@ def run_predict(config_file: Path) -> dict:
     summary.write(config.output / 'summary.json')
     log(f'{len(results)} of {len(jobs)} structures predicted, in {config.output}')
     return summary
+
+
+def _log_failures(errors: Mapping[str, Exception], output: Path):
+    """One line for every structure that failed, and for a Hamiltonian that is there all the same."""
+    for name, error in errors.items():
+        log(f'{name} failed: {one_line(error)}')
+        kept = output / name / 'hamiltonian.h5'
+        if kept.is_file():
+            log(f'its Hamiltonian is in {kept}; `hamlr properties` computes of it what can be computed')
 
 
 def _load_models(config: PredictConfig) -> tuple[Committee, Mapping]:
@@ -321,7 +327,7 @@ def _solve(
     """What follows from the Hamiltonian of a structure; its numbers and warnings go into the summary."""
     predictor, options = committee.predictor, replace(property_options(config), kpoints=tuple(summary['kpoints']))
     found = compute_properties(hamiltonian, config.outputs, options)
-    summary.warn(describe_ghosts(found.mesh), job.name)
+    summary.warn(describe_ghosts(found.mesh) + found.warnings, job.name)
     record_edges(hamiltonian, found)
     summary |= found.scalars
     summary |= committee.describe(hamiltonian, found, options)

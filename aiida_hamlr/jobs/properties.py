@@ -61,7 +61,7 @@ def run_properties(
         _align(hamiltonian, vacuum_from, options.axis)
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])
     found = compute_properties(hamiltonian, outputs, options)
-    summary.warn(describe_ghosts(found.mesh), str(hamiltonian_file))
+    summary.warn(describe_ghosts(found.mesh) + found.warnings, str(hamiltonian_file))
     write_properties(found, output)
     if plot:
         _plot(found, output)

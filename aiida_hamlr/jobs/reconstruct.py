@@ -163,6 +163,7 @@ def _compute_properties(hamiltonian: Hamiltonian, config: ReconstructConfig) -> 
     options = replace(options, kpoints=mesh, memory_limit=config.memory_limit)
     found = compute_properties(hamiltonian, config.properties.outputs, options)
     record_edges(hamiltonian, found)
+    hamiltonian.attributes.warnings += found.warnings
     if mesh != tuple(hamiltonian.attributes.kpoints):
         # Of the mesh of the density matrix they are among the warnings already.
         hamiltonian.attributes.warnings += describe_ghosts(found.mesh)

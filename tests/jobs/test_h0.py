@@ -1,5 +1,7 @@
 """`hamlr h0` and `hamlr bands` with spin-orbit coupling, from structure and pseudopotentials alone."""
 
+import json
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -59,6 +61,24 @@ def test_bands_with_and_without(study, tmp_path):
     # p3/2 moves up by a third, p1/2 down by two thirds
     assert levels[7] - plain[3] == pytest.approx(split_off / 3, rel=0.1)
     assert spinors.spins.shape == (1, 3, levels.size)
+
+
+def test_cutoff_is_that_of_the_pseudopotentials_unless_it_is_given(study, tmp_path):
+    arguments = (
+        'h0',
+        study / 'si.extxyz',
+        '--basis',
+        study / 'basis',
+        '--pseudos',
+        study / 'FR',
+        '-o',
+        tmp_path / 'h.h5',
+    )
+    done = run(*arguments)
+    assert done.exit_code == 0 and 'grid of 160 Ry' in done.output and 'warning' not in done.output
+    low = run(*arguments, '--ecutrho', 10)
+    assert low.exit_code == 0 and 'warning: a cutoff of 10 Ry for the density is low for Si' in low.output
+    assert 'low for Si' in json.loads((tmp_path / 'summary.json').read_text())['warnings'][0]
 
 
 def test_scalar_pseudopotentials_need_their_version(study, tmp_path):

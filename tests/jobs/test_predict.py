@@ -93,6 +93,14 @@ def test_table_has_a_row_for_each_structure(run, tmp_path):
     assert summary['n_failed'] == 1
 
 
+def test_reason_of_every_structure_is_logged_if_all_fail(run, tmp_path):
+    for name in ('bad', 'worse'):
+        (tmp_path / f'{name}.extxyz').write_text('3\nno structure\n')
+    result = run(('bad.extxyz', 'worse.extxyz'), exit_code=2)
+    assert 'bad failed: ' in result.stdout and 'worse failed: ' in result.stdout
+    assert 'none of 2 structures' in result.stderr
+
+
 def test_interrupted_run_continues(run, tmp_path, monkeypatch):
     """What was done is kept and not done again; the table in between has the rows of that time."""
     solved = []

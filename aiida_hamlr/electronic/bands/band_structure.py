@@ -33,6 +33,9 @@ VERSION = 4
 #: Decimals of the k-points of band edges; what is behind them is rounding.
 KPOINT_DIGITS = 12
 
+#: Gaps below this are none, eV: bands that touch, as those of graphene, do so to rounding only.
+NO_GAP = 1e-4
+
 #: Arrays that are there for some bands only.
 _OPTIONAL = ('distances', 'weights', 'spins', 'projections')
 
@@ -343,8 +346,8 @@ def band_edges(
     Returns
     -------
     BandAttributes
-        Energies in eV. Without edges if the electrons do not fill whole bands, or how many each spin would fill is not
-        known, as in magnetic metals.
+        Energies in eV. Without edges if a band is partly filled on the mesh. Further points with too few bands to show
+        the conduction band do not count.
     """
     filling = mesh.filling
     attributes = BandAttributes(
@@ -358,24 +361,21 @@ def band_edges(
         spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
     )
     points, together = mesh.kpoints, mesh.eigenvalues
-    if kpoints is not None:
+    is_metal = filling.n_occupied is None
+    if kpoints is not None and (is_metal or energies.shape[-1] > max(filling.n_occupied)):
         n_common = min(energies.shape[-1], together.shape[-1])
         together = np.concatenate([together[..., :n_common], energies[..., :n_common]], axis=-2)
         points = np.concatenate([points, kpoints])
-    fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
     has_spin = mesh.eigenvalues.ndim == 3
     if has_spin:
         attributes.spin_gaps = list(spin_gaps(together, filled_bands(mesh.eigenvalues, filling)))
-    is_metal = filling.n_occupied is None
-    edges = None
-    if not (is_metal and has_spin and fixed is None):
-        edges = band_gap(together, hamiltonian.n_electrons, filling.n_occupied, fixed, mesh.electrons_per_band)
+    edges = None if is_metal else band_gap(together, hamiltonian.n_electrons, filling.n_occupied)
     if edges is None:
         attributes.gap = 0.0 if is_metal else None
         return attributes
     attributes.vbm, attributes.cbm = edges.vbm, edges.cbm
-    attributes.gap, attributes.direct_gap = edges.gap, edges.direct_gap
-    if edges.gap > 0:
+    attributes.gap, attributes.direct_gap = edges.gap if edges.gap > NO_GAP else 0.0, edges.direct_gap
+    if attributes.gap:
         attributes.fermi_level = 0.5 * (edges.vbm + edges.cbm)
     attributes.vbm_kpoint, attributes.cbm_kpoint, attributes.direct_gap_kpoint = (
         (points[index].round(KPOINT_DIGITS) + 0.0).tolist()

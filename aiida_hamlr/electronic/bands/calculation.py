@@ -98,12 +98,15 @@ class PropertyResults:
         Density of states, charges and profile.
     mesh : MeshSolution, optional
         Bands on the mesh.
+    warnings : list of str
+        What was wanted and is not there, and why.
     """
 
     scalars: dict = field(default_factory=dict)
     bands: Bands | None = None
     properties: Properties | None = None
     mesh: MeshSolution | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def compute_properties(
@@ -129,7 +132,8 @@ def compute_properties(
     Raises
     ------
     ValueError
-        If the Hamiltonian lacks what an output needs.
+        If the Hamiltonian lacks what an output needs. A metal has no 'layers': that is a warning if there are other
+        results.
     """
     options, wanted = options or PropertyOptions(), set(outputs)
     results = PropertyResults()
@@ -165,6 +169,9 @@ def compute_properties(
     results.scalars |= _against_vacuum(hamiltonian, results.scalars)
     if 'masses' in wanted and results.scalars.get('gap_eV'):
         results.scalars['effective_masses'] = edge_masses(hamiltonian, results.scalars)
+    if 'layers' in wanted and len(wanted) > 1 and not results.scalars.get('gap_eV'):
+        results.warnings.append('no band edges by layer: there is no gap')
+        wanted.remove('layers')
     if wanted & _IN_FILE:
         results.properties = _properties(hamiltonian, results.mesh, wanted, options)
         results.properties.attributes |= {

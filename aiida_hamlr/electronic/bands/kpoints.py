@@ -20,6 +20,9 @@ PATH_SPACING = 0.04
 #: Default distance of the points of a mesh, 1/Å.
 MESH_SPACING = 0.25
 
+#: Points of a line, and of a mesh, from which on they are an oversight.
+MOST_POINTS = 1_000_000
+
 #: Length tolerance within which the symmetry of a structure is found, Å.
 SYMMETRY_TOLERANCE = 1e-5
 
@@ -49,11 +52,13 @@ def monkhorst_pack(mesh, time_reversal: bool = True) -> tuple[np.ndarray, np.nda
     Raises
     ------
     ValueError
-        If a division is not a positive integer.
+        If a division is not a positive integer, or there are more than a million points.
     """
     divisions = np.asarray(mesh)
     if divisions.shape != (3,) or divisions.dtype.kind not in 'iu' or divisions.min() < 1:
         raise ValueError(f'k-point mesh {mesh!r}: three positive integers are needed')
+    if np.prod(divisions.astype(float)) > MOST_POINTS:
+        raise ValueError(f'k-point mesh {" x ".join(map(str, divisions))}: more than {MOST_POINTS:,} points')
     points = mesh_points(divisions)
     index = np.ravel_multi_index(points.T, divisions)
     inverse = np.ravel_multi_index((-points % divisions).T, divisions)
@@ -126,6 +131,8 @@ class BandPath:
             for label, stop in line[1:]:
                 stop = np.asarray(stop, dtype=float)
                 length = float(np.linalg.norm((stop - start) @ vectors))
+                if not length / spacing < MOST_POINTS:
+                    raise ValueError(f'spacing {spacing:g} 1/Å: too many points of a band path; take a larger one')
                 steps = max(1, int(np.ceil(length / spacing - 1e-9)))
                 for step in range(1, steps + 1):
                     kpoints.append(start + (stop - start) * step / steps)
@@ -145,7 +152,8 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     The path is that of the primitive standard cell, found by symmetry; its points are given in the fractional
     coordinates of ``atoms.cell``, however that is turned, and also if it is a supercell (the bands are then folded).
     A layer, slab or chain (see `periodic_directions`) has that of its own two- or one-dimensional lattice (Setyawan and
-    Curtarolo, Comput. Mater. Sci. 49, 299 (2010)), without the direction across it.
+    Curtarolo, Comput. Mater. Sci. 49, 299 (2010)), without the direction across it; a molecule has both
+    ends of the line from Gamma to X, between which its levels are flat.
 
     Parameters
     ----------
@@ -169,7 +177,9 @@ def band_path(atoms: Atoms, spacing: float = PATH_SPACING) -> BandPath:
     from seekpath.hpkot import SymmetryDetectionError
 
     periodic = periodic_directions(atoms)
-    if periodic.any() and not periodic.all():
+    if not periodic.any():
+        return BandPath.from_lines([[('GAMMA', np.zeros(3)), ('X', np.array([0.5, 0.0, 0.0]))]], atoms.cell, np.inf)
+    if not periodic.all():
         return _path_within(atoms, periodic, spacing)
     structure = (np.array(atoms.cell), atoms.get_scaled_positions(), species_numbers(atoms))
     with warnings.catch_warnings():

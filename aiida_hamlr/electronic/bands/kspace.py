@@ -150,7 +150,8 @@ def recorded_matrix(hamiltonian: Hamiltonian, name: str) -> np.ndarray:
         If the Hamiltonian does not hold it.
     """
     if name not in hamiltonian.matrices:
-        raise ValueError(f'bands need the matrix {name!r}, which this Hamiltonian does not hold')
+        held = ', '.join(sorted(hamiltonian.matrices)) or 'no matrix'
+        raise ValueError(f'the matrix {name!r} is needed, but this file or Hamiltonian holds {held}')
     return hamiltonian.matrices[name]
 
 

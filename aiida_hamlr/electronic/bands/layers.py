@@ -168,7 +168,7 @@ def layer_edges(
         If the bands have no gap on the mesh, or too few empty bands were computed.
     """
     if mesh.filling.n_occupied is None:
-        raise ValueError('band edges by layer need a gap, which this structure does not have on the mesh')
+        raise ValueError('no band edges by layer: there is no gap on the mesh; leave out layers')
     _, shares = project_states(hamiltonian, mesh.kpoints, mesh.states, 'atom')
     membership = np.eye(len(layers.heights))[layers.of_atom]
     by_layer = (shares @ membership) / membership.sum(axis=0)

@@ -1,12 +1,13 @@
 """Bands with their edges, and their file."""
 
 import io
+from dataclasses import replace
 
 import h5py
 import numpy as np
 import pytest
 
-from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
+from aiida_hamlr.electronic.bands.band_structure import Bands, band_edges, band_structure
 from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
 
@@ -55,6 +56,31 @@ def test_metal_has_a_fermi_level_and_the_gap_zero(make_hamiltonian, zincblende):
     assert bands.attributes.gap == 0.0 and bands.attributes.vbm is None
     assert bands.attributes.fermi_level == solution.filling.fermi_level
     assert bands.weights.sum() == pytest.approx(1)
+
+
+def test_metal_of_an_even_number_of_electrons_has_no_edges(make_hamiltonian, zincblende):
+    hamiltonian = make_hamiltonian(zincblende(), n_electrons=12)
+    bands = Bands.on_mesh(hamiltonian, solve_mesh(hamiltonian, (3, 3, 3)))
+    assert bands.attributes.gap == 0.0
+    assert bands.attributes.vbm is None and bands.attributes.direct_gap is None
+
+
+@pytest.mark.parametrize('n_bands', [2, 4, 5])
+def test_edges_do_not_depend_on_how_many_bands_are_kept(hamiltonian, n_bands):
+    solution = solve_mesh(hamiltonian, (3, 3, 3))
+    few, all_of_them = (Bands.on_mesh(hamiltonian, solution, n) for n in (n_bands, None))
+    assert few.eigenvalues.shape[-1] == n_bands
+    assert few.attributes.gap == pytest.approx(all_of_them.attributes.gap)
+    assert few.attributes.fermi_level == pytest.approx(all_of_them.attributes.fermi_level)
+
+
+def test_bands_that_touch_to_rounding_have_no_gap(hamiltonian):
+    solution = solve_mesh(hamiltonian, (2, 2, 2))
+    levels = solution.eigenvalues.copy()
+    levels[:, 4:] -= levels[:, 4:].min() - levels[:, 3].max() - 1e-7
+    attributes = band_edges(hamiltonian, replace(solution, eigenvalues=levels))
+    assert attributes.gap == 0.0 and attributes.fermi_level == solution.filling.fermi_level
+    assert attributes.cbm - attributes.vbm == pytest.approx(1e-7, rel=1e-3)
 
 
 def test_file_holds_everything(bands, tmp_path):

@@ -60,3 +60,12 @@ def test_recorded_averages_of_the_potential_are_in_the_profile(hamiltonian, tmp_
     x = 0.25 * np.pi
     assert properties.macroscopic_potential == pytest.approx(2.0 + np.sin(x) / x * wave)
     assert plot_planes(properties, tmp_path / 'potential.png').stat().st_size > 5000
+
+
+def test_metal_has_all_but_band_edges_by_layer(make_hamiltonian, zincblende):
+    metal = make_hamiltonian(zincblende(), n_electrons=7)
+    found = compute_properties(metal, ['dos', 'layers'], OPTIONS)
+    assert found.properties.dos is not None and found.properties.layer_heights is None
+    assert found.warnings == ['no band edges by layer: there is no gap']
+    with pytest.raises(ValueError, match='there is no gap on the mesh; leave out layers'):
+        compute_properties(metal, ['layers'], OPTIONS)

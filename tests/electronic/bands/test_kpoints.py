@@ -126,6 +126,21 @@ def test_path_of_a_chain():
     assert path.distances[-1] == pytest.approx(np.pi / 2.5)
 
 
+@pytest.mark.parametrize('periodic', [True, False])
+def test_levels_of_a_molecule_need_two_points(periodic):
+    molecule = Atoms('H2', positions=[[0, 0, 0], [0, 0, 0.8]], cell=[12.0, 13.0, 14.0], pbc=periodic)
+    path = band_path(molecule)
+    assert path.labels == ('GAMMA', 'X') and path.distances[-1] > 0
+
+
+def test_points_without_end_are_refused_before_they_are_made():
+    crystal = bulk('AlAs', 'zincblende', a=5.66)
+    with pytest.raises(ValueError, match=r'spacing 1e-07 1/Å: too many points'):
+        band_path(crystal, 1e-7)
+    with pytest.raises(ValueError, match='mesh 1000 x 1000 x 1000: more than 1,000,000 points'):
+        monkhorst_pack((1000, 1000, 1000))
+
+
 def test_path_of_a_crystal_without_symmetry():
     atoms = bulk('AlAs', 'zincblende', a=5.66, cubic=True)
     atoms.rattle(0.05, seed=1)
