@@ -8,7 +8,14 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
+from aiida_hamlr.jobs.cli_exchange import (
+    ECUTRHO_OPTION,
+    ELECTRONS_OPTION,
+    FORMATS,
+    FRAME_OPTION,
+    IMPORT_FORMAT_OPTION,
+    SHELLS_OPTION,
+)
 
 __all__ = ('EXPORT_FORMAT', 'NATIVE', 'cmd_export', 'cmd_import', 'write_foreign')
 
@@ -69,12 +76,12 @@ def write_foreign(nodes, format_name: str, output: Path):
 
 @click.command('import', epilog='Example: verdi data hamlr import deeph_data/0 --format deepx -B 1200 -F gth-lda')
 @click.argument('source', type=click.Path(exists=True, path_type=Path))
-@FORMAT_OPTION
+@IMPORT_FORMAT_OPTION
 @click.option('-B', '--basis', type=types.NodeType('hamlr.basis'), help='Orbitals of all elements.')
 @click.option(
     '-F', '--pseudo-family', type=types.FAMILY, help='Pseudopotentials of all elements, to add H0; needs --basis.'
 )
-@click.option('--ecutrho', type=float, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
+@ECUTRHO_OPTION
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION

@@ -7,10 +7,17 @@ from dataclasses import fields
 from pathlib import Path
 
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes
-from aiida_hamlr.electronic.bands.calculation import OUTPUTS, PropertyOptions, PropertyResults, compute_properties
+from aiida_hamlr.electronic.bands.calculation import (
+    OUTPUTS,
+    PropertyOptions,
+    PropertyResults,
+    check_electrons,
+    compute_properties,
+)
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.jobs.bands import describe_ghosts
+from aiida_hamlr.electronic.reading import naming
+from aiida_hamlr.jobs.bands import ELECTRONS_UNKNOWN, describe_ghosts
 from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import PropertyKeys
@@ -57,6 +64,8 @@ def run_properties(
     summary = JobSummary('properties')
     check_outputs([output / BANDS, output / PROPERTIES], [hamiltonian_file, vacuum_from])
     hamiltonian = Hamiltonian.read(hamiltonian_file)
+    with naming(hamiltonian_file):
+        check_electrons(hamiltonian, outputs)
     if vacuum_from is not None:
         _align(hamiltonian, vacuum_from, options.axis)
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])
@@ -67,6 +76,8 @@ def run_properties(
         _plot(found, output)
     summary |= {'outputs': list(outputs), **found.scalars}
     summary.write(summary_path(output / BANDS))
+    if found.mesh is not None and found.mesh.filling is None:
+        log(ELECTRONS_UNKNOWN)
     log(f'{", ".join(outputs)} of {hamiltonian.atoms.get_chemical_formula()} written to {output}')
     return found
 

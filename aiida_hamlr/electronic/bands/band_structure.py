@@ -332,7 +332,7 @@ def band_edges(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Records the electrons.
+        The one of the mesh.
     mesh : MeshSolution
         Its filling says which bands are occupied.
     kpoints : (nk, 3) array, optional
@@ -344,19 +344,21 @@ def band_edges(
     -------
     BandAttributes
         Energies in eV. Without edges if the electrons do not fill whole bands, or how many each spin would fill is not
-        known, as in magnetic metals.
+        known, as in magnetic metals; without Fermi level too if the number of electrons is not known.
     """
     filling = mesh.filling
     attributes = BandAttributes(
         formula=hamiltonian.atoms.get_chemical_formula(),
         matrix=mesh.matrix,
-        n_electrons=hamiltonian.n_electrons,
+        n_electrons=hamiltonian.attributes.n_electrons,
         electrons_per_band=1 if hamiltonian.has_spin_orbit else None,
         magnetization_axis=None if mesh.magnetization_axis is None else mesh.magnetization_axis.tolist(),
         overlap_threshold=mesh.overlap_threshold or None,
-        fermi_level=filling.fermi_level,
-        spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
     )
+    if filling is None:
+        return attributes
+    attributes.fermi_level = filling.fermi_level
+    attributes.spin_fermi_levels = None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels)
     points, together = mesh.kpoints, mesh.eigenvalues
     if kpoints is not None:
         n_common = min(energies.shape[-1], together.shape[-1])
