@@ -75,8 +75,8 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
         )
     if options.energy is None and hamiltonian.attributes.n_electrons is None:
         raise ValueError(
-            f'{hamiltonian_file}: the number of electrons is not known, so the gap cannot be searched; give --energy, or '
-            '--electrons N to hamlr import'
+            f'{hamiltonian_file}: its number of electrons is not known, so the gap cannot be searched; give --energy '
+            'here, or --electrons N to hamlr import'
         )
     remove_earlier([output, summary_path(output)])
     found = states_around(

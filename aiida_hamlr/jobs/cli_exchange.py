@@ -44,7 +44,8 @@ FRAME_OPTION = click.option(
 ELECTRONS_OPTION = click.option(
     '--electrons',
     type=click.FloatRange(0, min_open=True),
-    help='Valence electrons per cell, for gap, Fermi level and charges.  [default: as the files or the pseudopotentials say]',
+    help='Valence electrons per cell, for gap, Fermi level and charges.  [default: those of the files, or else of the '
+    'pseudopotentials]',
 )
 
 

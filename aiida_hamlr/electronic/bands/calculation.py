@@ -184,8 +184,8 @@ def check_electrons(hamiltonian: Hamiltonian, outputs: Collection[str]):
     lacking = [name for name in OUTPUTS if name in _OF_ELECTRONS.intersection(outputs)]
     if lacking and hamiltonian.attributes.n_electrons is None:
         raise ValueError(
-            f'the number of electrons is not known, which {", ".join(lacking)} need{"s" * (len(lacking) == 1)}; give it '
-            'to hamlr import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
+            f'its number of electrons is not known, so no {" and no ".join(lacking)} can be computed; give it to hamlr '
+            'import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
         )
 
 

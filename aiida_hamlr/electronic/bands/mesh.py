@@ -152,8 +152,8 @@ def solve_mesh(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Bands are filled if it records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level, unless the
-        bands are those of spinors.
+        Its bands are filled if it records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its
+        own Fermi level, unless the bands are those of spinors.
     mesh : three int
         Divisions along the reciprocal vectors.
     smearing : float

@@ -84,7 +84,8 @@ class StatesNear:
     def attributes(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> BandAttributes:
         """Fermi level and edges at this k-point, for the bands of a Hamiltonian.
 
-        Without the edges among the levels there is neither, nor without the number of electrons; of a metal, a Fermi level and the gap 0.
+        Without the edges among the levels, or the number of electrons, there is neither; of a metal, a Fermi level and
+        the gap 0.
         """
         attributes = BandAttributes(
             formula=hamiltonian.atoms.get_chemical_formula(),

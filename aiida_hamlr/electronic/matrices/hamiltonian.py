@@ -153,8 +153,8 @@ class Hamiltonian:
         """
         if self.attributes.n_electrons is None:
             raise ValueError(
-                'the number of electrons is not known, which gap, Fermi level and filling need; give it to hamlr import '
-                'with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
+                'the number of electrons is not known, which gap, Fermi level and filling need; give it to hamlr '
+                'import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
             )
         return float(self.attributes.n_electrons)
 
