@@ -126,5 +126,5 @@ def read_foreign(
     given = {key: value for key, value in (('shells', shells), ('frame', frame)) if value is not None}
     for key in given:
         if key not in item.options:
-            raise ValueError(f'--{key} is not for the format {name}, whose files say it: leave it out')
+            raise ValueError(f'the format {name} takes no --{key}: its files say it; leave the option out')
     return item.read(path, **given)

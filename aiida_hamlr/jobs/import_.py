@@ -197,8 +197,11 @@ def parse_shell_options(values: Sequence[str]) -> dict[str, list[int]] | None:
     given = by_element('--shells', values)
     if '' in given:
         raise ValueError(f'--shells {given[""]}: of which element? Give it as in Si=2s2p1d')
-    with naming('--shells'):
-        return {symbol: parse_shells(text) for symbol, text in given.items()} or None
+    found = {}
+    for symbol, text in given.items():
+        with naming(f'--shells {symbol}={text}'):
+            found[symbol] = parse_shells(text)
+    return found or None
 
 
 @dataclass(frozen=True)

@@ -167,8 +167,11 @@ def layer_edges(
     ValueError
         If the bands have no gap on the mesh, or too few empty bands were computed.
     """
-    if mesh.filling.n_occupied is None:
-        raise ValueError('band edges by layer need a gap, which this structure does not have on the mesh')
+    if mesh.filling is None or mesh.filling.n_occupied is None:
+        reason = (
+            'the number of electrons is not known' if mesh.filling is None else 'this structure has none on the mesh'
+        )
+        raise ValueError(f'band edges by layer need a gap: {reason}')
     _, shares = project_states(hamiltonian, mesh.kpoints, mesh.states, 'atom')
     membership = np.eye(len(layers.heights))[layers.of_atom]
     by_layer = (shares @ membership) / membership.sum(axis=0)

@@ -67,6 +67,12 @@ class MeshSolution:
     magnetization_axis: np.ndarray | None = None
 
     @property
+    def _filled(self) -> Filling:
+        if self.filling is None:
+            raise ValueError('the number of electrons is not known, so no band is filled')
+        return self.filling
+
+    @property
     def magnetization(self) -> float:
         """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin.
 
@@ -74,7 +80,7 @@ class MeshSolution:
         """
         if self.eigenvalues.ndim == 2:
             return 0.0
-        up, down = (self.weights @ self.filling.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
+        up, down = (self.weights @ self._filled.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
         return float(up - down)
 
     @cached_property
@@ -89,12 +95,10 @@ class MeshSolution:
         ValueError
             If only energies were computed, or the number of electrons is not known.
         """
-        if self.filling is None:
-            raise ValueError('the density matrix needs the number of electrons, which is not known')
         if self.states is None:
             raise ValueError('the density matrix needs the states on the mesh, of which only energies were computed')
         shape = (-1, *self.states.shape[-3:])
-        states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
+        states, occupations = self.states.reshape(shape), self._filled.occupations.reshape(-1, *shape[1::2])
         sums = BlochSum(self.pattern)
         n_parts = len(states) if self.magnetization_axis is None else 2
         density = np.zeros((n_parts, self.pattern.n_entries))
