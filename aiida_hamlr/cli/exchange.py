@@ -119,6 +119,10 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
     if not process.is_finished_ok:
         echo.echo_critical(process.exit_message)
     echo.echo_success(f'stored {type(result).__name__}<{result.pk}>, made by {process.process_label}<{process.pk}>')
+    if result.base.attributes.get('n_electrons', None) is None:
+        echo.echo_warning(
+            'the number of electrons is not known, which gap, Fermi level and charges need; import with --electrons N'
+        )
 
 
 def _source_node(source: Path, format_name: str):

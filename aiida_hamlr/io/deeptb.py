@@ -175,8 +175,8 @@ def parse_shells(text: str) -> list[int]:
     """
     if not isinstance(text, str) or not _SHELLS.fullmatch(text):
         raise ValueError(
-            f'{shortened(text, 40)!r} does not name shells as 2s2p1d does: for each angular momentum how many there are, '
-            f'1 to 99, and a letter of {LETTERS[:6]}'
+            f'{shortened(text, 40)!r} does not name shells as 2s2p1d does: of each angular momentum give how many '
+            f'shells there are, 1 to 99, and its letter, of {", ".join(LETTERS)}'
         )
     found = re.findall(r'([1-9]\d?)([spdfgh])', text)
     return [LETTERS.index(letter) for count, letter in found for _ in range(int(count))]

@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.bands.calculation import (
     check_electrons,
     compute_properties,
 )
+from aiida_hamlr.electronic.bands.layers import Layers
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import naming
@@ -73,7 +74,7 @@ def run_properties(
     summary.warn(describe_ghosts(found.mesh), str(hamiltonian_file))
     write_properties(found, output)
     if plot:
-        _plot(found, output)
+        _plot(found, output, Layers.of(hamiltonian.atoms, options.axis))
     summary |= {'outputs': list(outputs), **found.scalars}
     summary.write(summary_path(output / BANDS))
     if found.mesh is not None and found.mesh.filling is None:
@@ -113,9 +114,9 @@ def _align(hamiltonian: Hamiltonian, vacuum_from: Path, axis: int):
         log(f'vacuum level {side} the slab: {level:.3f} eV; levels of its layers agree within {1e3 * spread:.0f} meV')
 
 
-def _plot(found: PropertyResults, output: Path):
+def _plot(found: PropertyResults, output: Path, layers: Layers):
     from aiida_hamlr.plotting.bands import plot_bands
-    from aiida_hamlr.plotting.properties import plot_dos, plot_fat_bands, plot_layers, plot_planes
+    from aiida_hamlr.plotting.properties import plot_dos, plot_fat_bands, plot_layers, plot_planes, plot_profile
 
     if found.bands is not None:
         plot_bands([found.bands], output / 'bands.png')
@@ -125,5 +126,7 @@ def _plot(found: PropertyResults, output: Path):
         plot_dos(found.properties, output / 'dos.png')
     if found.properties is not None and found.properties.layer_heights is not None:
         plot_layers(found.properties, output / 'layers.png')
+    if found.properties is not None and found.properties.potential is not None:
+        plot_profile(found.properties, layers, output / 'profile.png')
     if found.properties is not None and found.properties.planar_potential is not None:
         plot_planes(found.properties, output / 'potential.png')

@@ -169,7 +169,7 @@ def test_refusals(hamlr, tmp_path):
         ('.', '--format', 'deepx', '--ecutrho', 'nan', '-o', 'x.h5'): '--ecutrho',
         ('.', '--format', 'deepx', '--electrons', 'nan', '-o', 'x.h5'): '--electrons',
         ('deepx', '--format', 'deepx', '--electrons', 100, '-o', 'x.h5'): (
-            'deepx: --electrons 100: the 29 orbitals of the cell hold at most 58'
+            'deepx: --electrons 100: the 31 orbitals of the cell hold at most 62'
         ),
         ('.', '--format', 'deepx', '--pseudos', '.', '-o', 'x.h5'): '--pseudos needs --basis',
         ('.', '--format', 'deepx', '-o', 'x.h5'): 'info.json: no such file',
