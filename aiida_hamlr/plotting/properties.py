@@ -281,7 +281,7 @@ def plot_profile(properties: Properties, layers: Layers, output: str | Path) -> 
         low, high = properties.potential.min(), properties.potential.max()
         half = max(0.55 * (high - low), _SMALLEST_RANGE)
         axes.set_ylim((low + high) / 2 - half, (low + high) / 2 + half)
-        axes.set_xlim(0.0, layers.length)
+        axes.set_xlim(-0.02 * layers.length, 1.02 * layers.length)
         axes.set_xlabel('Height (Å)')
         axes.set_ylabel('Potential energy − neutral atoms (eV)')
         figure.legend(loc='outside upper center', ncols=5)

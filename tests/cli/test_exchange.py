@@ -33,6 +33,14 @@ def test_there_and_back(aiida_profile, invoke, tmp_path):
     assert_same(Hamiltonian.read(tmp_path / f'own/{node.pk}/hamiltonian.h5'), original)
 
 
+def test_unknown_electrons_are_said(aiida_profile, invoke, tmp_path):
+    FORMATS['deeph'].write(example(), tmp_path / 'deeph')
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deeph', '--format', 'deeph')
+    assert result.exit_code == 0 and 'the number of electrons is not known' in result.output
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deeph', '--format', 'deeph', '--electrons', 100)
+    assert result.exit_code != 0 and '--electrons 100: the 31 orbitals of the cell hold at most 62' in result.output
+
+
 def test_with_orbitals_and_pseudopotentials(aiida_profile, invoke, basis_node, pseudo_family, zincblende, tmp_path):
     """H0 comes from nodes, and they stand in the provenance."""
     family = orm.load_group(pseudo_family)
