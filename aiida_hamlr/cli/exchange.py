@@ -22,6 +22,8 @@ __all__ = ('EXPORT_FORMAT', 'NATIVE', 'cmd_export', 'cmd_import', 'write_foreign
 #: Format of the Hamiltonian file itself.
 NATIVE = 'hamlr'
 
+#: Files beside the named one that belong to it: the matrices, and the shells of an export.
+_BESIDE = {'cp2k': '*.csr', 'sisl': 'orbitals.json'}
 
 #: Format of an export.
 EXPORT_FORMAT = click.option(
@@ -131,10 +133,10 @@ def _source_node(source: Path, format_name: str):
 
     if source.is_dir():
         return FolderData(tree=str(source.absolute())), None
-    if format_name != 'cp2k':
+    others = sorted(source.parent.glob(_BESIDE[format_name])) if format_name in _BESIDE else []
+    if not others:
         return SinglefileData(source.absolute()), None
-    # The matrices are files of their own.
     node = FolderData()
-    for path in (source, *sorted(source.parent.glob('*.csr'))):
+    for path in (source, *others):
         node.base.repository.put_object_from_file(str(path.absolute()), path.name)
     return node, source.name
