@@ -171,8 +171,10 @@ def test_exchange_page(tmp_path, monkeypatch, capsys):
     assert CliRunner().invoke(hamlr, arguments, catch_exceptions=False).exit_code == 0
     expected = eigenvalues(hamiltonian, [[0, 0, 0.5]])[0]
     blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    assert len(blocks) == 3
+    exec(blocks[2], {})  # noqa: S102 the page's own code
+    assert aiida_hamlr.Hamiltonian.read('with_electrons.h5').n_electrons == 8.0
+    for block in blocks[:2]:
         capsys.readouterr()
         exec(block, {})  # noqa: S102 the page's own code
         printed = np.array(capsys.readouterr().out.strip(' []\n').split(), dtype=float)

@@ -8,13 +8,22 @@ import click
 
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
-from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
+from aiida_hamlr.jobs.cli_exchange import (
+    ECUTRHO_OPTION,
+    ELECTRONS_OPTION,
+    FORMATS,
+    FRAME_OPTION,
+    IMPORT_FORMAT_OPTION,
+    SHELLS_OPTION,
+)
 
 __all__ = ('EXPORT_FORMAT', 'NATIVE', 'cmd_export', 'cmd_import', 'write_foreign')
 
 #: Format of the Hamiltonian file itself.
 NATIVE = 'hamlr'
 
+#: Files beside the named one that belong to it: the matrices, and the shells of an export.
+_BESIDE = {'cp2k': '*.csr', 'sisl': 'orbitals.json'}
 
 #: Format of an export.
 EXPORT_FORMAT = click.option(
@@ -69,12 +78,12 @@ def write_foreign(nodes, format_name: str, output: Path):
 
 @click.command('import', epilog='Example: verdi data hamlr import deeph_data/0 --format deepx -B 1200 -F gth-lda')
 @click.argument('source', type=click.Path(exists=True, path_type=Path))
-@FORMAT_OPTION
+@IMPORT_FORMAT_OPTION
 @click.option('-B', '--basis', type=types.NodeType('hamlr.basis'), help='Orbitals of all elements.')
 @click.option(
     '-F', '--pseudo-family', type=types.FAMILY, help='Pseudopotentials of all elements, to add H0; needs --basis.'
 )
-@click.option('--ecutrho', type=float, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
+@ECUTRHO_OPTION
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION
@@ -112,6 +121,10 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
     if not process.is_finished_ok:
         echo.echo_critical(process.exit_message)
     echo.echo_success(f'stored {type(result).__name__}<{result.pk}>, made by {process.process_label}<{process.pk}>')
+    if result.base.attributes.get('n_electrons', None) is None:
+        echo.echo_warning(
+            'the number of electrons is not known, which gap, Fermi level and charges need; import with --electrons N'
+        )
 
 
 def _source_node(source: Path, format_name: str):
@@ -120,10 +133,10 @@ def _source_node(source: Path, format_name: str):
 
     if source.is_dir():
         return FolderData(tree=str(source.absolute())), None
-    if format_name != 'cp2k':
+    others = sorted(source.parent.glob(_BESIDE[format_name])) if format_name in _BESIDE else []
+    if not others:
         return SinglefileData(source.absolute()), None
-    # The matrices are files of their own.
     node = FolderData()
-    for path in (source, *sorted(source.parent.glob('*.csr'))):
+    for path in (source, *others):
         node.base.repository.put_object_from_file(str(path.absolute()), path.name)
     return node, source.name

@@ -131,6 +131,8 @@ def _output_lines(hamiltonian: Hamiltonian, shells: dict[str, list[int]], images
     lines = [f'{_EXPORTED} (version {__version__})', f' GLOBAL| Project name  {PROJECT}']
     for name, vector in zip('abc', atoms.cell.tolist(), strict=True):
         lines.append(f' CELL| Vector {name} [angstrom]: ' + ' '.join(f'{x:.16f}' for x in vector))
+    periodic = ''.join(axis for axis, flag in zip('XYZ', atoms.pbc, strict=True) if flag)
+    lines.append(f' CELL| Periodicity  {periodic or "NONE"}')
     lines.append(f' DFT| Number of spin states  {hamiltonian.n_spin}')
     for number, (symbol, momenta) in enumerate(shells.items(), 1):
         lines += [f'  {number}. Atomic kind: {symbol}', '', '     Orbital Basis Set  aiida-hamlr', '']
@@ -175,9 +177,10 @@ def _structure(text: str, output: Path) -> tuple[Atoms, list[int]]:
     if len(cell) < 3 or not rows or min(int(kind) for kind, *_ in rows) < 1:
         raise ValueError(f'{output}: no cell or no atomic coordinates; print level MEDIUM is needed')
     values = np.array(rows, dtype=float)
-    return Atoms(values[:, 1].astype(int), values[:, 2:], cell=np.array(cell[:3], dtype=float), pbc=True), [
-        int(kind) for kind, *_ in rows
-    ]
+    periodic = re.search(r'^ CELL\| Periodicity\s+(NONE|X?Y?Z?)\s*$', text, flags=re.MULTILINE)
+    pbc = [axis in (periodic[1] if periodic else 'XYZ') for axis in 'XYZ']
+    atoms = Atoms(values[:, 1].astype(int), values[:, 2:], cell=np.array(cell[:3], dtype=float), pbc=pbc)
+    return atoms, [int(kind) for kind, *_ in rows]
 
 
 def _shells(text: str, output: Path) -> list[tuple[int, ...]]:

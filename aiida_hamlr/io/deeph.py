@@ -26,6 +26,7 @@ from aiida_hamlr.io.text_tables import (
     LARGEST,
     flag_in,
     number_in,
+    periodicity_in,
     read_integers,
     read_json_object,
     read_table,
@@ -65,6 +66,8 @@ def write_deeph(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / 'orbital_types.dat', ''.join(' '.join(map(str, shells)) + '\n' for shells in momenta))
     write_text(folder / 'R_list.dat', rows_of(np.unique(pattern.images, axis=0)))
     info = {'isspinful': spins == 2, 'isorthogonal': False, 'fermi_level': hamiltonian.attributes.fermi_level}
+    if not atoms.pbc.all():
+        info['pbc'] = atoms.pbc.tolist()
     write_text(folder / INFO, json.dumps(info) + '\n')
 
 
@@ -95,6 +98,7 @@ def read_deeph(folder: str | Path) -> ForeignMatrices:
     if flag_in(info, 'isorthogonal', path):
         raise ValueError(f'{path}: the orbitals are orthogonal, so there is no overlap to import')
     atoms = _read_structure(folder)
+    atoms.pbc = periodicity_in(info, path)
     momenta = _read_shells(folder / 'orbital_types.dat', len(atoms))
     n_orbitals = np.array([sum(2 * l + 1 for l in shells) for shells in momenta])
     spins = 2 if flag_in(info, 'isspinful', path) else 1

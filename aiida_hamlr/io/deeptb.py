@@ -2,7 +2,8 @@
 
 A group stands for each frame ("0"), and in it a dataset for each block, ``i_j_Rx_Ry_Rz`` with atoms from 0 (from 1 in
 older files), in eV and in the order ``polar_z``; the shells of an element are sorted by angular momentum. Which shells
-they are stands in the input of a training and not in the data; ``basis.json`` of ours says it.
+they are stands in the input of a training and not in the data; ``basis.json`` of ours says it, and whether the
+structure is periodic: ``pbc`` in ``info.json`` is true, since blocks may reach into all images.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from aiida_hamlr.io.foreign_matrices import (
     refuse_spin,
 )
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters
-from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_table, rows_of, write_text
+from aiida_hamlr.io.text_tables import periodicity_in, read_integers, read_json_object, read_table, rows_of, write_text
 
 ORDER = 'polar_z'
 
@@ -79,7 +80,8 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / POSITIONS, rows_of(atoms.positions))
     write_text(folder / NUMBERS, rows_of(atoms.numbers[:, None]))
     letters = {symbol: shell_letters(each) for symbol, each in shells.items()}
-    write_text(folder / BASIS, json.dumps({'basis': letters, 'r_max': _reach(hamiltonian)}) + '\n')
+    basis = {'basis': letters, 'r_max': _reach(hamiltonian), 'pbc': atoms.pbc.tolist()}
+    write_text(folder / BASIS, json.dumps(basis) + '\n')
     info = {'nframes': 1, 'natoms': len(atoms), 'pos_type': 'cart', 'pbc': [True, True, True]}
     write_text(folder / INFO, json.dumps(info) + '\n')
 
@@ -172,7 +174,10 @@ def parse_shells(text: str) -> list[int]:
         If the text is of another form.
     """
     if not isinstance(text, str) or not _SHELLS.fullmatch(text):
-        raise ValueError(f'{shortened(text, 40)!r} does not name shells as 2s2p1d does')
+        raise ValueError(
+            f'{shortened(text, 40)!r} does not name shells as 2s2p1d does: of each angular momentum give how many '
+            f'shells there are, 1 to 99, and its letter, of {", ".join(LETTERS)}'
+        )
     found = re.findall(r'([1-9]\d?)([spdfgh])', text)
     return [LETTERS.index(letter) for count, letter in found for _ in range(int(count))]
 
@@ -227,13 +232,27 @@ def _read_basis(path: Path) -> dict[str, list[int]]:
         raise ValueError(f'{path}: {shortened(error)}') from error
 
 
+def _read_periodicity(folder: Path) -> tuple[bool, bool, bool]:
+    """Of the original structure where an export says it, else that of DeePTB."""
+    for path in (folder / BASIS, folder / INFO):
+        if path.exists() and 'pbc' in (content := read_json_object(path)):
+            return periodicity_in(content, path)
+    return (True, True, True)
+
+
 def _read_structure(folder: Path, frame: int) -> Atoms:
     path = folder / INFO
     info = read_json_object(path)
     frames, kind = info.get('nframes', 1), info.get('pos_type', 'cart')
-    if type(frames) is not int or not 0 <= frame < frames <= 10**7 or kind not in ('cart', 'ase', 'frac'):
+    if type(frames) is not int or not 0 < frames <= 10**7 or kind not in ('cart', 'ase', 'frac'):
         raise ValueError(
-            f'{path}: frame {frame} of nframes {shortened(frames)} with pos_type {shortened(kind)}: impossible'
+            f'{path}: nframes {shortened(frames)} and pos_type {shortened(kind)}; a whole number above 0 and one of '
+            'cart, ase and frac are possible'
+        )
+    if not 0 <= frame < frames:
+        raise ValueError(
+            f'{path}: no frame {frame}: --frame counts from 0, and there {"are" if frames > 1 else "is"} {frames}, so '
+            f'give {"0" if frames == 1 else f"0 to {frames - 1}"}'
         )
     positions, cell = read_table(folder / POSITIONS, 3), read_table(folder / CELL, 3)
     numbers = np.array(read_integers(folder / NUMBERS))
@@ -252,7 +271,8 @@ def _read_structure(folder: Path, frame: int) -> Atoms:
     numbers = numbers if len(numbers) == n_atoms else numbers[frame * n_atoms : (frame + 1) * n_atoms]
     if numbers.min(initial=1) < 1 or numbers.max(initial=1) > LAST_ELEMENT:
         raise ValueError(f'{folder / NUMBERS}: has numbers that are not those of elements')
-    atoms = Atoms(numbers, positions @ cell if kind == 'frac' else positions, cell=cell, pbc=True)
+    positions = positions @ cell if kind == 'frac' else positions
+    atoms = Atoms(numbers, positions, cell=cell, pbc=_read_periodicity(folder))
     with naming(folder / CELL):
         check_atoms(atoms)
     return atoms

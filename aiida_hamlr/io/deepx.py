@@ -28,7 +28,15 @@ from aiida_hamlr.io.foreign_matrices import (
 )
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
-from aiida_hamlr.io.text_tables import LARGEST, flag_in, number_in, read_json_object, rows_of, write_text
+from aiida_hamlr.io.text_tables import (
+    LARGEST,
+    flag_in,
+    number_in,
+    periodicity_in,
+    read_json_object,
+    rows_of,
+    write_text,
+)
 
 ORDER = 'polar_z'
 
@@ -41,7 +49,8 @@ POSCAR, INFO, OVERLAP, HAMILTONIAN, PREDICTED = (
     'hamiltonian_pred.h5',
 )
 
-#: Key of ours in info.json: which atom of the original structure stands at each place, if they were sorted.
+#: Key of ours in info.json: which atom of the original structure stands at each place, if they were sorted. Another,
+#: ``pbc``, says along which lattice vectors it is periodic, if not along all.
 ATOM_ORDER = 'atom_order'
 
 
@@ -87,6 +96,8 @@ def write_deepx(hamiltonian: Hamiltonian, folder: str | Path):
         info['occupation'] = attributes.n_electrons
     if not np.array_equal(order, np.arange(len(order))):
         info[ATOM_ORDER] = order.tolist()
+    if not hamiltonian.atoms.pbc.all():
+        info['pbc'] = hamiltonian.atoms.pbc.tolist()
     write_text(folder / INFO, json.dumps(info) + '\n')
 
 
@@ -128,6 +139,7 @@ def read_deepx(folder: str | Path) -> ForeignMatrices:
     if flag_in(info, 'orthogonal_basis', path):
         raise ValueError(f'{path}: the orbitals are orthogonal, so there is no overlap to import')
     atoms = _read_poscar(folder / POSCAR)
+    atoms.pbc = periodicity_in(info, path)
     shells = info.get('elements_orbital_map')
     symbols = atoms.get_chemical_symbols()
     missing = sorted(set(symbols) - set(shells if isinstance(shells, dict) else {}))

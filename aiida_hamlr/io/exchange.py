@@ -28,7 +28,7 @@ class Format:
     read : callable, optional
         From a file or folder to `ForeignMatrices`; None if it is only written.
     carries : tuple of str
-        Matrices that it holds.
+        Matrices that it holds, and 'pbc' if it says along which lattice vectors the structure is periodic.
     joins : bool
         Whether one file holds several structures.
     options : tuple of str
@@ -44,7 +44,7 @@ class Format:
 
     write: Callable
     read: Callable[..., ForeignMatrices] | None
-    carries: tuple[str, ...] = ('hamiltonian', 'overlap')
+    carries: tuple[str, ...] = ('hamiltonian', 'overlap', 'pbc')
     joins: bool = False
     options: tuple[str, ...] = ()
     subfolder: str | None = None
@@ -53,8 +53,8 @@ class Format:
 
 
 FORMATS = {
-    'deepx': Format(write_deepx, read_deepx, OF_STATES),
-    'deeph': Format(write_deeph, read_deeph, OF_STATES),
+    'deepx': Format(write_deepx, read_deepx, (*OF_STATES, 'pbc')),
+    'deeph': Format(write_deeph, read_deeph, (*OF_STATES, 'pbc')),
     'deeptb': Format(
         write_deeptb,
         read_deeptb,
@@ -62,10 +62,13 @@ FORMATS = {
         subfolder=f'{PREFIX}.',
         write_together=write_training_input,
     ),
-    'sisl': Format(write_sisl, read_sisl, OF_STATES, options=('shells',)),
+    'sisl': Format(write_sisl, read_sisl, (*OF_STATES, 'pbc'), options=('shells',)),
     'cp2k': Format(write_cp2k, read_cp2k),
     'wannier90': Format(
-        write_wannier90, None, unreadable='Wannier functions are not orbitals of atoms, which everything here needs'
+        write_wannier90,
+        None,
+        ('hamiltonian', 'overlap'),
+        unreadable='Wannier functions are not orbitals of atoms, which everything here needs',
     ),
     'hamgnn': Format(
         write_hamgnn,
@@ -123,5 +126,5 @@ def read_foreign(
     given = {key: value for key, value in (('shells', shells), ('frame', frame)) if value is not None}
     for key in given:
         if key not in item.options:
-            raise ValueError(f'{name} takes no {key}: its files say it')
+            raise ValueError(f'the format {name} takes no --{key}: its files say it; leave the option out')
     return item.read(path, **given)

@@ -26,7 +26,7 @@ from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import separate_spins, spin_components
-from aiida_hamlr.io.text_tables import number_in, read_json_object, write_text
+from aiida_hamlr.io.text_tables import number_in, periodicity_in, read_json_object, write_text
 
 ORDER = 'siesta'
 
@@ -140,6 +140,7 @@ def write_sisl(hamiltonian: Hamiltonian, folder: str | Path):
             named.unlink(missing_ok=True)
     shells = {label: list(basis.angular_momenta) for label, basis in hamiltonian.basis.items()}
     content = {'shells': shells, 'fermi_level_eV': attributes.fermi_level, 'n_electrons': attributes.n_electrons}
+    content['pbc'] = hamiltonian.atoms.pbc.tolist()
     write_text(folder / ORBITALS, json.dumps(content) + '\n')
 
 
@@ -149,7 +150,8 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
     Parameters
     ----------
     path : path
-        A file that sisl reads a Hamiltonian from, or the folder of an export.
+        A file that sisl reads a Hamiltonian from, or an export: its folder, or ``hamiltonian.nc`` in it, beside
+        ``orbitals.json``.
     shells : mapping of str to sequences of int, optional
         Angular momenta of the shells of each element, in SIESTA's sequence; needed where the file has no basis.
 
@@ -159,13 +161,16 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
         If sisl is not installed or cannot read the file, or the shells of an element are not known.
     """
     sisl, path = _sisl(), Path(path)
-    attributes = HamiltonianAttributes(source_format='sisl')
+    attributes, pbc = HamiltonianAttributes(source_format='sisl'), None
     if path.is_dir():
-        content = read_json_object(path / ORBITALS)
-        shells = content.get('shells') if shells is None else shells
-        attributes.n_electrons = number_in(content, 'n_electrons', path / ORBITALS)
         path = path / FILE
     check_regular(path)
+    beside = path.with_name(ORBITALS)
+    if path.name == FILE and beside.exists():
+        content = read_json_object(beside)
+        shells = content.get('shells') if shells is None else shells
+        attributes.n_electrons = number_in(content, 'n_electrons', beside)
+        pbc = periodicity_in(content, beside)
     try:
         with sisl.get_sile(str(path)) as sile:
             matrix = sile.read_hamiltonian()
@@ -174,7 +179,10 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
         raise ValueError(f'{path}: sisl cannot read a Hamiltonian from it: {shortened(error)}') from error
     attributes.fermi_level = fermi_level
     with naming(path):
-        return from_sisl(matrix, shells, attributes, shift=fermi_level or 0.0)
+        found = from_sisl(matrix, shells, attributes, shift=fermi_level or 0.0)
+    if pbc is not None:
+        found.atoms.pbc = pbc
+    return found
 
 
 def _fermi_level(sile) -> float | None:
@@ -246,7 +254,8 @@ def _shells_of(atom, shells: Mapping[str, Sequence[int]] | None) -> tuple[int, .
         if l is None or found[start:stop] != [(l, m) for m in range(-l, l + 1)]:
             raise ValueError(
                 f'the orbitals of {atom.symbol} have no angular momenta; name the file that has the basis (.fdf with '
-                f'.ion.nc), or give --shells {atom.symbol}=2s2p1d or --basis'
+                f'.ion.nc beside it), keep {ORBITALS} beside {FILE} of an export, or give --shells '
+                f'{atom.symbol}=2s2p1d'
             )
         result.append(int(l))
         start = stop

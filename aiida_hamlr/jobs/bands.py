@@ -17,6 +17,12 @@ from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 
+#: What a user is told where results lack Fermi level and gap.
+ELECTRONS_UNKNOWN = (
+    'the number of electrons is not known: energies as stored, without Fermi level and gap; for these give '
+    '--electrons N to hamlr import'
+)
+
 
 @dataclass(frozen=True)
 class BandOptions:
@@ -115,7 +121,7 @@ def run_bands(
         'output': str(output),
     }
     summary.write(summary_path(output))
-    log(edges_in_words(result.attributes))
+    log(ELECTRONS_UNKNOWN if result.attributes.n_electrons is None else edges_in_words(result.attributes))
     if result.attributes.gap == 0.0:
         log(f'the Fermi level is that of a mesh of {" x ".join(map(str, mesh))} points; denser ones: --mesh')
     log(f'bands written to {output}')

@@ -9,7 +9,7 @@ from aiida_hamlr.electronic.bands.mesh import recorded_threshold
 from aiida_hamlr.electronic.bands.near_gap import states_around
 from aiida_hamlr.electronic.bands.states_near import StatesNear
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.jobs.bands import include_spin_orbit, matrices_to_read
+from aiida_hamlr.jobs.bands import ELECTRONS_UNKNOWN, include_spin_orbit, matrices_to_read
 from aiida_hamlr.jobs.outputs import check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -73,6 +73,11 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
             f'{hamiltonian_file}: records overlap_threshold {recorded_threshold(hamiltonian):g}, which needs all '
             'eigenvectors of the overlap; leave out --around-gap'
         )
+    if options.energy is None and hamiltonian.attributes.n_electrons is None:
+        raise ValueError(
+            f'{hamiltonian_file}: its number of electrons is not known, so the gap cannot be searched; give --energy '
+            'here, or --electrons N to hamlr import'
+        )
     remove_earlier([output, summary_path(output)])
     found = states_around(
         hamiltonian,
@@ -98,7 +103,9 @@ def run_bands_near_gap(hamiltonian_file: Path, output: Path, options: NearGapOpt
     log(f'{found.plan}')
     low, high = found.first + 1, found.first + len(found.energies)
     log(f'levels {low} to {high}, {found.energies[0]:.4f} to {found.energies[-1]:.4f} eV, none missed')
-    if bands.attributes.gap == 0:
+    if bands.attributes.n_electrons is None:
+        log(ELECTRONS_UNKNOWN)
+    elif bands.attributes.gap == 0:
         log(f'no gap at this k, Fermi level {bands.attributes.fermi_level:.4f} eV')
     elif bands.attributes.gap is not None:
         log(f'gap {bands.attributes.gap:.4f} eV at this k, valence band maximum {bands.attributes.vbm:.4f} eV')

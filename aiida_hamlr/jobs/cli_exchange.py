@@ -9,13 +9,25 @@ from aiida_hamlr.jobs.cli_options import FILE
 #: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
 FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'wannier90', 'hamgnn')
 
-FORMAT_OPTION = click.option(
+#: Those that can be read.
+READABLE = FORMATS[:5]
+
+_HELP = 'deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl and TBtrans.'
+
+IMPORT_FORMAT_OPTION = click.option(
     '--format',
     'format_name',
-    type=click.Choice(FORMATS),
+    type=click.Choice(READABLE),
     required=True,
-    help='deepx and deeph: DeepH, its present and its first layout; sisl: SIESTA, sisl and TBtrans; wannier90 and '
-    'hamgnn are only written.',
+    help=f'{_HELP} wannier90 and hamgnn are only written.',
+)
+
+ECUTRHO_OPTION = click.option(
+    '--ecutrho',
+    type=click.FloatRange(0, min_open=True),
+    default=160.0,
+    show_default=True,
+    help='Cutoff of the grid of H0, Ry.',
 )
 
 SHELLS_OPTION = click.option(
@@ -32,13 +44,14 @@ FRAME_OPTION = click.option(
 ELECTRONS_OPTION = click.option(
     '--electrons',
     type=click.FloatRange(0, min_open=True),
-    help='Valence electrons per cell, for the gap.  [default: as the files or the pseudopotentials say]',
+    help='Valence electrons per cell, for gap, Fermi level and charges.  [default: those of the files, or else of the '
+    'pseudopotentials]',
 )
 
 
 @click.command('export', epilog='Example: hamlr export hamiltonian.h5 --format deepx -o for_deeph')
 @click.argument('hamiltonians', type=FILE, nargs=-1, required=True)
-@FORMAT_OPTION
+@click.option('--format', 'format_name', type=click.Choice(FORMATS), required=True, help=_HELP)
 @click.option('-o', '--output', type=FILE, required=True, help='Folder for the files; a subfolder for each of several.')
 def export_command(hamiltonians, format_name, output):
     """Write HAMILTONIANS in the format of DeepH, DeePTB, sisl, CP2K, Wannier90 or HamGNN."""
@@ -49,10 +62,10 @@ def export_command(hamiltonians, format_name, output):
 
 @click.command('import', epilog='Example: hamlr import deeph_data/0 --format deepx -o hamiltonian.h5')
 @click.argument('source', type=FILE)
-@FORMAT_OPTION
+@IMPORT_FORMAT_OPTION
 @click.option('--basis', 'basis_folder', type=FILE, help='Folder with El.basis.h5 of every element.')
 @click.option('--pseudos', 'pseudo_folder', type=FILE, help='Folder with a UPF file of every element; adds H0.')
-@click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid of H0, Ry.')
+@ECUTRHO_OPTION
 @click.option('--structure', type=FILE, help='Cell and positions with all digits, for outputs of CP2K.')
 @SHELLS_OPTION
 @FRAME_OPTION

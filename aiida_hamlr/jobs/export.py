@@ -34,7 +34,7 @@ def export_hamiltonians(
     Returns
     -------
     dict
-        ``folders`` written to, and ``not_carried``: matrices and labels that the format does not hold.
+        ``folders`` written to, and ``not_carried``: matrices, labels and ``pbc`` that the format does not hold.
 
     Raises
     ------
@@ -58,8 +58,14 @@ def export_hamiltonians(
         for hamiltonian, target in zip(hamiltonians, folders, strict=True):
             item.write(hamiltonian, target)
     held = {*item.carries}
-    not_carried = {key for each in hamiltonians for key in (*each.matrices, *each.labels) if key not in held}
+    not_carried = {key for each in hamiltonians for key in _content(each) if key not in held}
     return {'folders': [str(target) for target in folders], 'not_carried': sorted(not_carried)}
+
+
+def _content(hamiltonian: Hamiltonian) -> tuple[str, ...]:
+    """What a format may not hold; a structure that is periodic along all lattice vectors needs no ``pbc``."""
+    pbc = () if hamiltonian.atoms.pbc.all() else ('pbc',)
+    return (*hamiltonian.matrices, *hamiltonian.labels, *pbc)
 
 
 def run_export(files: Sequence[Path], format_name: str, output: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,10 @@ LARGEST_CORRECTION = 0.01
 NEGLIGIBLE = 1e-6
 
 
+#: Electrons within which a cell is neutral.
+ELECTRON_TOLERANCE = 1e-6
+
+
 @dataclass(frozen=True)
 class ImportSettings:
     """What is known beside the files.
@@ -51,7 +56,12 @@ class ImportSettings:
     ecutrho : float
         Cutoff of the grid of H0, Ry.
     n_electrons : float, optional
-        Valence electrons per cell, where neither file nor pseudopotentials say them.
+        Valence electrons per cell; default: those that the files say, or else the pseudopotentials.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite and above zero.
     """
 
     atoms: Atoms | None = None
@@ -59,6 +69,11 @@ class ImportSettings:
     pseudos: Mapping[str, Pseudopotential] | None = None
     ecutrho: float = 160.0
     n_electrons: float | None = None
+
+    def __post_init__(self):
+        for option, unit, value in (('--ecutrho', ' Ry', self.ecutrho), ('--electrons', '', self.n_electrons)):
+            if value is not None and not 0 < value < inf:
+                raise ValueError(f'{option} {value:g}: give a finite number above 0{unit}')
 
 
 def complete(foreign: ForeignMatrices, settings: ImportSettings) -> tuple[Hamiltonian, dict]:
@@ -83,17 +98,27 @@ def complete(foreign: ForeignMatrices, settings: ImportSettings) -> tuple[Hamilt
     Raises
     ------
     ValueError
-        If structure, basis or pseudopotentials do not belong to the matrices.
+        If structure, basis or pseudopotentials do not belong to the matrices, or the electrons do not fit into the
+        orbitals.
     """
     if settings.atoms is not None:
         foreign = replace(foreign, atoms=_corrected(foreign.atoms, settings.atoms))
     if settings.pseudos is not None and settings.basis is None:
         raise ValueError('pseudopotentials without a basis: H0 needs both')
     hamiltonian = foreign.to_hamiltonian(settings.basis)
-    numbers = {} if settings.pseudos is None else _add_h0(hamiltonian, settings)
     if settings.n_electrons is not None:
         hamiltonian.attributes.n_electrons = settings.n_electrons
-    return hamiltonian, numbers
+    _check_electrons(hamiltonian, '--electrons' if settings.n_electrons is not None else 'number of electrons')
+    return hamiltonian, {} if settings.pseudos is None else _add_h0(hamiltonian, settings)
+
+
+def _check_electrons(hamiltonian: Hamiltonian, what: str):
+    n_electrons, capacity = hamiltonian.attributes.n_electrons, 2 * hamiltonian.n_orbitals
+    if n_electrons is not None and not 0 < n_electrons <= capacity:
+        raise ValueError(
+            f'{what} {n_electrons:g}: the {hamiltonian.n_orbitals} orbitals of the cell hold at most {capacity}; count '
+            'the valence electrons of one cell'
+        )
 
 
 def _corrected(found: Atoms, atoms: Atoms) -> Atoms:
@@ -123,9 +148,10 @@ def _add_h0(hamiltonian: Hamiltonian, settings: ImportSettings) -> dict:
     attributes.grid, attributes.gauge, attributes.gauge_shift = h0.attributes.grid, 'fitted', shift
     if attributes.fermi_level is not None:
         attributes.fermi_level += shift
+    valence = h0.attributes.n_electrons
     if attributes.n_electrons is None:
-        attributes.n_electrons = h0.attributes.n_electrons
-    return numbers | {'gauge_shift_eV': shift}
+        attributes.n_electrons = valence
+    return numbers | {'gauge_shift_eV': shift, 'valence_electrons': valence}
 
 
 def _merge_h0(hamiltonian: Hamiltonian, h0: Hamiltonian) -> dict:
@@ -171,7 +197,11 @@ def parse_shell_options(values: Sequence[str]) -> dict[str, list[int]] | None:
     given = by_element('--shells', values)
     if '' in given:
         raise ValueError(f'--shells {given[""]}: of which element? Give it as in Si=2s2p1d')
-    return {symbol: parse_shells(text) for symbol, text in given.items()} or None
+    found = {}
+    for symbol, text in given.items():
+        with naming(f'--shells {symbol}={text}'):
+            found[symbol] = parse_shells(text)
+    return found or None
 
 
 @dataclass(frozen=True)
@@ -241,6 +271,7 @@ def run_import(
     with naming(source):
         hamiltonian, numbers = complete(foreign, settings)
     hamiltonian.write(output)
+    summary.warn(_describe_electrons(hamiltonian.attributes.n_electrons, numbers.get('valence_electrons')), str(output))
     lacking = missing_for_training(hamiltonian)
     summary |= {
         'format': format_name,
@@ -260,6 +291,18 @@ def run_import(
     if lacking:
         log(f'for training {", ".join(lacking)} are missing: import with --basis and --pseudos')
     return hamiltonian
+
+
+def _describe_electrons(n_electrons: float | None, valence: float | None) -> list[str]:
+    """A warning if the number of electrons is not known, or is not the valence of the pseudopotentials."""
+    if n_electrons is None:
+        return ['the number of electrons is not known, which gap, Fermi level and charges need; give --electrons N']
+    if valence is None or abs(n_electrons - valence) < ELECTRON_TOLERANCE:
+        return []
+    return [
+        f'{n_electrons:g} electrons, but the pseudopotentials have {valence:g} valence electrons: a cell of charge '
+        f'{valence - n_electrons:+g} |e|; for a neutral one give --electrons {valence:g}'
+    ]
 
 
 def missing_for_training(hamiltonian: Hamiltonian) -> list[str]:

@@ -7,10 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 
 from aiida_hamlr.electronic.bands.band_structure import BandAttributes
-from aiida_hamlr.electronic.bands.calculation import OUTPUTS, PropertyOptions, PropertyResults, compute_properties
+from aiida_hamlr.electronic.bands.calculation import (
+    OUTPUTS,
+    PropertyOptions,
+    PropertyResults,
+    check_electrons,
+    compute_properties,
+)
+from aiida_hamlr.electronic.bands.layers import Layers
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
-from aiida_hamlr.jobs.bands import describe_ghosts
+from aiida_hamlr.electronic.reading import naming
+from aiida_hamlr.jobs.bands import ELECTRONS_UNKNOWN, describe_ghosts
 from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import PropertyKeys
@@ -57,6 +65,8 @@ def run_properties(
     summary = JobSummary('properties')
     check_outputs([output / BANDS, output / PROPERTIES], [hamiltonian_file, vacuum_from])
     hamiltonian = Hamiltonian.read(hamiltonian_file)
+    with naming(hamiltonian_file):
+        check_electrons(hamiltonian, outputs)
     if vacuum_from is not None:
         _align(hamiltonian, vacuum_from, options.axis)
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])
@@ -64,9 +74,11 @@ def run_properties(
     summary.warn(describe_ghosts(found.mesh) + found.warnings, str(hamiltonian_file))
     write_properties(found, output)
     if plot:
-        _plot(found, output)
+        _plot(found, output, Layers.of(hamiltonian.atoms, options.axis))
     summary |= {'outputs': list(outputs), **found.scalars}
     summary.write(summary_path(output / BANDS))
+    if found.mesh is not None and found.mesh.filling is None:
+        log(ELECTRONS_UNKNOWN)
     log(f'{", ".join(outputs)} of {hamiltonian.atoms.get_chemical_formula()} written to {output}')
     return found
 
@@ -102,9 +114,9 @@ def _align(hamiltonian: Hamiltonian, vacuum_from: Path, axis: int):
         log(f'vacuum level {side} the slab: {level:.3f} eV; levels of its layers agree within {1e3 * spread:.0f} meV')
 
 
-def _plot(found: PropertyResults, output: Path):
+def _plot(found: PropertyResults, output: Path, layers: Layers):
     from aiida_hamlr.plotting.bands import plot_bands
-    from aiida_hamlr.plotting.properties import plot_dos, plot_fat_bands, plot_layers, plot_planes
+    from aiida_hamlr.plotting.properties import plot_dos, plot_fat_bands, plot_layers, plot_planes, plot_profile
 
     if found.bands is not None:
         plot_bands([found.bands], output / 'bands.png')
@@ -114,5 +126,7 @@ def _plot(found: PropertyResults, output: Path):
         plot_dos(found.properties, output / 'dos.png')
     if found.properties is not None and found.properties.layer_heights is not None:
         plot_layers(found.properties, output / 'layers.png')
+    if found.properties is not None and found.properties.potential is not None:
+        plot_profile(found.properties, layers, output / 'profile.png')
     if found.properties is not None and found.properties.planar_potential is not None:
         plot_planes(found.properties, output / 'potential.png')

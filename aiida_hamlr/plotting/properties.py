@@ -1,4 +1,4 @@
-"""Densities of states, fat bands and band edges by layer."""
+"""Densities of states, fat bands, band edges by layer and potentials along an axis."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.layers import Layers
 from aiida_hamlr.electronic.bands.projections import sum_groups
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.plotting.bands import draw_bands
@@ -19,6 +20,9 @@ _MOST_GROUPS = 6
 
 #: Area of the dot of a state that is all on one group, points^2.
 _DOT = 28.0
+
+#: Half of the energies shown at least where all values are nearly the same, eV.
+_SMALLEST_RANGE = 0.01
 
 
 def plot_dos(
@@ -211,7 +215,7 @@ def plot_planes(properties: Properties, output: str | Path) -> Path:
     Parameters
     ----------
     properties : Properties
-        With planar averages.
+        With planar averages; dotted lines mark its layers, if it has any.
     output : path
         PNG, SVG or PDF file, by its suffix.
 
@@ -233,7 +237,52 @@ def plot_planes(properties: Properties, output: str | Path) -> Path:
         axes.plot(heights, properties.planar_potential, color=COLOURS[0], label='planar average')
         if properties.macroscopic_potential is not None:
             axes.plot(heights, properties.macroscopic_potential, color=COLOURS[1], label='macroscopic average')
+        for index, height in enumerate(() if properties.layer_heights is None else properties.layer_heights):
+            style = {'color': GREY, 'linestyle': ':', 'linewidth': 0.8, 'zorder': 0}
+            axes.axvline(height, label=None if index else 'layer', **style)
         axes.set_xlabel('Height (Å)')
         axes.set_ylabel('Electrostatic potential energy (eV)')
-        figure.legend(loc='outside upper center', ncols=2)
+        figure.legend(loc='outside upper center', ncols=3)
+    return Path(output)
+
+
+def plot_profile(properties: Properties, layers: Layers, output: str | Path) -> Path:
+    """Draw how far the potential at each atom differs from that of neutral atoms, and its mean over each layer.
+
+    Parameters
+    ----------
+    properties : Properties
+        With ``potential``, see `potential_profile`.
+    layers : Layers
+        Of the same atoms along the axis.
+    output : path
+        PNG, SVG or PDF file, by its suffix.
+
+    Returns
+    -------
+    path
+        The file that was written.
+
+    Raises
+    ------
+    ValueError
+        If there is no potential.
+    """
+    if properties.potential is None:
+        raise ValueError('these properties hold no potential of the atoms')
+    heights, symbols = layers.heights[layers.of_atom], np.array(properties.symbols)
+    with drawing(output, 6.4, 3.8) as figure:
+        axes = figure.add_subplot()
+        axes.plot(layers.heights, layers.average(properties.potential), color=GREY, label='mean of the layer', zorder=1)
+        for index, symbol in enumerate(dict.fromkeys(properties.symbols)):
+            chosen = symbols == symbol
+            colour = COLOURS[index % len(COLOURS)]
+            axes.scatter(heights[chosen], properties.potential[chosen], color=colour, s=_DOT, label=symbol)
+        low, high = properties.potential.min(), properties.potential.max()
+        half = max(0.55 * (high - low), _SMALLEST_RANGE)
+        axes.set_ylim((low + high) / 2 - half, (low + high) / 2 + half)
+        axes.set_xlim(-0.02 * layers.length, 1.02 * layers.length)
+        axes.set_xlabel('Height (Å)')
+        axes.set_ylabel('Potential energy − neutral atoms (eV)')
+        figure.legend(loc='outside upper center', ncols=5)
     return Path(output)

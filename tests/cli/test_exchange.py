@@ -1,6 +1,7 @@
 """`verdi data hamlr export` and `import`: nodes to files and back, with their provenance."""
 
 import numpy as np
+import pytest
 from aiida import orm
 from aiida.cmdline.commands.cmd_verdi import verdi
 from foreign_examples import assert_same, example
@@ -31,6 +32,23 @@ def test_there_and_back(aiida_profile, invoke, tmp_path):
     result = invoke(verdi, 'data', 'hamlr', 'export', node.pk, found.pk, '-o', tmp_path / 'own')
     assert result.exit_code == 0, result.output
     assert_same(Hamiltonian.read(tmp_path / f'own/{node.pk}/hamiltonian.h5'), original)
+
+
+def test_unknown_electrons_are_said(aiida_profile, invoke, tmp_path):
+    FORMATS['deeph'].write(example(), tmp_path / 'deeph')
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deeph', '--format', 'deeph')
+    assert result.exit_code == 0 and 'the number of electrons is not known' in result.output
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / 'deeph', '--format', 'deeph', '--electrons', 100)
+    assert result.exit_code != 0 and '--electrons 100: the 31 orbitals of the cell hold at most 62' in result.output
+
+
+@pytest.mark.parametrize(('name', 'file'), [('cp2k', 'hamlr.out'), ('sisl', 'hamiltonian.nc')])
+def test_files_beside_the_named_one_belong_to_it(name, file, aiida_profile, invoke, tmp_path):
+    if name == 'sisl':
+        pytest.importorskip('netCDF4')
+    FORMATS[name].write(example(), tmp_path / name)
+    result = invoke(verdi, 'data', 'hamlr', 'import', tmp_path / name / file, '--format', name)
+    assert result.exit_code == 0, result.output
 
 
 def test_with_orbitals_and_pseudopotentials(aiida_profile, invoke, basis_node, pseudo_family, zincblende, tmp_path):

@@ -1,5 +1,6 @@
 """All formats: what is written reads back exactly, and hostile files are refused in one line."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from foreign_examples import assert_same, example
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.exchange import FORMATS, READABLE, find_format, read_foreign
-from aiida_hamlr.jobs.cli_exchange import FORMATS as NAMES
+from aiida_hamlr.jobs import cli_exchange
 
 KINDS = {'plain': (1, False), 'two spins': (2, False), 'spin-orbit': (1, True), 'both': (2, True)}
 
@@ -49,15 +50,38 @@ def test_round_trip(name, kind, tmp_path):
 
 
 def test_names():
-    assert tuple(FORMATS) == NAMES
+    assert (tuple(FORMATS), READABLE) == (cli_exchange.FORMATS, cli_exchange.READABLE)
     with pytest.raises(ValueError, match="unknown format 'openmx'"):
         find_format('openmx')
     with pytest.raises(ValueError, match='hamgnn is written but not read: its files are pickles'):
         read_foreign('graph_data.npz', 'hamgnn')
     with pytest.raises(ValueError, match='wannier90 is written but not read: Wannier functions are not'):
         read_foreign('hamlr_hr.dat', 'wannier90')
-    with pytest.raises(ValueError, match='deepx takes no frame'):
+    with pytest.raises(ValueError, match='the format deepx takes no --frame'):
         read_foreign('.', 'deepx', frame=1)
+
+
+@pytest.mark.parametrize('name', READABLE)
+def test_where_a_structure_is_periodic_comes_back(name, tmp_path):
+    if name == 'sisl':
+        pytest.importorskip('netCDF4')
+    hamiltonian = example()
+    for pbc in ([True, False, False], [False, False, False], [True, True, True]):
+        hamiltonian.atoms.pbc = pbc
+        FORMATS[name].write(hamiltonian, tmp_path)
+        assert read_foreign(tmp_path, name).atoms.pbc.tolist() == pbc
+    for path in (tmp_path / 'info.json', tmp_path / 'basis.json', tmp_path / 'orbitals.json'):
+        if path.exists():
+            path.write_text(json.dumps(json.loads(path.read_text()) | {'pbc': 'z'}))
+    if name != 'cp2k':
+        with pytest.raises(ValueError, match=r'\.json: pbc is z; expected three of true and false'):
+            read_foreign(tmp_path, name)
+
+
+def test_frames_are_counted(tmp_path):
+    FORMATS['deeptb'].write(example(), tmp_path)
+    with pytest.raises(ValueError, match=r'info\.json: no frame 5: --frame counts from 0, and there is 1, so give 0'):
+        read_foreign(tmp_path, 'deeptb', frame=5)
 
 
 def test_another_basis_is_refused(tmp_path):

@@ -25,6 +25,20 @@ def exported(tmp_path_factory):
         return hamiltonian, sile.read_hamiltonian()
 
 
+def test_shells_stand_beside_the_file(tmp_path):
+    pytest.importorskip('netCDF4')
+    hamiltonian = example()
+    write_sisl(hamiltonian, tmp_path)
+    found = read_sisl(tmp_path / 'hamiltonian.nc')
+    assert found.attributes.n_electrons == 11.0
+    assert_same(found.to_hamiltonian(hamiltonian.basis), hamiltonian)
+    (tmp_path / 'orbitals.json').unlink()
+    with pytest.raises(
+        ValueError, match=r'keep orbitals\.json beside hamiltonian\.nc of an export, or give --shells Al='
+    ):
+        read_sisl(tmp_path / 'hamiltonian.nc')
+
+
 def test_bands_of_the_file(exported):
     """SIESTA's files count energies from the Fermi level."""
     hamiltonian, read = exported

@@ -34,6 +34,14 @@ def test_several_files_get_a_folder_each(hamlr, tmp_path):
     assert len(np.load('graphs/graph_data.npz', allow_pickle=True)['graph'].item()) == 2
 
 
+def test_periodicity_that_is_lost_is_named(hamlr, tmp_path):
+    hamiltonian = example()
+    hamiltonian.atoms.pbc = [True, False, False]
+    hamiltonian.write(tmp_path / 'chain.h5')
+    assert 'not carried by wannier90: pbc\n' in hamlr('export', 'chain.h5', '--format', 'wannier90', '-o', 'w').output
+    assert 'not carried' not in hamlr('export', 'chain.h5', '--format', 'deeph', '-o', 'd').output
+
+
 def test_elements_of_one_data_set_have_the_same_shells(hamlr, tmp_path, make_hamiltonian, zincblende):
     example().write(tmp_path / 'a.h5')
     make_hamiltonian(zincblende()).write(tmp_path / 'b.h5')

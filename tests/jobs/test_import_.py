@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from ase.io import write as write_structure
 from foreign_examples import assert_same, example
+from scipy.integrate import trapezoid
 
+from aiida_hamlr.electronic.bands.band_structure import Bands
+from aiida_hamlr.electronic.bands.kpoints import find_band_path
+from aiida_hamlr.electronic.bands.kspace import eigenvalues
+from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.exchange import FORMATS
 from aiida_hamlr.model.training.references import Reference
@@ -67,6 +72,47 @@ def test_without_them_training_says_what_is_missing(hamlr, study, tmp_path):
     assert hamlr('bands', 'bare.h5', '--mesh', 2, 2, 2, '-o', 'bands.h5').exit_code == 0
 
 
+def test_without_a_number_of_electrons_energies_are_as_stored(hamlr, study, tmp_path):
+    original = Hamiltonian.read(study / 'train/0.h5')
+    FORMATS['deeph'].write(original, tmp_path / 'deeph')
+    result = hamlr('import', 'deeph', '--format', 'deeph', '-o', 'h.h5')
+    assert 'warning: h.h5: the number of electrons is not known' in result.output
+    path = find_band_path(original.atoms, 'auto', 0.5)
+    for arguments in (
+        ('bands', 'h.h5', '--path', 'auto', '--spacing', 0.5, '-o', 'bands.h5', '--plot', 'bands.png'),
+        ('bands', 'h.h5', '--around-gap', 4, '--energy', -3, '-o', 'near.h5'),
+        ('properties', 'h.h5', '--outputs', 'bands,projections,dos', '--mesh', 2, 2, 2, '-o', 'all', '--plot'),
+    ):
+        result = hamlr(*arguments)
+        assert result.exit_code == 0, result.stderr
+        assert 'the number of electrons is not known: energies as stored' in result.output
+    bands, properties = Bands.read('bands.h5'), Properties.read('all/properties.h5')
+    np.testing.assert_allclose(bands.eigenvalues[0], eigenvalues(original, path.kpoints), rtol=0, atol=1e-9)
+    assert bands.attributes.fermi_level is None and bands.attributes.gap is None
+    assert trapezoid(properties.dos, properties.dos_energies) == pytest.approx(2 * original.n_orbitals, rel=1e-3)
+    for arguments, message in {
+        ('properties', 'h.h5', '--outputs', 'gap,masses', '-o', 'x'): (
+            'h.h5: its number of electrons is not known, so no gap and no masses can be computed; give it to hamlr '
+            'import with --electrons N'
+        ),
+        ('bands', 'h.h5', '--around-gap', 4, '-o', 'x.h5'): 'h.h5: its number of electrons is not known',
+    }.items():
+        result = hamlr(*arguments)
+        assert result.exit_code == 2 and message in result.stderr and result.stderr.count('\n') == 1
+
+
+def test_a_charged_cell_is_said(hamlr, study, tmp_path):
+    FORMATS['deeph'].write(Hamiltonian.read(study / 'train/0.h5'), tmp_path / 'deeph')
+    options = ('--basis', study / 'basis', '--pseudos', study / 'pseudos', '--ecutrho', 60, '-o', 'h.h5')
+    result = hamlr('import', 'deeph', '--format', 'deeph', '--electrons', 6, *options)
+    assert result.exit_code == 0, result.stderr
+    assert 'warning: h.h5: 6 electrons, but the pseudopotentials have 8' in result.output
+    assert 'a cell of charge +2 |e|' in result.output
+    assert Hamiltonian.read('h.h5').n_electrons == 6
+    result = hamlr('import', 'deeph', '--format', 'deeph', *options)
+    assert 'warning' not in result.output and Hamiltonian.read('h.h5').n_electrons == 8
+
+
 def test_other_orbitals_are_noticed_by_their_overlap(hamlr, study, tmp_path):
     original = Hamiltonian.read(study / 'train/0.h5')
     original.matrices['overlap'][original.pattern.chunk_boundaries[5]] += 0.1
@@ -104,7 +150,7 @@ def test_shells_that_only_the_user_knows(hamlr, tmp_path):
     assert hamlr('import', 'deeptb', '--format', 'deeptb', *shells, '-o', 'h.h5').exit_code == 0
     assert Hamiltonian.read('h.h5').basis['Al'].angular_momenta == (0, 0, 1, 2)
     result = hamlr('import', 'deeptb', '--format', 'deeptb', '--shells', 'Al=many', '-o', 'h.h5')
-    assert result.exit_code == 2 and "'many' does not name shells as 2s2p1d does" in result.stderr
+    assert result.exit_code == 2 and "--shells Al=many: 'many' does not name shells as 2s2p1d does" in result.stderr
 
 
 def test_spins_go_along(hamlr, tmp_path):
@@ -115,9 +161,16 @@ def test_spins_go_along(hamlr, tmp_path):
 
 
 def test_refusals(hamlr, tmp_path):
+    FORMATS['deepx'].write(example(), tmp_path / 'deepx')
     for arguments, message in {
         ('none', '--format', 'deepx', '-o', 'x.h5'): 'none: no such file or folder',
-        ('.', '--format', 'hamgnn', '-o', 'x.h5'): 'hamgnn is written but not read',
+        ('.', '--format', 'hamgnn', '-o', 'x.h5'): "'hamgnn' is not one of 'deepx', 'deeph', 'deeptb', 'sisl', 'cp2k'",
+        ('.', '--format', 'deepx', '--ecutrho', -4, '-o', 'x.h5'): "Invalid value for '--ecutrho'",
+        ('.', '--format', 'deepx', '--ecutrho', 'nan', '-o', 'x.h5'): '--ecutrho',
+        ('.', '--format', 'deepx', '--electrons', 'nan', '-o', 'x.h5'): '--electrons',
+        ('deepx', '--format', 'deepx', '--electrons', 100, '-o', 'x.h5'): (
+            'deepx: --electrons 100: the 31 orbitals of the cell hold at most 62'
+        ),
         ('.', '--format', 'deepx', '--pseudos', '.', '-o', 'x.h5'): '--pseudos needs --basis',
         ('.', '--format', 'deepx', '-o', 'x.h5'): 'info.json: no such file',
     }.items():

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from ase import Atoms
 
@@ -30,6 +31,18 @@ def test_one_folder_holds_all_that_was_asked_for(hamlr, file):
 def test_gap_alone_leaves_a_summary(hamlr, file):
     assert hamlr('properties', file, '-o', 'out', '--mesh', 2, 2, 2).exit_code == 0
     assert sorted(path.name for path in (file.parent / 'out').iterdir()) == ['summary.json']
+
+
+def test_pictures_of_what_was_computed(hamlr, make_hamiltonian, zincblende, tmp_path):
+    hamiltonian = make_hamiltonian(zincblende(cubic=True))
+    hamiltonian.matrices['h0'] = 0.9 * hamiltonian.hamiltonian
+    hamiltonian.attributes.planar_potentials = [np.sin(np.arange(12)).tolist()] * 3
+    hamiltonian.write(tmp_path / 'h.h5')
+    options = ('--outputs', 'profile,layers', '--axis', 1, '--period', 2.83, '--mesh', 2, 2, 2, '--plot')
+    result = hamlr('properties', 'h.h5', '-o', 'out', *options)
+    assert result.exit_code == 0, result.stderr
+    pictures = {path.name: path.stat().st_size for path in (tmp_path / 'out').glob('*.png')}
+    assert pictures.keys() == {'layers.png', 'potential.png', 'profile.png'} and min(pictures.values()) > 5000
 
 
 def test_unknown_output_is_refused(hamlr, file):

@@ -42,13 +42,14 @@ def import_hamiltonian(
         return ExitCode(
             400, f'The parameters are not valid: {f"unknown {unknown[0]}" if unknown else "format is missing"}.'
         )
-    settings = ImportSettings(
-        basis=None if basis is None else basis.get_basis(),
-        pseudos={s: Pseudopotential.from_text(upf.get_content(), upf.filename) for s, upf in pseudos.items()} or None,
-        **{key: given[key] for key in ('ecutrho', 'n_electrons') if key in given},
-    )
     with tempfile.TemporaryDirectory() as folder:
         try:
+            settings = ImportSettings(
+                basis=None if basis is None else basis.get_basis(),
+                pseudos={s: Pseudopotential.from_text(upf.get_content(), upf.filename) for s, upf in pseudos.items()}
+                or None,
+                **{key: given[key] for key in ('ecutrho', 'n_electrons') if key in given},
+            )
             path = _unpack(source, Path(folder), given.get('file'))
             foreign = read_foreign(path, given['format'], given.get('shells'), given.get('frame'))
             hamiltonian, _ = complete(foreign, settings)

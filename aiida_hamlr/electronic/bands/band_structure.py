@@ -335,7 +335,7 @@ def band_edges(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Records the electrons.
+        The one of the mesh.
     mesh : MeshSolution
         Its filling says which bands are occupied.
     kpoints : (nk, 3) array, optional
@@ -346,20 +346,22 @@ def band_edges(
     Returns
     -------
     BandAttributes
-        Energies in eV. Without edges if a band is partly filled on the mesh. Further points with too few bands to show
-        the conduction band do not count.
+        Energies in eV. Without edges if a band is partly filled on the mesh, without Fermi level too if the number of
+        electrons is not known. Further points with too few bands to show the conduction band do not count.
     """
     filling = mesh.filling
     attributes = BandAttributes(
         formula=hamiltonian.atoms.get_chemical_formula(),
         matrix=mesh.matrix,
-        n_electrons=hamiltonian.n_electrons,
+        n_electrons=hamiltonian.attributes.n_electrons,
         electrons_per_band=1 if hamiltonian.has_spin_orbit else None,
         magnetization_axis=None if mesh.magnetization_axis is None else mesh.magnetization_axis.tolist(),
         overlap_threshold=mesh.overlap_threshold or None,
-        fermi_level=filling.fermi_level,
-        spin_fermi_levels=None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels),
     )
+    if filling is None:
+        return attributes
+    attributes.fermi_level = filling.fermi_level
+    attributes.spin_fermi_levels = None if filling.spin_fermi_levels is None else list(filling.spin_fermi_levels)
     points, together = mesh.kpoints, mesh.eigenvalues
     is_metal = filling.n_occupied is None
     if kpoints is not None and (is_metal or energies.shape[-1] > max(filling.n_occupied)):

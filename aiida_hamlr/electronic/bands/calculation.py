@@ -34,6 +34,8 @@ _ON_MESH = frozenset(OUTPUTS) - {'profile'}
 _IN_FILE = frozenset(OUTPUTS) - {'gap', 'bands'}
 #: What needs the states on the mesh beside the energies.
 _OF_STATES = frozenset({'projections', 'charges', 'layers'})
+#: What needs the number of electrons.
+_OF_ELECTRONS = frozenset({'gap', 'masses', 'charges', 'layers'})
 #: Orbitals above which a gap at Gamma alone is found from the states around it, without the other bands.
 LARGEST_DENSE = 3000
 
@@ -136,6 +138,8 @@ def compute_properties(
         results.
     """
     options, wanted = options or PropertyOptions(), set(outputs)
+    check_electrons(hamiltonian, wanted)
+    fills = hamiltonian.attributes.n_electrons is not None
     results = PropertyResults()
     if _only_gap_of_large(hamiltonian, wanted, options):
         near = states_around(hamiltonian, N_AROUND_GAP, memory_limit=options.memory_limit)
@@ -152,10 +156,10 @@ def compute_properties(
             vectors=bool(wanted & _OF_STATES) or hamiltonian.magnetization_axis is not None,
         )
         results.scalars['n_ghost_states'] = results.mesh.n_ghosts
-        if hamiltonian.magnetization_axis is not None:
+        if fills and hamiltonian.magnetization_axis is not None:
             moments = magnetic_moments(hamiltonian, results.mesh.density_matrix)
             results.scalars['magnetization_muB'] = float(moments.sum())
-        elif hamiltonian.n_spin == 2:
+        elif fills and hamiltonian.n_spin == 2:
             results.scalars['magnetization_muB'] = results.mesh.magnetization
     if 'bands' in wanted:
         n_bands = options.n_bands or default_n_bands(hamiltonian)
@@ -180,6 +184,16 @@ def compute_properties(
             if key in results.scalars
         }
     return results
+
+
+def check_electrons(hamiltonian: Hamiltonian, outputs: Collection[str]):
+    """Raise ``ValueError`` if an output needs the number of electrons, and the Hamiltonian does not record it."""
+    lacking = [name for name in OUTPUTS if name in _OF_ELECTRONS.intersection(outputs)]
+    if lacking and hamiltonian.attributes.n_electrons is None:
+        raise ValueError(
+            f'its number of electrons is not known, so no {" and no ".join(lacking)} can be computed; give it to hamlr '
+            'import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
+        )
 
 
 def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:

@@ -38,8 +38,8 @@ class DensityOfStates:
         eV.
     values : (ne,) array
         States per eV and cell, both spins together.
-    fermi_level : float
-        eV.
+    fermi_level : float, optional
+        eV; None if the number of electrons is not known.
     by_spin : (2, ne) array, optional
         Of spin up and spin down, 1/eV; None without spin.
     groups : tuple of OrbitalGroup
@@ -50,7 +50,7 @@ class DensityOfStates:
 
     energies: np.ndarray
     values: np.ndarray
-    fermi_level: float
+    fermi_level: float | None
     by_spin: np.ndarray | None = None
     groups: tuple[OrbitalGroup, ...] = ()
     projected: np.ndarray | None = None
@@ -118,7 +118,7 @@ def density_of_states(
     return DensityOfStates(
         energies,
         parts[:, 0].sum(axis=0),
-        solution.filling.fermi_level,
+        None if solution.filling is None else solution.filling.fermi_level,
         parts[:, 0] if len(parts) == 2 else None,
         groups,
         parts[:, 1:] if groups else None,

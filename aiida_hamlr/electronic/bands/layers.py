@@ -167,8 +167,9 @@ def layer_edges(
     ValueError
         If the bands have no gap on the mesh, or too few empty bands were computed.
     """
-    if mesh.filling.n_occupied is None:
-        raise ValueError('no band edges by layer: there is no gap on the mesh; leave out layers')
+    if mesh.filling is None or mesh.filling.n_occupied is None:
+        reason = 'the number of electrons is not known' if mesh.filling is None else 'there is no gap on the mesh'
+        raise ValueError(f'no band edges by layer: {reason}; leave out layers')
     _, shares = project_states(hamiltonian, mesh.kpoints, mesh.states, 'atom')
     membership = np.eye(len(layers.heights))[layers.of_atom]
     by_layer = (shares @ membership) / membership.sum(axis=0)

@@ -32,7 +32,8 @@ class MeshSolution:
     states : (nk, n, nb) or (2, nk, n, nb) array, optional
         Coefficients of the bands in the n orbitals, of spinors in 2 n, see `eigenvectors`; None if only energies were
         computed.
-    filling : Filling
+    filling : Filling, optional
+        None if the Hamiltonian does not record its electrons.
     pattern : BlockPattern
         Of the Hamiltonian.
     divisions : (int, int, int)
@@ -56,7 +57,7 @@ class MeshSolution:
     weights: np.ndarray
     eigenvalues: np.ndarray
     states: np.ndarray | None
-    filling: Filling
+    filling: Filling | None
     pattern: BlockPattern
     divisions: tuple[int, int, int]
     n_ghosts: int = 0
@@ -66,6 +67,12 @@ class MeshSolution:
     magnetization_axis: np.ndarray | None = None
 
     @property
+    def _filled(self) -> Filling:
+        if self.filling is None:
+            raise ValueError('the number of electrons is not known, so no band is filled')
+        return self.filling
+
+    @property
     def magnetization(self) -> float:
         """Electrons of spin up less those of spin down per cell, Bohr magnetons; 0 without collinear spin.
 
@@ -73,7 +80,7 @@ class MeshSolution:
         """
         if self.eigenvalues.ndim == 2:
             return 0.0
-        up, down = (self.weights @ self.filling.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
+        up, down = (self.weights @ self._filled.occupations.reshape(self.eigenvalues.shape)).sum(axis=1)
         return float(up - down)
 
     @cached_property
@@ -86,12 +93,12 @@ class MeshSolution:
         Raises
         ------
         ValueError
-            If only energies were computed.
+            If only energies were computed, or the number of electrons is not known.
         """
         if self.states is None:
             raise ValueError('the density matrix needs the states on the mesh, of which only energies were computed')
         shape = (-1, *self.states.shape[-3:])
-        states, occupations = self.states.reshape(shape), self.filling.occupations.reshape(-1, *shape[1::2])
+        states, occupations = self.states.reshape(shape), self._filled.occupations.reshape(-1, *shape[1::2])
         sums = BlochSum(self.pattern)
         n_parts = len(states) if self.magnetization_axis is None else 2
         density = np.zeros((n_parts, self.pattern.n_entries))
@@ -120,7 +127,9 @@ def default_mesh(hamiltonian: Hamiltonian) -> tuple[int, int, int]:
 
 
 def default_n_bands(hamiltonian: Hamiltonian) -> int:
-    """The occupied bands and as many empty ones, at least eight."""
+    """The occupied bands and as many empty ones, at least eight; all if the number of electrons is not known."""
+    if hamiltonian.attributes.n_electrons is None:
+        return hamiltonian.n_orbitals * (2 if hamiltonian.has_spin_orbit else 1)
     return hamiltonian.n_occupied + max(8, hamiltonian.n_occupied)
 
 
@@ -147,8 +156,8 @@ def solve_mesh(
     Parameters
     ----------
     hamiltonian : Hamiltonian
-        Records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its own Fermi level, unless the
-        bands are those of spinors.
+        Its bands are filled if it records ``n_electrons``; with spin and ``fixed_magnetization``, each spin has its
+        own Fermi level, unless the bands are those of spinors.
     mesh : three int
         Divisions along the reciprocal vectors.
     smearing : float
@@ -156,7 +165,7 @@ def solve_mesh(
     matrix : str
         'hamiltonian' or 'h0'.
     n_bands : int, optional
-        How many bands to compute at least; default: those that may be occupied.
+        How many bands to compute at least; default: those that may be occupied, all if that is not known.
     overlap_threshold : float
         See `eigenvalues`.
     vectors : bool
@@ -167,21 +176,24 @@ def solve_mesh(
     MeshSolution
         Energies (eV), states, occupations and density matrix.
     """
-    n_electrons = hamiltonian.n_electrons
+    n_electrons = hamiltonian.attributes.n_electrons
     axis = hamiltonian.magnetization_axis
     kpoints, weights = monkhorst_pack(mesh, time_reversal=axis is None)
     n_spin = np.atleast_2d(hamiltonian.matrices[matrix]).shape[0] if matrix in hamiltonian.matrices else 1
     per_band = 1 if n_spin == 2 or hamiltonian.has_spin_orbit else 2
     n_spin = 1 if hamiltonian.has_spin_orbit else n_spin
-    occupied = hamiltonian.n_occupied * n_spin
-    n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
+    if n_electrons is not None:
+        occupied = hamiltonian.n_occupied * n_spin
+        n_bands = max(n_bands or 0, occupied + max(8, occupied // 4))
     with_states = np.full(len(kpoints), True) if vectors else own_inverse(kpoints)
     energies, states = _solve_partly(hamiltonian, kpoints, with_states, (matrix, n_bands, overlap_threshold))
-    fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
-    filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
-    occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])[:, with_states]
-    sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
-    n_ghosts = int(((occupations > 0.25 * per_band) & (sizes > GHOST)).sum(axis=2).max())
+    filling, n_ghosts = None, 0
+    if n_electrons is not None:
+        fixed = None if hamiltonian.has_spin_orbit else hamiltonian.attributes.fixed_magnetization
+        filling = fill_bands(energies, weights, n_electrons, smearing, fixed, per_band)
+        occupations = filling.occupations.reshape(n_spin, *energies.shape[-2:])[:, with_states]
+        sizes = np.square(np.abs(states)).sum(axis=-2).reshape(occupations.shape)
+        n_ghosts = int(((occupations > 0.25 * per_band) & (sizes > GHOST)).sum(axis=2).max())
     return MeshSolution(
         kpoints,
         weights,

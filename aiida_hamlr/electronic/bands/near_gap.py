@@ -48,7 +48,8 @@ def states_around(
     n_states : int
         How many; of the spins together.
     energy : float, optional
-        eV; default: the middle of the gap or the Fermi level of this k-point, which are searched.
+        eV; default: the middle of the gap or the Fermi level of this k-point, which are searched and need the number
+        of electrons.
     kpoint : three float
         Fractional.
     matrix : str
@@ -64,7 +65,7 @@ def states_around(
     Raises
     ------
     ValueError
-        If there are fewer states, or the factors do not fit in the memory.
+        If there are fewer states, the factors do not fit in the memory, or neither energy nor electrons are known.
     NumericalError
         If the iteration does not converge, or states are missed.
     """
@@ -201,7 +202,7 @@ def _near(shifted: ShiftedMatrices, hamiltonian: Hamiltonian, levels: _Levels, c
         energies,
         states,
         levels.counts_below(chosen[0]),
-        hamiltonian.n_electrons,
+        hamiltonian.attributes.n_electrons,
         shifted.plan,
         hamiltonian.electrons_per_band,
         spins,

@@ -26,8 +26,8 @@ class StatesNear:
         spin up before those of spin down. Real if 2k is a reciprocal vector and there is no spin-orbit coupling.
     below : tuple of int
         Number of levels below the lowest of them; with collinear spin those of spin up and of spin down.
-    n_electrons : float
-        Of the cell.
+    n_electrons : float, optional
+        Of the cell; None if it is not known.
     plan : Plan
         Solver, its memory and operations.
     electrons_per_level : int
@@ -40,7 +40,7 @@ class StatesNear:
     energies: np.ndarray
     states: np.ndarray
     below: tuple[int, ...]
-    n_electrons: float
+    n_electrons: float | None
     plan: Plan
     electrons_per_level: int = 2
     spins: np.ndarray | None = None
@@ -57,8 +57,10 @@ class StatesNear:
         Raises
         ------
         ValueError
-            If they are not among the levels.
+            If they are not among the levels, or the number of electrons is not known.
         """
+        if self.n_electrons is None:
+            raise ValueError('the number of electrons is not known, so neither are the edges of the gap')
         occupied = self.n_electrons / self.electrons_per_level
         highest, lowest = int(np.ceil(occupied - 1e-9)) - 1 - self.first, int(np.floor(occupied + 1e-9)) - self.first
         if min(highest, lowest) < 0 or max(highest, lowest) >= len(self.energies):
@@ -82,12 +84,13 @@ class StatesNear:
     def attributes(self, hamiltonian: Hamiltonian, matrix: str = 'hamiltonian') -> BandAttributes:
         """Fermi level and edges at this k-point, for the bands of a Hamiltonian.
 
-        Without the edges among the levels there is neither; of a metal, a Fermi level and the gap 0.
+        Without the edges among the levels, or the number of electrons, there is neither; of a metal, a Fermi level and
+        the gap 0.
         """
         attributes = BandAttributes(
             formula=hamiltonian.atoms.get_chemical_formula(),
             matrix=matrix,
-            n_electrons=hamiltonian.n_electrons,
+            n_electrons=self.n_electrons,
             electrons_per_band=1 if self.electrons_per_level == 1 else None,
             magnetization_axis=None if (axis := hamiltonian.magnetization_axis) is None else axis.tolist(),
             first_band=self.first,

@@ -153,7 +153,8 @@ class Hamiltonian:
         """
         if self.attributes.n_electrons is None:
             raise ValueError(
-                'the Hamiltonian does not record its number of electrons; set hamiltonian.attributes.n_electrons'
+                'the number of electrons is not known, which gap, Fermi level and filling need; give it to hamlr '
+                'import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
             )
         return float(self.attributes.n_electrons)
 

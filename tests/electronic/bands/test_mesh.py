@@ -82,6 +82,18 @@ def test_without_a_mesh_the_recorded_one_is_taken_or_one_of_a_spacing(make_hamil
     assert np.array_equal(density_matrix(hamiltonian, (2, 1, 1)), solution.density_matrix)
 
 
+def test_without_a_number_of_electrons_no_band_is_filled(make_hamiltonian, zincblende):
+    hamiltonian = make_hamiltonian(zincblende())
+    expected = solve_mesh(hamiltonian, (2, 2, 2)).eigenvalues
+    hamiltonian.attributes.n_electrons = None
+    assert default_n_bands(hamiltonian) == hamiltonian.n_orbitals
+    solution = sample(hamiltonian, (2, 2, 2))
+    assert solution.filling is None
+    assert np.allclose(solution.eigenvalues[:, : expected.shape[1]], expected, rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match='the number of electrons is not known, so no band is filled'):
+        _ = solution.density_matrix
+
+
 def test_the_recorded_threshold_is_taken_unless_another_is_asked_for(make_hamiltonian, zincblende):
     hamiltonian = make_hamiltonian(zincblende(cubic=True))
     hamiltonian.attributes.overlap_threshold = 0.01
