@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_hamlr.electronic.integrals.density_cutoff import describe_low_cutoff
 from aiida_hamlr.electronic.integrals.h0 import compute_h0
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
@@ -272,6 +273,8 @@ def run_import(
         hamiltonian, numbers = complete(foreign, settings)
     hamiltonian.write(output)
     summary.warn(_describe_electrons(hamiltonian.attributes.n_electrons, numbers.get('valence_electrons')), str(output))
+    if settings.pseudos is not None:
+        summary.warn(describe_low_cutoff(hamiltonian.basis, settings.pseudos, settings.ecutrho), str(output))
     lacking = missing_for_training(hamiltonian)
     summary |= {
         'format': format_name,
