@@ -9,6 +9,7 @@ import click
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.jobs.cli_exchange import ELECTRONS_OPTION, FORMAT_OPTION, FORMATS, FRAME_OPTION, SHELLS_OPTION
+from aiida_hamlr.jobs.cli_options import POSITIVE
 
 __all__ = ('EXPORT_FORMAT', 'NATIVE', 'cmd_export', 'cmd_import', 'write_foreign')
 
@@ -74,7 +75,7 @@ def write_foreign(nodes, format_name: str, output: Path):
 @click.option(
     '-F', '--pseudo-family', type=types.FAMILY, help='Pseudopotentials of all elements, to add H0; needs --basis.'
 )
-@click.option('--ecutrho', type=float, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
+@click.option('--ecutrho', type=POSITIVE, default=160.0, show_default=True, help='Cutoff of the grid of H0, Ry.')
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from aiida_hamlr.jobs.cli_options import FILE
+from aiida_hamlr.jobs.cli_options import FILE, POSITIVE
 
 #: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
 FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'wannier90', 'hamgnn')
@@ -31,7 +31,7 @@ FRAME_OPTION = click.option(
 
 ELECTRONS_OPTION = click.option(
     '--electrons',
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     help='Valence electrons per cell, for the gap.  [default: as the files or the pseudopotentials say]',
 )
 
@@ -52,7 +52,7 @@ def export_command(hamiltonians, format_name, output):
 @FORMAT_OPTION
 @click.option('--basis', 'basis_folder', type=FILE, help='Folder with El.basis.h5 of every element.')
 @click.option('--pseudos', 'pseudo_folder', type=FILE, help='Folder with a UPF file of every element; adds H0.')
-@click.option('--ecutrho', type=float, default=160.0, help='Cutoff of the grid of H0, Ry.')
+@click.option('--ecutrho', type=POSITIVE, default=160.0, help='Cutoff of the grid of H0, Ry.')
 @click.option('--structure', type=FILE, help='Cell and positions with all digits, for outputs of CP2K.')
 @SHELLS_OPTION
 @FRAME_OPTION

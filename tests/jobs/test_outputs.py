@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from aiida_hamlr.jobs.outputs import check_folder, check_outputs, check_outside, check_replaceable, folder_names, remove_earlier
+from aiida_hamlr.jobs.outputs import (
+    check_folder,
+    check_outputs,
+    check_outside,
+    check_replaceable,
+    folder_names,
+    remove_earlier,
+)
 
 
 def test_an_input_is_not_written_over(tmp_path):
