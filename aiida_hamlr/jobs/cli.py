@@ -74,7 +74,7 @@ def main(debug):
     'charges',
     multiple=True,
     metavar='[EL=]Q',
-    help='Number of valence electrons: Ga=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
+    help='Number of valence electrons: Ga=3, In=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
 )
 def pseudo(elements, output, charges):
     """Write norm-conserving UPF files for ELEMENTS from the published GTH parameters (LDA); no download."""

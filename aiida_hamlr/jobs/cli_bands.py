@@ -89,9 +89,6 @@ def _property_options(command):
         ),
         click.option('--plot', is_flag=True, help='Draw what was computed, as PNG files in the folder.'),
         OVERLAP_THRESHOLD,
-        click.option(
-            '-o', '--output', type=FILE, required=True, help='Folder for properties.h5, bands.h5, summary.json.'
-        ),
     ):
         command = option(command)
     return command
@@ -100,6 +97,7 @@ def _property_options(command):
 @click.command('dos')
 @click.argument('hamiltonian', type=FILE)
 @click.option('--total', is_flag=True, help='Without projections.')
+@click.option('-o', '--output', type=FILE, required=True, help='Folder for properties.h5 and summary.json.')
 @_property_options
 def dos_command(hamiltonian, output, total, plot, **options):
     """Density of states of a HAMILTONIAN file, by orbital too."""
@@ -122,6 +120,13 @@ def dos_command(hamiltonian, output, total, plot, **options):
 @click.option('--spacing', type=POSITIVE, default=0.04, help='Between path points, 1/Å.')
 @click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector of layers and planar averages.')
 @click.option('--period', type=POSITIVE, help='Window of the macroscopic average, Å.')
+@click.option(
+    '-o',
+    '--output',
+    type=FILE,
+    required=True,
+    help='Folder for summary.json, and bands.h5 and properties.h5 if needed.',
+)
 @click.option('--vacuum-from', type=FILE, help='Reference of a slab with the same surfaces, for its vacuum level.')
 @_property_options
 def properties_command(hamiltonian, output, outputs, plot, vacuum_from, **options):
