@@ -66,7 +66,7 @@ def cmd_bands(node, output, window, zero, title):
     known = bands.attributes.fermi_level is not None or bands.attributes.gap
     echo.echo(edges_in_words(bands.attributes) if known else 'neither Fermi level nor gap are recorded')
     if output:
-        echo.echo_success(f'wrote {plot_bands([bands], output, None, window or (-7.0, 7.0), title, zero, [vacuum])}')
+        echo.echo_success(f'wrote {plot_bands([bands], output, None, window, title, zero, [vacuum])}')
 
 
 @cmd_hamlr.command('dos')
@@ -90,7 +90,7 @@ def cmd_dos(node, mesh, output, window, zero, title):
     if node.node_type.startswith('data.hamlr.'):
         written = draw_dos({'': node}, output, window, zero, mesh)
     else:
-        written = plot_dos(read_dos(node), output, window=window or (-8.0, 8.0), zero=zero)
+        written = plot_dos(read_dos(node), output, window=window, zero=zero)
     echo.echo_success(f'wrote {written}')
 
 

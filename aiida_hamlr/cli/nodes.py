@@ -59,7 +59,12 @@ def FIGURE(command):  # noqa: N802 a decorator beside those that are constants
     """Add the options of figures of energies: file, window, zero, title."""
     options = (
         click.option('-o', '--output', type=types.FIGURE_FILE, help='PNG, SVG or PDF file.'),
-        click.option('--window', type=(NUMBER, NUMBER), metavar='LOW HIGH', help='Energies to show, eV from the zero.'),
+        click.option(
+            '--window',
+            type=(NUMBER, NUMBER),
+            metavar='LOW HIGH',
+            help='Energies to show, eV from the zero.  [default: -7 7 (dos -8 8) about the band edge, or wider]',
+        ),
         click.option(
             '--zero',
             type=click.Choice(['edge', 'vbm', 'fermi', 'vacuum', 'none']),

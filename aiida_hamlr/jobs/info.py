@@ -22,7 +22,6 @@ from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.bands import edges_in_words
 from aiida_hamlr.model.folder import DESCRIPTION, check_folder
 
-
 #: Characters after which a value is cut.
 _LONGEST = 500
 

@@ -24,6 +24,7 @@ SETTINGS = {
     'axes.labelsize': 11.0,
     'axes.titlesize': 11.0,
     'axes.linewidth': 0.8,
+    'axes.formatter.useoffset': False,
     'axes.spines.top': False,
     'axes.spines.right': False,
     'legend.frameon': False,
@@ -39,6 +40,13 @@ SETTINGS = {
 
 #: With a date, figures of the same content would differ.
 _UNDATED = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
+
+
+def widen(axes, span: float):
+    """Let the vertical axis show ``span`` at least, around the middle of what is drawn: noise is not blown up."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        axes.set_ylim(0.5 * (low + high - span), 0.5 * (low + high + span))
 
 
 @contextmanager
