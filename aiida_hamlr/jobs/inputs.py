@@ -60,7 +60,7 @@ def _reason(error: Exception) -> str:
     words = str(error).split()
     if isinstance(error, UnknownFileTypeError) and len(words) == 1:
         return f'files of type {words[0]!r} hold none; give one {_STRUCTURE_FILES}'
-    if not words:
+    if not words or isinstance(error, UnicodeDecodeError):
         return f'its content does not fit the format that its name says; give a file {_STRUCTURE_FILES}'
     return ' '.join(words)
 

@@ -51,10 +51,12 @@ def test_deuterium_and_tritium_are_hydrogen(tmp_path, name, text):
 def test_what_is_no_structure_is_refused_in_words(tmp_path):
     (tmp_path / 'garbage.cif').write_text('nothing\n')
     (tmp_path / 'C.basis.h5').write_text('nothing\n')
+    (tmp_path / 'x.vasp').write_bytes(b'\x89HDF')
     for path, words in (
         (tmp_path, 'is a folder; give a file with structures'),
         (tmp_path / 'absent.cif', 'no such file'),
         (tmp_path / 'garbage.cif', 'its content does not fit the format that its name says'),
+        (tmp_path / 'x.vasp', 'its content does not fit the format that its name says'),
         (tmp_path / 'C.basis.h5', "files of type 'h5' hold none; give one as .cif"),
     ):
         with pytest.raises(ValueError, match=words):
