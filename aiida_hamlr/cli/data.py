@@ -7,6 +7,7 @@ from aiida.cmdline.utils import decorators, echo
 
 from aiida_hamlr.cli.exchange import cmd_export, cmd_import
 from aiida_hamlr.cli.nodes import COLUMNS, FIGURE, LIMIT, list_nodes, one_line, short, show_node
+from aiida_hamlr.cli.types import FIGURE_FILE
 
 __all__ = ('cmd_hamlr',)
 
@@ -65,7 +66,7 @@ def cmd_bands(node, output, window, zero, title):
     known = bands.attributes.fermi_level is not None or bands.attributes.gap
     echo.echo(edges_in_words(bands.attributes) if known else 'neither Fermi level nor gap are recorded')
     if output:
-        echo.echo_success(f'wrote {plot_bands([bands], output, None, window or (-7.0, 7.0), title, zero, [vacuum])}')
+        echo.echo_success(f'wrote {plot_bands([bands], output, None, window, title, zero, [vacuum])}')
 
 
 @cmd_hamlr.command('dos')
@@ -89,13 +90,13 @@ def cmd_dos(node, mesh, output, window, zero, title):
     if node.node_type.startswith('data.hamlr.'):
         written = draw_dos({'': node}, output, window, zero, mesh)
     else:
-        written = plot_dos(read_dos(node), output, window=window or (-8.0, 8.0), zero=zero)
+        written = plot_dos(read_dos(node), output, window=window, zero=zero)
     echo.echo_success(f'wrote {written}')
 
 
 @cmd_hamlr.command('plot-basis')
 @click.argument('node', type=types.DataParamType(sub_classes=('aiida.data:hamlr.basis',)))
-@click.option('-o', '--output', type=click.Path(), required=True, help='PNG, SVG or PDF file.')
+@click.option('-o', '--output', type=FIGURE_FILE, required=True, help='PNG, SVG or PDF file.')
 @click.option(
     '-F', '--pseudo-family', help='Pseudopotentials to use for imported orbitals; generated orbitals have their own.'
 )
@@ -119,7 +120,7 @@ def cmd_plot_basis(node, output, pseudo_family):
 @click.option(
     '-l', '--limit', type=click.IntRange(min=1), default=10, show_default=True, help='Number of last epochs to show.'
 )
-@click.option('-o', '--output', type=click.Path(), help='Also draw the whole curve into this file (PNG, SVG or PDF).')
+@click.option('-o', '--output', type=FIGURE_FILE, help='Also draw the whole curve into this file (PNG, SVG or PDF).')
 @decorators.with_dbenv()
 def cmd_curve(process, limit, output):
     """Show the learning curve of a training, finished or running.

@@ -1,7 +1,5 @@
 """`aiida-hamlr dataset`: list, describe, compare, draw, copy and export datasets."""
 
-from pathlib import Path
-
 import click
 
 from aiida_hamlr.cli import types
@@ -95,9 +93,7 @@ def make_digest(sums: list[str]) -> str:
 
 @cmd_dataset.command('plot')
 @click.argument('dataset', type=types.NodeType('hamlr.dataset'))
-@click.option(
-    '-o', '--output', type=click.Path(dir_okay=False, path_type=Path), required=True, help='PNG, SVG or PDF file.'
-)
+@click.option('-o', '--output', type=types.FIGURE_FILE, required=True, help='PNG, SVG or PDF file.')
 @with_dbenv()
 @one_line
 def cmd_dataset_plot(dataset, output):

@@ -14,8 +14,8 @@ __all__ = ('cmd_hamiltonian', 'draw_bands', 'draw_dos')
 
 _NODE = types.NodeType('hamlr.hamiltonian')
 
-#: Kinds of figures, with their windows in eV.
-_KINDS = {'bands': (-7.0, 7.0), 'fat-bands': (-7.0, 7.0), 'dos': (-8.0, 8.0), 'layers': None}
+#: Kinds of figures.
+_KINDS = ('bands', 'fat-bands', 'dos', 'layers')
 
 _COMPARED = (
     'formula',
@@ -101,7 +101,7 @@ def error_remarks() -> dict[str, str]:
 
 @cmd_hamiltonian.command('plot')
 @click.argument('hamiltonian', type=_NODE)
-@click.option('-k', '--kind', type=click.Choice(list(_KINDS)), default='bands', show_default=True, help='What to draw.')
+@click.option('-k', '--kind', type=click.Choice(_KINDS), default='bands', show_default=True, help='What to draw.')
 @click.option('-r', '--reference', type=_NODE, help='Hamiltonian of DFT to draw the first over, for bands and dos.')
 @click.option('--mesh', type=(int, int, int), help='k-points of the density of states and of the Fermi level.')
 @FIGURE
@@ -129,7 +129,7 @@ def cmd_plot(hamiltonian, kind, reference, mesh, output, window, zero, title):
     found = compute_properties(hamiltonian.open(), wanted, PropertyOptions(kpoints=mesh, projection='species'))
     if kind == 'fat-bands':
         vacuum = hamiltonian.base.attributes.get('vacuum_level', None)
-        written = plot_fat_bands(found.bands, output, window=window or _KINDS[kind], zero=zero, vacuum_level=vacuum)
+        written = plot_fat_bands(found.bands, output, window=window, zero=zero, vacuum_level=vacuum)
     else:
         written = plot_layers(found.properties, output)
     echo.echo_success(f'wrote {written}')
@@ -160,7 +160,7 @@ def draw_bands(nodes, output, window=None, zero='edge', title=None, mesh=None):
         sets[name] = band_structure(hamiltonian, path, mesh)
     vacuum = [node.base.attributes.get('vacuum_level', None) for node in ordered.values()]
     names = list(sets) if len(sets) > 1 else None
-    return plot_bands(list(sets.values()), output, names, window or _KINDS['bands'], title, zero, vacuum)
+    return plot_bands(list(sets.values()), output, names, window, title, zero, vacuum)
 
 
 def draw_dos(nodes, output, window=None, zero='edge', mesh=None):
@@ -178,4 +178,4 @@ def draw_dos(nodes, output, window=None, zero='edge', mesh=None):
         found.append((name, results.properties, levels))
     (_, properties, levels), *others = found
     reference = others[0] if others else None
-    return plot_dos(properties, output, 'shell', window or _KINDS['dos'], zero, levels, reference)
+    return plot_dos(properties, output, 'shell', window, zero, levels, reference)

@@ -9,6 +9,7 @@ from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 from aiida_hamlr.cli.schema_errors import short_schema_errors
 from aiida_hamlr.cli.structures import load_named_structures, load_source, load_structures
+from aiida_hamlr.jobs.cli_options import FiniteRange
 
 __all__ = ('cmd_launch',)
 
@@ -297,7 +298,7 @@ def launch_pipeline(train, validation, test, predict, compare, settings):
     type=click.IntRange(min=1),
     help='Maximum number of references of all rounds, with those drawn at random.',
 )
-@click.option('-t', '--target', type=click.FloatRange(min=0.0), help='Error of H in meV at which to end.')
+@click.option('-t', '--target', type=FiniteRange(0), help='Error of H in meV at which to end.')
 @click.option(
     '-N',
     '--n-models',

@@ -77,7 +77,7 @@ def cmd_compare(models):
 @click.option(
     '-o',
     '--output',
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=types.FIGURE_FILE,
     default='learning.png',
     show_default=True,
     help='PNG, SVG or PDF file.',

@@ -9,7 +9,9 @@ from textwrap import wrap
 
 import click
 
+from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo
+from aiida_hamlr.jobs.cli_options import NUMBER
 
 __all__ = (
     'COLUMNS',
@@ -56,8 +58,13 @@ NEW_FOLDER = click.option(
 def FIGURE(command):  # noqa: N802 a decorator beside those that are constants
     """Add the options of figures of energies: file, window, zero, title."""
     options = (
-        click.option('-o', '--output', type=click.Path(dir_okay=False, path_type=Path), help='PNG, SVG or PDF file.'),
-        click.option('--window', type=(float, float), metavar='LOW HIGH', help='Energies to show, eV from the zero.'),
+        click.option('-o', '--output', type=types.FIGURE_FILE, help='PNG, SVG or PDF file.'),
+        click.option(
+            '--window',
+            type=(NUMBER, NUMBER),
+            metavar='LOW HIGH',
+            help='Energies to show, eV from the zero.  [default: -7 7 (dos -8 8) about the band edge, or wider]',
+        ),
         click.option(
             '--zero',
             type=click.Choice(['edge', 'vbm', 'fermi', 'vacuum', 'none']),

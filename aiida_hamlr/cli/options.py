@@ -13,6 +13,7 @@ import click
 from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import reusable
 from aiida_hamlr.cli.structures import MomentsOfFiles
+from aiida_hamlr.jobs.cli_options import NUMBER
 
 if TYPE_CHECKING:
     from aiida import orm
@@ -74,7 +75,7 @@ SIBLINGS = reusable(
 AXIS = reusable(
     '--magnetization-axis',
     nargs=3,
-    type=float,
+    type=NUMBER,
     metavar='X Y Z',
     help='With spin-orbit coupling: where positive moments of magnetic structures point, Cartesian; by default z.',
 )
@@ -342,8 +343,8 @@ def read_moments(arguments) -> dict[str, float]:
     for argument in arguments:
         kind, _, value = argument.partition('=')
         try:
-            moments[kind] = float(value)
-        except ValueError as error:
+            moments[kind] = NUMBER.convert(value, None, None)
+        except click.BadParameter as error:
             raise click.BadParameter(
                 f'{argument}: give a kind and its moment, as in Fe1=2.5', param_hint='--spin'
             ) from error

@@ -33,7 +33,7 @@ COLUMNS = {
 @click.option(
     '-o',
     '--output',
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=types.FIGURE_FILE,
     help='Also draw the error over the number of references into this PNG, SVG or PDF file.',
 )
 @with_dbenv()

@@ -168,7 +168,7 @@ def cmd_csv(screening, output):
 
 @cmd_screen.command('plot')
 @_SCREENING
-@_OUTPUT
+@click.option('-o', '--output', type=types.FIGURE_FILE, required=True, help='PNG, SVG or PDF file.')
 @with_dbenv()
 def cmd_plot(screening, output):
     """Draw the distribution of gaps of SCREENING; with several models also their spread.

@@ -6,6 +6,7 @@ import click
 
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
+from aiida_hamlr.jobs.cli_options import POSITIVE
 
 __all__ = ('cmd_setup',)
 
@@ -79,7 +80,9 @@ def setup_codes(computer, pw, pp, hamlr, prepend_text):
 @cmd_setup.command('pseudos')
 @click.argument('folder', type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument('label')
-@click.option('--ecutwfc', type=float, help='Cutoff of all elements, Ry; by default measured for each pseudopotential.')
+@click.option(
+    '--ecutwfc', type=POSITIVE, help='Cutoff of all elements, Ry; by default measured for each pseudopotential.'
+)
 @with_dbenv()
 def setup_pseudos(folder, label, ecutwfc):
     """Make the family LABEL of the UPF files in FOLDER, with cutoffs.

@@ -8,6 +8,7 @@ from aiida_hamlr.cli import types
 from aiida_hamlr.cli.lazy import echo, with_dbenv
 from aiida_hamlr.cli.root import cmd_root
 from aiida_hamlr.cli.undriven import advise
+from aiida_hamlr.jobs.cli_options import FiniteRange
 
 __all__ = ('cmd_status',)
 
@@ -20,7 +21,7 @@ MOST_CHILDREN = 6
 @click.option(
     '-d',
     '--past-days',
-    type=click.FloatRange(min=0),
+    type=FiniteRange(0),
     default=1.0,
     show_default=True,
     help='Also show runs that ended, if they are not older (days).',

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from aiida_hamlr.cli import completion
+from aiida_hamlr.plotting.formats import check_suffix
 
-__all__ = ('ANY', 'CODE', 'FAMILY', 'PROFILE', 'STRUCTURE', 'NodeType', 'ProcessType')
+__all__ = ('ANY', 'CODE', 'FAMILY', 'FIGURE_FILE', 'PROFILE', 'STRUCTURE', 'NodeType', 'ProcessType')
 
 
 class _Lazy(click.ParamType):
@@ -129,4 +131,17 @@ class _Structure(_Lazy):
         return [CompletionItem(incomplete, type='file')]
 
 
+class _Figure(click.Path):
+    """File of a figure; its suffix is checked before any work."""
+
+    def convert(self, value, param, ctx):
+        """The path; a usage error if the suffix is of no format of figures."""
+        try:
+            check_suffix(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FIGURE_FILE = _Figure(dir_okay=False, path_type=Path)
 CODE, FAMILY, PROFILE, STRUCTURE, ANY = _Code(), _Family(), _Profile(), _Structure(), _Any()

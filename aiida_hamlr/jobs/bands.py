@@ -90,7 +90,7 @@ def run_bands(
         raise ValueError('--plot needs bands along a path: add --path auto')
     if spin_axis is not None and plot is None:
         raise ValueError('--spin-axis colours the bands of a figure: add --plot FILE')
-    check_outputs([output, plot], [hamiltonian_file, None if path in (None, 'auto') else Path(path)])
+    check_outputs([output], [hamiltonian_file, None if path in (None, 'auto') else Path(path)], plot)
     hamiltonian = Hamiltonian.read(hamiltonian_file, matrices=matrices_to_read(matrix, options.spin_orbit))
     if matrix not in hamiltonian.matrices:
         other = {'hamiltonian': 'h0', 'h0': 'hamiltonian'}[matrix]

@@ -51,10 +51,10 @@ def make_bases(
         If a pseudopotential is not supported, two are of one species, or a recipe or crystal does not fit.
     """
     summary = JobSummary('basis')
-    check_outputs([output, plot], [*upfs, *crystals, *config.files.values()])
-    pseudos = {}
+    pseudos, upf_files = {}, []
     for upf in upfs:
         label, path = split_label(upf)
+        upf_files.append(path)
         pseudo = Pseudopotential.read(path) if label is None else read_pseudo_files({label: path})[label]
         label = label or pseudo.element
         if label in pseudos:
@@ -70,6 +70,7 @@ def make_bases(
         raise ValueError('crystals are for contracted orbitals; leave out --structure, or --recipe plain')
     sizes = {label: config.recipe_of(label).size for label in pseudos}
     files = [output] if len(upfs) == 1 else [output / f'{label}.basis.h5' for label in pseudos]
+    check_outputs(files, [*upf_files, *crystals, *config.files.values()], plot)
     remove_earlier([*files, summary_path(files[0]), *([plot] if plot else [])])
     basis = basis_of_config(config, pseudos, 'options', [read_structure(path) for path in crystals])
     summary['recipe'] = config.recipe

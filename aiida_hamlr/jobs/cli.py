@@ -13,7 +13,7 @@ import click
 from aiida_hamlr import __version__
 from aiida_hamlr.jobs.cli_bands import bands_command, dos_command, properties_command
 from aiida_hamlr.jobs.cli_exchange import export_command, import_command
-from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
+from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRESHOLD, POSITIVE, SPIN_ORBIT_PSEUDOS
 from aiida_hamlr.jobs.status import Status, one_line, status_of
 
 
@@ -37,7 +37,8 @@ class _Executable(click.Group):
             click.echo('hamlr: interrupted', err=True)
             sys.exit(130)
         except click.ClickException as error:
-            command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'hamlr'
+            # Click does not always say in which command an error is.
+            command = next((f'hamlr {argument}' for argument in args if argument in self.commands), 'hamlr')
             message = ' '.join(error.format_message().split())
             click.echo(f'hamlr: {message} (see: {command} --help)', err=True)
             sys.exit(Status.BAD_INPUT)
@@ -73,7 +74,7 @@ def main(debug):
     'charges',
     multiple=True,
     metavar='[EL=]Q',
-    help='Number of valence electrons: Ga=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
+    help='Number of valence electrons: Ga=3, In=3, Zn=2, Cd=2 without d electrons, H=1.5 for a cap of a surface.',
 )
 def pseudo(elements, output, charges):
     """Write norm-conserving UPF files for ELEMENTS from the published GTH parameters (LDA); no download."""
@@ -172,7 +173,7 @@ def reconstruct(config):
 @click.option('--pseudos', type=FILE, required=True, help='Folder with a UPF file of every species.')
 @click.option(
     '--ecutrho',
-    type=float,
+    type=POSITIVE,
     help='Cutoff of the grid for the potential, Ry.  [default: 160, or more where the pseudopotentials need it]',
 )
 @click.option('--spin-orbit', is_flag=True, help='Add the spin-orbit part of fully relativistic pseudopotentials.')

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRESHOLD, SPIN_ORBIT_PSEUDOS
+from aiida_hamlr.jobs.cli_options import (
+    FILE,
+    MAGNETIZATION_AXIS,
+    NUMBER,
+    OVERLAP_THRESHOLD,
+    POSITIVE,
+    SPIN_ORBIT_PSEUDOS,
+)
 
 
 @click.command('bands')
@@ -16,11 +23,11 @@ from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRES
 @click.option('--spin-axis', type=click.Choice(['x', 'y', 'z']), help='Spin component that colours --plot.')
 @click.option('--matrix', type=click.Choice(['hamiltonian', 'h0']), default='hamiltonian', help='What to diagonalise.')
 @click.option('--n-bands', type=click.IntRange(1), help='Number of the lowest bands; default: all.')
-@click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
+@click.option('--spacing', type=POSITIVE, default=0.04, help='Between path points, 1/Å.')
 @OVERLAP_THRESHOLD
 @click.option('--around-gap', type=click.IntRange(1), metavar='N', help='Only N levels around the gap, at one k-point.')
-@click.option('--energy', type=float, help='With --around-gap: around this energy instead, eV.')
-@click.option('--kpoint', nargs=3, type=float, help='With --around-gap: fractional.  [default: 0 0 0]')
+@click.option('--energy', type=NUMBER, help='With --around-gap: around this energy instead, eV.')
+@click.option('--kpoint', nargs=3, type=NUMBER, help='With --around-gap: fractional.  [default: 0 0 0]')
 @click.option(
     '--solver',
     type=click.Choice(['auto', 'lapack', 'pardiso', 'superlu']),
@@ -28,7 +35,7 @@ from aiida_hamlr.jobs.cli_options import FILE, MAGNETIZATION_AXIS, OVERLAP_THRES
 )
 @click.option(
     '--memory-limit',
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     help='With --around-gap: GB; what needs more is refused.  [default: 90 % of the machine]',
 )
 @click.option(
@@ -73,9 +80,7 @@ def _property_options(command):
             default='gaussian',
             help='Of the DOS.',
         ),
-        click.option(
-            '--broadening', type=click.FloatRange(0, min_open=True), default=0.1, help='Deviation of the Gaussians, eV.'
-        ),
+        click.option('--broadening', type=POSITIVE, default=0.1, help='Deviation of the Gaussians, eV.'),
         click.option(
             '--projection',
             type=click.Choice(['species', 'shell', 'm', 'atom', 'orbital']),
@@ -84,9 +89,6 @@ def _property_options(command):
         ),
         click.option('--plot', is_flag=True, help='Draw what was computed, as PNG files in the folder.'),
         OVERLAP_THRESHOLD,
-        click.option(
-            '-o', '--output', type=FILE, required=True, help='Folder for properties.h5, bands.h5, summary.json.'
-        ),
     ):
         command = option(command)
     return command
@@ -95,6 +97,7 @@ def _property_options(command):
 @click.command('dos')
 @click.argument('hamiltonian', type=FILE)
 @click.option('--total', is_flag=True, help='Without projections.')
+@click.option('-o', '--output', type=FILE, required=True, help='Folder for properties.h5 and summary.json.')
 @_property_options
 def dos_command(hamiltonian, output, total, plot, **options):
     """Density of states of a HAMILTONIAN file, by orbital too."""
@@ -114,9 +117,16 @@ def dos_command(hamiltonian, output, total, plot, **options):
     help='Of gap, bands, dos, projections (fat bands too), masses, charges, profile, layers.',
 )
 @click.option('--path', default='auto', metavar='auto|FILE', help='Path of the bands.')
-@click.option('--spacing', type=click.FloatRange(0, min_open=True), default=0.04, help='Between path points, 1/Å.')
+@click.option('--spacing', type=POSITIVE, default=0.04, help='Between path points, 1/Å.')
 @click.option('--axis', type=click.IntRange(0, 2), default=2, help='Lattice vector of layers and planar averages.')
-@click.option('--period', type=click.FloatRange(0, min_open=True), help='Window of the macroscopic average, Å.')
+@click.option('--period', type=POSITIVE, help='Window of the macroscopic average, Å.')
+@click.option(
+    '-o',
+    '--output',
+    type=FILE,
+    required=True,
+    help='Folder for summary.json, and bands.h5 and properties.h5 if needed.',
+)
 @click.option('--vacuum-from', type=FILE, help='Reference of a slab with the same surfaces, for its vacuum level.')
 @_property_options
 def properties_command(hamiltonian, output, outputs, plot, vacuum_from, **options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from aiida_hamlr.jobs.cli_options import FILE
+from aiida_hamlr.jobs.cli_options import FILE, POSITIVE
 
 #: Formats of `aiida_hamlr.io.exchange`, which is not loaded for a help text.
 FORMATS = ('deepx', 'deeph', 'deeptb', 'sisl', 'cp2k', 'wannier90', 'hamgnn')
@@ -24,7 +24,7 @@ IMPORT_FORMAT_OPTION = click.option(
 
 ECUTRHO_OPTION = click.option(
     '--ecutrho',
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     default=160.0,
     show_default=True,
     help='Cutoff of the grid of H0, Ry.',
@@ -43,7 +43,7 @@ FRAME_OPTION = click.option(
 
 ELECTRONS_OPTION = click.option(
     '--electrons',
-    type=click.FloatRange(0, min_open=True),
+    type=POSITIVE,
     help='Valence electrons per cell, for gap, Fermi level and charges.  [default: those of the files, or else of the '
     'pseudopotentials]',
 )

@@ -127,7 +127,7 @@ def describe_unknown_key(key, where: str, known: Iterable[str], nested: Mapping[
     ``nested`` are the keys of sections, with the place of each: ``{'layers': 'short_range.layers'}``.
     """
     known, nested = sorted(known), nested or {}
-    close = difflib.get_close_matches(str(key), [*known, *nested], n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(key), [*known, *nested], n=1, cutoff=0.55)
     hint = f'did you mean {nested.get(close[0], close[0])!r}? ' if close else ''
     place = f' in {where}' if where else ''
     return f'unknown key {shortened(key)!r}{place}; {hint}known keys: {", ".join(known)}'

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiida_hamlr.jobs.inputs import read_sibling_folder
-from aiida_hamlr.jobs.outputs import check_overwriting, files_below, remove_earlier
+from aiida_hamlr.jobs.outputs import check_folder, check_overwriting, check_replaceable, files_below, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
 from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.inference import load_model
+from aiida_hamlr.plotting.formats import check_suffix
 
 _ROWS = {
     'mae_meV': 'all elements',
@@ -89,8 +90,14 @@ def run_evaluate(
         If a file is missing or does not fit the model.
     """
     summary = JobSummary('evaluate')
+    if plot is not None:
+        check_suffix(plot)
     if json_file is not None:
-        check_overwriting([json_file], [*data, *files_below(model)])
+        check_replaceable(json_file, 'JSON')
+    written = [path for path in (json_file, plot) if path]
+    check_overwriting(written, [*data, *files_below(model)])
+    for path in written:
+        check_folder(path.parent)
     for path in data:
         if not path.is_file():
             raise ValueError(f'{path}: no such file')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from aiida_hamlr.electronic.geometry import describe_periodicity
@@ -49,7 +50,7 @@ def run_h0(
         If an input is missing or does not fit.
     """
     summary = JobSummary('h0')
-    if ecutrho is not None and not ecutrho > 0:
+    if ecutrho is not None and not 0 < ecutrho < math.inf:
         raise ValueError(f'--ecutrho {ecutrho:g} Ry: a positive cutoff is needed')
     check_outputs([output], [structure, basis_folder, pseudo_folder])
     check_overwriting([output], [*files_below(basis_folder), *files_below(pseudo_folder)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -20,6 +21,9 @@ from aiida_hamlr.electronic.orbitals.basis import SpeciesBasis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.jobs.bands import edges_in_words
 from aiida_hamlr.model.folder import DESCRIPTION, check_folder
+
+#: Characters after which a value is cut.
+_LONGEST = 500
 
 
 def describe_file(path: Path) -> list[str]:
@@ -141,7 +145,7 @@ def _describe_properties(path: Path) -> list[str]:
         lines.append(f'projected on {len(names)} groups: {_short(", ".join(names))}')
     for edge, mass in (properties.attributes.get('effective_masses') or {}).items():
         masses = mass.get('principal_masses') or mass['masses_along']
-        lines.append(f'effective masses at {edge}: {_short(masses) if masses else "none, there are no bands"}')
+        lines.append(f'effective masses at {edge}: {_masses(masses) if masses else "none, there are no bands"}')
     if properties.layer_heights is not None:
         lines.append(f'band edges of {len(properties.layer_heights)} layers')
     if properties.planar_potential is not None:
@@ -173,7 +177,29 @@ def _describe_model(path: Path) -> list[str]:
     return lines + [f'{key}: {_short(value)}' for key, value in description.items() if key != 'species']
 
 
+def _masses(masses: Mapping[str, Sequence[float]] | Sequence[float]) -> str:
+    """Principal masses, or those of degenerate bands by direction; directions with equal masses stand together."""
+    if not isinstance(masses, Mapping):
+        return ' '.join(f'{mass:.3f}' for mass in masses)
+    directions: dict[str, list[str]] = {}
+    for direction, values in masses.items():
+        directions.setdefault(_masses(sorted(values)), []).append(direction)
+    return '; '.join(f'{" ".join(names)} {values}' for values, names in directions.items())
+
+
 def _short(value) -> str:
-    """A JSON value on one line, cut where it gets long."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 300 else text[:300] + ' ...'
+    """A JSON value on one line, of long ones the first entries."""
+    text = _in_words(value)
+    return text if len(text) <= _LONGEST else text[:_LONGEST].rpartition(' ')[0].rstrip(',') + ' ...'
+
+
+def _in_words(value) -> str:
+    """A JSON value without quotes; numbers that are not whole have six digits."""
+    if isinstance(value, Mapping):
+        entries = ((key, _in_words(each), isinstance(each, Mapping)) for key, each in value.items())
+        return ', '.join(f'{key} ({words})' if nested else f'{key} {words}' for key, words, nested in entries)
+    if isinstance(value, list | tuple):
+        return f'({" ".join(_in_words(each) for each in value)})'
+    if isinstance(value, float):
+        return f'{value:.6g}'
+    return value if isinstance(value, str) else json.dumps(value)

@@ -19,6 +19,9 @@ from aiida_hamlr.io.bases import read_basis
 #: Characters within which the structure of an input of pw.x ends.
 _LARGEST_PW_INPUT = 5_000_000
 
+#: Examples for messages.
+_STRUCTURE_FILES = 'as .cif, .extxyz, POSCAR or an input of pw.x'
+
 
 def read_frames(path: Path) -> list[Atoms]:
     """All structures of a file, in any format that ASE reads or as the XML file of pw.x; at least one.
@@ -30,6 +33,8 @@ def read_frames(path: Path) -> list[Atoms]:
     ValueError
         If the file is missing or cannot be read, or a species label is not possible.
     """
+    if path.is_dir():
+        raise ValueError(f'{path}: is a folder; give a file with structures, {_STRUCTURE_FILES}')
     if not path.is_file():
         raise ValueError(f'{path}: no such file')
     if path.suffix == '.xml':
@@ -39,14 +44,25 @@ def read_frames(path: Path) -> list[Atoms]:
     try:
         frames = _read_frames(path)
     except Exception as error:
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise ValueError(f'{path}: cannot be read as a structure: {reason}') from error
+        raise ValueError(f'{path}: cannot be read as a structure: {_reason(error)}') from error
     if not frames:
         raise ValueError(f'{path}: holds no structure')
     with naming(path):
         for atoms in frames:
             set_species_labels(atoms, species_labels(atoms))
     return frames
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file of structures; ASE says it with the name of a format, or with nothing, at times."""
+    from ase.io.formats import UnknownFileTypeError
+
+    words = str(error).split()
+    if isinstance(error, UnknownFileTypeError) and len(words) == 1:
+        return f'files of type {words[0]!r} hold none; give one {_STRUCTURE_FILES}'
+    if not words or isinstance(error, UnicodeDecodeError):
+        return f'its content does not fit the format that its name says; give a file {_STRUCTURE_FILES}'
+    return ' '.join(words)
 
 
 def _read_frames(path: Path) -> list[Atoms]:
@@ -107,6 +123,9 @@ def read_basis_files(files: Mapping[str, Path]) -> Basis:
 
 def read_basis_folder(folder: Path, labels: Iterable[str]) -> Basis:
     """Orbitals of the species, from the files ``El.basis.h5`` or ``LABEL.basis.h5`` of a folder."""
+    if not folder.is_dir():
+        found = 'is a file' if folder.exists() else 'no such folder'
+        raise ValueError(f'{folder}: {found}; give the folder with El.basis.h5 of every species')
     files = {}
     for label in sorted(set(labels)):
         files[label] = folder / f'{label}.basis.h5'
@@ -155,7 +174,8 @@ def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudop
         If a species has none or several.
     """
     if not folder.is_dir():
-        raise ValueError(f'{folder}: no such folder')
+        found = 'is a file' if folder.exists() else 'no such folder'
+        raise ValueError(f'{folder}: {found}; give the folder with a UPF file of every species')
     files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == '.upf']
     labels = sorted(set(labels))
     of_labels = {label: [path for path in files if path.name.split('.')[0] == label] for label in labels}
@@ -174,7 +194,7 @@ def read_pseudo_folder(folder: Path, labels: Iterable[str]) -> dict[str, Pseudop
 def read_sibling_folder(
     wanted: bool, folder: Path | None, pseudos: Mapping[str, Pseudopotential]
 ) -> dict[str, Pseudopotential]:
-    """The same from a folder, for the pseudopotentials that are scalar-relativistic.
+    """The same from the folder of `--spin-orbit-pseudos`, for the pseudopotentials that are scalar-relativistic.
 
     Raises
     ------
@@ -183,7 +203,8 @@ def read_sibling_folder(
     """
     if folder is None:
         return {}
-    read_siblings(wanted, {'folder': folder} if not wanted else None)
+    if not wanted:
+        raise ValueError('--spin-orbit-pseudos is given without --spin-orbit; add it, or leave out the folder')
     return read_pseudo_folder(folder, [label for label, pseudo in pseudos.items() if pseudo.spin_orbit_dij is None])
 
 

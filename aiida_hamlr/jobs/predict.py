@@ -21,7 +21,7 @@ from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.committee import Committee
 from aiida_hamlr.jobs.config import load_config
 from aiida_hamlr.jobs.inputs import read_siblings
-from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_overwriting, files_below, remove_earlier
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_folder, check_outside, check_overwriting, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.results import DONE, FAILED, RESULTS, ResultsWriter, write_results
@@ -89,7 +89,10 @@ def run_predict(config_file: Path) -> dict:
     jobs = collect_structures(config.structures, config.labels, config.magnetic_moments)
     written = [config.output / name for name in ('summary.json', RESULTS)]
     written += [config.output / job.name / name for job in jobs for name in _FILES]
-    check_overwriting(written, [config_file, *config.structures, *files_below(config.model)])
+    check_folder(config.output)
+    for model in (config.model, *config.committee):
+        check_outside(config.output, model)
+    check_overwriting(written, [config_file, *config.structures])
     committee, siblings = _load_models(config)
     errors = _find_unfit(jobs, committee.predictor)
     if len(errors) == len(jobs):

@@ -18,7 +18,7 @@ from aiida_hamlr.electronic.bands.layers import Layers
 from aiida_hamlr.electronic.bands.surfaces import align_vacuum
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.reading import naming
-from aiida_hamlr.jobs.bands import ELECTRONS_UNKNOWN, describe_ghosts
+from aiida_hamlr.jobs.bands import ELECTRONS_UNKNOWN, describe_ghosts, edges_in_words
 from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import PropertyKeys
@@ -57,8 +57,10 @@ def run_properties(
     Raises
     ------
     ValueError
-        If an output is unknown, or the Hamiltonian lacks what one needs.
+        If there are no outputs, one is unknown, or the Hamiltonian lacks what one needs.
     """
+    if not outputs:
+        raise ValueError(f'--outputs names nothing to compute: choose of {", ".join(OUTPUTS)}')
     unknown = sorted(set(outputs) - set(OUTPUTS))
     if unknown:
         raise ValueError(f'output {unknown[0]!r}: choose of {", ".join(OUTPUTS)}')
@@ -79,6 +81,8 @@ def run_properties(
     summary.write(summary_path(output / BANDS))
     if found.mesh is not None and found.mesh.filling is None:
         log(ELECTRONS_UNKNOWN)
+    if 'gap_eV' in found.scalars:
+        log(edges_in_words(BandAttributes.from_dict(found.scalars)))
     log(f'{", ".join(outputs)} of {hamiltonian.atoms.get_chemical_formula()} written to {output}')
     return found
 

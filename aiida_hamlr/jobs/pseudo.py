@@ -8,7 +8,7 @@ from pathlib import Path
 from aiida_hamlr.electronic.pseudo.gth import GENERATED, charges_of, gth_parameters, write_upf
 from aiida_hamlr.electronic.reading import read_text
 from aiida_hamlr.jobs.by_element import by_element
-from aiida_hamlr.jobs.outputs import remove_earlier
+from aiida_hamlr.jobs.outputs import check_folder, remove_earlier
 from aiida_hamlr.jobs.progress import log, track
 
 #: Largest file that may be one of those that are replaced, bytes.
@@ -66,6 +66,7 @@ def make_pseudopotentials(
         element: folder / (f'{element}.q{charges[element]:g}.upf' if element in charges else f'{element}.upf')
         for element in entries
     }
+    check_folder(folder)
     for path in files.values():
         _check_replaceable(path)
     remove_earlier([*files.values()])

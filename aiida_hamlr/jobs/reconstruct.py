@@ -39,7 +39,7 @@ from aiida_hamlr.jobs.bands import describe_ghosts
 from aiida_hamlr.jobs.basis import basis_of_config
 from aiida_hamlr.jobs.config import load_config, validate
 from aiida_hamlr.jobs.inputs import read_pseudo_files, read_structure
-from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, remove_earlier, summary_path
+from aiida_hamlr.jobs.outputs import BANDS, PROPERTIES, check_outputs, check_overwriting, remove_earlier, summary_path
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.properties import property_options, record_edges, write_properties
 from aiida_hamlr.jobs.schemas import ReconstructConfig
@@ -102,22 +102,21 @@ def run_reconstruct(config_file: Path) -> Hamiltonian:
     summary = JobSummary('reconstruct')
     config = load_config(config_file, ReconstructConfig)
     folder = config.output.parent
-    written = [config.output, description_path(config.output)]
+    inputs = [
+        config_file,
+        config.structure,
+        config.potential,
+        config.density,
+        config.phonon,
+        config.plane_wave_bands,
+        *config.pseudos.values(),
+        *config.basis.files.values(),
+    ]
+    written = [config.output]
     written += [folder / BANDS, folder / PROPERTIES] if config.properties is not None else []
-    check_outputs(
-        written,
-        [
-            config_file,
-            config.structure,
-            config.potential,
-            config.density,
-            config.phonon,
-            config.plane_wave_bands,
-            *config.pseudos.values(),
-            *config.basis.files.values(),
-        ],
-    )
-    remove_earlier([*written, summary_path(config.output)])
+    check_outputs(written, inputs)
+    check_overwriting([description_path(config.output)], [path for path in inputs if path])
+    remove_earlier([*written, description_path(config.output), summary_path(config.output)])
     hamiltonian = _reconstruct(config, str(config_file))
     try:
         found = _compute_properties(hamiltonian, config)

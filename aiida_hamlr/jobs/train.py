@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aiida_hamlr.jobs.config import expanded, load_config, validate
 from aiida_hamlr.jobs.evaluate import QUOTED, describe_errors
-from aiida_hamlr.jobs.outputs import check_overwriting
+from aiida_hamlr.jobs.outputs import check_folder, check_overwriting
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.schemas import TrainConfig
 from aiida_hamlr.jobs.summary import JobSummary
@@ -96,6 +96,7 @@ def _train(config: TrainConfig, folder: Path, source: str) -> dict:
         name: find_files(getattr(config.data, name), folder, f'{source}: data.{name}')
         for name in ('train', 'validation', 'test')
     }
+    check_folder(config.output)
     written = [config.output / name for name in (SUMMARY, METRICS, *(f'checkpoints/{name}' for name in (LAST, BEST)))]
     check_overwriting(written, [path for files in data.values() for path in files])
     if config.parent is not None and config.parent.resolve().is_relative_to(config.output.resolve()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,24 +25,33 @@ STYLES = (
 #: Spin up and spin down; that of a single set is dashed, so that both show where they agree.
 _SPIN_STYLES = ({'color': COLOURS[0]}, {'color': COLOURS[1], 'linestyle': (0, (4, 2))})
 
+#: How far figures of bands reach from the valence band maximum or Fermi level, eV, see `Levels.window`.
+REACH = 7.0
+
 #: Bands in the window from which on they are drawn finer.
 _CROWD = 16
 
-#: Room that a character of the name of a point takes, and space between two names, in parts of the length of a path.
-_CHARACTER, _SPACE = 0.012, 0.006
+#: Room that a character of the name of a point takes, and space between two names, inches.
+_CHARACTER, _SPACE = 0.07, 0.035
+
+#: Width of axes that have a figure to themselves, inches.
+_WIDTH = 5.8
 
 #: Rows that the names of points may stand in.
-_ROWS = 2
+_ROWS = 3
 
-#: Markup of a subscript.
-_NOT_SHOWN = str.maketrans('', '', '$_{}')
+#: How files of paths write the centre of the Brillouin zone.
+_GAMMA = ('GAMMA', 'G', 'Gamma', 'Γ')
+
+#: Names with an index, as seekpath writes them.
+_WITH_INDEX = re.compile(r'([^\W\d_]+)_(\d+)')
 
 
 def plot_bands(
     sets: Sequence[Bands | str | Path],
     output: str | Path,
     names: Sequence[str] | None = None,
-    window: tuple[float, float] = (-7.0, 7.0),
+    window: tuple[float, float] | None = None,
     title: str | None = None,
     zero: str = 'edge',
     vacuum_levels: Sequence[float | None] = (),
@@ -57,8 +67,8 @@ def plot_bands(
         PNG, SVG or PDF file, by its suffix.
     names : sequence of str, optional
         For the legend.
-    window : (float, float)
-        Energies shown, eV from the zero.
+    window : (float, float), optional
+        Energies shown, eV from the zero; default: see `Levels.window`, from all sets.
     title : str, optional
         Above the axes.
     zero : str
@@ -85,6 +95,8 @@ def plot_bands(
         axes = figure.add_subplot()
         vacuum = [*vacuum_levels, *[None] * len(sets)]
         levels = [Levels.of_bands(item, level) for item, level in zip(sets, vacuum, strict=False)]
+        windows = [item.window(zero, REACH) for item in levels]
+        window = window or (min(low for low, _ in windows), max(high for _, high in windows))
         handles, labels = draw_bands(axes, sets, window, names or (), zero, levels)
         if labels:
             figure.legend(handles, labels, loc='outside upper center', ncols=len(labels))
@@ -172,9 +184,9 @@ class Tick(NamedTuple):
     position : float
         Distance along the path, 1/Å.
     names : tuple of str
-        Two at a jump; none where there is no room for them.
+        As in the path, but with the letter Γ; two at a jump, none where there is no room for them.
     row : int
-        Row below the axis in which the names stand, 0 or 1, so that they touch no other.
+        Row below the axis in which the names stand, 0 to 2, so that they touch no other.
     """
 
     position: float
@@ -182,35 +194,44 @@ class Tick(NamedTuple):
     row: int
 
 
-def path_ticks(bands: Bands) -> list[Tick]:
+def path_ticks(bands: Bands, width: float = _WIDTH) -> list[Tick]:
     """Special points of a path.
 
-    Names that would touch those before, as at neighbouring jumps or along a long axis of the cell, stand in a second
-    row, or are left out if that has no room either.
+    Names that would touch those before, as at neighbouring jumps or along a long axis of the cell, stand in a lower
+    row, or are left out if none has room.
+
+    Parameters
+    ----------
+    bands : Bands
+        Along a path.
+    width : float
+        Of the axes, inches.
     """
     names: dict[float, list[str]] = {}
     for distance, label in zip(bands.distances, bands.labels, strict=True):
         if label:
             of_point = names.setdefault(float(distance), [])
-            if _pretty(label) not in of_point:
-                of_point.append(_pretty(label))
-    length, ends, ticks = bands.distances[-1] - bands.distances[0], [-np.inf] * _ROWS, []
+            name = 'Γ' if label in _GAMMA else label
+            if name not in of_point:
+                of_point.append(name)
+    inch, ends, ticks = (bands.distances[-1] - bands.distances[0]) / width, [-np.inf] * _ROWS, []
     for position, of_point in names.items():
-        n_characters = sum(len(name.translate(_NOT_SHOWN)) for name in of_point) + len(of_point) - 1
-        half = 0.5 * n_characters * _CHARACTER * length
+        n_characters = sum(len(''.join(split_index(name))) for name in of_point) + len(of_point) - 1
+        half = 0.5 * n_characters * _CHARACTER * inch
         row = next((row for row in range(_ROWS) if position - half >= ends[row]), None)
         if row is None:
             ticks.append(Tick(position, (), 0))
         else:
-            ends[row] = position + half + _SPACE * length
+            ends[row] = position + half + _SPACE * inch
             ticks.append(Tick(position, tuple(of_point), row))
     return ticks
 
 
 def label_path(axes, bands: Bands):
     """Draw ticks at the special points; the two names of a jump share one tick."""
-    ticks = path_ticks(bands)
-    axes.set_xticks([tick.position for tick in ticks], ['\n' * tick.row + '|'.join(tick.names) for tick in ticks])
+    ticks = path_ticks(bands, axes.get_position().width * axes.figure.get_figwidth())
+    names = ['\n' * tick.row + '|'.join(map(_markup, tick.names)) for tick in ticks]
+    axes.set_xticks([tick.position for tick in ticks], names)
     for tick in ticks:
         axes.axvline(tick.position, color=GREY, linewidth=0.6, zorder=0)
     axes.set_xlim(bands.distances[0], bands.distances[-1])
@@ -219,9 +240,14 @@ def label_path(axes, bands: Bands):
     axes.tick_params(axis='x', length=0)
 
 
-def _pretty(label: str) -> str:
-    """'GAMMA' as the letter, 'X_1' with a subscript."""
-    if label in ('GAMMA', 'G', 'Gamma', 'Γ'):
-        return 'Γ'
-    name, _, index = label.partition('_')
-    return f'{name}$_{{{index}}}$' if index.isalnum() else label
+def split_index(name: str) -> tuple[str, str]:
+    """Name of a special point and its index, to be set below the line: 'X_1' is X and 1; others have none."""
+    match = _WITH_INDEX.fullmatch(name)
+    return (match[1], match[2]) if match else (name, '')
+
+
+def _markup(name: str) -> str:
+    """A name as matplotlib draws it; what a user has written is no mathematics."""
+    name, index = split_index(name)
+    name = name.replace('$', r'\$')
+    return f'{name}$_{{{index}}}$' if index else name

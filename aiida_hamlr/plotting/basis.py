@@ -13,7 +13,7 @@ from aiida_hamlr.plotting.bands import STYLES, draw_bands
 from aiida_hamlr.plotting.style import GREY, drawing
 from aiida_hamlr.plotting.zero import Levels
 
-#: Energies shown, eV from the valence band maximum.
+#: Energies shown, eV from the valence band maximum; above a wide gap more.
 WINDOW = (-14.0, 10.0)
 
 #: Deviations below it are drawn on the edge, meV.
@@ -71,6 +71,8 @@ def _title(bands: Bands) -> str:
 
 def _window(bands: Bands) -> tuple[float, float]:
     """The lowest bands down to semicore, and up to where the next band could be missing."""
-    energies = bands.eigenvalues[0] - Levels.of_bands(bands).of('edge')
+    levels = Levels.of_bands(bands)
+    energies = bands.eigenvalues[0] - levels.of('edge')
     inside = energies[energies > WINDOW[0]]
-    return float(inside.min()) - 1.0, min(WINDOW[1], float(energies[:, -1].min()))
+    _, high = levels.window('edge', WINDOW[1])
+    return float(inside.min()) - 1.0, min(high, float(energies[:, -1].min()))

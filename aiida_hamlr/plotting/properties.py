@@ -11,12 +11,18 @@ from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.layers import Layers
 from aiida_hamlr.electronic.bands.projections import sum_groups
 from aiida_hamlr.electronic.bands.properties import Properties
-from aiida_hamlr.plotting.bands import draw_bands
-from aiida_hamlr.plotting.style import COLOURS, GREY, drawing
+from aiida_hamlr.plotting.bands import REACH, draw_bands
+from aiida_hamlr.plotting.style import COLOURS, GREY, drawing, widen
 from aiida_hamlr.plotting.zero import Levels, energy_label
 
 #: Groups that are drawn; the others are part of the total only.
 _MOST_GROUPS = 6
+
+#: How far figures of densities of states reach from the valence band maximum or Fermi level, eV.
+_DOS_REACH = 8.0
+
+#: Energies that an axis of band edges or potentials shows at least, eV.
+_SMALLEST_SPAN = 0.1
 
 #: Area of the dot of a state that is all on one group, points^2.
 _DOT = 28.0
@@ -29,7 +35,7 @@ def plot_dos(
     properties: Properties,
     output: str | Path,
     kind: str = 'shell',
-    window: tuple[float, float] = (-8.0, 8.0),
+    window: tuple[float, float] | None = None,
     zero: str = 'edge',
     levels: Levels | None = None,
     reference: tuple[str, Properties, Levels | None] | None = None,
@@ -44,8 +50,8 @@ def plot_dos(
         PNG, SVG or PDF file, by its suffix.
     kind : str
         What the parts are: 'species', 'shell' or 'm'.
-    window : (float, float)
-        Energies shown, eV from the zero.
+    window : (float, float), optional
+        Energies shown, eV from the zero; default: see `Levels.window`.
     zero : str
         'edge', 'vbm', 'fermi', 'vacuum' or 'none', as of `plot_bands`; as stored if the Fermi level is not known.
     levels : Levels, optional
@@ -65,6 +71,7 @@ def plot_dos(
     """
     levels = levels or Levels.of_properties(properties)
     zero = 'none' if levels == Levels() else zero
+    window = window or levels.window(zero, _DOS_REACH)
     energies = _energies(properties, zero, levels)
     spins = [properties.dos] if properties.dos_by_spin is None else list(properties.dos_by_spin)
     shown = (energies >= window[0]) & (energies <= window[1])
@@ -108,7 +115,7 @@ def plot_fat_bands(
     bands: Bands,
     output: str | Path,
     kind: str = 'species',
-    window: tuple[float, float] = (-7.0, 7.0),
+    window: tuple[float, float] | None = None,
     zero: str = 'edge',
     vacuum_level: float | None = None,
 ) -> Path:
@@ -122,8 +129,8 @@ def plot_fat_bands(
         PNG, SVG or PDF file, by its suffix.
     kind : str
         'species' or 'shell'.
-    window : (float, float)
-        Energies shown, eV from the zero.
+    window : (float, float), optional
+        Energies shown, eV from the zero; default: see `Levels.window`.
     zero : str
         As of `plot_bands`.
     vacuum_level : float, optional
@@ -144,6 +151,7 @@ def plot_fat_bands(
     groups, shares = sum_groups(bands.groups, bands.projections, kind)
     order = np.argsort(-shares.sum(axis=(0, 1, 2)), kind='stable')[: min(4, len(groups))]
     zeros = Levels.of_bands(bands, vacuum_level)
+    window = window or zeros.window(zero, REACH)
     levels = bands.eigenvalues - zeros.of(zero)
     with drawing(output, 3.2 * len(order) + 0.8, 4.4) as figure:
         panels = figure.subplots(1, len(order), sharey=True, squeeze=False)[0]
@@ -203,6 +211,7 @@ def plot_layers(properties: Properties, output: str | Path) -> Path:
         if fermi is not None:
             axes.axhline(fermi, color=GREY, linewidth=0.8, linestyle='--')
             handles.append(Line2D([], [], color=GREY, linewidth=0.8, linestyle='--', label='Fermi level'))
+        widen(axes, _SMALLEST_SPAN)
         axes.set_xlabel('Height of the layer (Å)')
         axes.set_ylabel('Edge (eV)')
         figure.legend(handles=handles, loc='outside upper center', ncols=3)
@@ -240,6 +249,7 @@ def plot_planes(properties: Properties, output: str | Path) -> Path:
         for index, height in enumerate(() if properties.layer_heights is None else properties.layer_heights):
             style = {'color': GREY, 'linestyle': ':', 'linewidth': 0.8, 'zorder': 0}
             axes.axvline(height, label=None if index else 'layer', **style)
+        widen(axes, _SMALLEST_SPAN)
         axes.set_xlabel('Height (Å)')
         axes.set_ylabel('Electrostatic potential energy (eV)')
         figure.legend(loc='outside upper center', ncols=3)

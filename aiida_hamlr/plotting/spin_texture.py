@@ -13,6 +13,9 @@ from aiida_hamlr.plotting.bands import check_on_path, label_path, load_bands, pa
 from aiida_hamlr.plotting.style import GREY, drawing
 from aiida_hamlr.plotting.zero import Levels, energy_label
 
+#: How far the figure reaches from the valence band maximum or Fermi level, eV.
+_REACH = 3.0
+
 #: Components of the spin.
 AXES = ('x', 'y', 'z')
 
@@ -24,7 +27,7 @@ def plot_spin_texture(
     bands: Bands | str | Path,
     output: str | Path,
     axis: str = 'z',
-    window: tuple[float, float] = (-3.0, 3.0),
+    window: tuple[float, float] | None = None,
     zero: str = 'edge',
 ) -> Path:
     """Draw bands along a path, coloured by ``<sigma_a>``; degenerate states by the mean of theirs.
@@ -37,8 +40,8 @@ def plot_spin_texture(
         PNG, SVG or PDF file, by its suffix.
     axis : str
         Cartesian component: 'x', 'y' or 'z'.
-    window : (float, float)
-        Energies shown, eV from the zero.
+    window : (float, float), optional
+        Energies shown, eV from the zero; default: 3 eV below the band edge and above, see `Levels.window`.
     zero : str
         See `plot_bands`.
 
@@ -69,7 +72,7 @@ def plot_spin_texture(
             axes.add_collection(lines)
         label_path(axes, bands)
         axes.set_ylabel(energy_label(levels.resolve(zero)))
-        axes.set_ylim(*window)
+        axes.set_ylim(*(window or levels.window(zero, _REACH)))
         figure.colorbar(lines, ax=axes, label=rf'$\langle\sigma_{axis}\rangle$', pad=0.02)
     return Path(output)
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from aiida_hamlr.electronic.files import atomic_path
+from aiida_hamlr.plotting.formats import check_suffix
 
 #: Okabe and Ito's palette, darkest contrast first.
 COLOURS = ('#0072B2', '#D55E00', '#000000', '#009E73', '#CC79A7', '#56B4E9', '#E69F00')
@@ -23,6 +24,7 @@ SETTINGS = {
     'axes.labelsize': 11.0,
     'axes.titlesize': 11.0,
     'axes.linewidth': 0.8,
+    'axes.formatter.useoffset': False,
     'axes.spines.top': False,
     'axes.spines.right': False,
     'legend.frameon': False,
@@ -39,8 +41,12 @@ SETTINGS = {
 #: With a date, figures of the same content would differ.
 _UNDATED = {'svg': {'Date': None}, 'pdf': {'CreationDate': None}}
 
-#: Formats of figures, by the suffix of the file.
-FORMATS = ('.png', '.svg', '.pdf')
+
+def widen(axes, span: float):
+    """Let the vertical axis show ``span`` at least, around the middle of what is drawn: noise is not blown up."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        axes.set_ylim(0.5 * (low + high - span), 0.5 * (low + high + span))
 
 
 @contextmanager
@@ -57,11 +63,10 @@ def drawing(path: str | Path, width: float = 6.4, height: float = 4.4) -> Iterat
     Raises
     ------
     ValueError
-        If the suffix is none of `FORMATS`; nothing is drawn then.
+        If the suffix is none of those that `check_suffix` knows; nothing is drawn then.
     """
     path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise ValueError(f'{path}: figures are written as {", ".join(FORMATS)}, by the suffix of the file')
+    check_suffix(path)
     with rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout='constrained')
         FigureCanvasAgg(figure)

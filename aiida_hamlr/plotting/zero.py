@@ -27,24 +27,30 @@ class Levels:
         Fermi level.
     vacuum : float
         Electrostatic potential energy far from a slab or molecule.
+    cbm : float
+        Conduction band minimum; None for a metal.
     """
 
     vbm: float | None = None
     fermi: float | None = None
     vacuum: float | None = None
+    cbm: float | None = None
 
     @classmethod
     def of_bands(cls, bands: Bands, vacuum: float | None = None) -> Levels:
         """Levels of bands; the vacuum level has to be given."""
         attributes = bands.attributes
-        return cls(attributes.vbm if attributes.gap else None, attributes.fermi_level, vacuum)
+        vbm, cbm = (attributes.vbm, attributes.vbm + attributes.gap) if attributes.gap else (None, None)
+        return cls(vbm, attributes.fermi_level, vacuum, cbm)
 
     @classmethod
     def of_properties(cls, properties: Properties, vacuum: float | None = None) -> Levels:
         """Levels of properties; those that earlier versions wrote know the Fermi level alone."""
         attributes = properties.attributes
-        vbm = attributes.get('vbm_eV') if attributes.get('gap_eV') else None
-        return cls(vbm, attributes.get('fermi_level_eV'), vacuum)
+        gap = attributes.get('gap_eV')
+        vbm = attributes.get('vbm_eV') if gap else None
+        cbm = None if vbm is None else vbm + gap
+        return cls(vbm, attributes.get('fermi_level_eV'), vacuum, cbm)
 
     def resolve(self, choice: str) -> str:
         """What a choice means here: 'vbm', 'fermi', 'vacuum' or 'none'.
@@ -71,6 +77,22 @@ class Levels:
         """The energy of a choice, eV; 0 for 'none'."""
         resolved = self.resolve(choice)
         return 0.0 if resolved == 'none' else getattr(self, resolved)
+
+    def window(self, choice: str, reach: float) -> tuple[float, float]:
+        """Energies to show, eV from the zero of a choice, of which both band edges are part.
+
+        Parameters
+        ----------
+        choice : str
+            As of `resolve`.
+        reach : float
+            How far the window reaches from the valence band maximum or Fermi level, eV; above a wide gap it is half as
+            far from the conduction band minimum.
+        """
+        edge = self.of('edge')
+        middle = edge - self.of(choice)
+        above = reach if self.cbm is None else max(reach, self.cbm - edge + 0.5 * reach)
+        return middle - reach, middle + above
 
 
 def energy_label(resolved: str) -> str:

@@ -149,7 +149,7 @@ def dos_of_node(node: orm.XyData) -> Figure:
     shown = {'total': properties.dos}
     if properties.dos_by_spin is not None:
         shown = dict(zip(('spin up', 'spin down'), properties.dos_by_spin, strict=True))
-    return dos_figure(properties.dos_energies, shown, levels.of('edge'), levels.resolve('edge'))
+    return dos_figure(properties.dos_energies, shown, levels)
 
 
 def structure_section(structure: orm.StructureData, title: str = 'Structure') -> Section:

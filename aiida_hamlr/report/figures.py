@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
-from aiida_hamlr.plotting.bands import path_segments, path_ticks
+from aiida_hamlr.plotting.bands import path_segments, path_ticks, split_index
 from aiida_hamlr.plotting.style import COLOURS
 from aiida_hamlr.plotting.zero import Levels
 from aiida_hamlr.report.page import Figure
@@ -17,8 +17,8 @@ __all__ = ('bands_figure', 'bar_figure', 'dos_figure', 'gaps_figure', 'learning_
 
 _GRID = '#e4e4e4'
 
-#: Energies that are shown at first, eV from the zero; the reader may zoom out.
-WINDOW = (-8.0, 8.0)
+#: How far the energies that are shown at first reach, eV, see `Levels.window`; the reader may zoom out.
+REACH = 8.0
 
 #: Decimals of energies in the file, eV; a line needs no more.
 _DECIMALS = 4
@@ -79,7 +79,7 @@ def bands_figure(sets: Mapping[str, Bands], caption: str) -> Figure:
             'Wave vector',
             f'Energy − {symbol} (eV)',
             xaxis=xaxis,
-            yaxis={'range': list(WINDOW)},
+            yaxis={'range': list(Levels.of_bands(first).window('edge', REACH))},
             shapes=shapes,
         ),
     }
@@ -98,16 +98,13 @@ def _lines(bands: Bands, energies: np.ndarray) -> tuple[list, list]:
 
 def _plain_label(label: str) -> str:
     """A special point with an index below the line, in plotly's markup."""
-    name, _, index = label.replace('$', '').partition('_')
-    return f'{escape(name)}<sub>{escape(index.strip("{}"))}</sub>' if index else escape(name)
+    name, index = split_index(label)
+    return f'{escape(name)}<sub>{index}</sub>' if index else escape(name)
 
 
-def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: float, level: str) -> Figure:
-    """Densities of states over the energy from ``zero`` (eV); spin down is drawn downwards.
-
-    ``level`` is what the zero is: 'vbm', 'fermi' or 'none', see `Levels.resolve`.
-    """
-    traces = []
+def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], levels: Levels) -> Figure:
+    """Densities of states over the energy from the valence band maximum or Fermi level, eV; spin down is below zero."""
+    traces, zero = [], levels.of('edge')
     for number, (name, values) in enumerate(columns.items()):
         sign = -1.0 if name.endswith('down') else 1.0
         traces.append(
@@ -126,10 +123,10 @@ def dos_figure(energies: np.ndarray, columns: Mapping[str, np.ndarray], zero: fl
         'vbm': ('Energy − E<sub>VBM</sub> (eV)', 'valence band maximum'),
         'fermi': ('Energy − E<sub>F</sub> (eV)', 'Fermi level'),
         'none': ('Energy (eV)', 'stored zero'),
-    }[level]
+    }[levels.resolve('edge')]
     content = {
         'data': traces,
-        'layout': layout(title, 'States per eV and cell', xaxis={'range': list(WINDOW)}),
+        'layout': layout(title, 'States per eV and cell', xaxis={'range': list(levels.window('edge', REACH))}),
     }
     return Figure(content, f'Density of states; energies count from the {counts_from}.')
 

@@ -5,7 +5,7 @@ import pytest
 from aiida import orm
 from aiida_quantumespresso.common.types import ElectronicType, SpinType
 
-from aiida_hamlr.cli.options import Settings, load_pseudos
+from aiida_hamlr.cli.options import Settings, load_pseudos, read_moments
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,14 @@ def test_mpi_against_the_code(localhost):
     code = orm.InstalledCode(computer=localhost, filepath_executable='/bin/true', with_mpi=False, label='pw')
     with pytest.raises(click.BadParameter, match='code pw is set up with `with_mpi` False'):
         Settings(with_mpi=True).job_options(code)
+
+
+def test_moments_are_finite():
+    """NaN and infinity are refused with the option's name."""
+    assert read_moments(['Fe1=2.5', 'O=-1']) == {'Fe1': 2.5, 'O': -1.0}
+    for wrong in ('Fe', 'Fe=x', 'Fe=nan', 'Fe=inf'):
+        with pytest.raises(click.BadParameter, match=f'{wrong}: give a kind and its moment'):
+            read_moments([wrong])
 
 
 def test_pseudopotentials_of_kinds(aiida_profile, tmp_path):

@@ -64,7 +64,7 @@ def test_spin_orbit_part_of_the_file_counts_unless_it_is_left_out(tmp_path, make
         (['--energy', 1.0], '--energy is for --around-gap'),
         (['--around-gap', 8, '--mesh', 1, 1, 1], 'excludes'),
         (['--around-gap', 2, '--memory-limit', 1e-6], 'memory_limit'),
-        (['--around-gap', 9999], 'ask for at least one, and fewer'),
+        (['--around-gap', 9999], '9999 levels around the gap: there are '),
     ],
 )
 def test_bad_options_are_one_line_and_leave_nothing(tmp_path, make_hamiltonian, zincblende, capsys, arguments, message):

@@ -76,10 +76,15 @@ def test_bands_on_the_path_of_a_file(hamlr, hamiltonian_file, tmp_path):
     [
         ((), ['Missing option']),
         (('-o', 'b.h5', '--path', 'none.txt'), ['none.txt', 'No such file']),
-        (('-o', 'b.h5', '--mesh', '2', '2'), ['--mesh']),
+        (('-o', 'b.h5', '--mesh', '2', '2'), ['--mesh', 'hamlr bands --help']),
         (('-o', 'b.h5', '--mesh', '0', '2', '2'), ['three positive integers']),
         (('-o', 'b.h5', '--mesh', '2', '2', '2', '--plot', 'b.png'), ['--path auto']),
         (('-o', 'b.h5', '--spacings', '2'), ['--spacings']),
+        (('-o', 'b.h5', '--spacing', 'nan'), ['--spacing', 'not a finite number']),
+        (('-o', 'b.h5', '--spacing', 'inf'), ['--spacing', 'not a finite number']),
+        (('-o', 'b.h5', '--around-gap', '4', '--kpoint', 'nan', '0', '0'), ['--kpoint', 'not a finite number']),
+        (('-o', 'b.h5', '--path', 'auto', '--plot', 'b.jpg'), ['b.jpg', '.png, .svg, .pdf']),
+        (('-o', '/proc/b.h5'), ['/proc: no file can be written in this folder']),
     ],
 )
 def test_bad_options_of_bands_leave_nothing_behind(hamlr, hamiltonian_file, tmp_path, arguments, words):

@@ -97,6 +97,7 @@ def test_basis_as_recipe_with_exceptions(write, tmp_path):
         (PredictConfig, 'model: model\nstructures: [big.xyz]\noutputs: [band]\n', ['outputs', "'band'"]),
         (PredictConfig, 'model: nowhere\nstructures: [big.xyz]\n', ['nowhere: no such file']),
         (PredictConfig, 'model: model\nstructures: [big.xyz]\npath: k.txt\n', ['k.txt: no such file']),
+        (PredictConfig, 'model: model\nplot: true\n', ["unknown key 'plot'; known keys: axis"]),
         (PredictConfig, 'model: [unclosed\n', ['line 2', 'not valid YAML']),
         (PredictConfig, 'model: !!python/object/apply:os.system [true]\n', ['line 1', 'not valid YAML']),
         (PredictConfig, 'just words\n', ['key: value']),

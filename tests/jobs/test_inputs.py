@@ -1,8 +1,16 @@
 """Structures that are read from files, and those that are refused."""
 
+from pathlib import Path
+
 import pytest
 
-from aiida_hamlr.jobs.inputs import read_frames, read_structure
+from aiida_hamlr.jobs.inputs import (
+    read_basis_folder,
+    read_frames,
+    read_pseudo_folder,
+    read_sibling_folder,
+    read_structure,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,36 @@ def test_deuterium_and_tritium_are_hydrogen(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     (atoms,) = read_frames(tmp_path / name)
     assert atoms.get_chemical_symbols() == ['H', 'H', 'O']
+
+
+def test_what_is_no_structure_is_refused_in_words(tmp_path):
+    (tmp_path / 'garbage.cif').write_text('nothing\n')
+    (tmp_path / 'C.basis.h5').write_text('nothing\n')
+    (tmp_path / 'x.vasp').write_bytes(b'\x89HDF')
+    for path, words in (
+        (tmp_path, 'is a folder; give a file with structures'),
+        (tmp_path / 'absent.cif', 'no such file'),
+        (tmp_path / 'garbage.cif', 'its content does not fit the format that its name says'),
+        (tmp_path / 'x.vasp', 'its content does not fit the format that its name says'),
+        (tmp_path / 'C.basis.h5', "files of type 'h5' hold none; give one as .cif"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_frames(path)
+
+
+@pytest.mark.parametrize('read', [read_basis_folder, read_pseudo_folder])
+def test_folders_of_inputs_are_folders(tmp_path, read):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='file: is a file; give the folder with'):
+        read(tmp_path / 'file', ['C'])
+    with pytest.raises(ValueError, match='absent: no such folder; give the folder with'):
+        read(tmp_path / 'absent', ['C'])
+
+
+def test_folder_without_spin_orbit_names_the_options(tmp_path):
+    assert read_sibling_folder(False, None, {}) == {}
+    with pytest.raises(ValueError, match='--spin-orbit-pseudos is given without --spin-orbit; add it'):
+        read_sibling_folder(False, Path('FR'), {})
 
 
 def test_inputs_of_pw_are_read_as_pw_reads_them(tmp_path):

@@ -135,6 +135,15 @@ def test_results_of_other_inputs_are_not_kept(run, frames, tmp_path):
     assert (tmp_path / 'predictions/many_1/bands.h5').is_file()
 
 
+def test_output_is_no_model_folder_and_no_file(run, model, tmp_path):
+    before = sorted(model.rglob('*'))
+    for output in (model, model / 'predictions'):
+        assert f'is in the model folder {model}' in run(output=str(output), exit_code=2).stderr
+    assert sorted(model.rglob('*')) == before
+    (tmp_path / 'afile').touch()
+    assert 'afile: is a file, and the output needs a folder' in run(output='afile', exit_code=2).stderr
+
+
 def test_ghost_states_are_warned_of(run, monkeypatch, tmp_path):
     """Whoever reads the table alone learns that a gap is none."""
     solve = predict.compute_properties
@@ -319,7 +328,7 @@ def test_errors_of_spinors_with_pseudopotentials_of_their_own(hamlr, tmp_path):
     result = hamlr('evaluate', tmp_path / 'scalar', 'reference.h5', '--spin-orbit')
     assert result.exit_code == 2 and 'the pseudopotential of Si is scalar-relativistic' in result.stderr
     result = hamlr('evaluate', tmp_path / 'scalar', 'reference.h5', '--spin-orbit-pseudos', 'FR')
-    assert result.exit_code == 2 and 'without spin_orbit' in result.stderr
+    assert result.exit_code == 2 and 'without --spin-orbit' in result.stderr
 
 
 def test_committee(run, model, study, tmp_path):

@@ -26,10 +26,13 @@ def test_one_folder_holds_all_that_was_asked_for(hamlr, file):
     assert bands.groups == properties.groups and len(bands.groups) == 8
     assert bands.projections.sum(axis=-1) == pytest.approx(1)
     assert properties.projected_dos.sum(axis=(0, 1)) == pytest.approx(properties.dos)
+    masses = [line for line in hamlr('info', 'out/properties.h5').stdout.splitlines() if 'effective masses' in line]
+    assert masses[0].startswith('effective masses at vbm: [100] [010] [001] ') and '{' not in ''.join(masses)
 
 
 def test_gap_alone_leaves_a_summary(hamlr, file):
-    assert hamlr('properties', file, '-o', 'out', '--mesh', 2, 2, 2).exit_code == 0
+    result = hamlr('properties', file, '-o', 'out', '--mesh', 2, 2, 2)
+    assert result.exit_code == 0 and 'direct gap' in result.output
     assert sorted(path.name for path in (file.parent / 'out').iterdir()) == ['summary.json']
 
 
@@ -43,6 +46,13 @@ def test_pictures_of_what_was_computed(hamlr, make_hamiltonian, zincblende, tmp_
     assert result.exit_code == 0, result.stderr
     pictures = {path.name: path.stat().st_size for path in (tmp_path / 'out').glob('*.png')}
     assert pictures.keys() == {'layers.png', 'potential.png', 'profile.png'} and min(pictures.values()) > 5000
+
+
+def test_outputs_that_name_nothing_are_refused(hamlr, file):
+    result = hamlr('properties', file, '-o', 'out', '--outputs', ' , ')
+    assert result.exit_code == 2
+    assert '--outputs names nothing to compute: choose of gap, bands' in result.stderr
+    assert not (file.parent / 'out').exists()
 
 
 def test_unknown_output_is_refused(hamlr, file):

@@ -8,8 +8,10 @@ from matplotlib.image import imread
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.kpoints import band_path
 from aiida_hamlr.electronic.bands.mesh import solve_mesh
-from aiida_hamlr.plotting.bands import path_ticks, plot_bands
+from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.plotting.bands import path_ticks, plot_bands, split_index
 from aiida_hamlr.plotting.levels import _plot_errors, plot_levels
+from aiida_hamlr.plotting.properties import plot_layers
 from aiida_hamlr.plotting.screening import plot_gaps
 from aiida_hamlr.plotting.training import plot_training
 
@@ -115,8 +117,45 @@ def test_names_along_a_path_do_not_overlap(bands):
     distances[middle + 1] = distances[middle] + 0.001
     assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('K', 0), ('Z', 0)]
     distances[middle + 2] = distances[middle] + 0.002
-    assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('', 0), ('Z', 0)]
+    assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('K', 2), ('Z', 0)]
+    distances[middle + 3 :] = np.linspace(distances[middle] + 0.003, 1, n_points - middle - 3)
+    labels[middle + 3] = 'W'
+    assert rows() == [('Γ', 0), ('X', 0), ('U', 1), ('K', 2), ('', 0), ('Z', 0)]
     # two jumps: A|L and M|H
     distances = np.repeat([0.0, 0.5, 0.53, 1.0], [1, 2, 2, 1])
     path = Bands(np.zeros((6, 3)), np.zeros((1, 6, 1)), ('GAMMA', 'A', 'L', 'M', 'H', 'Z'), distances=distances)
     assert [(tick.names, tick.row) for tick in path_ticks(path)][1:3] == [(('A', 'L'), 0), (('M', 'H'), 1)]
+    assert [tick.row for tick in path_ticks(path, 20.0)] == [0, 0, 0, 0]
+    distances[3:5] = 0.6
+    assert [tick.row for tick in path_ticks(path)] == [0, 0, 0, 0]
+    assert [tick.row for tick in path_ticks(path, 2.0)] == [0, 0, 1, 0]
+
+
+def test_names_of_users_are_no_markup(bands, tmp_path):
+    assert [split_index(name) for name in ('X', 'SIGMA_0', 'LONG_A', 'X_', '$X_1')] == [
+        ('X', ''),
+        ('SIGMA', '0'),
+        ('LONG_A', ''),
+        ('X_', ''),
+        ('$X_1', ''),
+    ]
+    labels = dict.fromkeys(range(len(bands.kpoints)), '') | {0: '$X_$', 5: '$', 6: r'X_1', 7: '$\\frac'}
+    path = Bands(bands.kpoints, bands.eigenvalues, tuple(labels.values()), distances=bands.distances)
+    plot_bands([path], tmp_path / 'bands.png')
+    assert (tmp_path / 'bands.png').is_file()
+
+
+def test_edges_that_agree_are_not_blown_up(tmp_path):
+    properties = Properties(
+        ['C'],
+        np.zeros((1, 3)),
+        layer_heights=np.arange(3.0),
+        layer_valence_edges=-8.3260243 + 1e-8 * np.arange(3),
+        layer_conduction_edges=-8.3260243 + 1e-8 * np.arange(3),
+    )
+    figures = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('matplotlib.figure.Figure.savefig', lambda figure, *_, **__: figures.append(figure))
+        plot_layers(properties, tmp_path / 'layers.png')
+    low, high = figures[0].axes[0].get_ylim()
+    assert high - low == pytest.approx(0.1)

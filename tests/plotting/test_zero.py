@@ -22,6 +22,16 @@ def test_choices():
     assert 'VBM' in energy_label('vbm') and energy_label('none') == 'Energy (eV)'
 
 
+def test_windows_reach_above_the_conduction_band_minimum():
+    semiconductor, insulator, metal = Levels(-5.0, -4.0, 1.0, -3.0), Levels(-5.0, None, 1.0, 5.0), Levels(None, 2.0)
+    assert semiconductor.window('edge', 7.0) == metal.window('edge', 7.0) == (-7.0, 7.0)
+    assert insulator.window('edge', 7.0) == (-7.0, 13.5)
+    assert insulator.window('none', 7.0) == (-12.0, 8.5)
+    assert insulator.window('vacuum', 7.0) == (-13.0, 7.5)
+    assert semiconductor.window('fermi', 7.0) == (-8.0, 6.0)
+    assert Levels().window('none', 8.0) == (-8.0, 8.0)
+
+
 def test_files_of_each_format(make_hamiltonian, zincblende, tmp_path):
     """The suffix says what is written; twice the same is the same file, and unknown suffixes leave nothing."""
     hamiltonian = make_hamiltonian(zincblende())

@@ -107,9 +107,12 @@ def choose_solver(
     if not fitting:
         listed = '; '.join(str(plan) for plan in plans)
         hint = '' if 'pardiso' in available else '; the extra pardiso needs a fourth of the memory of superlu'
+        room = (
+            f'memory_limit leaves {free_memory / GIGABYTE:.3g} GB' if free_memory > 0 else 'memory_limit leaves nothing'
+        )
         raise ValueError(
-            f'the factorisation needs more than the {max(0.0, free_memory) / GIGABYTE:.3g} GB that memory_limit leaves '
-            f'({listed}); raise it, use a larger machine, or take a smaller structure{hint}'
+            f'{room} for the factorisation, which needs more ({listed}); '
+            f'raise it, use a larger machine, or take a smaller structure{hint}'
         )
     return min(fitting, key=lambda plan: plan.seconds)
 

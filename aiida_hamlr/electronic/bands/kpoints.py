@@ -224,8 +224,8 @@ def find_band_path(atoms: Atoms, path: str | Path = 'auto', spacing: float = PAT
 def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPACING) -> BandPath:
     """Read a band path from a text file.
 
-    One point a line, ``label k1 k2 k3``, in fractions of the reciprocal vectors of the structure's own cell; straight
-    lines connect successive points, an empty line breaks the path, ``#`` starts a comment::
+    One point a line, ``label k1 k2 k3``, in fractions of the reciprocal vectors of the structure's own cell, as 0.25 or
+    1/4; straight lines connect successive points, an empty line breaks the path, ``#`` starts a comment::
 
         GAMMA  0    0    0
         X      0.5  0    0.5
@@ -245,7 +245,7 @@ def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPA
     Raises
     ------
     ValueError
-        If the file is missing or a line cannot be read; the message names the file and the line.
+        If the file is missing, a line cannot be read or repeats the point before; the message names file and line.
     """
     try:
         text = Path(path).read_text(encoding='utf-8')
@@ -260,13 +260,25 @@ def read_band_path(path: str | Path, cell: np.ndarray, spacing: float = PATH_SPA
             continue
         try:
             label, *numbers = words
-            point = np.array([float(x) for x in numbers])
+            point = np.array([_coordinate(x) for x in numbers])
             if len(point) != 3 or not np.isfinite(point).all():
                 raise ValueError
-        except ValueError:
-            raise ValueError(f'{path}, line {number}: expected "label k1 k2 k3", found {raw.strip()!r}') from None
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(
+                f'{path}, line {number}: expected "label k1 k2 k3", as in "X 0.5 0 1/2", found {raw.strip()!r}'
+            ) from None
+        if lines[-1] and np.allclose(point, lines[-1][-1][1], rtol=0, atol=1e-9):
+            raise ValueError(
+                f'{path}, line {number}: {label} is the same point as {lines[-1][-1][0]} before it; remove one'
+            )
         lines[-1].append((label, point))
     lines = [line for line in lines if line]
     if not lines or any(len(line) < 2 for line in lines):
         raise ValueError(f'{path}: a line of the band path needs at least two points')
     return BandPath.from_lines(lines, cell, spacing)
+
+
+def _coordinate(text: str) -> float:
+    """A number such as 0.5 or 1/2; ``ValueError`` or ``ZeroDivisionError`` if it is none."""
+    numerator, slash, denominator = text.partition('/')
+    return float(numerator) / float(denominator) if slash else float(numerator)

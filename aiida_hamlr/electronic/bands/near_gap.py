@@ -71,7 +71,9 @@ def states_around(
     """
     n_levels = hamiltonian.n_orbitals * 2 // hamiltonian.electrons_per_band
     if not 1 <= n_states < n_levels:
-        raise ValueError(f'{n_states} states of {n_levels} levels: ask for at least one, and fewer')
+        raise ValueError(
+            f'{n_states} levels around the gap: there are {n_levels} at each k-point; ask for 1 to {n_levels - 1}'
+        )
     shifted = ShiftedMatrices(hamiltonian, kpoint, n_states, matrix, solver, memory_limit)
     if energy is not None:
         return _states_at(shifted, hamiltonian, energy, n_states)

@@ -165,7 +165,7 @@ def test_path_is_sampled_evenly_and_jumps_cost_nothing():
 def test_path_file(tmp_path):
     file = tmp_path / 'path.txt'
     file.write_text(
-        '# a path\nGAMMA 0 0 0\nX 0.5 0 0.5 # zone face\n# still\nW 0.5 0.25 0.75\n\nL .5 .5 .5\nGAMMA 0 0 0\n'
+        '# a path\nGAMMA 0 0 0\nX 0.5 0 0.5 # zone face\n# still\nW 1/2 1/4 3/4\n\nL .5 .5 .5\nGAMMA 0 0 0\n'
     )
     path = read_band_path(file, np.eye(3) * 4)
     assert [label for label in path.labels if label] == ['GAMMA', 'X', 'W', 'L', 'GAMMA']
@@ -176,6 +176,8 @@ def test_path_file(tmp_path):
     ('text', 'message'),
     [
         ('GAMMA 0 0 0\nX 0.5 zero 0\n', r'line 2: expected "label k1 k2 k3"'),
+        ('GAMMA 0 0 0\nX 1/0 0 0\n', r'line 2: expected "label k1 k2 k3", as in "X 0.5 0 1/2"'),
+        ('GAMMA 0 0 0\nG 0 0 0\n', 'line 2: G is the same point as GAMMA before it; remove one'),
         ('GAMMA 0 0 0\nX 0.5 nan 0\n', r'line 2'),
         ('GAMMA 0 0 0\n\nX 0.5 0 0\n', 'at least two points'),
         ('', 'at least two points'),

@@ -72,7 +72,7 @@ def test_metal(rod, n_electrons):
 
 
 def test_what_does_not_fit_is_refused_with_numbers(rod):
-    with pytest.raises(ValueError, match=r'0 GB that memory_limit leaves \(lapack: .* GB, .* TFLOP'):
+    with pytest.raises(ValueError, match=r'memory_limit leaves nothing for .* \(lapack: .* GB, .* TFLOP'):
         states_around(rod, 8, memory_limit=1e-3)
 
 
