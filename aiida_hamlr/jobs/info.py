@@ -177,13 +177,14 @@ def _describe_model(path: Path) -> list[str]:
     return lines + [f'{key}: {_short(value)}' for key, value in description.items() if key != 'species']
 
 
-def _masses(masses: Mapping[str, Sequence[float]] | Sequence[float]) -> str:
+def _masses(masses: Mapping[str, Sequence[float | None]] | Sequence[float | None]) -> str:
     """Principal masses, or those of degenerate bands by direction; directions with equal masses stand together."""
     if not isinstance(masses, Mapping):
-        return ' '.join(f'{mass:.3f}' for mass in masses)
+        return ' '.join('infinite' if mass is None else f'{mass:.3f}' for mass in masses)
     directions: dict[str, list[str]] = {}
     for direction, values in masses.items():
-        directions.setdefault(_masses(sorted(values)), []).append(direction)
+        ascending = sorted(values, key=lambda mass: np.inf if mass is None else mass)
+        directions.setdefault(_masses(ascending), []).append(direction)
     return '; '.join(f'{" ".join(names)} {values}' for values, names in directions.items())
 
 

@@ -30,6 +30,16 @@ def test_one_folder_holds_all_that_was_asked_for(hamlr, file):
     assert masses[0].startswith('effective masses at vbm: [100] [010] [001] ') and '{' not in ''.join(masses)
 
 
+def test_flat_bands_have_infinite_masses(hamlr, tmp_path):
+    properties = Properties(('Al',), np.zeros((1, 3)))
+    along = {'masses_along': {'[100]': [None, 0.5], '[010]': [0.5, None], '[001]': [0.25, 0.5]}}
+    properties.attributes['effective_masses'] = {'vbm': along, 'cbm': {'masses_along': {}}}
+    properties.write(tmp_path / 'properties.h5')
+    lines = hamlr('info', 'properties.h5').stdout.splitlines()
+    assert 'effective masses at vbm: [100] [010] 0.500 infinite; [001] 0.250 0.500' in lines
+    assert 'effective masses at cbm: none, there are no bands' in lines
+
+
 def test_gap_alone_leaves_a_summary(hamlr, file):
     result = hamlr('properties', file, '-o', 'out', '--mesh', 2, 2, 2)
     assert result.exit_code == 0 and 'direct gap' in result.output
