@@ -40,5 +40,5 @@ def test_numbers_of_a_hamiltonian(make_hamiltonian, zincblende):
     hamiltonian = make_hamiltonian(zincblende(), n_electrons=7)
     assert (hamiltonian.n_orbitals, hamiltonian.n_electrons, hamiltonian.n_occupied) == (8, 7.0, 4)
     hamiltonian.attributes = HamiltonianAttributes()
-    with pytest.raises(ValueError, match=r'set hamiltonian\.attributes\.n_electrons'):
+    with pytest.raises(ValueError, match=r'--electrons N, or in Python as hamiltonian\.attributes\.n_electrons'):
         count_occupied(hamiltonian.n_electrons)
