@@ -99,7 +99,7 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
 
     from aiida_hamlr.calculations.functions.import_ import import_hamiltonian
     from aiida_hamlr.data.upf import load_family
-    from aiida_hamlr.jobs.import_ import parse_shell_options
+    from aiida_hamlr.jobs.import_ import describe_electrons, parse_shell_options
 
     try:
         parameters = {'format': format_name, 'shells': parse_shell_options(shells), 'frame': frame}
@@ -121,10 +121,8 @@ def cmd_import(source, format_name, basis, pseudo_family, ecutrho, shells, frame
     if not process.is_finished_ok:
         echo.echo_critical(process.exit_message)
     echo.echo_success(f'stored {type(result).__name__}<{result.pk}>, made by {process.process_label}<{process.pk}>')
-    if result.base.attributes.get('n_electrons', None) is None:
-        echo.echo_warning(
-            'the number of electrons is not known, which gap, Fermi level and charges need; import with --electrons N'
-        )
+    for warning in describe_electrons(result.base.attributes.get('n_electrons', None)):
+        echo.echo_warning(warning)
 
 
 def _source_node(source: Path, format_name: str):

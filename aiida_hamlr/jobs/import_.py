@@ -272,7 +272,7 @@ def run_import(
     with naming(source):
         hamiltonian, numbers = complete(foreign, settings)
     hamiltonian.write(output)
-    summary.warn(_describe_electrons(hamiltonian.attributes.n_electrons, numbers.get('valence_electrons')), str(output))
+    summary.warn(describe_electrons(hamiltonian.attributes.n_electrons, numbers.get('valence_electrons')), str(output))
     if settings.pseudos is not None:
         summary.warn(describe_low_cutoff(hamiltonian.basis, settings.pseudos, settings.ecutrho), str(output))
     lacking = missing_for_training(hamiltonian)
@@ -296,7 +296,7 @@ def run_import(
     return hamiltonian
 
 
-def _describe_electrons(n_electrons: float | None, valence: float | None) -> list[str]:
+def describe_electrons(n_electrons: float | None, valence: float | None = None) -> list[str]:
     """A warning if the number of electrons is not known, or is not the valence of the pseudopotentials."""
     if n_electrons is None:
         return ['the number of electrons is not known, which gap, Fermi level and charges need; give --electrons N']
