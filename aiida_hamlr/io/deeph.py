@@ -22,11 +22,11 @@ from aiida_hamlr.io.block_merging import RawMatrix
 from aiida_hamlr.io.foreign_matrices import LAST_ELEMENT, ForeignMatrices, check_atoms, check_shells, existing_name
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
+from aiida_hamlr.io.structure_notes import add_notes, structure_notes
 from aiida_hamlr.io.text_tables import (
     LARGEST,
     flag_in,
     number_in,
-    periodicity_in,
     read_integers,
     read_json_object,
     read_table,
@@ -66,9 +66,7 @@ def write_deeph(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / 'orbital_types.dat', ''.join(' '.join(map(str, shells)) + '\n' for shells in momenta))
     write_text(folder / 'R_list.dat', rows_of(np.unique(pattern.images, axis=0)))
     info = {'isspinful': spins == 2, 'isorthogonal': False, 'fermi_level': hamiltonian.attributes.fermi_level}
-    if not atoms.pbc.all():
-        info['pbc'] = atoms.pbc.tolist()
-    write_text(folder / INFO, json.dumps(info) + '\n')
+    write_text(folder / INFO, json.dumps(info | structure_notes(atoms)) + '\n')
 
 
 def _write_blocks(path: Path, pattern: BlockPattern, entries: np.ndarray, spins: int):
@@ -98,7 +96,7 @@ def read_deeph(folder: str | Path) -> ForeignMatrices:
     if flag_in(info, 'isorthogonal', path):
         raise ValueError(f'{path}: the orbitals are orthogonal, so there is no overlap to import')
     atoms = _read_structure(folder)
-    atoms.pbc = periodicity_in(info, path)
+    add_notes(atoms, info, path)
     momenta = _read_shells(folder / 'orbital_types.dat', len(atoms))
     n_orbitals = np.array([sum(2 * l + 1 for l in shells) for shells in momenta])
     spins = 2 if flag_in(info, 'isspinful', path) else 1

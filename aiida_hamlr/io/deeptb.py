@@ -31,7 +31,8 @@ from aiida_hamlr.io.foreign_matrices import (
     refuse_spin,
 )
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters
-from aiida_hamlr.io.text_tables import periodicity_in, read_integers, read_json_object, read_table, rows_of, write_text
+from aiida_hamlr.io.structure_notes import add_notes, structure_notes
+from aiida_hamlr.io.text_tables import read_integers, read_json_object, read_table, rows_of, write_text
 
 ORDER = 'polar_z'
 
@@ -81,7 +82,7 @@ def write_deeptb(hamiltonian: Hamiltonian, folder: str | Path):
     write_text(folder / NUMBERS, rows_of(atoms.numbers[:, None]))
     letters = {symbol: shell_letters(each) for symbol, each in shells.items()}
     basis = {'basis': letters, 'r_max': _reach(hamiltonian), 'pbc': atoms.pbc.tolist()}
-    write_text(folder / BASIS, json.dumps(basis) + '\n')
+    write_text(folder / BASIS, json.dumps(basis | structure_notes(atoms)) + '\n')
     info = {'nframes': 1, 'natoms': len(atoms), 'pos_type': 'cart', 'pbc': [True, True, True]}
     write_text(folder / INFO, json.dumps(info) + '\n')
 
@@ -232,14 +233,6 @@ def _read_basis(path: Path) -> dict[str, list[int]]:
         raise ValueError(f'{path}: {shortened(error)}') from error
 
 
-def _read_periodicity(folder: Path) -> tuple[bool, bool, bool]:
-    """Of the original structure where an export says it, else that of DeePTB."""
-    for path in (folder / BASIS, folder / INFO):
-        if path.exists() and 'pbc' in (content := read_json_object(path)):
-            return periodicity_in(content, path)
-    return (True, True, True)
-
-
 def _read_structure(folder: Path, frame: int) -> Atoms:
     path = folder / INFO
     info = read_json_object(path)
@@ -272,7 +265,11 @@ def _read_structure(folder: Path, frame: int) -> Atoms:
     if numbers.min(initial=1) < 1 or numbers.max(initial=1) > LAST_ELEMENT:
         raise ValueError(f'{folder / NUMBERS}: has numbers that are not those of elements')
     positions = positions @ cell if kind == 'frac' else positions
-    atoms = Atoms(numbers, positions, cell=cell, pbc=_read_periodicity(folder))
+    atoms = Atoms(numbers, positions, cell=cell, pbc=True)
+    add_notes(atoms, info, path)
+    # What an export says about the original structure comes before what DeePTB is told.
+    if (folder / BASIS).exists():
+        add_notes(atoms, read_json_object(folder / BASIS), folder / BASIS)
     with naming(folder / CELL):
         check_atoms(atoms)
     return atoms

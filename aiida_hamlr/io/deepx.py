@@ -28,11 +28,11 @@ from aiida_hamlr.io.foreign_matrices import (
 )
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import hamiltonian_blocks, read_blocks
+from aiida_hamlr.io.structure_notes import add_notes, structure_notes
 from aiida_hamlr.io.text_tables import (
     LARGEST,
     flag_in,
     number_in,
-    periodicity_in,
     read_json_object,
     rows_of,
     write_text,
@@ -96,8 +96,7 @@ def write_deepx(hamiltonian: Hamiltonian, folder: str | Path):
         info['occupation'] = attributes.n_electrons
     if not np.array_equal(order, np.arange(len(order))):
         info[ATOM_ORDER] = order.tolist()
-    if not hamiltonian.atoms.pbc.all():
-        info['pbc'] = hamiltonian.atoms.pbc.tolist()
+    info |= structure_notes(hamiltonian.atoms[order])
     write_text(folder / INFO, json.dumps(info) + '\n')
 
 
@@ -139,7 +138,7 @@ def read_deepx(folder: str | Path) -> ForeignMatrices:
     if flag_in(info, 'orthogonal_basis', path):
         raise ValueError(f'{path}: the orbitals are orthogonal, so there is no overlap to import')
     atoms = _read_poscar(folder / POSCAR)
-    atoms.pbc = periodicity_in(info, path)
+    add_notes(atoms, info, path)
     shells = info.get('elements_orbital_map')
     symbols = atoms.get_chemical_symbols()
     missing = sorted(set(symbols) - set(shells if isinstance(shells, dict) else {}))

@@ -14,6 +14,7 @@ from aiida_hamlr.io.deepx import read_deepx, write_deepx
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices
 from aiida_hamlr.io.hamgnn import write_hamgnn
 from aiida_hamlr.io.sisl import read_sisl, write_sisl
+from aiida_hamlr.io.structure_notes import KEYS, PBC
 from aiida_hamlr.io.wannier90 import write_wannier90
 
 
@@ -28,7 +29,7 @@ class Format:
     read : callable, optional
         From a file or folder to `ForeignMatrices`; None if it is only written.
     carries : tuple of str
-        Matrices that it holds, and 'pbc' if it says along which lattice vectors the structure is periodic.
+        Matrices that it holds, and those of `aiida_hamlr.io.structure_notes.KEYS` that it says of the structure.
     joins : bool
         Whether one file holds several structures.
     options : tuple of str
@@ -44,7 +45,7 @@ class Format:
 
     write: Callable
     read: Callable[..., ForeignMatrices] | None
-    carries: tuple[str, ...] = ('hamiltonian', 'overlap', 'pbc')
+    carries: tuple[str, ...]
     joins: bool = False
     options: tuple[str, ...] = ()
     subfolder: str | None = None
@@ -53,17 +54,18 @@ class Format:
 
 
 FORMATS = {
-    'deepx': Format(write_deepx, read_deepx, (*OF_STATES, 'pbc')),
-    'deeph': Format(write_deeph, read_deeph, (*OF_STATES, 'pbc')),
+    'deepx': Format(write_deepx, read_deepx, (*OF_STATES, *KEYS)),
+    'deeph': Format(write_deeph, read_deeph, (*OF_STATES, *KEYS)),
     'deeptb': Format(
         write_deeptb,
         read_deeptb,
+        ('hamiltonian', 'overlap', *KEYS),
         options=('shells', 'frame'),
         subfolder=f'{PREFIX}.',
         write_together=write_training_input,
     ),
-    'sisl': Format(write_sisl, read_sisl, (*OF_STATES, 'pbc'), options=('shells',)),
-    'cp2k': Format(write_cp2k, read_cp2k),
+    'sisl': Format(write_sisl, read_sisl, (*OF_STATES, *KEYS), options=('shells',)),
+    'cp2k': Format(write_cp2k, read_cp2k, ('hamiltonian', 'overlap', PBC)),
     'wannier90': Format(
         write_wannier90,
         None,

@@ -15,7 +15,7 @@ from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
 from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import LARGEST_ANGULAR_MOMENTUM, MOST_SHELLS, Basis, Shell, SpeciesBasis
-from aiida_hamlr.electronic.species import set_species_labels
+from aiida_hamlr.electronic.species import element_of_label, set_species_labels, species_labels
 from aiida_hamlr.electronic.units import BOHR
 from aiida_hamlr.io.block_merging import RawMatrix, merge
 from aiida_hamlr.io.orbital_orders import LETTERS, atom_turns, change_orbitals, shell_letters, shell_permutation
@@ -93,49 +93,51 @@ class ForeignMatrices:
         Parameters
         ----------
         basis : Basis, optional
-            Orbitals of every element; shells are brought into its sequence. Without it the shells have angular momenta
+            Orbitals of every species; shells are brought into its sequence. Without it the shells have angular momenta
             but no radial functions.
 
         Raises
         ------
         ValueError
-            If the shells of an element are others than those of the basis.
+            If a species has no orbitals in the basis, or other shells.
         """
-        symbols = self.atoms.get_chemical_symbols()
+        labels = species_labels(self.atoms)
         if basis is None:
-            atoms, basis = self._bare_basis(symbols)
+            atoms, basis = self._bare_basis(labels)
             return Hamiltonian(atoms, basis, self.pattern, dict(self.matrices), attributes=self.attributes)
-        basis = basis.restricted(symbols)
-        species = basis.for_labels(symbols)
+        basis = basis.restricted(labels)
+        species = basis.for_labels(labels)
         known: dict = {}
-        for symbol, shells, own in zip(symbols, self.angular_momenta, species, strict=True):
-            if (symbol, shells) not in known:
+        for label, shells, own in zip(labels, self.angular_momenta, species, strict=True):
+            if (label, shells) not in known:
                 try:
                     permutation = shell_permutation(shells, own.angular_momenta)
                 except ValueError as error:
                     raise ValueError(
-                        f'the file has {shell_letters(shells)} for {symbol}, the basis '
+                        f'the file has {shell_letters(shells)} for {label}, the basis '
                         f'{shell_letters(own.angular_momenta)}'
                     ) from error
-                known[symbol, shells] = np.eye(len(permutation))[permutation]
-        turns = [known[key] for key in zip(symbols, self.angular_momenta, strict=True)]
+                known[label, shells] = np.eye(len(permutation))[permutation]
+        turns = [known[key] for key in zip(labels, self.angular_momenta, strict=True)]
         matrices = {name: change_orbitals(self.pattern, values, turns) for name, values in self.matrices.items()}
         return Hamiltonian(self.atoms.copy(), basis, self.pattern, matrices, attributes=self.attributes)
 
-    def _bare_basis(self, symbols: list[str]) -> tuple[Atoms, Basis]:
-        """Atoms, with labels if an element has several sets of shells, and shells without radial functions."""
-        kinds = list(dict.fromkeys(zip(symbols, self.angular_momenta, strict=True)))
-        of_element = {symbol: [kind for kind in kinds if kind[0] == symbol] for symbol in symbols}
-        labels = {
-            kind: symbol if len(same) == 1 else f'{symbol}{number}'
-            for symbol, same in of_element.items()
+    def _bare_basis(self, labels: list[str]) -> tuple[Atoms, Basis]:
+        """Atoms, with new labels where a species has several sets of shells, and shells without radial functions."""
+        kinds = list(dict.fromkeys(zip(labels, self.angular_momenta, strict=True)))
+        of_label = {label: [kind for kind in kinds if kind[0] == label] for label in labels}
+        new = {
+            kind: label if len(same) == 1 else f'{label}{number}'
+            for label, same in of_label.items()
             for number, kind in enumerate(same, 1)
         }
         atoms = self.atoms.copy()
-        set_species_labels(atoms, [labels[kind] for kind in zip(symbols, self.angular_momenta, strict=True)])
+        set_species_labels(atoms, [new[kind] for kind in zip(labels, self.angular_momenta, strict=True)])
         vectors = self.pattern.vectors(np.asarray(atoms.cell), atoms.positions)
         reach = float(np.linalg.norm(vectors, axis=1).max(initial=0.0)) / (2 * BOHR)
-        return atoms, Basis({labels[kind]: bare_basis(*kind, reach) for kind in kinds})
+        return atoms, Basis(
+            {new[label, momenta]: bare_basis(element_of_label(label), momenta, reach) for label, momenta in kinds}
+        )
 
 
 def bare_basis(symbol: str, momenta: Sequence[int], radius: float) -> SpeciesBasis:

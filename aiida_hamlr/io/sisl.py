@@ -26,7 +26,8 @@ from aiida_hamlr.io.block_merging import RawMatrix, raw_from_elements
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices, check_shells
 from aiida_hamlr.io.orbital_orders import atom_turns, change_orbitals
 from aiida_hamlr.io.spinor_blocks import separate_spins, spin_components
-from aiida_hamlr.io.text_tables import number_in, periodicity_in, read_json_object, write_text
+from aiida_hamlr.io.structure_notes import add_notes, structure_notes
+from aiida_hamlr.io.text_tables import number_in, read_json_object, write_text
 
 ORDER = 'siesta'
 
@@ -140,8 +141,7 @@ def write_sisl(hamiltonian: Hamiltonian, folder: str | Path):
             named.unlink(missing_ok=True)
     shells = {label: list(basis.angular_momenta) for label, basis in hamiltonian.basis.items()}
     content = {'shells': shells, 'fermi_level_eV': attributes.fermi_level, 'n_electrons': attributes.n_electrons}
-    content['pbc'] = hamiltonian.atoms.pbc.tolist()
-    write_text(folder / ORBITALS, json.dumps(content) + '\n')
+    write_text(folder / ORBITALS, json.dumps(content | structure_notes(hamiltonian.atoms)) + '\n')
 
 
 def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = None) -> ForeignMatrices:
@@ -161,7 +161,7 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
         If sisl is not installed or cannot read the file, or the shells of an element are not known.
     """
     sisl, path = _sisl(), Path(path)
-    attributes, pbc = HamiltonianAttributes(source_format='sisl'), None
+    attributes, content = HamiltonianAttributes(source_format='sisl'), {}
     if path.is_dir():
         path = path / FILE
     check_regular(path)
@@ -170,7 +170,6 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
         content = read_json_object(beside)
         shells = content.get('shells') if shells is None else shells
         attributes.n_electrons = number_in(content, 'n_electrons', beside)
-        pbc = periodicity_in(content, beside)
     try:
         with sisl.get_sile(str(path)) as sile:
             matrix = sile.read_hamiltonian()
@@ -180,8 +179,7 @@ def read_sisl(path: str | Path, shells: Mapping[str, Sequence[int]] | None = Non
     attributes.fermi_level = fermi_level
     with naming(path):
         found = from_sisl(matrix, shells, attributes, shift=fermi_level or 0.0)
-    if pbc is not None:
-        found.atoms.pbc = pbc
+    add_notes(found.atoms, content, beside)
     return found
 
 

@@ -103,21 +103,6 @@ def number_in(content: dict, key: str, path: Path) -> float | None:
     return float(value)
 
 
-def periodicity_in(content: dict, path: Path) -> tuple[bool, bool, bool]:
-    """Whether a structure is periodic along each lattice vector, as ``pbc`` of a JSON object says; true if missing.
-
-    Raises
-    ------
-    ValueError
-        If it is something else than one or three truth values.
-    """
-    value = content.get('pbc', True)
-    found = [value] * 3 if isinstance(value, bool) else value
-    if not isinstance(found, list) or len(found) != 3 or not all(isinstance(each, bool) for each in found):
-        raise ValueError(f'{path}: pbc is {shortened(value)}; expected three of true and false')
-    return tuple(found)
-
-
 def flag_in(content: dict, key: str, path: Path) -> bool:
     """A truth value of a JSON object, false if it is missing.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.io.exchange import FORMATS, find_format
+from aiida_hamlr.io.structure_notes import structure_notes
 from aiida_hamlr.jobs.outputs import SUMMARY, check_overwriting, files_below, folder_names, remove_earlier
 from aiida_hamlr.jobs.progress import log
 from aiida_hamlr.jobs.summary import JobSummary
@@ -34,7 +35,8 @@ def export_hamiltonians(
     Returns
     -------
     dict
-        ``folders`` written to, and ``not_carried``: matrices, labels and ``pbc`` that the format does not hold.
+        ``folders`` written to, and ``not_carried``: matrices, labels and parts of the structure that the format does
+        not hold.
 
     Raises
     ------
@@ -63,9 +65,8 @@ def export_hamiltonians(
 
 
 def _content(hamiltonian: Hamiltonian) -> tuple[str, ...]:
-    """What a format may not hold; a structure that is periodic along all lattice vectors needs no ``pbc``."""
-    pbc = () if hamiltonian.atoms.pbc.all() else ('pbc',)
-    return (*hamiltonian.matrices, *hamiltonian.labels, *pbc)
+    """What a format may not hold."""
+    return (*hamiltonian.matrices, *hamiltonian.labels, *structure_notes(hamiltonian.atoms))
 
 
 def run_export(files: Sequence[Path], format_name: str, output: Path):

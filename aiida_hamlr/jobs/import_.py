@@ -17,10 +17,12 @@ from aiida_hamlr.electronic.matrices.hamiltonian import SPIN_ORBIT, Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
 from aiida_hamlr.electronic.reading import naming
+from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.io.block_merging import RawMatrix, merge
 from aiida_hamlr.io.deeptb import parse_shells
 from aiida_hamlr.io.exchange import read_foreign
 from aiida_hamlr.io.foreign_matrices import ForeignMatrices
+from aiida_hamlr.io.structure_notes import labelled_as
 from aiida_hamlr.jobs.by_element import by_element
 from aiida_hamlr.jobs.inputs import read_basis_folder, read_pseudo_folder, read_structure
 from aiida_hamlr.jobs.outputs import check_outputs, files_below, remove_earlier, summary_path
@@ -48,12 +50,10 @@ class ImportSettings:
 
     Parameters
     ----------
-    atoms : ase.Atoms, optional
-        Cell and positions (Å) with all digits.
     basis : Basis, optional
-        Orbitals of every element.
+        Orbitals of every species.
     pseudos : mapping of str to Pseudopotential, optional
-        Of every element: H0 is added.
+        Of every species: H0 is added.
     ecutrho : float
         Cutoff of the grid of H0, Ry.
     n_electrons : float, optional
@@ -65,7 +65,6 @@ class ImportSettings:
         If a number is not finite and above zero.
     """
 
-    atoms: Atoms | None = None
     basis: Basis | None = None
     pseudos: Mapping[str, Pseudopotential] | None = None
     ecutrho: float = 160.0
@@ -102,8 +101,6 @@ def complete(foreign: ForeignMatrices, settings: ImportSettings) -> tuple[Hamilt
         If structure, basis or pseudopotentials do not belong to the matrices, or the electrons do not fit into the
         orbitals.
     """
-    if settings.atoms is not None:
-        foreign = replace(foreign, atoms=_corrected(foreign.atoms, settings.atoms))
     if settings.pseudos is not None and settings.basis is None:
         raise ValueError('pseudopotentials without a basis: H0 needs both')
     hamiltonian = foreign.to_hamiltonian(settings.basis)
@@ -123,7 +120,7 @@ def _check_electrons(hamiltonian: Hamiltonian, what: str):
 
 
 def _corrected(found: Atoms, atoms: Atoms) -> Atoms:
-    """The same structure with more digits."""
+    """The same structure with more digits, and with species and moments of its own where it has them."""
     if len(atoms) != len(found) or not np.array_equal(atoms.numbers, found.numbers):
         raise ValueError(
             f'the atoms are {found.get_chemical_formula()}, those of the structure {atoms.get_chemical_formula()}, or '
@@ -132,7 +129,7 @@ def _corrected(found: Atoms, atoms: Atoms) -> Atoms:
     largest = max(np.abs(atoms.positions - found.positions).max(), np.abs(atoms.cell[:] - found.cell[:]).max())
     if largest > LARGEST_CORRECTION:
         raise ValueError(f'cell or positions differ by {largest:.3f} Å from those of the structure')
-    return atoms
+    return labelled_as(atoms, found)
 
 
 def _add_h0(hamiltonian: Hamiltonian, settings: ImportSettings) -> dict:
@@ -212,9 +209,10 @@ class ImportFiles:
     Parameters
     ----------
     structure : path, optional
-        Anything that ASE reads: cell and positions with all digits.
+        Anything that ASE reads: cell and positions with all digits, and species labels and starting moments in place of
+        those of the files, if it has them.
     basis_folder, pseudo_folder : path, optional
-        Folders with ``El.basis.h5`` and a UPF file of every element.
+        Folders with ``El.basis.h5`` and a UPF file of every species.
     shells : mapping of str to sequences of int, optional
         Angular momenta by element, for formats that do not say them.
     frame : int, optional
@@ -261,13 +259,14 @@ def run_import(
     if not source.exists():
         raise ValueError(f'{source}: no such file or folder')
     foreign = read_foreign(source, format_name, files.shells, files.frame)
-    symbols = sorted(set(foreign.atoms.symbols))
     if files.structure is not None:
-        settings = replace(settings, atoms=read_structure(files.structure))
+        with naming(source):
+            foreign = replace(foreign, atoms=_corrected(foreign.atoms, read_structure(files.structure)))
+    labels = sorted(set(species_labels(foreign.atoms)))
     if files.basis_folder is not None:
-        settings = replace(settings, basis=read_basis_folder(files.basis_folder, symbols))
+        settings = replace(settings, basis=read_basis_folder(files.basis_folder, labels))
     if files.pseudo_folder is not None:
-        settings = replace(settings, pseudos=read_pseudo_folder(files.pseudo_folder, symbols))
+        settings = replace(settings, pseudos=read_pseudo_folder(files.pseudo_folder, labels))
     remove_earlier([output, summary_path(output)])
     with naming(source):
         hamiltonian, numbers = complete(foreign, settings)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from foreign_examples import assert_same, example
 
+from aiida_hamlr.electronic.magnetism import set_starting_moments, starting_moments
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import SPECIES_LABELS, set_species_labels
 from aiida_hamlr.io.exchange import FORMATS, READABLE, find_format, read_foreign
 from aiida_hamlr.jobs import cli_exchange
 
@@ -75,6 +78,41 @@ def test_where_a_structure_is_periodic_comes_back(name, tmp_path):
             path.write_text(json.dumps(json.loads(path.read_text()) | {'pbc': 'z'}))
     if name != 'cp2k':
         with pytest.raises(ValueError, match=r'\.json: pbc is z; expected three of true and false'):
+            read_foreign(tmp_path, name)
+
+
+def labelled(hamiltonian):
+    """The same with two species of aluminium, whose moments are opposite."""
+    atoms, basis = hamiltonian.atoms.copy(), hamiltonian.basis
+    set_species_labels(atoms, ['Al1', 'As', 'Al_b'])
+    set_starting_moments(atoms, [1.5, 0.0, -1.5])
+    return replace(hamiltonian, atoms=atoms, basis=Basis({'Al1': basis['Al'], 'Al_b': basis['Al'], 'As': basis['As']}))
+
+
+@pytest.mark.parametrize('name', [name for name in READABLE if name != 'cp2k'])
+def test_species_and_moments_come_back(name, tmp_path):
+    if name == 'sisl':
+        pytest.importorskip('netCDF4')
+    hamiltonian = labelled(example())
+    FORMATS[name].write(hamiltonian, tmp_path)
+    foreign = read_foreign(tmp_path, name)
+    for found in (foreign.to_hamiltonian(hamiltonian.basis), foreign.to_hamiltonian()):
+        assert found.species == ['Al1', 'As', 'Al_b']
+        assert list(found.basis) == ['Al1', 'Al_b', 'As']
+        assert starting_moments(found.atoms).tolist() == [1.5, 0.0, -1.5]
+    assert_same(foreign.to_hamiltonian(hamiltonian.basis), hamiltonian)
+    with pytest.raises(ValueError, match='no basis for Al1, Al_b; there is one for Al, As'):
+        foreign.to_hamiltonian(example().basis)
+    beside = next(path for path in tmp_path.glob('*.json') if SPECIES_LABELS in path.read_text())
+    content = json.loads(beside.read_text())
+    for key, value, message in (
+        (SPECIES_LABELS, ['Al1', 'As'], 'expected the species of each of 3 atoms'),
+        (SPECIES_LABELS, ['As1', 'As', 'As'], r"atom 0 \(from 0\) is Al, but has the species label 'As1'"),
+        ('starting_moments', [1.0, True, 0.0], 'expected a number, Bohr magnetons, for each of 3 atoms'),
+        ('starting_moments', [1.0, float('nan'), 0.0], 'expected a number, Bohr magnetons, for each of 3 atoms'),
+    ):
+        beside.write_text(json.dumps(content | {key: value}))
+        with pytest.raises(ValueError, match=rf'\.json: .*{message}'):
             read_foreign(tmp_path, name)
 
 

@@ -1,11 +1,14 @@
 """`hamlr export`: folders, what is lost, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 from e3nn.o3 import Irrep, Irreps
 from foreign_examples import example
 
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import set_species_labels
 from aiida_hamlr.io.exchange import read_foreign
 
 
@@ -40,6 +43,18 @@ def test_periodicity_that_is_lost_is_named(hamlr, tmp_path):
     hamiltonian.write(tmp_path / 'chain.h5')
     assert 'not carried by wannier90: pbc\n' in hamlr('export', 'chain.h5', '--format', 'wannier90', '-o', 'w').output
     assert 'not carried' not in hamlr('export', 'chain.h5', '--format', 'deeph', '-o', 'd').output
+
+
+def test_species_that_are_lost_are_named(hamlr, tmp_path):
+    hamiltonian = example()
+    atoms = hamiltonian.atoms.copy()
+    set_species_labels(atoms, ['Al1', 'As', 'Al'])
+    basis = Basis({**hamiltonian.basis, 'Al1': hamiltonian.basis['Al']})
+    replace(hamiltonian, atoms=atoms, basis=basis).write(tmp_path / 'labelled.h5')
+    for name in ('cp2k', 'wannier90'):
+        output = hamlr('export', 'labelled.h5', '--format', name, '-o', name).output
+        assert f'not carried by {name}: species_labels\n' in output
+    assert 'not carried' not in hamlr('export', 'labelled.h5', '--format', 'deeph', '-o', 'd').output
 
 
 def test_elements_of_one_data_set_have_the_same_shells(hamlr, tmp_path, make_hamiltonian, zincblende):

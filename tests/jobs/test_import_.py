@@ -1,6 +1,8 @@
 """`hamlr import`: from the files of others to something that can be trained on, or why it cannot."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from aiida_hamlr.electronic.bands.kpoints import find_band_path
 from aiida_hamlr.electronic.bands.kspace import eigenvalues
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
+from aiida_hamlr.electronic.orbitals.basis import Basis
+from aiida_hamlr.electronic.species import set_species_labels
 from aiida_hamlr.io.exchange import FORMATS
 from aiida_hamlr.model.training.references import Reference
 
@@ -138,6 +142,32 @@ def test_structures_with_more_digits(hamlr, tmp_path):
     write_structure(tmp_path / 'exact.extxyz', exact)
     result = hamlr('import', 'cp2k', '--format', 'cp2k', '--structure', 'exact.extxyz', '-o', 'h.h5')
     assert result.exit_code == 2 and 'cell or positions differ by 0.100 Å' in result.stderr
+
+
+@pytest.mark.parametrize('from_structure', [False, True])
+def test_species_have_orbitals_and_pseudopotentials_of_their_own(hamlr, study, tmp_path, from_structure):
+    """They are those that the export or the structure of the user names."""
+    original = Hamiltonian.read(study / 'train/0.h5')
+    labels = [f'{symbol}_1' if symbol == 'Al' else symbol for symbol in original.symbols]
+    for kind, suffix in (('basis', 'basis.h5'), ('pseudos', 'upf')):
+        (tmp_path / kind).mkdir()
+        for path in (study / kind).glob(f'*.{suffix}'):
+            shutil.copy(path, tmp_path / kind / path.name.replace('Al.', 'Al_1.'))
+    atoms = original.atoms.copy()
+    set_species_labels(atoms, labels)
+    write_structure(tmp_path / 'labelled.extxyz', atoms)
+    if not from_structure:
+        basis = Basis({label.replace('Al', 'Al_1'): each for label, each in original.basis.items()})
+        original = replace(original, atoms=atoms, basis=basis, pseudopotentials={})
+    FORMATS['deeptb'].write(original, tmp_path / 'deeptb')
+    options = ('--basis', 'basis', '--pseudos', 'pseudos', '--ecutrho', 60, '-o', 'h.h5')
+    structure = ('--structure', 'labelled.extxyz') if from_structure else ()
+    result = hamlr('import', 'deeptb', '--format', 'deeptb', *options, *structure)
+    assert result.exit_code == 0, result.stderr
+    found = Hamiltonian.read('h.h5')
+    assert found.species == labels and sorted(found.pseudopotentials) == ['Al_1', 'As']
+    shift = json.loads((tmp_path / 'summary.json').read_text())['gauge_shift_eV']
+    np.testing.assert_allclose(found.hamiltonian - shift * found.overlap, original.hamiltonian, rtol=0, atol=1e-9)
 
 
 def test_shells_that_only_the_user_knows(hamlr, tmp_path):
