@@ -52,7 +52,7 @@ NUMBERS = {
     },
 }
 NUMBERS['paper'] = NUMBERS['full'] | {LARGER: NUMBERS['full'][LARGER] | {56: 1}}
-IN_THREE_VACUA = {'trial': None, 'small': None, 'medium': None, 'full': 8, 'paper': 8}
+IN_THREE_VACUA = {'trial': None, 'small': None, 'medium': 8, 'full': 8, 'paper': 8}
 
 NO_D = {'Zn': 2, 'O': 'dojo', 'H1': 1.5, 'H2': 0.5}
 #: Gaps and narrow vacua: no charge sloshing; 12 cycles for two layers, 17 with local-TF.
@@ -105,7 +105,7 @@ SYSTEM = System(
     structures=structures,
     materials=(('Zn', 'O'),),
     margin=2.0,
-    drawn={'trial': 's06_r000', 'small': 's08_r000', 'medium': 's12_r000', 'full': 's28_r000', 'paper': 's56_r000'},
+    drawn={'trial': 's06_r000', 'small': 's08_r000', 'medium': 's08_v11', 'full': 's28_r000', 'paper': 's56_r000'},
 )
 
 if __name__ == '__main__':
