@@ -102,7 +102,7 @@ class Peer:
     def _input(self, train: list[Path], learned: Mapping[str, Hamiltonian]) -> dict:
         bases = [json.loads((folder / BASIS).read_text())['basis'] for folder in train]
         # Where the orbitals of any two atoms cease to overlap; all have the same radius.
-        radius = max(species.cutoff_radius for h in learned.values() for species in h.basis.for_labels(h.symbols))
+        radius = max(species.cutoff_radius for h in learned.values() for species in h.basis.for_labels(h.species))
         pairs, atoms = (sum(len(getattr(h, name)) for h in learned.values()) for name in ('pattern', 'atoms'))
         embedding = {
             'method': 'slem',

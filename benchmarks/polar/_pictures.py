@@ -24,6 +24,7 @@ _STYLES = {
     'response': (COLOURS[3], 's'),
     'dipoles': (COLOURS[5], '*'),
     'near': (COLOURS[6], 'd'),
+    'near+field': (COLOURS[2], '<'),
     'near+dipoles': (COLOURS[4], '>'),
     'DeePTB': (GREY, 'D'),
     'DeePTB on H': (GREY, 'P'),

@@ -38,6 +38,7 @@ VARIANTS = {
     'response': {'variant': 'lr', 'long_range': {'response': True}},
     'dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True}},
     'near': {'variant': 'lr', 'long_range': {'response': True, 'source_layers': 1}},
+    'near+field': {'variant': 'lr', 'long_range': {'response': True, 'source_layers': 1, 'field_features': True}},
     'near+dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True, 'source_layers': 1}},
 }
 
