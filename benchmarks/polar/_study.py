@@ -45,12 +45,12 @@ VARIANTS = {
 #: What is read of a Hamiltonian for its errors.
 MATRICES = ('hamiltonian', 'h0', 'overlap')
 
-#: Variants in the picture of the levels.
-DRAWN = ('sr', 'response', 'near')
+#: Variants in the picture of the levels: the first three that there are.
+DRAWN = ('sr', 'near+field', 'response', 'near', 'lr+ea')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
-#: hour on one core; medium: two, as many steps, so that only the cells differ; full: days; paper: for a cluster.
-STEPS = {'trial': 800, 'small': 1500, 'medium': 1500, 'full': 60000, 'paper': 300000}
+#: hour on one core; medium: some hours; full: days; paper: for a cluster.
+STEPS = {'trial': 800, 'small': 1500, 'medium': 6000, 'full': 60000, 'paper': 300000}
 
 #: Parts that are compared, and their titles in the table.
 COMPARED = {TEST: 'trained sizes', LARGER: 'larger sizes'}
@@ -198,7 +198,8 @@ class Study:
         draw_sizes(results.errors, sizes, trained, self.system.size, self.folder / 'sizes.png')
         label = self.system.drawn[self.scale]
         if label in references:
-            shown = {name: results.predictions[name][label] for name in DRAWN if name in results.predictions}
+            drawn = [name for name in DRAWN if name in results.predictions][:3]
+            shown = {name: results.predictions[name][label] for name in drawn}
             nodes = {'DFT': references[label]} | {name: orm.load_node(uuid) for name, uuid in shown.items()}
             draw_levels(nodes, self.system.materials, self.folder / 'levels.png')
         return table
