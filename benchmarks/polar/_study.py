@@ -42,6 +42,9 @@ VARIANTS = {
     'near+dipoles': {'variant': 'lr', 'long_range': {'response': True, 'permanent_dipoles': True, 'source_layers': 1}},
 }
 
+#: Those of a call that names none.
+USUAL = ('sr', 'ea', 'lr', 'lr+ea', 'response', 'near+field')
+
 #: What is read of a Hamiltonian for its errors.
 MATRICES = ('hamiltonian', 'h0', 'overlap')
 
@@ -229,7 +232,7 @@ def run_study(system: System, description: str):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', type=Path, help='of the AiiDA profile and the results')
     parser.add_argument('--scale', choices=STEPS, default='small')
-    parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(USUAL))
     parser.add_argument('--seeds', nargs='+', type=int, default=[0, 1, 2])
     parser.add_argument('--steps', type=int, help='of a training; default: those of the scale')
     parser.add_argument('--data-only', action='store_true', help='make the references and stop')
