@@ -63,10 +63,10 @@ def export_command(hamiltonians, format_name, output):
 @click.command('import', epilog='Example: hamlr import deeph_data/0 --format deepx -o hamiltonian.h5')
 @click.argument('source', type=FILE)
 @IMPORT_FORMAT_OPTION
-@click.option('--basis', 'basis_folder', type=FILE, help='Folder with El.basis.h5 of every element.')
-@click.option('--pseudos', 'pseudo_folder', type=FILE, help='Folder with a UPF file of every element; adds H0.')
+@click.option('--basis', 'basis_folder', type=FILE, help='Folder with El.basis.h5 of every species.')
+@click.option('--pseudos', 'pseudo_folder', type=FILE, help='Folder with a UPF file of every species; adds H0.')
 @ECUTRHO_OPTION
-@click.option('--structure', type=FILE, help='Cell and positions with all digits, for outputs of CP2K.')
+@click.option('--structure', type=FILE, help='Cell and positions with all digits, and species.')
 @SHELLS_OPTION
 @FRAME_OPTION
 @ELECTRONS_OPTION
