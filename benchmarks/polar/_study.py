@@ -43,13 +43,13 @@ VARIANTS = {
 }
 
 #: Those of a call that names none.
-USUAL = ('sr', 'ea', 'lr', 'lr+ea', 'response', 'near+field')
+USUAL = ('sr', 'ea', 'lr', 'lr+ea', 'response', 'near')
 
 #: What is read of a Hamiltonian for its errors.
 MATRICES = ('hamiltonian', 'h0', 'overlap')
 
 #: Variants in the picture of the levels: the first three that there are.
-DRAWN = ('sr', 'near+field', 'response', 'near', 'lr+ea')
+DRAWN = ('sr', 'response', 'near', 'near+field', 'lr+ea')
 
 #: Steps of a training by scale. trial: whether everything works, with too few references for good networks; small: an
 #: hour on one core; medium: some hours; full: days; paper: for a cluster.
