@@ -203,9 +203,13 @@ def read_deeptb(
         If a file is missing, damaged or does not fit to the others, or the shells are not known.
     """
     folder = Path(folder)
-    atoms = _read_structure(folder, frame)
-    if shells is None:
-        shells = _read_basis(folder / BASIS)
+    atoms, beside = _read_structure(folder, frame), folder / BASIS
+    if beside.exists():
+        content = read_json_object(beside)
+        # What an export says about the original structure comes before what DeePTB is told.
+        add_notes(atoms, content, beside)
+        shells = _shells_in(content, beside) if shells is None else shells
+    shells = {} if shells is None else shells
     symbols = atoms.get_chemical_symbols()
     missing = sorted(set(symbols) - set(shells))
     if missing:
@@ -213,7 +217,7 @@ def read_deeptb(
             f'{folder}: {NUMBERS} has {", ".join(missing)}, whose shells are not known ({BASIS} does not give them); '
             f'give --shells {missing[0]}=2s2p1d'
         )
-    with naming(folder / BASIS):
+    with naming(beside):
         momenta = [check_shells(sorted(shells[symbol]), index) for index, symbol in enumerate(symbols)]
     n_orbitals = np.array([sum(2 * l + 1 for l in each) for each in momenta])
     raw = {
@@ -223,12 +227,9 @@ def read_deeptb(
     return ForeignMatrices.assemble(atoms, momenta, raw, ORDER, HamiltonianAttributes(source_format='deeptb'))
 
 
-def _read_basis(path: Path) -> dict[str, list[int]]:
-    if not path.exists():
-        return {}
-    content = read_json_object(path).get('basis')
+def _shells_in(content: dict, path: Path) -> dict[str, list[int]]:
     try:
-        return {symbol: parse_shells(text) for symbol, text in content.items()}
+        return {symbol: parse_shells(text) for symbol, text in content.get('basis').items()}
     except (AttributeError, ValueError) as error:
         raise ValueError(f'{path}: {shortened(error)}') from error
 
@@ -267,9 +268,6 @@ def _read_structure(folder: Path, frame: int) -> Atoms:
     positions = positions @ cell if kind == 'frac' else positions
     atoms = Atoms(numbers, positions, cell=cell, pbc=True)
     add_notes(atoms, info, path)
-    # What an export says about the original structure comes before what DeePTB is told.
-    if (folder / BASIS).exists():
-        add_notes(atoms, read_json_object(folder / BASIS), folder / BASIS)
     with naming(folder / CELL):
         check_atoms(atoms)
     return atoms

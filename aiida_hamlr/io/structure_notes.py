@@ -49,12 +49,12 @@ def add_notes(atoms: Atoms, content: dict, path: Path):
     if PBC in content:
         value = content[PBC]
         given = [value] * 3 if isinstance(value, bool) else value
-        if not _is_list(given, 3, bool):
+        if not _is_list_of(given, 3, bool):
             raise ValueError(f'{path}: pbc is {shortened(value)}; expected three of true and false')
         atoms.pbc = given
     if SPECIES_LABELS in content:
         labels = content[SPECIES_LABELS]
-        if not _is_list(labels, len(atoms), str):
+        if not _is_list_of(labels, len(atoms), str):
             raise ValueError(
                 f'{path}: {SPECIES_LABELS} is {shortened(labels)}; expected the species of each of {len(atoms)} atoms'
             )
@@ -62,7 +62,7 @@ def add_notes(atoms: Atoms, content: dict, path: Path):
             set_species_labels(atoms, labels)
     if STARTING_MOMENTS in content:
         moments = content[STARTING_MOMENTS]
-        if not _is_list(moments, len(atoms), int | float) or not all(abs(each) < 1e3 for each in moments):
+        if not _is_list_of(moments, len(atoms), int | float) or not all(abs(each) < 1e3 for each in moments):
             raise ValueError(
                 f'{path}: {STARTING_MOMENTS} is {shortened(moments)}; expected a number, Bohr magnetons, for each of '
                 f'{len(atoms)} atoms'
@@ -79,8 +79,8 @@ def labelled_as(atoms: Atoms, other: Atoms) -> Atoms:
     return result
 
 
-def _is_list(value, length: int, kind) -> bool:
-    """Whether a value is a list of so many of a kind; truth values are no numbers."""
+def _is_list_of(value, length: int, kind) -> bool:
+    """Whether a value is a list of this length whose items are of a kind; bool does not count as int."""
     return (
         isinstance(value, list)
         and len(value) == length

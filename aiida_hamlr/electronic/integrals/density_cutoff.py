@@ -75,7 +75,7 @@ def sufficient_cutoff(basis: Basis, pseudos: Mapping[str, Pseudopotential]) -> f
 
 
 def describe_low_cutoff(basis: Basis, pseudos: Mapping[str, Pseudopotential], ecutrho: float) -> list[str]:
-    """Warning of a cutoff (Ry) with which levels of an atom are wrong by more than 5 meV; empty if there is none."""
+    """One sentence if a cutoff (Ry) leaves levels of an atom wrong by more than 5 meV, else an empty list."""
     errors = {label: cutoff_error(species, pseudos[label], ecutrho) for label, species in basis.items()}
     worst = max(errors, key=errors.__getitem__)
     if errors[worst] <= NOTEWORTHY:
