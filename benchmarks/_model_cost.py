@@ -228,7 +228,7 @@ def dense_cost(variant: str) -> dict:
 
     def make_graph():
         made, _ = model.builder.build(*arguments[:2])
-        model.normalise_pairs(made)
+        model.normalise(made)
 
     graph_alone = timed(make_graph, 10)
     model.train()

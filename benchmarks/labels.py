@@ -54,7 +54,7 @@ def learn(name: str, crystal: Path, cells: dict[str, list], seconds: float, fold
     reference, predictor = Hamiltonian.read(crystal), load_model(folder)
     result = {key: summary[key] for key in ('steps', 'validation_mae_meV', 'species_charges')}
     if not weights:
-        sources = predictor.correction(reference.atoms, reference.pattern, reference.overlap)[1]
+        sources = predictor.correction(reference)[1]
         return result | {'screened_charge_e': float(sources.charge[0])}
     tensor, charges = predictor.field_response(reference)
     eps, born = float(np.trace(tensor)) / 3, float(np.trace(charges[0])) / 3

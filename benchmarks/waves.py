@@ -144,7 +144,7 @@ def learn(files: dict, model: dict, seconds: float, folder: Path) -> dict:
         errors = evaluate_one(predictor, path)
         columns[name] = {key: value for key, value in errors.items() if key.endswith('_meV') or key == 'n_atoms'}
         reference = Hamiltonian.read(path)
-        sources = predictor.correction(reference.atoms, reference.pattern, reference.overlap)[1]
+        sources = predictor.correction(reference)[1]
         if sources is not None:
             columns[name]['mean_charge_e'] = float(sources.charge[reference.atoms.symbols == 'Al'].mean())
             columns[name]['moving_charge_e'] = moving_charge(reference.atoms, sources.charge)

@@ -42,6 +42,8 @@ class ShortRangeConfig(Section):
     hidden_channels: int = Field(128, ge=8, le=MOST_CHANNELS)
     #: Hidden m = 0 channels of the output for pairs; higher |m| have fewer.
     pair_channels: int = Field(160, ge=8, le=MOST_CHANNELS)
+    #: The network sees H0 at atoms and pairs, less the mean level of every atom.
+    h0_features: bool = True
     #: Number of radial functions of a distance.
     radial_basis: int = Field(8, ge=2, le=MOST_CHANNELS)
     #: Hidden width of the network that turns radial functions into weights.

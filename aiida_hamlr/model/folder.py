@@ -51,7 +51,8 @@ class Architecture(BaseModel):
     @classmethod
     def _with_old_defaults(cls, value):
         # Models without the entry are older than it.
-        return ModelConfig.nest({'neutrality': 'cell', **value}, warn=False) if isinstance(value, dict) else value
+        older = {'neutrality': 'cell', 'h0_features': False}
+        return ModelConfig.nest({**older, **value}, warn=False) if isinstance(value, dict) else value
 
     @field_validator('shells')
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,11 +13,15 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph_builder import GraphBuilder
 from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
-from aiida_hamlr.model.irreps.normalisation import Normalisation, switch
+from aiida_hamlr.model.irreps.normalisation import SWITCH_WIDTH, Normalisation, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.long_range.blocks import Action, component_blocks
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.network.short_range import NetworkOutput, ShortRangeNetwork
+
+#: Added to the scales of the components of H0 that the network sees, eV: what hardly changes in the training data, as
+#: by the symmetry of their structures, stays small where it does change.
+LEAST_H0_SCALE = 1e-3
 
 
 @dataclass
@@ -42,6 +47,18 @@ def even_in_spin(features: torch.Tensor, graph) -> torch.Tensor:
     return 0.5 * (features + features[graph[keys.OTHER_SPIN]])
 
 
+def kinds_of(graph, index: str, n_species: int) -> np.ndarray:
+    """(P,) ``n_species * i + j`` of the elements of the pairs or edges whose atoms are ``graph[index]``."""
+    first, second = graph[keys.SPECIES].numpy()[graph[index].numpy()]
+    return n_species * first + second
+
+
+def _in_units(values: torch.Tensor, mean: np.ndarray, scale: np.ndarray) -> torch.Tensor:
+    """Deviations from the mean in units of the scale, eV; 0 where the training had none, such as of other shells."""
+    found = (values.double().numpy() - mean) / (scale + LEAST_H0_SCALE)
+    return torch.as_tensor(np.where(scale > 0.0, found, 0.0), dtype=values.dtype)
+
+
 class HamiltonianModel(nn.Module):
     """H - H0 of a graph; of a magnetic structure H of both spins, as two structures, see `join_spins`.
 
@@ -62,6 +79,11 @@ class HamiltonianModel(nn.Module):
         self.pair_cutoff, self.n_neighbours = float(pair_cutoff), float(n_neighbours)
         self.network = ShortRangeNetwork(self.slots, config, self.pair_cutoff, self.n_neighbours)
         self.normalisation = Normalisation(self.slots, self.pair_cutoff)
+        self.h0_normalisation = None
+        if config.short_range.h0_features:
+            # H0 does not end at either cutoff.
+            reach = max(self.pair_cutoff, config.short_range.message_cutoff) + SWITCH_WIDTH
+            self.h0_normalisation = Normalisation(self.slots, reach)
         self.long_range = None
         if config.has_long_range:
             arguments = {
@@ -103,11 +125,9 @@ class HamiltonianModel(nn.Module):
             bool(self.config.magnetic),
         )
 
-    def normalise_pairs(self, graph):
-        """Store the two-body part, the scales and the switch of the pairs in a graph."""
-        species = graph[keys.SPECIES].numpy()
-        first, second = graph[keys.PAIR_INDEX].numpy()
-        kinds = len(self.slots.species) * species[first] + species[second]
+    def normalise(self, graph):
+        """Store in a graph the two-body part, the scales and the switch of the pairs, and H0 as the network sees it."""
+        kinds = kinds_of(graph, keys.PAIR_INDEX, len(self.slots.species))
         lengths = graph[keys.PAIR_LENGTH].double().numpy()
         graph[keys.PAIR_SWITCH] = torch.as_tensor(switch(lengths, self.pair_cutoff), dtype=self.dtype)
         for key in (keys.PAIR_BASELINE, keys.PAIR_SCALE):
@@ -118,6 +138,22 @@ class HamiltonianModel(nn.Module):
             baseline, scale = self.normalisation.pairs(kinds[part], lengths[part])
             graph[keys.PAIR_BASELINE][part] = torch.as_tensor(baseline)
             graph[keys.PAIR_SCALE][part] = torch.as_tensor(scale)
+        if self.h0_normalisation is not None:
+            self._normalise_h0(graph)
+
+    def _normalise_h0(self, graph):
+        tables, species = self.h0_normalisation, graph[keys.SPECIES].numpy()
+        mean, scale = (table.cpu().numpy()[species] for table in (tables.onsite_mean, tables.onsite_scale))
+        graph[keys.ONSITE_H0_INPUT] = _in_units(graph[keys.ONSITE_H0], mean, scale)
+        for name, source, index, length in (
+            (keys.PAIR_H0_INPUT, keys.PAIR_H0, keys.PAIR_INDEX, keys.PAIR_LENGTH),
+            (keys.EDGE_H0_INPUT, keys.EDGE_H0, keys.EDGE_INDEX, keys.EDGE_LENGTH),
+        ):
+            kinds, lengths = kinds_of(graph, index, len(self.slots.species)), graph[length].double().numpy()
+            graph[name] = torch.empty_like(graph[source])
+            for start in range(0, len(lengths), PAIRS_AT_ONCE):
+                part = slice(start, start + PAIRS_AT_ONCE)
+                graph[name][part] = _in_units(graph[source][part], *tables.pairs(kinds[part], lengths[part]))
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
         """Short-range part of a graph, and the output of the network with the features of the atoms.

@@ -18,7 +18,6 @@ from aiida_hamlr.electronic.integrals.spin_orbit import add_spin_orbit
 from aiida_hamlr.electronic.integrals.two_centre import TwoCentreTables
 from aiida_hamlr.electronic.magnetism import same_order_reversed, starting_moments
 from aiida_hamlr.electronic.matrices.attributes import HamiltonianAttributes
-from aiida_hamlr.electronic.matrices.blocks import BlockPattern
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -33,6 +32,7 @@ from aiida_hamlr.model.hamiltonian_model import Components, HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range.blocks import Action, StructureIntegrals, long_range_entries
 from aiida_hamlr.model.long_range.channel import Sources
+from aiida_hamlr.model.structure_graph import structure_graph
 from aiida_hamlr.model.uncertainty import Rigidity
 
 
@@ -159,7 +159,7 @@ class Predictor:
         for h0 in h0s:
             self.check_species(h0.atoms)
             self.check_basis(h0.basis)
-        corrections = self._corrections([(h0.atoms, h0.pattern, h0.overlap) for h0 in h0s])
+        corrections = self._corrections(h0s)
         return [self._corrected(h0, *correction) for h0, correction in zip(h0s, corrections, strict=True)]
 
     def _corrected(
@@ -220,33 +220,38 @@ class Predictor:
         Parameters
         ----------
         hamiltonian : Hamiltonian
-            Gives the structure and its overlap, as of :meth:`predict`.
+            Gives the structure, its overlap and H0, as of :meth:`predict`.
 
         Raises
         ------
         ValueError
-            If the model has no response.
+            If the model has no response, or the file no H0 that the model needs.
         """
         if not self.model.config.has_response:
             raise ValueError(
                 f'a model of variant {self.model.config.variant} without response has no dielectric tensor'
             )
-        graph, _ = self._graph(hamiltonian.atoms, hamiltonian.pattern)
+        graph, _ = self._graph(hamiltonian)
         sources = self._evaluate(graph).sources.of(slice(0, len(hamiltonian.atoms)))
         geometry = (graph[keys.CELL][0].to(self.device), graph[keys.POSITION][: len(hamiltonian.atoms)].to(self.device))
         tensor, charges = self.model.long_range.field_response(sources, *geometry)
         return tensor.cpu().numpy(), charges.cpu().numpy()
 
-    def correction(self, atoms: Atoms, pattern, overlap: np.ndarray) -> tuple[np.ndarray, Sources | None]:
-        """H - H0 in the storage of ``pattern``, eV, exactly symmetric, and the sources of its long range.
+    def correction(self, h0: Hamiltonian) -> tuple[np.ndarray, Sources | None]:
+        """H - H0 in the storage of a Hamiltonian, eV, exactly symmetric, and the sources of its long range.
 
         (M,), or for a structure with starting moments (2, M): of spin up and spin down.
-        """
-        return self._corrections([(atoms, pattern, overlap)])[0][:2]
 
-    def _corrections(self, structures: Sequence[tuple]) -> list[tuple[np.ndarray, Sources | None, list | None]]:
-        """`correction` of several structures (atoms, pattern, overlap), and the uncertainties of the atoms."""
-        graphs, selections = zip(*(self._graph(*structure[:2]) for structure in structures), strict=True)
+        Parameters
+        ----------
+        h0 : Hamiltonian
+            Gives the structure, ``h0`` and ``overlap``.
+        """
+        return self._corrections([h0])[0][:2]
+
+    def _corrections(self, h0s: Sequence[Hamiltonian]) -> list[tuple[np.ndarray, Sources | None, list | None]]:
+        """`correction` of several structures, and the uncertainties of the atoms."""
+        graphs, selections = zip(*(self._graph(h0) for h0 in h0s), strict=True)
         components = self._evaluate(*graphs)
         atoms, pairs = (
             np.cumsum([0, *(len(graph[key]) for graph in graphs)]) for key in (keys.SPECIES, keys.PAIR_LENGTH)
@@ -255,28 +260,31 @@ class Predictor:
         del graphs  # they take more than a matrix
         onsite, offsite = (x.cpu().numpy() for x in (components.onsite, components.pairs))
         results = []
-        for index, (structure, selection, n_spin) in enumerate(zip(structures, selections, spins, strict=True)):
+        for index, (h0, selection, n_spin) in enumerate(zip(h0s, selections, spins, strict=True)):
             of_atoms, of_pairs = (slice(bounds[index], bounds[index + 1]) for bounds in (atoms, pairs))
-            first = slice(of_atoms.start, of_atoms.start + len(structure[0]))
+            first = slice(of_atoms.start, of_atoms.start + len(h0.atoms))
             action = None if components.action is None else components.action.of(first)
             blocks = zip(np.split(onsite[of_atoms], n_spin), np.split(offsite[of_pairs], n_spin), strict=True)
-            deltas = [self._assemble(structure, selection, spin, action) for spin in blocks]
-            if same_order_reversed(structure[0]):
+            deltas = [self._assemble(h0, selection, spin, action) for spin in blocks]
+            if same_order_reversed(h0.atoms):
                 deltas.reverse()
             delta = deltas[0] if n_spin == 1 else np.stack(deltas)
             sources = None if components.sources is None else components.sources.of(first).to_numpy()
             uncertainty = None
             if self.rigidity is not None:
                 invariants = components.invariants[of_atoms].double().cpu().numpy()
-                of_spins = self.rigidity(invariants, n_spin * species_labels(structure[0])).reshape(n_spin, -1)
+                of_spins = self.rigidity(invariants, n_spin * species_labels(h0.atoms)).reshape(n_spin, -1)
                 uncertainty = np.sqrt((of_spins**2).mean(axis=0)).tolist()
             results.append((delta, sources, uncertainty))
         return results
 
-    def _graph(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict, PairSelection]:
+    def _graph(self, h0: Hamiltonian) -> tuple[dict, PairSelection]:
         """Graph of a structure with what the network needs, of both spins if it has moments, and its pairs."""
-        graph, selection = self.model.builder.build(atoms, pattern)
-        self.model.normalise_pairs(graph)
+        atoms = h0.atoms
+        graph, selection = structure_graph(self.model, h0)
+        self.model.normalise(graph)
+        for name in (keys.ONSITE_H0, keys.PAIR_H0, keys.EDGE_H0):
+            graph.pop(name, None)  # the network sees what is made of it
         if self.model.long_range is not None:
             self.model.long_range.store(graph, matrices=False)
         if self.model.config.magnetic and starting_moments(atoms) is not None:
@@ -285,13 +293,13 @@ class Predictor:
             graph = join_spins(graph, graph)
         return graph, selection
 
-    def _assemble(self, structure: tuple, selection, components: tuple, action: Action | None) -> np.ndarray:
+    def _assemble(self, h0: Hamiltonian, selection, components: tuple, action: Action | None) -> np.ndarray:
         """H - H0 of one structure (M,), eV, from its components and the action of the long range."""
-        model, (atoms, pattern, overlap) = self.model, structure
+        model, atoms, pattern = self.model, h0.atoms, h0.pattern
         delta = BlockFrames.of(model.slots, atoms, pattern, selection).assemble(*components)
         if action is not None:
             tables = self._tables if model.long_range.multipole_order else None
-            integrals = StructureIntegrals(atoms, pattern, overlap, tables)
+            integrals = StructureIntegrals(atoms, pattern, h0.overlap, tables)
             long_range_entries(action.to('cpu'), integrals, model.pair_cutoff, onto=delta)
         if not np.isfinite(delta).all():
             raise NumericalError('the model predicts values that are not finite')

@@ -127,6 +127,16 @@ PAIR_OVERLAP = _declare('pair_overlap', 'P', 'columns')
 #: Blocks of r - tau_i in the bond frame.
 PAIR_DIPOLE = _declare('pair_dipole', 'P', 3, 'columns', unit='Å')
 
+#: Irreps of the on-site blocks of H0 less the mean levels of the atoms, and of its blocks in the bond
+#: frames of pairs and of message edges; only in graphs for models that see H0.
+ONSITE_H0 = _declare('onsite_h0', 'N', 'onsite', unit='eV')
+PAIR_H0 = _declare('pair_h0', 'P', 'columns', unit='eV')
+EDGE_H0 = _declare('edge_h0', 'E', 'columns', unit='eV')
+#: The same as the network sees them: less their mean or two-body part, in units of their scales.
+ONSITE_H0_INPUT = _declare('onsite_h0_input', 'N', 'onsite')
+PAIR_H0_INPUT = _declare('pair_h0_input', 'P', 'columns')
+EDGE_H0_INPUT = _declare('edge_h0_input', 'E', 'columns')
+
 #: Irreps of the on-site blocks of H - H0, of the overlap, and of r - tau_i.
 ONSITE_TARGET = _declare('onsite_target', 'N', 'onsite', unit='eV')
 ONSITE_OVERLAP = _declare('onsite_overlap', 'N', 'onsite')

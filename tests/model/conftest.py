@@ -15,6 +15,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis, Shell, SpeciesBasis
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.irreps.frames import BlockFrames
+from aiida_hamlr.model.structure_graph import structure_graph
 
 SMALL = {
     'scalar_channels': 8,
@@ -93,7 +94,7 @@ def make_model():
         model = HamiltonianModel(
             shells, ModelConfig.from_flat({'variant': 'sr', **SMALL, **config}), pair_cutoff, 20.0
         ).double()
-        slots, tables = model.slots, model.normalisation
+        slots, tables, of_h0 = model.slots, model.normalisation, model.h0_normalisation
         generator = torch.Generator().manual_seed(3)
         for a, first in enumerate(slots.species):
             for b, second in enumerate(slots.species):
@@ -105,6 +106,9 @@ def make_model():
                     tables.two_body[kind][:, columns] = 0.1 * values * torch.tensor(slots.pairs.is_two_body[columns])
             columns, _ = slots.onsite.transform(first)
             tables.onsite_scale[a, columns] = 1.0
+        if of_h0 is not None:
+            of_h0.pair_scale[:], of_h0.onsite_scale[:] = 2.0 * tables.pair_scale, tables.onsite_scale
+            of_h0.two_body[:] = tables.two_body
         with torch.no_grad():
             for attention in model.network.attention:
                 attention.strength += torch.randn(attention.strength.shape, generator=generator)
@@ -125,12 +129,28 @@ def make_model():
 
 
 @pytest.fixture(scope='session')
-def predict_short_range():
+def make_h0():
+    """Overlap and an H0 whose on-site blocks depend on the directions of the neighbours, eV."""
+
+    def make(atoms, tables, pattern=None):
+        pattern = overlap_pattern(atoms, tables.basis) if pattern is None else pattern
+        overlap, h0 = tables.overlap_and_kinetic(atoms, pattern)
+        onsite = pattern.onsite[pattern.first]
+        for pair in np.flatnonzero(onsite != np.arange(len(pattern))):
+            block = pattern.block(overlap, pair)
+            pattern.block(h0, onsite[pair])[:] -= 5.0 * block @ block.T
+        return Hamiltonian(atoms, tables.basis, pattern, {'overlap': overlap, 'h0': h0}, {}, HamiltonianAttributes())
+
+    return make
+
+
+@pytest.fixture(scope='session')
+def predict_short_range(make_h0):
     """Flat matrix of the short-range part, eV."""
 
-    def predict(model, atoms, pattern):
-        graph, selection = model.builder.build(atoms, pattern)
-        model.normalise_pairs(graph)
+    def predict(model, atoms, pattern, basis):
+        graph, selection = structure_graph(model, make_h0(atoms, TwoCentreTables(basis), pattern))
+        model.normalise(graph)
         with torch.no_grad():
             components, _ = model.short_range(graph)
         frames = BlockFrames.of(model.slots, atoms, pattern, selection)
@@ -140,7 +160,7 @@ def predict_short_range():
 
 
 @pytest.fixture(scope='session')
-def make_reference(make_basis):
+def make_reference(make_basis, make_h0):
     """A file's content whose H - H0 = S (w_i + w_j) / 2 depends on the atoms' surroundings, eV."""
     made = {}
 
@@ -152,9 +172,8 @@ def make_reference(make_basis):
 
     def make(atoms, shells=None, strength=0.3, **attributes):
         tables = tables_of(shells or {'Al': [0, 1], 'As': [0, 1, 1]})
-        basis = tables.basis
-        pattern = overlap_pattern(atoms, basis)
-        overlap, kinetic = tables.overlap_and_kinetic(atoms, pattern)
+        start = make_h0(atoms, tables)
+        pattern, overlap, h0 = start.pattern, start.overlap, start.h0
         lengths = np.linalg.norm(pattern.vectors(atoms.cell[:], atoms.positions), axis=1)
         level = np.zeros(len(atoms))
         np.add.at(level, pattern.first, strength * np.exp(-(((lengths - 1.8) / 0.7) ** 2)) * (lengths > 0))
@@ -169,8 +188,8 @@ def make_reference(make_basis):
             'ecutrho': 72.0,
             'scf_kpoints': [2, 2, 2],
         }
-        matrices = {'overlap': overlap, 'h0': kinetic, 'hamiltonian': kinetic + delta}
-        return Hamiltonian(atoms, basis, pattern, matrices, {}, HamiltonianAttributes(**{**known, **attributes}))
+        matrices = {'overlap': overlap, 'h0': h0, 'hamiltonian': h0 + delta}
+        return Hamiltonian(atoms, tables.basis, pattern, matrices, {}, HamiltonianAttributes(**{**known, **attributes}))
 
     return make
 

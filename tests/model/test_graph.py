@@ -5,10 +5,10 @@ import pytest
 import torch
 from ase.build import bulk
 
-from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.graph_builder import geometry
+from aiida_hamlr.model.structure_graph import structure_graph
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -19,14 +19,14 @@ def small(n_atoms, **more):
 
 
 @pytest.fixture
-def graphs(make_model, make_basis, rattled):
+def graphs(make_model, make_reference, rattled):
     """All tensors of the graphs of two and of four atoms, with attention and long range."""
-    model, basis = make_model(SHELLS, variant='lr+ea', pair_cutoff=4.5, response=True), make_basis(SHELLS)
+    model = make_model(SHELLS, variant='lr+ea', pair_cutoff=4.5, response=True)
     made = []
     for repetitions in (1, 2):
         atoms = rattled(repetitions).repeat((repetitions, 1, 1))
-        graph, _ = model.builder.build(atoms, overlap_pattern(atoms, basis))
-        model.normalise_pairs(graph)
+        graph, _ = structure_graph(model, make_reference(atoms, SHELLS))
+        model.normalise(graph)
         model.long_range.store(graph)
         made.append(Graph(**graph))
     return made

@@ -14,7 +14,6 @@ from qe_fixtures import debian_pseudo
 
 from aiida_hamlr.electronic.bands.kspace import bloch_matrices, eigenvectors
 from aiida_hamlr.electronic.bands.spinors import spin_expectation
-from aiida_hamlr.electronic.matrices.neighbours import overlap_pattern
 from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.electronic.orbitals.generation import generate_basis
 from aiida_hamlr.electronic.pseudo.pseudopotential import Pseudopotential
@@ -22,6 +21,7 @@ from aiida_hamlr.model.evaluation import evaluate
 from aiida_hamlr.model.files import read_model, write_model
 from aiida_hamlr.model.graph_builder import join_spins
 from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.structure_graph import structure_graph
 
 SHELLS = {'Al': [0, 1], 'As': [0, 1, 1]}
 
@@ -44,7 +44,7 @@ def test_prediction_is_marked_symmetric_and_adds_to_h0(predictor, make_reference
     predicted = predictor.predict_from(reference)
     assert predicted.attributes.origin == 'predicted'
     assert predicted.pattern.asymmetry(predicted.hamiltonian) < 1e-6
-    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    delta, _ = predictor.correction(reference)
     assert predicted.pattern.asymmetry(delta) < 1e-14
     assert np.array_equal(predicted.hamiltonian, reference.h0 + delta)
 
@@ -128,12 +128,11 @@ def test_another_basis_is_refused_naming_both(predictor, make_reference, rattled
         assert basis['Al'].content_hash[:12] in str(error.value)
 
 
-def test_atoms_on_each_other_are_refused(predictor, make_basis, rattled):
-    atoms = rattled(0)
-    pattern = overlap_pattern(atoms, make_basis(SHELLS))
-    atoms.positions[1] = atoms.positions[0] + 0.05
+def test_atoms_on_each_other_are_refused(predictor, make_reference, rattled):
+    reference = make_reference(rattled(0))
+    reference.atoms.positions[1] = reference.atoms.positions[0] + 0.05
     with pytest.raises(ValueError, match='Å apart'):
-        predictor.correction(atoms, pattern, np.zeros(pattern.n_entries))
+        predictor.correction(reference)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +170,7 @@ def test_weights_that_are_not_finite_are_refused(predictor, folder):
 
 def test_evaluation_of_a_perfect_model_is_zero_up_to_the_constant(tmp_path, predictor, make_reference, rattled):
     reference = make_reference(rattled(0))
-    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    delta, _ = predictor.correction(reference)
     reference.matrices['hamiltonian'] = reference.h0 + delta + 0.3 * reference.overlap
     reference.attributes.n_electrons = 4.0
     reference.write(tmp_path / 'reference.h5')
@@ -183,7 +182,7 @@ def test_evaluation_of_a_perfect_model_is_zero_up_to_the_constant(tmp_path, pred
 
 def test_evaluation_measures_a_known_error(tmp_path, predictor, make_reference, rattled):
     reference = make_reference(rattled(0))
-    delta, _ = predictor.correction(reference.atoms, reference.pattern, reference.overlap)
+    delta, _ = predictor.correction(reference)
     error = np.zeros(reference.pattern.n_entries)
     start, stop = reference.pattern.chunk_boundaries[[reference.pattern.onsite[0], reference.pattern.onsite[0] + 1]]
     error[start + 1] = error[start + 4] = 0.01
@@ -233,8 +232,8 @@ def test_zero_moments_give_no_difference_of_spins(make_model, make_reference, ra
     """Also where both spins are computed, with the long range of their mean."""
     model = make_model(SHELLS, pair_cutoff=4.5, magnetic=True, variant='lr')
     reference = make_reference(rattled(0))
-    graph, _ = model.builder.build(reference.atoms, reference.pattern)
-    model.normalise_pairs(graph)
+    graph, _ = structure_graph(model, reference)
+    model.normalise(graph)
     model.long_range.store(graph)
     with torch.no_grad():
         found, alone = (model.short_range_and_action(one) for one in (join_spins(graph, graph), graph))

@@ -19,7 +19,8 @@ TOLERANCE = 1e-6
 class Case:
     """A random crystal with random shells, and a random model of messages, attention, charges, dipoles, and fields."""
 
-    def __init__(self, seed, make_basis, make_model):
+    def __init__(self, seed, make_basis, make_model, make_h0):
+        self.make_h0 = make_h0
         rng = np.random.default_rng(seed)
         elements = rng.choice(['H', 'C', 'Al', 'Ga', 'As', 'Zr'], size=rng.integers(1, 4), replace=False)
         self.shells = {str(e): rng.integers(0, 4, size=rng.integers(1, 4)).tolist() for e in elements}
@@ -42,13 +43,12 @@ class Case:
 
     def predict(self, atoms, pattern):
         """H - H0 in flat storage, eV."""
-        overlap, _ = self.tables.overlap_and_kinetic(atoms, pattern)
-        return self.predictor.correction(atoms, pattern, overlap)[0]
+        return self.predictor.correction(self.make_h0(atoms, self.tables, pattern))[0]
 
 
 @pytest.fixture(scope='module', params=range(4))
-def case(request, make_basis, make_model):
-    return Case(request.param, make_basis, make_model)
+def case(request, make_basis, make_model, make_h0):
+    return Case(request.param, make_basis, make_model, make_h0)
 
 
 @pytest.mark.parametrize('improper', [False, True], ids=['rotation', 'rotoinversion'])

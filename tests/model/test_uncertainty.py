@@ -26,7 +26,7 @@ def example_of(tmp_path, make_reference, rattled):
         hamiltonian.write(tmp_path / f'{seed}.h5')
         predictor = Predictor(model, {}, hamiltonian.basis, {})
         example = make_example(model, Reference.read(tmp_path / f'{seed}.h5'), predictor._tables)
-        model.normalise_pairs(example.graph)
+        model.normalise(example.graph)
         return hamiltonian, example
 
     return make

@@ -110,6 +110,18 @@ class BlockPattern:
             raise ValueError(f'{len(self.n_orbitals) - len(selected)} atoms have no on-site block')
         return selected[np.argsort(self.first[selected])]
 
+    def find(self, atom_pairs: np.ndarray) -> np.ndarray:
+        """(n,) number of the block of each row ``Rx, Ry, Rz, i, j`` of an (n, 5) array, -1 where there is none."""
+        if not len(self) or not len(atom_pairs):
+            return np.full(len(atom_pairs), -1)
+        both = np.concatenate([self.atom_pairs, atom_pairs])
+        low = both.min(axis=0)
+        keys = np.ravel_multi_index((both - low).T, both.max(axis=0) - low + 1)
+        known, wanted = keys[: len(self)], keys[len(self) :]
+        order = np.argsort(known)
+        found = order[np.searchsorted(known, wanted, sorter=order).clip(max=len(self) - 1)]
+        return np.where(known[found] == wanted, found, -1)
+
     def vectors(self, cell: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """(P, 3) vectors from atom i to atom j + R, in the unit of ``cell`` and ``positions``."""
         return positions[self.second] + self.images @ np.asarray(cell) - positions[self.first]

@@ -80,6 +80,15 @@ class BlockFrames:
             rotation[:, orbitals, orbitals] = wigner[l]
         return rotation
 
+    def mean_levels(self, matrix: np.ndarray) -> np.ndarray:
+        """(N,) mean of the diagonal elements of a flat matrix over the orbitals of every atom."""
+        result = np.empty(len(self.species))
+        for element in np.unique(self.species):
+            atoms, size = np.flatnonzero(self.species == element), self.slots.n_orbitals(str(element))
+            diagonal = self.pattern.chunk_boundaries[self.pattern.onsite[atoms], None] + np.arange(size) * (size + 1)
+            result[atoms] = matrix[diagonal].mean(axis=1)
+        return result
+
     def pair_components(self, *matrices: np.ndarray) -> list[np.ndarray]:
         """(P, n_columns) components of the selected pairs of each flat matrix, 0 where a pair has none."""
         results = [np.zeros((len(self.selection.blocks), len(self.slots.pairs))) for _ in matrices]

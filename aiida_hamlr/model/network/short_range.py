@@ -12,6 +12,7 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.irreps.wigner import DenseWigner
 from aiida_hamlr.model.network.attention import ReciprocalAttention, Waves
+from aiida_hamlr.model.network.h0_features import H0OfAtoms, added, with_h0
 from aiida_hamlr.model.network.layers import (
     AtomLinear,
     AtomNetwork,
@@ -57,7 +58,7 @@ class Edges:
     """Some edges, along which messages go.
 
     ``receiver`` and ``sender`` (E,) atoms, ``wigner`` dense matrices into the bond frames, ``radial`` (E, n) functions
-    of the length and the elements, ``weight`` (E,) envelope.
+    of the length and the elements, ``weight`` (E,) envelope, ``h0`` (E, n_columns) components of H0 or None.
     """
 
     receiver: torch.Tensor
@@ -65,6 +66,7 @@ class Edges:
     wigner: tuple[torch.Tensor, torch.Tensor]
     radial: torch.Tensor
     weight: torch.Tensor
+    h0: torch.Tensor | None = None
 
 
 def _blocks(n: int, device: torch.device) -> list[slice]:
@@ -81,20 +83,45 @@ def hidden_widths(width: int, top: int) -> list[int]:
 
 
 class MessageLayer(nn.Module):
-    """Sums messages over the neighbours and updates the atoms."""
+    """Sums messages over the neighbours and updates the atoms.
+
+    Parameters
+    ----------
+    widths : Widths
+        Of the features.
+    hidden, n_radial, radial_hidden : int
+        See `EdgeNetwork`.
+    n_neighbours : float
+        Mean number of neighbours within the message cutoff.
+    first : bool
+        Of the first layer all that is known of the atoms is their element.
+    h0_widths : list of int, optional
+        Numbers of components of H0 by |m|; without them messages do not see it.
+    """
 
     def __init__(
-        self, widths: Widths, hidden: int, n_radial: int, radial_hidden: int, n_neighbours: float, first: bool
+        self,
+        widths: Widths,
+        hidden: int,
+        n_radial: int,
+        radial_hidden: int,
+        n_neighbours: float,
+        first: bool,
+        h0_widths: list[int] | None = None,
     ):
         super().__init__()
-        top = widths.max_degree
-        self.widths, self.is_first = widths, first
+        self.widths, self.is_first, self.h0_widths = widths, first, h0_widths
+        inputs, outputs, middle = widths.frame, widths.frame, hidden_widths(hidden, widths.max_degree)
         if first:
-            # All that is known of the atoms is their element: only m = 0 exists.
-            self.edges = EdgeNetwork([2 * widths.scalars], [hidden], widths.frame[:1], n_radial, radial_hidden)
+            inputs = [2 * widths.scalars] + [0] * (len(outputs) - 1)
         else:
             self.norm = DegreeNorm(widths)
-            self.edges = EdgeNetwork(widths.frame, hidden_widths(hidden, top), widths.frame, n_radial, radial_hidden)
+        if h0_widths is not None:
+            inputs = added(inputs, h0_widths)
+        elif first:
+            # Only m = 0 exists.
+            inputs, outputs, middle = inputs[:1], outputs[:1], [hidden]
+        self.edges = EdgeNetwork(inputs, middle, outputs, n_radial, radial_hidden)
         self.scale = n_neighbours**-0.5
         self.linear, self.norm_atoms, self.atoms = AtomLinear(widths), DegreeNorm(widths), AtomNetwork(widths)
 
@@ -116,10 +143,16 @@ class MessageLayer(nn.Module):
     def _messages(self, features: Features, edges: Edges) -> Features:
         weight = edges.weight * self.scale
         if self.is_first:
-            scalars = torch.cat([features.scalars[edges.receiver], features.scalars[edges.sender]], dim=1)
-            (piece,) = self.edges([scalars], edges.radial)
-            return self._rotate_axial(piece * weight[:, None], edges.wigner)
-        pieces = to_frame(features[edges.sender], edges.wigner, self.widths.max_degree)
+            pieces = [torch.cat([features.scalars[edges.receiver], features.scalars[edges.sender]], dim=1)]
+            if self.h0_widths is None:
+                (piece,) = self.edges(pieces, edges.radial)
+                return self._rotate_axial(piece * weight[:, None], edges.wigner)
+            pieces.append(weight.new_zeros(len(weight), 0))
+            pieces += [weight.new_zeros(len(weight), 2, 0)] * self.widths.max_degree
+        else:
+            pieces = to_frame(features[edges.sender], edges.wigner, self.widths.max_degree)
+        if self.h0_widths is not None:
+            pieces = with_h0(pieces, edges.h0, self.h0_widths)
         pieces = self.edges(pieces, edges.radial)
         pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
         return from_frame(pieces, edges.wigner, self.widths)
@@ -203,21 +236,36 @@ class ShortRangeNetwork(nn.Module):
         self.embedding = nn.Embedding(n_species, short.scalar_channels)
         self.edge_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
         self.pair_embedding = nn.Embedding(n_species**2, N_SPECIES_EMBEDDING)
+        self.h0_widths = slots.pairs.widths if short.h0_features else None
+        # H0 reaches beyond the message cutoff: layers from which the sources are made do not see it.
+        first_h0 = config.long_range.source_layers or 0
         self.layers = nn.ModuleList(
-            MessageLayer(self.widths, short.hidden_channels, n_radial, short.radial_hidden, n_neighbours, n == 0)
+            MessageLayer(
+                self.widths,
+                short.hidden_channels,
+                n_radial,
+                short.radial_hidden,
+                n_neighbours,
+                n == 0,
+                self.h0_widths if n >= first_h0 else None,
+            )
             for n in range(short.layers)
         )
         self.field_weights = None
         if config.long_range.field_features:
             self.field_weights = nn.Parameter(torch.zeros(n_species, self.widths.natural))
         self.moment_weights = nn.Parameter(torch.randn(n_species, self.widths.scalars)) if config.magnetic else None
+        # After every layer, and in the end for the on-site blocks.
+        self.h0_atoms = nn.ModuleList(
+            H0OfAtoms(self.widths, slots) for _ in range(short.layers if short.h0_features else 0)
+        )
         self.norm = DegreeNorm(self.widths)
         self.source_layers = config.long_range.source_layers
         self.source_norm = None if self.source_layers is None else nn.LayerNorm(self.n_invariants)
         self.onsite = OnsiteHead(self.widths, slots)
         outputs = slots.pairs.widths + [0] * (top + 2 - len(slots.pairs.widths))
         self.pairs = EdgeNetwork(
-            self.widths.times(2).frame,
+            added(self.widths.times(2).frame, self.h0_widths or []),
             hidden_widths(short.pair_channels, top),
             outputs,
             n_radial,
@@ -266,7 +314,10 @@ class ShortRangeNetwork(nn.Module):
             torch.cat([one.unnatural, other.unnatural], dim=2),
         )
         wigner = self.wigner(graph[keys.PAIR_WIGNER][block])
-        pieces = self.pairs(to_frame(both, wigner, self.widths.max_degree), radial)
+        pieces = to_frame(both, wigner, self.widths.max_degree)
+        if self.h0_widths is not None:
+            pieces = with_h0(pieces, graph[keys.PAIR_H0_INPUT][block], self.h0_widths)
+        pieces = self.pairs(pieces, radial)
         return torch.cat([piece.flatten(1) for piece in pieces], dim=1)
 
     def _edges(self, graph, block: slice) -> Edges:
@@ -276,7 +327,8 @@ class ShortRangeNetwork(nn.Module):
         embedding = self.edge_embedding(self.n_species * species[receiver] + species[sender])
         radial = torch.cat([bessel_basis(length, self.message_cutoff, self.n_bessel), embedding], dim=1)
         wigner = self.wigner(graph[keys.EDGE_WIGNER][block])
-        return Edges(receiver, sender, wigner, radial, envelope(length, self.message_cutoff))
+        h0 = None if self.h0_widths is None else graph[keys.EDGE_H0_INPUT][block]
+        return Edges(receiver, sender, wigner, radial, envelope(length, self.message_cutoff), h0)
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""
@@ -306,6 +358,8 @@ class ShortRangeNetwork(nn.Module):
                 # Before attention, which sees the whole structure. The vectors stay as long as they are: dipoles are
                 # linear in displacements.
                 sources = self.source_norm(features.invariants), gathered.vectors
+            if self.h0_atoms:
+                features = features + self.h0_atoms[n](graph[keys.ONSITE_H0_INPUT], species)
             if waves is not None:
                 features = self.attention[n](features, waves)
         features = self.norm(features)

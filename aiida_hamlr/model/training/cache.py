@@ -23,7 +23,7 @@ from aiida_hamlr.model.training.processes import Processes
 from aiida_hamlr.model.training.references import Reference
 
 #: Raised when what a graph holds changes.
-VERSION = 4
+VERSION = 5
 
 #: Settings of a model that its graphs do not depend on; any other may matter.
 WITHOUT_EFFECT = {
@@ -96,7 +96,7 @@ class CachedExamples(Sequence):
 
     def __getitem__(self, index: int) -> Example:
         example = read_example(self._files[index], self.paths[index])
-        self.model.normalise_pairs(example.graph)
+        self.model.normalise(example.graph)
         return example
 
 

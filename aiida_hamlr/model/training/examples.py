@@ -16,6 +16,7 @@ from aiida_hamlr.model.graph import Graph
 from aiida_hamlr.model.graph_builder import PairSelection, join_spins
 from aiida_hamlr.model.irreps.frames import BlockFrames
 from aiida_hamlr.model.long_range.blocks import StructureIntegrals
+from aiida_hamlr.model.structure_graph import structure_graph
 from aiida_hamlr.model.training.band_loss import BandReference
 from aiida_hamlr.model.training.labels import add_labels
 from aiida_hamlr.model.training.references import Reference
@@ -68,7 +69,7 @@ def make_example(model, reference: Reference, tables: TwoCentreTables, loss: Los
 
     With a loss that has terms at k points, the example also holds the matrices of the structure.
     """
-    graph, selection = model.builder.build(reference.atoms, reference.pattern)
+    graph, selection = structure_graph(model, reference)
     frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
     overlap = reference.pattern.symmetrize(reference.overlap)
     if model.long_range is not None:

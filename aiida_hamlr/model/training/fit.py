@@ -108,7 +108,7 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     prepare(model, representative(examples['train']), FirstSources.of(model, settings, surveys['train']), parent)
     if not settings.cache:
         for example in examples['train'] + examples['validation']:
-            model.normalise_pairs(example.graph)
+            model.normalise(example.graph)
     keep = ModelWriter(output, common, files, response, parent.record if parent is not None else None)
     if parent is not None:
         precision = str(model.dtype).removeprefix('torch.')

@@ -14,6 +14,7 @@ from aiida_hamlr.electronic.orbitals.basis import Basis
 from aiida_hamlr.model.config import ModelConfig, TrainingConfig
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor, load_model
+from aiida_hamlr.model.irreps.normalisation import Normalisation
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.sections import Section
 from aiida_hamlr.model.training.data_identity import DataIdentity
@@ -27,6 +28,7 @@ PARTS = {
         'network.pair_embedding',
         'network.field_weights',
         'network.moment_weights',
+        'network.h0_atoms',
     ),
     'messages': ('network.layers', 'network.norm'),
     'attention': ('network.attention',),
@@ -161,7 +163,7 @@ class Parent:
         new = HamiltonianModel(shells, old.config, old.pair_cutoff, old.n_neighbours)
         new = new.double() if old.dtype == torch.float64 else new
         state, given = new.state_dict(), old.state_dict()
-        index = Widening(old.slots, new.slots)
+        index = Widening(old.slots, new.slots, old.network.widths)
         for name, value in state.items():
             index.copy(name, given[name], value)
         new.load_state_dict(state)
@@ -170,7 +172,7 @@ class Parent:
     def join_charges(self, model: HamiltonianModel, fitted: np.ndarray) -> np.ndarray:
         """Charges (n_species,), e: the parent's, and of new elements fitted ones moved by one constant to these."""
         theirs = self.model.long_range.species_charge.detach().double().numpy()
-        own = Widening(self.model.slots, model.slots).own.numpy()
+        own = Widening(self.model.slots, model.slots, model.network.widths).own.numpy()
         charges = fitted + theirs.mean() - fitted[own].mean()
         charges[own] = theirs
         return charges
@@ -180,16 +182,25 @@ class Parent:
 
         The fit is left to what the parent never saw: pairs of elements and elements without a scale.
         """
-        index, old, new = Widening(self.model.slots, model.slots), self.model.normalisation, model.normalisation
-        with torch.no_grad():
-            for names, rows in (
-                (('two_body', 'pair_scale'), index.kinds),
-                (('onsite_mean', 'onsite_scale'), index.own),
-            ):
-                seen = getattr(old, names[1]).flatten(1).abs().sum(1) > 0
-                for name in names:
-                    source, target = getattr(old, name)[seen], getattr(new, name)
-                    target[rows[seen]] = index.widened(name, source, target[rows[seen]])
+        index = Widening(self.model.slots, model.slots, model.network.widths)
+        for old, new in (
+            (self.model.normalisation, model.normalisation),
+            (self.model.h0_normalisation, model.h0_normalisation),
+        ):
+            if old is not None:
+                _keep_tables(index, old, new)
+
+
+def _keep_tables(index: Widening, old: Normalisation, new: Normalisation):
+    with torch.no_grad():
+        for names, rows in (
+            (('two_body', 'pair_scale'), index.kinds),
+            (('onsite_mean', 'onsite_scale'), index.own),
+        ):
+            seen = getattr(old, names[1]).flatten(1).abs().sum(1) > 0
+            for name in names:
+                source, target = getattr(old, name)[seen], getattr(new, name)
+                target[rows[seen]] = index.widened(name, source, target[rows[seen]])
 
 
 def freeze(model: HamiltonianModel, parts: Sequence[str], new_elements: Sequence[str]):

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from aiida_hamlr.electronic.species import species_labels
 from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import TrainingConfig
+from aiida_hamlr.model.hamiltonian_model import kinds_of
 from aiida_hamlr.model.long_range.field_response import field_response, screened_charges
 from aiida_hamlr.model.training.examples import Example
 from aiida_hamlr.model.training.identifiability import HYDROGEN
@@ -134,7 +135,7 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
     less the part of the initial charges. With a parent model only what it does not know is fitted.
     """
     for example in examples:
-        model.normalise_pairs(example.graph)
+        model.normalise(example.graph)
     if model.long_range is not None and (parent is None or parent.new_elements(model)):
         arguments = (
             model.long_range,
@@ -163,19 +164,14 @@ def prepare(model, examples: Sequence[Example], known: FirstSources | None = Non
     if parent is not None:
         parent.keep_tables(model)
     for example in examples:
-        model.normalise_pairs(example.graph)
+        model.normalise(example.graph)
 
 
 def _fit_normalisation(model, examples: Sequence[Example]):
-    n_species = len(model.slots.species)
-    kinds, lengths, pairs, species, onsite = [], [], [], [], []
-    for example in examples:
-        graph = example.graph
-        elements = graph[keys.SPECIES].numpy()
-        first, second = graph[keys.PAIR_INDEX].numpy()
-        kinds.append(n_species * elements[first] + elements[second])
-        lengths.append(graph[keys.PAIR_LENGTH].double().numpy())
-        species.append(elements)
+    graphs, n_species = [example.graph for example in examples], len(model.slots.species)
+    species = np.concatenate([graph[keys.SPECIES].numpy() for graph in graphs])
+    pairs, onsite = [], []
+    for graph in graphs:
         onsite_target, pair_target = graph[keys.ONSITE_TARGET], graph[keys.PAIR_TARGET]
         if model.long_range is not None:
             with torch.no_grad():
@@ -183,5 +179,17 @@ def _fit_normalisation(model, examples: Sequence[Example]):
             onsite_target, pair_target = onsite_target - onsite_part, pair_target - pair_part
         pairs.append(pair_target.double().numpy())
         onsite.append(onsite_target.double().numpy())
-    arrays = (np.concatenate(parts) for parts in (kinds, lengths, pairs, species, onsite))
-    model.normalisation.fit(model.slots, *arrays)
+
+    def kinds_and_lengths(*names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+        kinds = [kinds_of(graph, index, n_species) for index, _ in names for graph in graphs]
+        return np.concatenate(kinds), joined(*(length for _, length in names))
+
+    def joined(*names: str) -> np.ndarray:
+        return np.concatenate([graph[name].double().numpy() for name in names for graph in graphs])
+
+    of_pairs, of_edges = (keys.PAIR_INDEX, keys.PAIR_LENGTH), (keys.EDGE_INDEX, keys.EDGE_LENGTH)
+    arguments = np.concatenate(pairs), species, np.concatenate(onsite)
+    model.normalisation.fit(model.slots, *kinds_and_lengths(of_pairs), *arguments)
+    if model.h0_normalisation is not None:
+        arguments = joined(keys.PAIR_H0, keys.EDGE_H0), species, joined(keys.ONSITE_H0)
+        model.h0_normalisation.fit(model.slots, *kinds_and_lengths(of_pairs, of_edges), *arguments)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import torch
 from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.model.irreps.shells import ShellSlots
+from aiida_hamlr.model.network.layers import Widths
 
 #: Atomic numbers of the noble gases, where the groups of the periodic table begin again.
 _NOBLE = (0, 2, 10, 18, 36, 54, 86)
@@ -19,6 +22,8 @@ class Widening:
     ----------
     old, new : ShellSlots
         Of both networks; the new one has all species of the old one.
+    widths : Widths
+        Of the features, the same in both.
 
     Attributes
     ----------
@@ -28,8 +33,8 @@ class Widening:
         Place of each ordered pair of old species among the new pairs.
     """
 
-    def __init__(self, old: ShellSlots, new: ShellSlots):
-        self.old, self.new = old, new
+    def __init__(self, old: ShellSlots, new: ShellSlots, widths: Widths):
+        self.old, self.new, self.widths = old, new, widths
         self.own = torch.tensor([new.species.index(label) for label in old.species])
         n_old, n_new = len(old.species), len(new.species)
         #: Row of every ordered pair of elements.
@@ -52,9 +57,13 @@ class Widening:
 
         What the old network has nothing for, new elements without a twin and their tables, keeps its value.
         """
-        if name.startswith('normalisation.'):
+        if name.startswith(('normalisation.', 'h0_normalisation.')):
             rows = self.kinds if name.endswith(('two_body', 'pair_scale')) else self.own
-            target[rows] = self.widened(name.removeprefix('normalisation.'), source, target[rows])
+            target[rows] = self.widened(name.split('.')[1], source, target[rows])
+        elif name.startswith('network.h0_atoms.'):
+            self._copy_h0_of_atoms(name, source, target)
+        elif source.shape != target.shape and ('.first.maps.' in name or '.radial.' in name):
+            self._copy_edge_inputs(name, source, target)
         elif name.startswith(('network.onsite.natural', 'network.onsite.unnatural', 'network.onsite.invariant')):
             self._copy_onsite(name, source, target)
         elif name.startswith('network.pairs.second.maps.'):
@@ -108,6 +117,51 @@ class Widening:
             torch.tensor([theirs.index(moved[n]) for n in ours], dtype=torch.long)
             for ours, theirs in zip(pieces(old), pieces(new), strict=True)
         ]
+
+    def _copy_h0_of_atoms(self, name: str, source: torch.Tensor, target: torch.Tensor):
+        """Weights of the on-site blocks of H0: slots of channels times elements and features."""
+        natural, is_linear = '.unnatural' not in name, '.scalars.' in name
+        ours, theirs = ((slots.onsite.natural if natural else slots.onsite.unnatural) for slots in (self.old, self.new))
+        find = self._channel_of
+        # The weights of linear layers have the outputs first.
+        old = source.unflatten(0, (self.n_old, -1)) if is_linear else source.unflatten(-1, (self.n_old, -1))
+        new = target.unflatten(0, (self.n_new, -1)) if is_linear else target.unflatten(-1, (self.n_new, -1))
+        known = self.twins >= 0
+        if source.dim() == 1:
+            new[known] = old[self.twins[known]]
+            return
+        first = 0 if natural else 1
+        for degree in [0] if is_linear else range(first, len(ours)):
+            for place, channel in enumerate(ours[degree]):
+                column = theirs[degree].index(find(self.old.onsite.channels[channel], self.new.onsite.channels))
+                if is_linear:
+                    new[known, :, column] = old[self.twins[known], :, place]
+                else:
+                    new[degree - first, column, known] = old[degree - first, place, self.twins[known]]
+
+    def _copy_edge_inputs(self, name: str, source: torch.Tensor, target: torch.Tensor):
+        """Weights of the inputs of edges or pairs: in every piece of the frame features, then components of H0."""
+        if '.first.maps.' in name:
+            rows = self._pair_rows[int(name.split('.')[-2])]
+            n_features = source.shape[1] - len(rows)
+            target[:, :n_features] = source[:, :n_features]
+            target[:, n_features + rows] = source[:, n_features:]
+            return
+        places, start = [], 0
+        of_pieces = zip_longest(self._n_features(name), self._pair_rows, self.new.pairs.widths, fillvalue=())
+        for n_features, rows, width in of_pieces:
+            places += [torch.arange(start, start + n_features), start + n_features + torch.as_tensor(rows)]
+            start += n_features + (width or 0)
+        n_inputs = sum(map(len, places))
+        target[torch.cat(places).long()] = source[:n_inputs]
+        target[start:] = source[n_inputs:]
+
+    def _n_features(self, name: str) -> list[int]:
+        """Channels of the features by |m| that an edge or a pair has for inputs."""
+        if name.startswith('network.pairs.'):
+            return self.widths.times(2).frame
+        frame = self.widths.frame
+        return [2 * self.widths.scalars] + [0] * (len(frame) - 1) if name.startswith('network.layers.0.') else frame
 
     def _copy_onsite(self, name: str, source: torch.Tensor, target: torch.Tensor):
         """Outputs of the on-site blocks: elements times slots of channels."""

@@ -183,7 +183,7 @@ def test_components_are_those_of_the_blocks(tmp_path, make_reference, make_model
     reference = Reference.read(tmp_path / 'one.h5')
     model = make_model(SHELLS, variant='lr', multipole_order=order, pair_cutoff=4.3)
     example = make_example(model, reference, tables := TwoCentreTables(reference.basis))
-    model.normalise_pairs(example.graph)
+    model.normalise(example.graph)
     rng = np.random.default_rng(2)
     action = Action(torch.tensor(rng.normal(size=5)), torch.tensor(rng.normal(size=(5, 3))) if order else None)
     onsite, pairs = component_blocks(action, example.graph)

@@ -31,7 +31,7 @@ def test_what_is_loaded_is_what_was_made(make_cached, make_model, training_files
     for index, path in enumerate(training_files[:2]):
         reference = Reference.read(path)
         expected = make_example(model, reference, TwoCentreTables(reference.basis))
-        model.normalise_pairs(expected.graph)
+        model.normalise(expected.graph)
         loaded = cached[index]
         assert loaded.name == expected.name and cached.edges[index] == n_edges(expected)
         assert loaded.selection.n_half == expected.selection.n_half

@@ -90,7 +90,7 @@ def test_learns_the_charge_from_potentials_alone(tmp_path, make_reference, rattl
         teacher.normalisation.pair_scale.zero_()
         teacher.normalisation.two_body.zero_()
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
-        delta, sources = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        delta, sources = predictor.correction(hamiltonian)
         assert np.allclose(sources.charge, [0.3, -0.3, 0.3, -0.3], atol=0.05)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
         path = tmp_path / f'{seed}.h5'
@@ -119,7 +119,7 @@ def write_files(folder, structures, make_reference, teacher):
     for n, atoms in enumerate(structures):
         hamiltonian = make_reference(atoms, strength=0.0)
         predictor = Predictor(teacher, {}, hamiltonian.basis, {})
-        delta, _ = predictor.correction(hamiltonian.atoms, hamiltonian.pattern, hamiltonian.overlap)
+        delta, _ = predictor.correction(hamiltonian)
         hamiltonian.matrices['hamiltonian'] = hamiltonian.h0 + delta
         files.append(folder / f'{n}.h5')
         hamiltonian.write(files[-1])

@@ -62,7 +62,7 @@ def make_graphs(labelled_files):
         tables = TwoCentreTables(references[0].basis)
         graphs = [make_example(model, reference, tables).graph for reference in references]
         for graph in graphs:
-            model.normalise_pairs(graph)
+            model.normalise(graph)
         return graphs
 
     return make

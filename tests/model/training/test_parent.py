@@ -45,7 +45,7 @@ def write_parent(tmp_path, make_model, make_reference, rattled):
 
 def delta(model, reference):
     predictor = Predictor(model, {}, reference.basis, {})
-    return predictor.correction(reference.atoms, reference.pattern, reference.overlap)[0]
+    return predictor.correction(reference)[0]
 
 
 def test_parts_are_those_of_the_settings():
