@@ -49,7 +49,7 @@ LEVELS = {
         ('irreps',),
         ('long_range',),
         ('network',),
-        ('graph', 'graph_builder', 'hamiltonian_model', 'files'),
+        ('graph', 'graph_builder', 'structure_graph', 'hamiltonian_model', 'files'),
         ('inference', 'evaluation', 'uncertainty'),
         # A training may start from a model, and leaves one with its uncertainty.
         ('training',),

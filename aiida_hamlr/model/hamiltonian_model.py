@@ -13,15 +13,11 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.config import ModelConfig
 from aiida_hamlr.model.graph_builder import GraphBuilder
 from aiida_hamlr.model.irreps.frames import PAIRS_AT_ONCE
-from aiida_hamlr.model.irreps.normalisation import SWITCH_WIDTH, Normalisation, switch
+from aiida_hamlr.model.irreps.normalisation import SWITCH_WIDTH, H0Normalisation, Normalisation, in_units, switch
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.long_range.blocks import Action, component_blocks
 from aiida_hamlr.model.long_range.channel import LongRangeChannel, ResponseChannel, Sources
 from aiida_hamlr.model.network.short_range import NetworkOutput, ShortRangeNetwork
-
-#: Added to the scales of the components of H0 that the network sees, eV: what hardly changes in the training data, as
-#: by the symmetry of their structures, stays small where it does change.
-LEAST_H0_SCALE = 1e-3
 
 
 @dataclass
@@ -53,12 +49,6 @@ def kinds_of(graph, index: str, n_species: int) -> np.ndarray:
     return n_species * first + second
 
 
-def _in_units(values: torch.Tensor, mean: np.ndarray, scale: np.ndarray) -> torch.Tensor:
-    """Deviations from the mean in units of the scale, eV; 0 where the training had none, such as of other shells."""
-    found = (values.double().numpy() - mean) / (scale + LEAST_H0_SCALE)
-    return torch.as_tensor(np.where(scale > 0.0, found, 0.0), dtype=values.dtype)
-
-
 class HamiltonianModel(nn.Module):
     """H - H0 of a graph; of a magnetic structure H of both spins, as two structures, see `join_spins`.
 
@@ -83,7 +73,7 @@ class HamiltonianModel(nn.Module):
         if config.short_range.h0_features:
             # H0 does not end at either cutoff.
             reach = max(self.pair_cutoff, config.short_range.message_cutoff) + SWITCH_WIDTH
-            self.h0_normalisation = Normalisation(self.slots, reach)
+            self.h0_normalisation = H0Normalisation(self.slots, reach)
         self.long_range = None
         if config.has_long_range:
             arguments = {
@@ -143,8 +133,9 @@ class HamiltonianModel(nn.Module):
 
     def _normalise_h0(self, graph):
         tables, species = self.h0_normalisation, graph[keys.SPECIES].numpy()
-        mean, scale = (table.cpu().numpy()[species] for table in (tables.onsite_mean, tables.onsite_scale))
-        graph[keys.ONSITE_H0_INPUT] = _in_units(graph[keys.ONSITE_H0], mean, scale)
+        onsite = tables.onsite_input(species, graph[keys.ONSITE_H0].double().numpy())
+        graph[keys.ONSITE_H0_INPUT] = torch.as_tensor(onsite, dtype=self.dtype)
+        graph[keys.ONSITE_BASELINE] = torch.as_tensor(tables.onsite_baseline(species, onsite), dtype=self.dtype)
         for name, source, index, length in (
             (keys.PAIR_H0_INPUT, keys.PAIR_H0, keys.PAIR_INDEX, keys.PAIR_LENGTH),
             (keys.EDGE_H0_INPUT, keys.EDGE_H0, keys.EDGE_INDEX, keys.EDGE_LENGTH),
@@ -153,7 +144,8 @@ class HamiltonianModel(nn.Module):
             graph[name] = torch.empty_like(graph[source])
             for start in range(0, len(lengths), PAIRS_AT_ONCE):
                 part = slice(start, start + PAIRS_AT_ONCE)
-                graph[name][part] = _in_units(graph[source][part], *tables.pairs(kinds[part], lengths[part]))
+                found = in_units(graph[source][part].double().numpy(), *tables.pairs(kinds[part], lengths[part]))
+                graph[name][part] = torch.as_tensor(found)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
         """Short-range part of a graph, and the output of the network with the features of the atoms.
@@ -164,6 +156,8 @@ class HamiltonianModel(nn.Module):
         species, norm = graph[keys.SPECIES], self.normalisation
         mean, scale = norm.onsite_mean.to(self.dtype)[species], norm.onsite_scale.to(self.dtype)[species]
         onsite = mean + scale * output.onsite
+        if self.h0_normalisation is not None:
+            onsite = onsite + graph[keys.ONSITE_BASELINE]
         pairs = graph[keys.PAIR_BASELINE] + graph[keys.PAIR_SCALE] * output.pairs
         return Components(onsite, pairs, invariants=output.invariants), output
 

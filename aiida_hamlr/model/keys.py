@@ -136,6 +136,8 @@ EDGE_H0 = _declare('edge_h0', 'E', 'columns', unit='eV')
 ONSITE_H0_INPUT = _declare('onsite_h0_input', 'N', 'onsite')
 PAIR_H0_INPUT = _declare('pair_h0_input', 'P', 'columns')
 EDGE_H0_INPUT = _declare('edge_h0_input', 'E', 'columns')
+#: Part of the on-site blocks that is linear in those of H0.
+ONSITE_BASELINE = _declare('onsite_baseline', 'N', 'onsite', unit='eV')
 
 #: Irreps of the on-site blocks of H - H0, of the overlap, and of r - tau_i.
 ONSITE_TARGET = _declare('onsite_target', 'N', 'onsite', unit='eV')

@@ -109,6 +109,11 @@ def make_model():
         if of_h0 is not None:
             of_h0.pair_scale[:], of_h0.onsite_scale[:] = 2.0 * tables.pair_scale, tables.onsite_scale
             of_h0.two_body[:] = tables.two_body
+            layout, linear = slots.onsite, of_h0.onsite_linear
+            for groups in (layout.natural, layout.unnatural):
+                for group in filter(len, groups):
+                    values = torch.randn(len(linear), len(group), len(group), generator=generator).double()
+                    linear[:, torch.tensor(group)[:, None], torch.tensor(group)] = 0.05 * values
         with torch.no_grad():
             for attention in model.network.attention:
                 attention.strength += torch.randn(attention.strength.shape, generator=generator)

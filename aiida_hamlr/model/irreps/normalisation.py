@@ -11,6 +11,13 @@ from aiida_hamlr.model.irreps.shells import ShellSlots
 #: No target has a smaller scale, eV: empty bins stay finite.
 SCALE_FLOOR = 2e-5
 
+#: Added to the scales of the components of H0 that the network sees, eV: what hardly changes in the training data, as
+#: by the symmetry of their structures, stays small where it does change.
+LEAST_H0_SCALE = 1e-3
+
+#: Weight of the squares of the coefficients beside the mean square error, both in units of the scales.
+RIDGE = 1e-2
+
 #: Blocks of H - H0 are neglected beyond the distance where their mean absolute element falls below this, eV.
 NEGLIGIBLE = 1e-5
 
@@ -141,6 +148,73 @@ class Normalisation(nn.Module):
             weight = (position - left)[:, None]
             scale[members] = scales[kind][left] * (1 - weight) + scales[kind][left + 1] * weight
         return damping * baseline, damping * scale
+
+
+class H0Normalisation(Normalisation):
+    """The same tables of H0, and the part of the on-site blocks of H - H0 that is linear in those of H0.
+
+    What bonds do to an atom is nearly proportional to what the atoms around it do before: within an element, on-site
+    components of H - H0 follow those of H0 of the same angular momentum and parity, by a least-squares fit.
+    """
+
+    def __init__(self, slots: ShellSlots, pair_cutoff: float):
+        super().__init__(slots, pair_cutoff)
+        n_channels = len(slots.onsite.channels)
+        self.register_buffer(
+            'onsite_linear', torch.zeros(len(slots.species), n_channels, n_channels, dtype=torch.float64)
+        )
+        self.slots = slots
+
+    def fit_linear(self, species: np.ndarray, inputs: np.ndarray, targets: np.ndarray):
+        """Fit the linear part.
+
+        Parameters
+        ----------
+        species : (N,) int array
+            Index of every atom's element.
+        inputs : (N, n_onsite) array
+            Components of H0 as `onsite_input` gives them.
+        targets : (N, n_onsite) array
+            Of H - H0, eV.
+        """
+        layout = self.slots.onsite
+        self.onsite_linear.zero_()
+        for element in np.unique(species):
+            known = set(layout.column_channel[layout.transform(self.slots.species[element])[0]])
+            x, y = inputs[species == element], targets[species == element]
+            for group in (group for groups in (layout.natural, layout.unnatural) for group in groups):
+                channels = np.array([n for n in group if n in known], dtype=int)
+                if not len(channels):
+                    continue
+                columns = np.stack([np.flatnonzero(layout.column_channel == n) for n in channels])
+                # A row for every atom and component, a column for every channel.
+                one, other = (a[:, columns].transpose(0, 2, 1).reshape(-1, len(channels)) for a in (x, y))
+                if columns.shape[1] == 1:
+                    other = other - other.mean(axis=0)
+                normal = one.T @ one + RIDGE * len(one) * np.eye(len(channels))
+                found = np.linalg.solve(normal, one.T @ other)
+                self.onsite_linear[element, channels[:, None], channels] = torch.as_tensor(found)
+
+    def onsite_input(self, species: np.ndarray, onsite: np.ndarray) -> np.ndarray:
+        """(N, n_onsite) deviations of components of H0, eV, from their means, in units of their scales."""
+        return in_units(onsite, self.onsite_mean.cpu().numpy()[species], self.onsite_scale.cpu().numpy()[species])
+
+    def onsite_baseline(self, species: np.ndarray, inputs: np.ndarray) -> np.ndarray:
+        """(N, n_onsite) linear part of the components of H - H0, eV, from those of `onsite_input`."""
+        layout, linear = self.slots.onsite, self.onsite_linear.cpu().numpy()
+        component = np.array([m for _, m in layout.columns])
+        channel = layout.column_channel
+        same = component[:, None] == component
+        result = np.zeros_like(inputs)
+        for element in np.unique(species):
+            matrix = np.where(same, linear[element][channel[:, None], channel], 0.0)
+            result[species == element] = inputs[species == element] @ matrix
+        return result
+
+
+def in_units(values: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Deviations from the mean in units of the scale, eV; 0 where the training had none, such as of other shells."""
+    return np.where(scale > 0.0, (values - mean) / (scale + LEAST_H0_SCALE), 0.0)
 
 
 def _channel_mean(values: np.ndarray, channel: np.ndarray) -> np.ndarray:

@@ -195,7 +195,7 @@ def _keep_tables(index: Widening, old: Normalisation, new: Normalisation):
     with torch.no_grad():
         for names, rows in (
             (('two_body', 'pair_scale'), index.kinds),
-            (('onsite_mean', 'onsite_scale'), index.own),
+            ([name for name in ('onsite_mean', 'onsite_scale', 'onsite_linear') if hasattr(old, name)], index.own),
         ):
             seen = getattr(old, names[1]).flatten(1).abs().sum(1) > 0
             for name in names:

@@ -188,8 +188,11 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         return np.concatenate([graph[name].double().numpy() for name in names for graph in graphs])
 
     of_pairs, of_edges = (keys.PAIR_INDEX, keys.PAIR_LENGTH), (keys.EDGE_INDEX, keys.EDGE_LENGTH)
-    arguments = np.concatenate(pairs), species, np.concatenate(onsite)
-    model.normalisation.fit(model.slots, *kinds_and_lengths(of_pairs), *arguments)
-    if model.h0_normalisation is not None:
+    pairs, onsite, tables = np.concatenate(pairs), np.concatenate(onsite), model.h0_normalisation
+    if tables is not None:
         arguments = joined(keys.PAIR_H0, keys.EDGE_H0), species, joined(keys.ONSITE_H0)
-        model.h0_normalisation.fit(model.slots, *kinds_and_lengths(of_pairs, of_edges), *arguments)
+        tables.fit(model.slots, *kinds_and_lengths(of_pairs, of_edges), *arguments)
+        inputs = tables.onsite_input(species, joined(keys.ONSITE_H0))
+        tables.fit_linear(species, inputs, onsite)
+        onsite = onsite - tables.onsite_baseline(species, inputs)
+    model.normalisation.fit(model.slots, *kinds_and_lengths(of_pairs), pairs, species, onsite)

@@ -191,14 +191,22 @@ class Widening:
         """Rows of a table in the columns of the new network; columns that the old one lacks are those of ``target``."""
         columns = self._columns('onsite' if name.startswith('onsite') else 'pairs')
         result = target.clone()
+        if name == 'onsite_linear':
+            moved = self._moved('onsite')
+            result[:, moved[:, None], moved] = source
+            return result
         result[..., columns] = source
         return result
 
     def _columns(self, which: str) -> torch.Tensor:
-        old, new, find = getattr(self.old, which), getattr(self.new, which), self._channel_of
-        moved = [find(channel, new.channels) for channel in old.channels]
+        old, new, moved = getattr(self.old, which), getattr(self.new, which), self._moved(which).tolist()
         place = {tuple(column): n for n, column in enumerate(new.columns)}
         return torch.tensor([place[(moved[column[0]], *column[1:])] for column in old.columns])
+
+    def _moved(self, which: str) -> torch.Tensor:
+        """Number of every old channel of a layout in the new one."""
+        old, new, find = getattr(self.old, which), getattr(self.new, which), self._channel_of
+        return torch.tensor([find(channel, new.channels) for channel in old.channels])
 
 
 def _group(label: str) -> int:

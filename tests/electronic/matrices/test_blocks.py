@@ -77,3 +77,10 @@ def test_slices_have_one_shape_and_are_bounded(pattern):
 def test_impossible_patterns_are_refused(pairs, message):
     with pytest.raises(ValueError, match=message):
         BlockPattern(np.array(pairs), np.array([4, 9]))
+
+
+def test_find_gives_the_blocks_of_rows_and_minus_one_for_others(pattern):
+    order = [4, 0, 5]
+    wanted = np.concatenate([pattern.atom_pairs[order], [[2, 0, 0, 0, 1], [0, 0, 0, 2, 0], [1, 0, 0, 1, 0]]])
+    assert pattern.find(wanted).tolist() == [*order, -1, -1, -1]
+    assert pattern.find(np.empty((0, 5), dtype=int)).shape == (0,)
