@@ -69,11 +69,11 @@ class HamiltonianModel(nn.Module):
         self.pair_cutoff, self.n_neighbours = float(pair_cutoff), float(n_neighbours)
         self.network = ShortRangeNetwork(self.slots, config, self.pair_cutoff, self.n_neighbours)
         self.normalisation = Normalisation(self.slots, self.pair_cutoff)
-        self.h0_normalisation = None
+        self.h0_normalisation = self.edge_h0_normalisation = None
         if config.short_range.h0_features:
             # H0 does not end at either cutoff.
-            reach = max(self.pair_cutoff, config.short_range.message_cutoff) + SWITCH_WIDTH
-            self.h0_normalisation = H0Normalisation(self.slots, reach)
+            self.h0_normalisation = H0Normalisation(self.slots, self.pair_cutoff + SWITCH_WIDTH)
+            self.edge_h0_normalisation = Normalisation(self.slots, config.short_range.message_cutoff + SWITCH_WIDTH)
         self.long_range = None
         if config.has_long_range:
             arguments = {
@@ -136,9 +136,9 @@ class HamiltonianModel(nn.Module):
         onsite = tables.onsite_input(species, graph[keys.ONSITE_H0].double().numpy())
         graph[keys.ONSITE_H0_INPUT] = torch.as_tensor(onsite, dtype=self.dtype)
         graph[keys.ONSITE_BASELINE] = torch.as_tensor(tables.onsite_baseline(species, onsite), dtype=self.dtype)
-        for name, source, index, length in (
-            (keys.PAIR_H0_INPUT, keys.PAIR_H0, keys.PAIR_INDEX, keys.PAIR_LENGTH),
-            (keys.EDGE_H0_INPUT, keys.EDGE_H0, keys.EDGE_INDEX, keys.EDGE_LENGTH),
+        for tables, name, source, index, length in (
+            (tables, keys.PAIR_H0_INPUT, keys.PAIR_H0, keys.PAIR_INDEX, keys.PAIR_LENGTH),
+            (self.edge_h0_normalisation, keys.EDGE_H0_INPUT, keys.EDGE_H0, keys.EDGE_INDEX, keys.EDGE_LENGTH),
         ):
             kinds, lengths = kinds_of(graph, index, len(self.slots.species)), graph[length].double().numpy()
             graph[name] = torch.empty_like(graph[source])

@@ -109,6 +109,9 @@ def make_model():
         if of_h0 is not None:
             of_h0.pair_scale[:], of_h0.onsite_scale[:] = 2.0 * tables.pair_scale, tables.onsite_scale
             of_h0.two_body[:] = tables.two_body
+            model.edge_h0_normalisation.load_state_dict(
+                {name: value for name, value in of_h0.state_dict().items() if name != 'onsite_linear'}
+            )
             layout, linear = slots.onsite, of_h0.onsite_linear
             for groups in (layout.natural, layout.unnatural):
                 for group in filter(len, groups):

@@ -33,7 +33,7 @@ class H0OfAtoms(nn.Module):
             ('unnatural', layout.unnatural, widths.unnatural, range(1, widths.max_degree)),
         ):
             groups = [groups[l] if l < len(groups) else [] for l in degrees]
-            n_slots = max(1, *map(len, groups)) if groups else 1
+            n_slots = max(1, *map(len, groups))
             # Where there is no such component, a column of zeros behind all others.
             rows = [
                 [column[group[n], m] if n < len(group) else len(layout) for n in range(n_slots)]
@@ -41,7 +41,12 @@ class H0OfAtoms(nn.Module):
                 for m in range(2 * l + 1)
             ]
             self.register_buffer(f'{kind}_columns', torch.tensor(rows).reshape(-1, n_slots), persistent=False)
-            self.linear[kind] = DegreeLinear(getattr(widths, f'{kind}_degrees'), n_slots, self.n_species * channels)
+            linear = DegreeLinear(getattr(widths, f'{kind}_degrees'), n_slots, self.n_species * channels)
+            with torch.no_grad():
+                for weight, group in zip(linear.weight, groups, strict=True):
+                    # As wide as it would be without the zeros.
+                    weight *= (n_slots / max(1, len(group))) ** 0.5
+            self.linear[kind] = linear
         self.scalars = nn.Linear(len(layout.natural[0]), self.n_species * widths.scalars)
         self.register_buffer(
             'scalar_columns', torch.tensor([column[n, 0] for n in layout.natural[0]]), persistent=False

@@ -183,12 +183,9 @@ class Parent:
         The fit is left to what the parent never saw: pairs of elements and elements without a scale.
         """
         index = Widening(self.model.slots, model.slots, model.network.widths)
-        for old, new in (
-            (self.model.normalisation, model.normalisation),
-            (self.model.h0_normalisation, model.h0_normalisation),
-        ):
-            if old is not None:
-                _keep_tables(index, old, new)
+        for name in ('normalisation', 'h0_normalisation', 'edge_h0_normalisation'):
+            if getattr(self.model, name) is not None:
+                _keep_tables(index, getattr(self.model, name), getattr(model, name))
 
 
 def _keep_tables(index: Widening, old: Normalisation, new: Normalisation):

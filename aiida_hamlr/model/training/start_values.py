@@ -180,19 +180,19 @@ def _fit_normalisation(model, examples: Sequence[Example]):
         pairs.append(pair_target.double().numpy())
         onsite.append(onsite_target.double().numpy())
 
-    def kinds_and_lengths(*names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
-        kinds = [kinds_of(graph, index, n_species) for index, _ in names for graph in graphs]
-        return np.concatenate(kinds), joined(*(length for _, length in names))
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([graph[name].double().numpy() for graph in graphs])
 
-    def joined(*names: str) -> np.ndarray:
-        return np.concatenate([graph[name].double().numpy() for name in names for graph in graphs])
+    def of(index: str, length: str) -> tuple[np.ndarray, np.ndarray]:
+        return np.concatenate([kinds_of(graph, index, n_species) for graph in graphs]), joined(length)
 
-    of_pairs, of_edges = (keys.PAIR_INDEX, keys.PAIR_LENGTH), (keys.EDGE_INDEX, keys.EDGE_LENGTH)
-    pairs, onsite, tables = np.concatenate(pairs), np.concatenate(onsite), model.h0_normalisation
-    if tables is not None:
-        arguments = joined(keys.PAIR_H0, keys.EDGE_H0), species, joined(keys.ONSITE_H0)
-        tables.fit(model.slots, *kinds_and_lengths(of_pairs, of_edges), *arguments)
-        inputs = tables.onsite_input(species, joined(keys.ONSITE_H0))
+    of_pairs, onsite = of(keys.PAIR_INDEX, keys.PAIR_LENGTH), np.concatenate(onsite)
+    if model.h0_normalisation is not None:
+        tables, of_h0 = model.h0_normalisation, joined(keys.ONSITE_H0)
+        tables.fit(model.slots, *of_pairs, joined(keys.PAIR_H0), species, of_h0)
+        of_edges = of(keys.EDGE_INDEX, keys.EDGE_LENGTH)
+        model.edge_h0_normalisation.fit(model.slots, *of_edges, joined(keys.EDGE_H0), species, of_h0)
+        inputs = tables.onsite_input(species, of_h0)
         tables.fit_linear(species, inputs, onsite)
         onsite = onsite - tables.onsite_baseline(species, inputs)
-    model.normalisation.fit(model.slots, *kinds_and_lengths(of_pairs), pairs, species, onsite)
+    model.normalisation.fit(model.slots, *of_pairs, np.concatenate(pairs), species, onsite)

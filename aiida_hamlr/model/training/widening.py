@@ -57,7 +57,7 @@ class Widening:
 
         What the old network has nothing for, new elements without a twin and their tables, keeps its value.
         """
-        if name.startswith(('normalisation.', 'h0_normalisation.')):
+        if name.split('.')[0] in ('normalisation', 'h0_normalisation', 'edge_h0_normalisation'):
             rows = self.kinds if name.endswith(('two_body', 'pair_scale')) else self.own
             target[rows] = self.widened(name.split('.')[1], source, target[rows])
         elif name.startswith('network.h0_atoms.'):
