@@ -24,6 +24,7 @@ from aiida_hamlr.model.graph import Graph, join_graphs
 from aiida_hamlr.model.graph_builder import message_edges
 from aiida_hamlr.model.hamiltonian_model import HamiltonianModel
 from aiida_hamlr.model.inference import Predictor
+from aiida_hamlr.model.structure_graph import structure_graph
 from aiida_hamlr.model.training.batches import BatchSampler
 from aiida_hamlr.model.training.examples import Example, make_example
 from aiida_hamlr.model.training.module import TrainingModule
@@ -221,13 +222,12 @@ def dense_cost(variant: str) -> dict:
     model, reference, example = dense_network(variant)
     graph = one_way(example)
     predictor = Predictor(model, {}, reference.basis, {})
-    arguments = (reference.atoms, reference.pattern, reference.overlap)
     with torch.no_grad():
         forward = timed(lambda: model(example.graph), 10)
-    prediction = timed(lambda: predictor.correction(*arguments), 10)
+    prediction = timed(lambda: predictor.correction(reference), 10)
 
     def make_graph():
-        made, _ = model.builder.build(*arguments[:2])
+        made, _ = structure_graph(model, reference)
         model.normalise(made)
 
     graph_alone = timed(make_graph, 10)

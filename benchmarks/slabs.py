@@ -172,7 +172,7 @@ def dft_dipole(hamiltonian: Hamiltonian) -> float:
 def model_dipole(predictor: Predictor, hamiltonian: Hamiltonian) -> float:
     """The same of the model's charges and the dipoles that they induce."""
     atoms, channel = hamiltonian.atoms, predictor.model.long_range
-    sources = predictor.correction(atoms, hamiltonian.pattern, hamiltonian.overlap)[1]
+    sources = predictor.correction(hamiltonian)[1]
     dipole = float(sources.charge @ atoms.positions[:, 2])
     if sources.polarisability is None:
         return dipole
@@ -184,7 +184,7 @@ def model_dipole(predictor: Predictor, hamiltonian: Hamiltonian) -> float:
 def errors(predictor: Predictor, hamiltonian: Hamiltonian) -> dict:
     """Errors of one structure after the fitted shift: of all elements, and of the mean levels of inner atoms."""
     pattern = hamiltonian.pattern
-    delta = predictor.correction(hamiltonian.atoms, pattern, hamiltonian.overlap)[0]
+    delta = predictor.correction(hamiltonian)[0]
     error = delta - (hamiltonian.hamiltonian - hamiltonian.h0)
     error = 1e3 * (error + fitted_shift(error, hamiltonian.overlap) * hamiltonian.overlap)
     inner = np.concatenate([inner_atoms(hamiltonian.atoms, element) for element in ('Al', 'As')])

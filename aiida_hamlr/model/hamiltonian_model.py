@@ -136,7 +136,7 @@ class HamiltonianModel(nn.Module):
         onsite = tables.onsite_input(species, graph[keys.ONSITE_H0].double().numpy())
         graph[keys.ONSITE_H0_INPUT] = torch.as_tensor(onsite, dtype=self.dtype)
         graph[keys.ONSITE_BASELINE] = torch.as_tensor(tables.onsite_baseline(species, onsite), dtype=self.dtype)
-        for tables, name, source, index, length in (
+        for table, name, source, index, length in (
             (tables, keys.PAIR_H0_INPUT, keys.PAIR_H0, keys.PAIR_INDEX, keys.PAIR_LENGTH),
             (self.edge_h0_normalisation, keys.EDGE_H0_INPUT, keys.EDGE_H0, keys.EDGE_INDEX, keys.EDGE_LENGTH),
         ):
@@ -144,7 +144,7 @@ class HamiltonianModel(nn.Module):
             graph[name] = torch.empty_like(graph[source])
             for start in range(0, len(lengths), PAIRS_AT_ONCE):
                 part = slice(start, start + PAIRS_AT_ONCE)
-                found = in_units(graph[source][part].double().numpy(), *tables.pairs(kinds[part], lengths[part]))
+                found = in_units(graph[source][part].double().numpy(), *table.pairs(kinds[part], lengths[part]))
                 graph[name][part] = torch.as_tensor(found)
 
     def short_range(self, graph) -> tuple[Components, NetworkOutput]:
