@@ -169,10 +169,10 @@ def test_structure_that_fails_in_the_network_fails_alone(run, monkeypatch, tmp_p
 
     assemble = Predictor._assemble
 
-    def refuse_four_atoms(self, structure, *arguments):
-        if len(structure[0]) == 4:
+    def refuse_four_atoms(self, h0, *arguments):
+        if len(h0.atoms) == 4:
             raise NumericalError('the model predicts values that are not finite')
-        return assemble(self, structure, *arguments)
+        return assemble(self, h0, *arguments)
 
     monkeypatch.setattr(Predictor, '_assemble', refuse_four_atoms)
     summary = run()

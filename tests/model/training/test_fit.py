@@ -135,7 +135,8 @@ def responding_teacher(make_model):
             parameter.zero_()
         teacher.long_range.species_charge += torch.tensor([1.8, -1.8])
         teacher.long_range.start_from(10.5)
-    for table in (teacher.normalisation.onsite_scale, teacher.normalisation.pair_scale, teacher.normalisation.two_body):
+    tables = teacher.normalisation
+    for table in (tables.onsite_scale, tables.pair_scale, tables.two_body, teacher.h0_normalisation.onsite_linear):
         table.zero_()
     return teacher
 
