@@ -55,10 +55,13 @@ class Graph(Data):
         """Number of orbital pairs, of all structures in a batch."""
         return len(self[keys.PAIR_LENGTH])
 
-    def with_pairs(self, chosen: torch.Tensor) -> Graph:
-        """A copy with some of its pairs, (n,) indices; the other tensors are shared."""
+    def with_pairs(self, chosen: torch.Tensor, leave_out: Sequence[str] = ()) -> Graph:
+        """A copy with some of its pairs, (n,) indices, and without some tensors; the others are shared."""
         result = copy.copy(self)
         for name, value in self.to_dict().items():
+            if name in leave_out:
+                del result[name]
+                continue
             dim = keys.REGISTRY[name].pair_dim
             if dim is not None:
                 result[name] = value.index_select(dim, chosen)

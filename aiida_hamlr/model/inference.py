@@ -283,8 +283,8 @@ class Predictor:
         atoms = h0.atoms
         graph, selection = structure_graph(self.model, h0)
         self.model.normalise(graph)
-        for name in (keys.ONSITE_H0, keys.PAIR_H0, keys.EDGE_H0):
-            graph.pop(name, None)  # the network sees what is made of it
+        for name in keys.H0_COMPONENTS:
+            graph.pop(name, None)
         if self.model.long_range is not None:
             self.model.long_range.store(graph, matrices=False)
         if self.model.config.magnetic and starting_moments(atoms) is not None:

@@ -132,6 +132,8 @@ PAIR_DIPOLE = _declare('pair_dipole', 'P', 3, 'columns', unit='Å')
 ONSITE_H0 = _declare('onsite_h0', 'N', 'onsite', unit='eV')
 PAIR_H0 = _declare('pair_h0', 'P', 'columns', unit='eV')
 EDGE_H0 = _declare('edge_h0', 'E', 'columns', unit='eV')
+#: What a graph needs no more when the three below are made from it.
+H0_COMPONENTS = (ONSITE_H0, PAIR_H0, EDGE_H0)
 #: The same as the network sees them: less their mean or two-body part, in units of their scales.
 ONSITE_H0_INPUT = _declare('onsite_h0_input', 'N', 'onsite')
 PAIR_H0_INPUT = _declare('pair_h0_input', 'P', 'columns')

@@ -41,10 +41,14 @@ class Example:
         return len(self.graph[keys.N_ATOMS])
 
     def one_way(self, chosen: np.ndarray | None = None) -> Graph:
-        """The graph with one orientation of every pair, as :meth:`draw` gives them or the first ones; of all spins."""
+        """What the network needs of the graph, with one orientation of every pair, as :meth:`draw` gives them or the first.
+
+        Of all spins.
+        """
         chosen = torch.arange(self.selection.n_half) if chosen is None else torch.as_tensor(chosen)
         n_pairs = len(self.selection.blocks)
-        return self.graph.with_pairs(torch.cat([chosen + spin * n_pairs for spin in range(self.n_spin)]))
+        chosen = torch.cat([chosen + spin * n_pairs for spin in range(self.n_spin)])
+        return self.graph.with_pairs(chosen, leave_out=keys.H0_COMPONENTS)
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
         """(n_half,) one orientation of every pair, at random for pairs of one element."""
