@@ -41,9 +41,9 @@ class Example:
         return len(self.graph[keys.N_ATOMS])
 
     def one_way(self, chosen: np.ndarray | None = None) -> Graph:
-        """What the network needs of the graph, with one orientation of every pair, as :meth:`draw` gives them or the first.
+        """What the network needs of the graph of all spins, with one orientation of every pair.
 
-        Of all spins.
+        As :meth:`draw` gives them, or the first ones.
         """
         chosen = torch.arange(self.selection.n_half) if chosen is None else torch.as_tensor(chosen)
         n_pairs = len(self.selection.blocks)
