@@ -52,6 +52,7 @@ def cost(paths: Sequence[Path]) -> dict:
     before = matrix_product()
     path = _usual_cell(paths)
     cells = {variant: cell_cost(variant, path) for variant in VARIANTS}
+    without = cell_cost(VARIANTS[0], path, h0_features=False)
     dense = {variant: dense_cost(variant) for variant in VARIANTS}
     after = matrix_product()
     for variant in VARIANTS:
@@ -64,7 +65,8 @@ def cost(paths: Sequence[Path]) -> dict:
         'memory_kB_per_edge': (usual['memory_kB_per_edge'], MEMORY),
     }
     product = {'before': before, 'after': after}
-    return {'matrix_product_600_float32': product, 'cell': cells, 'dense': dense, 'limits': limits}
+    found = {'cell': cells, 'cell_without_h0': without, 'dense': dense}
+    return {'matrix_product_600_float32': product, **found, 'limits': limits}
 
 
 def timed(function: Callable, repetitions: int) -> dict:
@@ -128,9 +130,13 @@ def _usual_cell(paths: Sequence[Path]) -> Path:
     return min(paths, key=distance)
 
 
-def cell_network(variant: str, references: Sequence[Reference]) -> tuple[HamiltonianModel, list[Example]]:
-    """Default network of a variant with fixed cutoffs, and structures that are prepared for it."""
-    config = ModelConfig(variant=variant, short_range={'message_cutoff': CUTOFFS[0], 'pair_cutoff': CUTOFFS[1]})
+def cell_network(variant: str, references: Sequence[Reference], **more) -> tuple[HamiltonianModel, list[Example]]:
+    """Default network of a variant with fixed cutoffs, and structures that are prepared for it.
+
+    ``more`` are settings of the short range.
+    """
+    fixed = {'message_cutoff': CUTOFFS[0], 'pair_cutoff': CUTOFFS[1]}
+    config = ModelConfig(variant=variant, short_range=fixed | more)
     basis, atoms = references[0].basis, references[0].atoms
     shells = {element: list(species.angular_momenta) for element, species in basis.items()}
     torch.manual_seed(0)
@@ -141,9 +147,9 @@ def cell_network(variant: str, references: Sequence[Reference]) -> tuple[Hamilto
     return model, examples
 
 
-def cell_cost(variant: str, path: Path) -> dict:
+def cell_cost(variant: str, path: Path, **more) -> dict:
     """Step and forward pass of one cell of AlAs."""
-    model, (example,) = cell_network(variant, [Reference.read(path)])
+    model, (example,) = cell_network(variant, [Reference.read(path)], **more)
     graph = one_way(example)
     with torch.no_grad():
         forward = timed(lambda: model(graph), 50)

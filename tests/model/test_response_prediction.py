@@ -89,8 +89,10 @@ def test_large_cells_on_a_mesh_agree_with_direct_sums(
     reference = make_reference(rattled(0).repeat((2, 1, 1)))
     expected = correction(make_predictor(**config), reference)
     monkeypatch.setattr('aiida_hamlr.model.long_range.particle_mesh.DIRECT_SIZE', 0)
-    found = correction(make_predictor(**config), reference)
-    assert 0.0 < np.abs(found - expected).max() < 2e-5
+    # A network with random weights multiplies errors of the field that it sees.
+    accuracy = 1e-6 if more == 'field_features' else 1e-5
+    found = correction(make_predictor(**config, long_range_accuracy=accuracy), reference)
+    assert 0.0 < np.abs(found - expected).max() < 2.0 * accuracy * (5.0 if more == 'field_features' else 1.0)
     assert np.array_equal(correction(make_predictor(**config, long_range_accuracy=None), reference), expected)
 
 
