@@ -45,25 +45,16 @@ def _h0_components(model, structure: Hamiltonian, frames: BlockFrames) -> dict[s
 
     What is left does not depend on the zero of energy.
     """
-    levels = frames.mean_levels(structure.h0)
+    pattern, levels = structure.pattern, frames.mean_levels(structure.h0)
+    means = 0.5 * (levels[pattern.first] + levels[pattern.second])
+    reduced = np.repeat(means, pattern.chunk_shapes.prod(axis=1))
+    reduced *= structure.overlap
+    np.subtract(structure.h0, reduced, out=reduced)  # in place: no more than one array of that length
     edges, present = _edge_blocks(structure.atoms, frames, model.config.short_range.message_cutoff)
-    result = {}
-    for name, find, level in (
-        (keys.ONSITE_H0, frames.onsite_components, levels),
-        (keys.PAIR_H0, frames.pair_components, _mean_of_ends(levels, frames)),
-        (keys.EDGE_H0, edges.pair_components, _mean_of_ends(levels, edges)),
-    ):
-        result[name], of_overlap = find(structure.h0, structure.overlap)
-        of_overlap *= level[:, None]
-        result[name] -= of_overlap
     of_edges = np.zeros((len(present), len(model.slots.pairs)))
-    of_edges[present] = result[keys.EDGE_H0]
-    return {**result, keys.EDGE_H0: of_edges}
-
-
-def _mean_of_ends(levels: np.ndarray, frames: BlockFrames) -> np.ndarray:
-    blocks = frames.selection.blocks
-    return 0.5 * (levels[frames.pattern.first[blocks]] + levels[frames.pattern.second[blocks]])
+    (of_edges[present],) = edges.pair_components(reduced)
+    (onsite,), (pairs,) = frames.onsite_components(reduced), frames.pair_components(reduced)
+    return {keys.ONSITE_H0: onsite, keys.PAIR_H0: pairs, keys.EDGE_H0: of_edges}
 
 
 def _edge_blocks(atoms: Atoms, frames: BlockFrames, cutoff: float) -> tuple[BlockFrames, np.ndarray]:

@@ -4,7 +4,8 @@
 
 Zinc on the upper face is capped with hydrogens of 1.5 electrons (species H1), oxygen on the lower one with hydrogens of
 0.5 (H2). The sublattice of zinc is shifted rigidly by up to 0.06 Å, the vacuum is 8 to 14 Å, the atoms are displaced at
-random. The slabs of one thickness in three vacua are not displaced. Without d electrons (`small` and `full`) ZnO is not
+random. The slabs of one thickness in three vacua, and those of other thicknesses beside them, are not displaced: they
+tell how errors grow with the thickness while nothing else changes. Without d electrons (`small` and `full`) ZnO is not
 the real one; the oxygen is that of PseudoDojo at every scale, because that of the GTH table needs more than 120 Ry.
 `paper` takes PseudoDojo for zinc, too, and is meant for a cluster:
 
@@ -34,7 +35,7 @@ SHIFT, VACUA, RATTLE = 0.06, (8.0, 14.0), 0.03
 #: Vacua of the slabs without displacements, Å, and their shift.
 THREE_VACUA, THEIR_SHIFT = (8.0, 11.0, 14.0), 0.04
 
-#: Number of slabs by part and layers, and layers of the slabs in three vacua.
+#: Number of slabs by part and layers.
 NUMBERS = {
     'trial': {TRAIN: {2: 6, 3: 3}, VALIDATION: {2: 1}, TEST: {3: 1}, LARGER: {4: 1, 6: 1}},
     'small': {TRAIN: {2: 8, 3: 6, 4: 4}, VALIDATION: {2: 1, 3: 1, 4: 1}, TEST: {3: 1, 4: 1}, LARGER: {6: 1, 8: 1}},
@@ -52,7 +53,9 @@ NUMBERS = {
     },
 }
 NUMBERS['paper'] = NUMBERS['full'] | {LARGER: NUMBERS['full'][LARGER] | {56: 1}}
-IN_THREE_VACUA = {'trial': None, 'small': None, 'medium': 8, 'full': 8, 'paper': 8}
+#: Layers and vacua, Å, of the slabs without displacements.
+IDEAL = {4: (11.0,), 6: (11.0,), 8: THREE_VACUA, 12: (11.0,)}
+WITH_IDEAL = ('medium', 'full', 'paper')
 
 NO_D = {'Zn': 2, 'O': 'dojo', 'H1': 1.5, 'H2': 0.5}
 #: Gaps and narrow vacua: no charge sloshing; 12 cycles for two layers, 17 with local-TF.
@@ -87,9 +90,10 @@ def structures(scale: str) -> dict[str, dict[str, Atoms]]:
             first[layers] = start + number
             for seed in range(start, start + number):
                 parts[part][f's{layers:02d}_r{seed:03d}'] = _sized(slab(layers, seed), layers)
-    layers = IN_THREE_VACUA[scale]
-    for vacuum in THREE_VACUA if layers else ():
-        parts[LARGER][f's{layers:02d}_v{vacuum:.0f}'] = _sized(_slab(layers, vacuum, THEIR_SHIFT), layers)
+    for layers, vacua in IDEAL.items() if scale in WITH_IDEAL else ():
+        part = TEST if layers in NUMBERS[scale][TRAIN] else LARGER
+        for vacuum in vacua:
+            parts[part][f's{layers:02d}_v{vacuum:.0f}'] = _sized(_slab(layers, vacuum, THEIR_SHIFT), layers)
     return parts
 
 
