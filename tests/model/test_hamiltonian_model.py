@@ -172,7 +172,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
         expected = model.long_range.sources(output.source_invariants, graph, output.source_vectors)
         potential, field = action_of(expected)
     assert np.abs(expected.charge.numpy() - sources.charge).max() < 1e-12
-    assert np.abs(sources.charge).max() > 5e-3
+    assert np.abs(sources.charge).max() > 0.05
     frames = BlockFrames.of(model.slots, reference.atoms, reference.pattern, selection)
     rest = delta - frames.assemble(components.onsite.numpy(), components.pairs.numpy())
     pattern, order = reference.pattern, model.config.long_range.multipole_order
@@ -189,7 +189,7 @@ def test_the_whole_is_the_short_range_and_the_channel(make_random_model, referen
             block = block + 0.5 * force[j, axis] * (dipole - frames.vectors[p, axis] * overlap)
         x = np.clip((lengths[p] - CUTOFF) / 0.5 + 1.0, 0.0, 1.0)
         pattern.block(formula, p)[:] = (1.0 - 10 * x**3 + 15 * x**4 - 6 * x**5) * block
-    assert np.abs(rest).max() > 1e-3
+    assert np.abs(rest).max() > 0.01
     assert np.abs(rest - pattern.symmetrize(formula)).max() < 1e-10
 
 

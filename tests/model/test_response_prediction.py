@@ -85,13 +85,12 @@ def test_large_cells_on_a_mesh_agree_with_direct_sums(
     make_predictor, make_reference, rattled, monkeypatch, response, more
 ):
     """To the accuracy that the model asks for."""
-    config = {'response': response} | ({more: True} if more else {})
+    # With random weights H0 multiplies what a network makes of an error of the field that it sees.
+    config = {'response': response, 'h0_features': more != 'field_features'} | ({more: True} if more else {})
     reference = make_reference(rattled(0).repeat((2, 1, 1)))
     expected = correction(make_predictor(**config), reference)
     monkeypatch.setattr('aiida_hamlr.model.long_range.particle_mesh.DIRECT_SIZE', 0)
-    # A network with random weights multiplies errors of the field that it sees.
-    accuracy = 1e-6 if more == 'field_features' else 1e-5
-    found = correction(make_predictor(**config, long_range_accuracy=accuracy), reference)
+    found = correction(make_predictor(**config), reference)
     assert 0.0 < np.abs(found - expected).max() < 2e-5
     assert np.array_equal(correction(make_predictor(**config, long_range_accuracy=None), reference), expected)
 
@@ -112,7 +111,7 @@ def test_batches_of_training_see_the_same_fields(tmp_path, make_predictor, make_
         model.network.field_weights.zero_()
         without = model(join_graphs(graphs)).onsite
     assert torch.allclose(found, alone, atol=1e-9)
-    assert (found - without).abs().max() > 1e-4
+    assert (found - without).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize('response', [False, True])

@@ -111,7 +111,18 @@ class BlockPattern:
         return selected[np.argsort(self.first[selected])]
 
     def find(self, atom_pairs: np.ndarray) -> np.ndarray:
-        """(n,) number of the block of each row ``Rx, Ry, Rz, i, j`` of an (n, 5) array, -1 where there is none."""
+        """Find blocks by cell and atoms.
+
+        Parameters
+        ----------
+        atom_pairs : (n, 5) int array
+            Rows ``Rx, Ry, Rz, i, j``.
+
+        Returns
+        -------
+        (n,) int array
+            Index of the block of every row; -1 if the pattern has no such block.
+        """
         if not len(self) or not len(atom_pairs):
             return np.full(len(atom_pairs), -1)
         both = np.concatenate([self.atom_pairs, atom_pairs])

@@ -25,7 +25,7 @@ class H0OfAtoms(nn.Module):
     def __init__(self, widths: Widths, slots: ShellSlots):
         super().__init__()
         layout = slots.onsite
-        self.widths, self.n_species = widths, len(slots.species)
+        self.n_species = len(slots.species)
         self.linear = nn.ModuleDict()
         column = {place: n for n, place in enumerate(layout.columns)}
         for kind, groups, channels, degrees in (

@@ -102,8 +102,7 @@ class Widening:
     @property
     def _pair_rows(self) -> list[torch.Tensor]:
         """Rows of the outputs for pairs, for every piece of the bond frame."""
-        old, new, find = self.old.pairs, self.new.pairs, self._channel_of
-        moved = [find(channel, new.channels) for channel in old.channels]
+        old, new, moved = self.old.pairs, self.new.pairs, self._moved('pairs').tolist()
 
         def pieces(layout):
             natural = [n for n, c in enumerate(layout.channels) if c.natural]
@@ -189,13 +188,12 @@ class Widening:
 
     def widened(self, name: str, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Rows of a table in the columns of the new network; columns that the old one lacks are those of ``target``."""
-        columns = self._columns('onsite' if name.startswith('onsite') else 'pairs')
         result = target.clone()
         if name == 'onsite_linear':
             moved = self._moved('onsite')
             result[:, moved[:, None], moved] = source
-            return result
-        result[..., columns] = source
+        else:
+            result[..., self._columns('onsite' if name.startswith('onsite') else 'pairs')] = source
         return result
 
     def _columns(self, which: str) -> torch.Tensor:
