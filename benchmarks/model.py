@@ -152,7 +152,11 @@ def _changed(settings) -> dict:
     return config
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=__doc__)
+#: The commands in it stay on lines of their own.
+HELP = __doc__.replace('\n\n    ', '\n\n\b\n    ')
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'show_default': True}, help=HELP)
 @click.argument('part', type=click.Choice([*PARTS, 'all']), default='all')
 @click.option(
     '--seconds', type=float, default=90.0, help='Training time of the part "accuracy", and of each of "curve".'

@@ -186,10 +186,15 @@ class GraphBuilder:
     bonds: bool = False
     magnetic: bool = False
 
-    def build(self, atoms: Atoms, pattern: BlockPattern) -> tuple[dict[str, torch.Tensor], PairSelection]:
-        """Tensors of a structure's graph by the names of :mod:`keys`, and which blocks of the pattern its pairs are."""
+    def build(
+        self, atoms: Atoms, pattern: BlockPattern, edges: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[dict[str, torch.Tensor], PairSelection]:
+        """Tensors of a structure's graph by the names of :mod:`keys`, and which blocks of the pattern its pairs are.
+
+        ``edges`` are what `message_edges` gives for the message cutoff, searched here if they are not known.
+        """
         species = species_index(species_labels(atoms), self.species)
-        edge_index, edge_vectors = message_edges(atoms, self.message_cutoff)
+        edge_index, edge_vectors = message_edges(atoms, self.message_cutoff) if edges is None else edges
         vectors = pattern.vectors(np.asarray(atoms.cell), atoms.positions)
         onsite = (pattern.images == 0).all(axis=1) & (pattern.first == pattern.second)
         lengths = np.where(onsite, 0.0, np.linalg.norm(vectors, axis=1))

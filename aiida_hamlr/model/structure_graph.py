@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from ase import Atoms
 
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.model import keys
@@ -32,37 +31,42 @@ def structure_graph(model, structure: Hamiltonian) -> tuple[dict[str, torch.Tens
     ValueError
         If the structure has a species that is not in the model, atoms lie on each other, or H0 is missing.
     """
-    graph, selection = model.builder.build(structure.atoms, structure.pattern)
+    edges = message_edges(structure.atoms, model.config.short_range.message_cutoff)
+    graph, selection = model.builder.build(structure.atoms, structure.pattern, edges)
     if model.config.short_range.h0_features:
-        frames = BlockFrames.of(model.slots, structure.atoms, structure.pattern, selection)
-        for name, values in _h0_components(model, structure, frames).items():
-            graph[name] = torch.as_tensor(values, dtype=model.dtype)
+        graph.update(_h0_components(model, structure, selection, _blocks_of_edges(structure, *edges)))
     return graph, selection
 
 
-def _h0_components(model, structure: Hamiltonian, frames: BlockFrames) -> dict[str, np.ndarray]:
+def _h0_components(model, structure: Hamiltonian, pairs: PairSelection, edges: np.ndarray) -> dict[str, torch.Tensor]:
     """Components of H0 less S (e_i + e_j) / 2 with the mean on-site level e_i of every atom, eV.
 
-    What is left does not depend on the zero of energy.
+    What is left does not depend on the zero of energy. ``edges`` (E,) are the blocks along message edges, -1 for none.
     """
-    pattern, levels = structure.pattern, frames.mean_levels(structure.h0)
+    pattern = structure.pattern
+    # Most blocks of edges are those of pairs, too.
+    blocks = np.union1d(pairs.blocks, edges[edges >= 0])
+    frames = BlockFrames.of(
+        model.slots, structure.atoms, pattern, PairSelection(blocks, len(blocks), np.arange(len(blocks)))
+    )
+    levels = frames.mean_levels(structure.h0)
     means = 0.5 * (levels[pattern.first] + levels[pattern.second])
     reduced = np.repeat(means, pattern.chunk_shapes.prod(axis=1))
     reduced *= structure.overlap
     np.subtract(structure.h0, reduced, out=reduced)  # in place: no more than one array of that length
-    edges, present = _edge_blocks(structure.atoms, frames, model.config.short_range.message_cutoff)
-    of_edges = np.zeros((len(present), len(model.slots.pairs)))
-    (of_edges[present],) = edges.pair_components(reduced)
-    (onsite,), (pairs,) = frames.onsite_components(reduced), frames.pair_components(reduced)
-    return {keys.ONSITE_H0: onsite, keys.PAIR_H0: pairs, keys.EDGE_H0: of_edges}
+    (onsite,), (components,) = frames.onsite_components(reduced), frames.pair_components(reduced)
+    components = torch.as_tensor(components, dtype=model.dtype)
+    of_edges = components.new_zeros(len(edges), components.shape[1])
+    of_edges[edges >= 0] = components[np.searchsorted(blocks, edges[edges >= 0])]
+    return {
+        keys.ONSITE_H0: torch.as_tensor(onsite, dtype=model.dtype),
+        keys.PAIR_H0: components[np.searchsorted(blocks, pairs.blocks)],
+        keys.EDGE_H0: of_edges,
+    }
 
 
-def _edge_blocks(atoms: Atoms, frames: BlockFrames, cutoff: float) -> tuple[BlockFrames, np.ndarray]:
-    """Frames of the blocks along message edges, and which edges (E,) have one: not those beyond all orbitals."""
-    (receiver, sender), vectors = message_edges(atoms, cutoff)
+def _blocks_of_edges(structure: Hamiltonian, index: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """(E,) block of every message edge; -1 beyond the reach of the orbitals, where there is none."""
+    atoms, (receiver, sender) = structure.atoms, index
     images = (vectors - atoms.positions[sender] + atoms.positions[receiver]) @ np.linalg.inv(atoms.cell[:])
-    blocks = frames.pattern.find(np.column_stack([np.rint(images).astype(np.int64), receiver, sender]))
-    present = blocks >= 0
-    blocks = blocks[present]
-    selection = PairSelection(blocks, len(blocks), np.arange(len(blocks)))
-    return BlockFrames.of(frames.slots, atoms, frames.pattern, selection), present
+    return structure.pattern.find(np.column_stack([np.rint(images).astype(np.int64), receiver, sender]))

@@ -226,7 +226,6 @@ def load_own_profile(folder: Path):
         )
         config.set_default_profile(LABEL, overwrite=True)
         config.set_option('runner.poll.interval', 1)
-        config.set_option('logging.aiida_loglevel', 'CRITICAL')
         config.store()
         # It may be looked at while references are made.
         allow_concurrent_reading(database_path(config.get_profile(LABEL)))

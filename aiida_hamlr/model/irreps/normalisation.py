@@ -76,8 +76,8 @@ class Normalisation(nn.Module):
         self.register_buffer('onsite_mean', torch.zeros(n_species, n_onsite, dtype=torch.float64))
         self.register_buffer('onsite_scale', torch.zeros(n_species, n_onsite, dtype=torch.float64))
 
-    def fit(self, slots: ShellSlots, kinds, lengths, pair_targets, species, onsite_targets):
-        """Fill the tables.
+    def fit_pairs(self, slots: ShellSlots, kinds: np.ndarray, lengths: np.ndarray, targets: np.ndarray):
+        """Fill the tables of the pairs.
 
         Parameters
         ----------
@@ -87,18 +87,14 @@ class Normalisation(nn.Module):
             ``n_species * i + j`` of the elements of every pair, both orientations of pairs of one element.
         lengths : (P,) array
             Å.
-        pair_targets : (P, n_columns) array
-            eV.
-        species : (N,) int array
-            Index of every atom's element.
-        onsite_targets : (N, n_onsite) array
+        targets : (P, n_columns) array
             eV.
         """
         for kind in np.unique(kinds):
             members = kinds == kind
             first, second = (slots.species[n] for n in divmod(int(kind), self.n_species))
             columns, _ = slots.pairs.transform(first, second)
-            length, target = lengths[members], pair_targets[members][:, columns]
+            length, target = lengths[members], targets[members][:, columns]
             damping = switch(length, self.pair_cutoff)
             basis = _radial_basis(length, self.pair_cutoff) * damping[:, None]
             normal = basis.T @ basis + 1e-6 * len(basis) * np.eye(N_RADIAL)
@@ -108,9 +104,22 @@ class Normalisation(nn.Module):
                 length, (target - basis @ coefficients) * damping[:, None], slots.pairs.column_channel[columns]
             )
             self.pair_scale[kind][:, columns] = torch.as_tensor(scale)
+
+    def fit_onsite(self, slots: ShellSlots, species: np.ndarray, targets: np.ndarray):
+        """Fill the tables of the on-site blocks.
+
+        Parameters
+        ----------
+        slots : ShellSlots
+            Those with which the tables were made.
+        species : (N,) int array
+            Index of every atom's element.
+        targets : (N, n_onsite) array
+            eV.
+        """
         for element in np.unique(species):
             columns, _ = slots.onsite.transform(slots.species[element])
-            target = onsite_targets[species == element][:, columns]
+            target = targets[species == element][:, columns]
             mean = target.mean(axis=0) * slots.onsite.is_scalar[columns]
             square = _channel_mean(((target - mean) ** 2).mean(axis=0), slots.onsite.column_channel[columns])
             self.onsite_mean[element, columns] = torch.as_tensor(mean)

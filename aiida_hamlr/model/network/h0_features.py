@@ -65,21 +65,18 @@ class H0OfAtoms(nn.Module):
         return Features(*parts)
 
 
-def with_h0(pieces: list[torch.Tensor], components: torch.Tensor, widths: list[int]) -> list[torch.Tensor]:
-    """Features in the bond frames with the components of H0 behind them.
+def h0_in_frame(components: torch.Tensor, widths: list[int]) -> list[torch.Tensor]:
+    """Components of H0 by |m|, as :mod:`layers` has features in the bond frames.
 
     Parameters
     ----------
-    pieces : list of tensor
-        By |m|, as :mod:`layers` has them, at least as many as those of H0.
     components : (P, n_columns) tensor
         In the order of `PairLayout`.
     widths : list of int
         Those of the layout.
     """
     first, second, *rest = components.split([*widths[:2], *(2 * width for width in widths[2:])], dim=1)
-    h0 = [first, second, *(part.reshape(len(part), 2, -1) for part in rest)]
-    return [torch.cat(both, dim=-1) for both in zip(pieces, h0, strict=False)] + pieces[len(h0) :]
+    return [first, second, *(part.reshape(len(part), 2, -1) for part in rest)]
 
 
 def added(first: list[int], second: list[int]) -> list[int]:

@@ -9,11 +9,29 @@ tensors, one per |m|: natural m = 0 with the scalars (E, c), unnatural m = 0 (E,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+
+class AddRows(torch.autograd.Function):
+    """Adds rows in place, as ``index_add_`` does, which would keep them for the gradient without need."""
+
+    @staticmethod
+    def forward(ctx, sums: torch.Tensor, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The sums (N, ...) after each of the rows (E, ...) was added at its place (E,)."""
+        ctx.save_for_backward(places)
+        ctx.mark_dirty(sums)
+        return sums.index_add_(0, places, rows)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Gradients of the sums before and of the rows."""
+        (places,) = ctx.saved_tensors
+        return gradient, gradient.index_select(0, places), None
 
 
 @dataclass
@@ -22,10 +40,15 @@ class Features:
 
     scalars: torch.Tensor
     natural: torch.Tensor
-    unnatural: torch.Tensor
+    unnatural: torch.Tensor | None
 
     def __getitem__(self, index: torch.Tensor) -> Features:
         return Features(*(x.index_select(0, index) for x in (self.scalars, self.natural, self.unnatural)))
+
+    def with_rows(self, rows: Features, places: torch.Tensor) -> Features:
+        """These after each row was added, in place, at its place (E,); parts of the rows may be None."""
+        both = ((getattr(self, name), getattr(rows, name)) for name in ('scalars', 'natural', 'unnatural'))
+        return Features(*(mine if added is None else AddRows.apply(mine, added, places) for mine, added in both))
 
     @property
     def invariants(self) -> torch.Tensor:
@@ -92,8 +115,10 @@ def envelope(length: torch.Tensor, cutoff: float, power: int = 6) -> torch.Tenso
     return 1 - (p + 1) * (p + 2) / 2 * x**p + p * (p + 2) * x ** (p + 1) - p * (p + 1) / 2 * x ** (p + 2)
 
 
-def to_frame(features: Features, wigner: tuple[torch.Tensor, torch.Tensor], top: int) -> list[torch.Tensor]:
-    """Rotate features of edges into the bond frames and sort them by |m|."""
+def to_frame(
+    features: Features, wigner: tuple[torch.Tensor, torch.Tensor], top: int, more: Sequence[torch.Tensor] = ()
+) -> list[torch.Tensor]:
+    """Rotate features of edges into the bond frames and sort them by |m|; behind them stand ``more``, which are so."""
     n_edges = len(features.scalars)
     natural = torch.bmm(wigner[0], features.natural).split(
         [top + 1] + [2 * (top + 1 - m) for m in range(1, top + 1)], 1
@@ -101,17 +126,12 @@ def to_frame(features: Features, wigner: tuple[torch.Tensor, torch.Tensor], top:
     unnatural = torch.bmm(wigner[1], features.unnatural).split(
         [top - 1] + [2 * (top - m) for m in range(1, top + 1)], 1
     )
-    pieces = [
-        torch.cat([features.scalars, natural[0].flatten(1)], dim=1),
-        unnatural[0].flatten(1),
-    ]
-    for plain, twisted in zip(natural[1:], unnatural[1:], strict=True):
-        plain = plain.reshape(n_edges, 2, plain.shape[1] // 2 * plain.shape[2])
-        if twisted.shape[1]:
-            twisted = twisted.reshape(n_edges, 2, twisted.shape[1] // 2 * twisted.shape[2])
-            plain = torch.cat([plain, twisted], dim=2)
-        pieces.append(plain)
-    return pieces
+    parts = [[features.scalars, natural[0].flatten(1)], [unnatural[0].flatten(1)]]
+    for of_m in zip(natural[1:], unnatural[1:], strict=True):
+        parts.append([x.reshape(n_edges, 2, x.shape[1] // 2 * x.shape[2]) for x in of_m])
+    for part, piece in zip(parts, more, strict=False):
+        part.append(piece)
+    return [torch.cat(part, dim=-1) for part in parts]
 
 
 def from_frame(pieces: list[torch.Tensor], wigner: tuple[torch.Tensor, torch.Tensor], widths: Widths) -> Features:

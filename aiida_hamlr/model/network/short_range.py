@@ -12,7 +12,7 @@ from aiida_hamlr.model import keys
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.irreps.wigner import DenseWigner
 from aiida_hamlr.model.network.attention import ReciprocalAttention, Waves
-from aiida_hamlr.model.network.h0_features import H0OfAtoms, added, with_h0
+from aiida_hamlr.model.network.h0_features import H0OfAtoms, added, h0_in_frame
 from aiida_hamlr.model.network.layers import (
     AtomLinear,
     AtomNetwork,
@@ -58,7 +58,7 @@ class Edges:
     """Some edges, along which messages go.
 
     ``receiver`` and ``sender`` (E,) atoms, ``wigner`` dense matrices into the bond frames, ``radial`` (E, n) functions
-    of the length and the elements, ``weight`` (E,) envelope, ``h0`` (E, n_columns) components of H0 or None.
+    of the length and the elements, ``weight`` (E,) envelope, ``h0`` what `h0_in_frame` gives, empty without H0.
     """
 
     receiver: torch.Tensor
@@ -66,7 +66,7 @@ class Edges:
     wigner: tuple[torch.Tensor, torch.Tensor]
     radial: torch.Tensor
     weight: torch.Tensor
-    h0: torch.Tensor | None = None
+    h0: list[torch.Tensor]
 
 
 def _blocks(n: int, device: torch.device) -> list[slice]:
@@ -80,6 +80,11 @@ def hidden_widths(width: int, top: int) -> list[int]:
     """Channels of a hidden layer in the bond frame: fewer for higher |m|, where there are fewer l."""
     per_m = [max(8, round(width * (1 - 0.75 * m / top) / 8) * 8) for m in range(top + 1)]
     return [per_m[0], max(per_m[1] // 4, 8), *per_m[1:]]
+
+
+def message_inputs(widths: Widths, first: bool) -> list[int]:
+    """Channels by |m| of the features that a message is made of; in the first layer those of both ends, m = 0 alone."""
+    return [2 * widths.scalars] + [0] * (widths.max_degree + 1) if first else widths.frame
 
 
 class MessageLayer(nn.Module):
@@ -110,11 +115,10 @@ class MessageLayer(nn.Module):
         h0_widths: list[int] | None = None,
     ):
         super().__init__()
-        self.widths, self.is_first, self.h0_widths = widths, first, h0_widths
-        inputs, outputs, middle = widths.frame, widths.frame, hidden_widths(hidden, widths.max_degree)
-        if first:
-            inputs = [2 * widths.scalars] + [0] * (len(outputs) - 1)
-        else:
+        self.widths, self.is_first, self.sees_h0 = widths, first, h0_widths is not None
+        inputs, outputs = message_inputs(widths, first), widths.frame
+        middle = hidden_widths(hidden, widths.max_degree)
+        if not first:
             self.norm = DegreeNorm(widths)
         if h0_widths is not None:
             inputs = added(inputs, h0_widths)
@@ -133,28 +137,25 @@ class MessageLayer(nn.Module):
         sent = features if self.is_first else self.norm(features)
         sums = Features(*(torch.zeros_like(x) for x in (features.scalars, features.natural, features.unnatural)))
         for edges in blocks:
-            message = self._messages(sent, edges)
-            for name in ('scalars', 'natural', 'unnatural'):
-                if getattr(message, name) is not None:
-                    getattr(sums, name).index_add_(0, edges.receiver, getattr(message, name))
+            sums = sums.with_rows(self._messages(sent, edges), edges.receiver)
         gathered = features + self.linear(sums)
         return gathered + self.atoms(self.norm_atoms(gathered)), gathered
 
     def _messages(self, features: Features, edges: Edges) -> Features:
         weight = edges.weight * self.scale
-        if self.is_first:
-            pieces = [torch.cat([features.scalars[edges.receiver], features.scalars[edges.sender]], dim=1)]
-            if self.h0_widths is None:
+        h0 = edges.h0 if self.sees_h0 else []
+        if not self.is_first:
+            pieces = to_frame(features[edges.sender], edges.wigner, self.widths.max_degree, h0)
+        else:
+            both = [features.scalars[edges.receiver], features.scalars[edges.sender]]
+            pieces = [torch.cat([*both, *h0[:1]], dim=1), *h0[1:]]
+            if not h0:
                 (piece,) = self.edges(pieces, edges.radial)
                 return self._rotate_axial(piece * weight[:, None], edges.wigner)
-            pieces.append(weight.new_zeros(len(weight), 0))
-            pieces += [weight.new_zeros(len(weight), 2, 0)] * self.widths.max_degree
-        else:
-            pieces = to_frame(features[edges.sender], edges.wigner, self.widths.max_degree)
-        if self.h0_widths is not None:
-            pieces = with_h0(pieces, edges.h0, self.h0_widths)
+            pieces += [weight.new_zeros(len(weight), 2, 0)] * (self.widths.max_degree + 2 - len(pieces))
         pieces = self.edges(pieces, edges.radial)
-        pieces = [piece * (weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
+        # in place: what they were is not needed for the gradient
+        pieces = [piece.mul_(weight[:, None] if piece.dim() == 2 else weight[:, None, None]) for piece in pieces]
         return from_frame(pieces, edges.wigner, self.widths)
 
     def _rotate_axial(self, piece, wigner) -> Features:
@@ -314,10 +315,8 @@ class ShortRangeNetwork(nn.Module):
             torch.cat([one.unnatural, other.unnatural], dim=2),
         )
         wigner = self.wigner(graph[keys.PAIR_WIGNER][block])
-        pieces = to_frame(both, wigner, self.widths.max_degree)
-        if self.h0_widths is not None:
-            pieces = with_h0(pieces, graph[keys.PAIR_H0_INPUT][block], self.h0_widths)
-        pieces = self.pairs(pieces, radial)
+        h0 = self._h0(graph, keys.PAIR_H0_INPUT, block)
+        pieces = self.pairs(to_frame(both, wigner, self.widths.max_degree, h0), radial)
         return torch.cat([piece.flatten(1) for piece in pieces], dim=1)
 
     def _edges(self, graph, block: slice) -> Edges:
@@ -327,8 +326,12 @@ class ShortRangeNetwork(nn.Module):
         embedding = self.edge_embedding(self.n_species * species[receiver] + species[sender])
         radial = torch.cat([bessel_basis(length, self.message_cutoff, self.n_bessel), embedding], dim=1)
         wigner = self.wigner(graph[keys.EDGE_WIGNER][block])
-        h0 = None if self.h0_widths is None else graph[keys.EDGE_H0_INPUT][block]
+        h0 = self._h0(graph, keys.EDGE_H0_INPUT, block)
         return Edges(receiver, sender, wigner, radial, envelope(length, self.message_cutoff), h0)
+
+    def _h0(self, graph, key: str, block: slice) -> list[torch.Tensor]:
+        """Components of H0 of some of the edges or pairs by |m|; none without H0."""
+        return [] if self.h0_widths is None else h0_in_frame(graph[key][block], self.h0_widths)
 
     def atoms(self, graph) -> Features:
         """Features of the atoms after message passing."""

@@ -186,13 +186,15 @@ def _fit_normalisation(model, examples: Sequence[Example]):
     def of(index: str, length: str) -> tuple[np.ndarray, np.ndarray]:
         return np.concatenate([kinds_of(graph, index, n_species) for graph in graphs]), joined(length)
 
-    of_pairs, onsite = of(keys.PAIR_INDEX, keys.PAIR_LENGTH), np.concatenate(onsite)
+    slots, of_pairs, onsite = model.slots, of(keys.PAIR_INDEX, keys.PAIR_LENGTH), np.concatenate(onsite)
     if model.h0_normalisation is not None:
         tables, of_h0 = model.h0_normalisation, joined(keys.ONSITE_H0)
-        tables.fit(model.slots, *of_pairs, joined(keys.PAIR_H0), species, of_h0)
+        tables.fit_pairs(slots, *of_pairs, joined(keys.PAIR_H0))
+        tables.fit_onsite(slots, species, of_h0)
         of_edges = of(keys.EDGE_INDEX, keys.EDGE_LENGTH)
-        model.edge_h0_normalisation.fit(model.slots, *of_edges, joined(keys.EDGE_H0), species, of_h0)
+        model.edge_h0_normalisation.fit_pairs(slots, *of_edges, joined(keys.EDGE_H0))
         inputs = tables.onsite_input(species, of_h0)
         tables.fit_linear(species, inputs, onsite)
         onsite = onsite - tables.onsite_baseline(species, inputs)
-    model.normalisation.fit(model.slots, *of_pairs, np.concatenate(pairs), species, onsite)
+    model.normalisation.fit_pairs(slots, *of_pairs, np.concatenate(pairs))
+    model.normalisation.fit_onsite(slots, species, onsite)

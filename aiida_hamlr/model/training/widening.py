@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
-
 import torch
 from ase.data import atomic_numbers
 
 from aiida_hamlr.electronic.species import element_of_label
 from aiida_hamlr.model.irreps.shells import ShellSlots
 from aiida_hamlr.model.network.layers import Widths
+from aiida_hamlr.model.network.short_range import message_inputs
 
 #: Atomic numbers of the noble gases, where the groups of the periodic table begin again.
 _NOBLE = (0, 2, 10, 18, 36, 54, 86)
@@ -146,21 +145,20 @@ class Widening:
             target[:, :n_features] = source[:, :n_features]
             target[:, n_features + rows] = source[:, n_features:]
             return
-        places, start = [], 0
-        of_pieces = zip_longest(self._n_features(name), self._pair_rows, self.new.pairs.widths, fillvalue=())
-        for n_features, rows, width in of_pieces:
-            places += [torch.arange(start, start + n_features), start + n_features + torch.as_tensor(rows)]
-            start += n_features + (width or 0)
-        n_inputs = sum(map(len, places))
-        target[torch.cat(places).long()] = source[:n_inputs]
-        target[start:] = source[n_inputs:]
-
-    def _n_features(self, name: str) -> list[int]:
-        """Channels of the features by |m| that an edge or a pair has for inputs."""
         if name.startswith('network.pairs.'):
-            return self.widths.times(2).frame
-        frame = self.widths.frame
-        return [2 * self.widths.scalars] + [0] * (len(frame) - 1) if name.startswith('network.layers.0.') else frame
+            features = self.widths.times(2).frame
+        else:
+            features = message_inputs(self.widths, name.startswith('network.layers.0.'))
+        # Components of H0 end at a lower |m| than the features.
+        beyond = len(features) - len(self.new.pairs.widths)
+        all_rows = [*self._pair_rows, *[torch.zeros(0, dtype=torch.long)] * beyond]
+        places, start = [], 0
+        for n_features, rows, width in zip(features, all_rows, self.new.pairs.widths + [0] * beyond, strict=True):
+            places += [torch.arange(start, start + n_features), start + n_features + rows]
+            start += n_features + width
+        n_inputs = sum(map(len, places))
+        target[torch.cat(places)] = source[:n_inputs]
+        target[start:] = source[n_inputs:]
 
     def _copy_onsite(self, name: str, source: torch.Tensor, target: torch.Tensor):
         """Outputs of the on-site blocks: elements times slots of channels."""
