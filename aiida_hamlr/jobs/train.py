@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import aiida_hamlr
 from aiida_hamlr.jobs.config import expanded, load_config, validate
 from aiida_hamlr.jobs.evaluate import QUOTED, describe_errors
 from aiida_hamlr.jobs.outputs import check_folder, check_overwriting
@@ -45,8 +46,7 @@ def run_train(config_file: Path) -> dict:
         If the training diverged.
     """
     with _warnings_in_log():
-        config = load_config(config_file, TrainConfig)
-    return _train(config, config_file.parent, str(config_file))
+        return _train(load_config(config_file, TrainConfig), config_file.parent, str(config_file))
 
 
 def train(**settings) -> dict:
@@ -79,12 +79,20 @@ def train(**settings) -> dict:
 
 @contextmanager
 def _warnings_in_log():
-    """Write warnings into the log instead, once for all processes."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter('always')
+    """Write the warnings of this package into the log, when they come and once for all processes."""
+    is_first, package = Processes.of_environment().is_first, Path(aiida_hamlr.__file__).parent
+    with warnings.catch_warnings():
+        show_others = warnings.showwarning
+
+        def show(message, category, filename, *more, **named):
+            if not Path(filename).is_relative_to(package):
+                show_others(message, category, filename, *more, **named)
+            elif is_first:
+                log(f'warning: {message}')
+
+        warnings.showwarning = show
+        warnings.filterwarnings('always', category=UserWarning, module='aiida_hamlr')
         yield
-    for warning in caught if Processes.of_environment().is_first else ():
-        log(f'warning: {warning.message}')
 
 
 def _train(config: TrainConfig, folder: Path, source: str) -> dict:

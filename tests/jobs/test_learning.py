@@ -12,6 +12,7 @@ from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
 from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 from aiida_hamlr.jobs.cli import main
+from aiida_hamlr.jobs.train import train
 from aiida_hamlr.model.inference import load_model
 
 TRAIN = """
@@ -40,6 +41,35 @@ def model(study, tmp_path_factory):
     # Flat keys, as in earlier versions, are told in one line.
     assert result.stdout.count('warning:') == 1 and 'layers is now short_range.layers' in result.stdout
     return folder / 'run'
+
+
+@pytest.fixture
+def twice(study, tmp_path, monkeypatch):
+    """Keys of a training of one epoch in an empty working directory; it has one of the files twice."""
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / 'copy.h5'
+    copy.write_bytes(next((study / 'train').glob('*.h5')).read_bytes())
+    small = {'layers': 1, 'scalar_channels': 4, 'natural_channels': 4, 'unnatural_channels': 2, 'hidden_channels': 8}
+    return {
+        'data': {'train': [f'{study}/train/*.h5', str(copy)], 'validation': [f'{study}/valid/*.h5']},
+        'model': {'variant': 'sr', 'short_range': small | {'pair_channels': 8, 'radial_hidden': 8}},
+        'training': {'max_epochs': 1, 'device': 'cpu'},
+        'output': str(tmp_path / 'run'),
+    }
+
+
+def test_a_warning_about_the_data_is_in_the_log_once(twice, tmp_path):
+    (tmp_path / 'train.yaml').write_text(json.dumps(twice))
+    result = CliRunner().invoke(main, ['train', 'train.yaml'], catch_exceptions=False)
+    assert result.exit_code == 0 and result.stdout.count('copy.h5') == 1 and 'copy.h5' not in result.stderr
+    assert any(line.startswith('warning: ') and 'copy.h5' in line for line in result.stdout.splitlines())
+
+
+def test_in_python_it_is_a_warning_and_not_printed(twice, capsys):
+    with pytest.warns(UserWarning, match=r'copy\.h5') as record:
+        train(**twice)
+    assert len([one for one in record if 'copy.h5' in str(one.message)]) == 1
+    assert 'copy.h5' not in capsys.readouterr().out
 
 
 @pytest.fixture

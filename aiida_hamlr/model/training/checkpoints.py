@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def find_checkpoint(resume: str | None, output: Path) -> Path | None:
     ------
     ValueError
         If the named file is missing or damaged, or all checkpoints in the folder are damaged.
+
+    Warns
+    -----
+    UserWarning
+        If the last checkpoint is damaged and the other is taken.
     """
     if resume is not None:
         path = Path(resume)
@@ -51,7 +57,7 @@ def find_checkpoint(resume: str | None, output: Path) -> Path | None:
         problem = find_damage(path)
         if problem is None:
             for other in problems:
-                print(f'warning: {other}; resuming from {path}', flush=True)
+                warnings.warn(f'{other}; resuming from {path}', stacklevel=2)
             return path
         problems.append(f'{path}: {DAMAGED_CHECKPOINT}: {problem}')
     if problems:

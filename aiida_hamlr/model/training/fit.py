@@ -90,9 +90,6 @@ def train(config: Mapping, output: str | Path, started: float | None = None) -> 
     check_seen(common.basis, surveys['train'], () if parent is None else parent.predictor.species)
     if parent is not None:
         common = parent.extend(common)
-    if processes.is_first:
-        for text in common.warnings:
-            print(f'warning: {text}', flush=True)
     lightning.seed_everything(settings.seed, workers=True, verbose=False)
     model, response = _start(model_config, settings, common, surveys['train'], parent)
     check_spin(model, [*surveys['train'], *surveys['validation']])

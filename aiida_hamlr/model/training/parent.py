@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,6 +107,11 @@ class Parent:
         ------
         ValueError
             If orbitals, pseudopotentials, functional or gauge differ between files and parent.
+
+        Warns
+        -----
+        UserWarning
+            If the cutoff of the density does.
         """
         predictor, description = self.predictor, self.predictor.description
         for element, species in common.basis.items():
@@ -122,16 +128,17 @@ class Parent:
             known, found = description.get(name), getattr(common, name)
             if known != found:
                 raise ValueError(f'{name}: {found} in the files, but {known} in the parent {self.path}')
-        known, warnings = description.get('ecutrho_Ry'), common.warnings
+        known, told = description.get('ecutrho_Ry'), common.warnings
         if known and common.ecutrho and abs(known - common.ecutrho) > 1e-3 * known:
             text = f'ecutrho (Ry) differs between the files, {common.ecutrho:g}, and the parent {self.path}, {known:g}'
-            warnings = (*warnings, text)
+            warnings.warn(text, stacklevel=2)
+            told = (*told, text)
         return replace(
             common,
             basis=Basis({**predictor.basis, **common.basis}),
             pseudopotentials={**predictor.pseudopotentials, **common.pseudopotentials},
             distances=join_distances(common.distances, description.get('distances')),
-            warnings=warnings,
+            warnings=told,
         )
 
     def new_elements(self, model: HamiltonianModel) -> list[str]:
