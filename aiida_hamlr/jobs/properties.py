@@ -11,7 +11,7 @@ from aiida_hamlr.electronic.bands.calculation import (
     OUTPUTS,
     PropertyOptions,
     PropertyResults,
-    check_electrons,
+    check_inputs,
     compute_properties,
 )
 from aiida_hamlr.electronic.bands.layers import Layers
@@ -68,7 +68,7 @@ def run_properties(
     check_outputs([output / BANDS, output / PROPERTIES], [hamiltonian_file, vacuum_from])
     hamiltonian = Hamiltonian.read(hamiltonian_file)
     with naming(hamiltonian_file):
-        check_electrons(hamiltonian, outputs)
+        check_inputs(hamiltonian, outputs)
     if vacuum_from is not None:
         _align(hamiltonian, vacuum_from, options.axis)
     remove_earlier([output / BANDS, output / PROPERTIES, summary_path(output / BANDS)])

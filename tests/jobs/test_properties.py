@@ -8,6 +8,7 @@ from ase import Atoms
 
 from aiida_hamlr.electronic.bands.band_structure import Bands
 from aiida_hamlr.electronic.bands.properties import Properties
+from aiida_hamlr.electronic.matrices.hamiltonian import Hamiltonian
 
 
 @pytest.fixture
@@ -70,6 +71,27 @@ def test_unknown_output_is_refused(hamlr, file):
     assert result.exit_code == 2
     assert "output 'masss': choose of gap, bands" in result.stderr
     assert not (file.parent / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('output', 'lacking', 'message'),
+    [
+        ('profile', 'h0', 'it has no H0, so no profile can be computed'),
+        ('charges', 'pseudopotentials', 'charges need the pseudopotentials; the Hamiltonian holds none of'),
+    ],
+)
+def test_what_a_file_lacks_is_said_and_earlier_results_stay(hamlr, file, output, lacking, message):
+    assert hamlr('properties', file, '-o', 'out', '--outputs', 'dos', '--mesh', 2, 2, 2).exit_code == 0
+    before = {path: path.read_bytes() for path in (file.parent / 'out').iterdir()}
+    hamiltonian = Hamiltonian.read(file)
+    if lacking == 'h0':
+        del hamiltonian.matrices['h0']
+    else:
+        hamiltonian.pseudopotentials = {}
+    hamiltonian.write(file.parent / 'less.h5')
+    result = hamlr('properties', 'less.h5', '-o', 'out', '--outputs', f'gap,{output}')
+    assert result.exit_code == 2 and f'less.h5: {message}' in result.stderr and result.stderr.count('\n') == 1
+    assert {path: path.read_bytes() for path in (file.parent / 'out').iterdir()} == before
 
 
 def test_density_of_states_without_projections(hamlr, file):

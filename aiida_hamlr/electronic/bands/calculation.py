@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from aiida_hamlr.electronic.bands.band_structure import Bands, band_structure
-from aiida_hamlr.electronic.bands.charges import mulliken_charges
+from aiida_hamlr.electronic.bands.charges import check_pseudopotentials, mulliken_charges
 from aiida_hamlr.electronic.bands.density_of_states import BROADENING, density_of_states
 from aiida_hamlr.electronic.bands.derivatives import edge_masses
 from aiida_hamlr.electronic.bands.edges import find_edges
@@ -138,7 +138,7 @@ def compute_properties(
         results.
     """
     options, wanted = options or PropertyOptions(), set(outputs)
-    check_electrons(hamiltonian, wanted)
+    check_inputs(hamiltonian, wanted)
     fills = hamiltonian.attributes.n_electrons is not None
     results = PropertyResults()
     if _only_gap_of_large(hamiltonian, wanted, options):
@@ -186,14 +186,18 @@ def compute_properties(
     return results
 
 
-def check_electrons(hamiltonian: Hamiltonian, outputs: Collection[str]):
-    """Raise ``ValueError`` if an output needs the number of electrons, and the Hamiltonian does not record it."""
+def check_inputs(hamiltonian: Hamiltonian, outputs: Collection[str]):
+    """Raise ``ValueError`` if a Hamiltonian lacks what an output needs: electrons, H0 or pseudopotentials."""
     lacking = [name for name in OUTPUTS if name in _OF_ELECTRONS.intersection(outputs)]
     if lacking and hamiltonian.attributes.n_electrons is None:
         raise ValueError(
             f'its number of electrons is not known, so no {" and no ".join(lacking)} can be computed; give it to hamlr '
             'import with --electrons N, or in Python as hamiltonian.attributes.n_electrons'
         )
+    if 'profile' in outputs and 'h0' not in hamiltonian.matrices:
+        raise ValueError('it has no H0, so no profile can be computed; hamlr import adds it with --pseudos')
+    if 'charges' in outputs:
+        check_pseudopotentials(hamiltonian)
 
 
 def _against_vacuum(hamiltonian: Hamiltonian, scalars: dict) -> dict:

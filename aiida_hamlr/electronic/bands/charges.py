@@ -28,6 +28,13 @@ def mulliken_populations(hamiltonian: Hamiltonian, density: np.ndarray | None = 
     return np.bincount(pattern.first, weights=per_block, minlength=len(pattern.n_orbitals))
 
 
+def check_pseudopotentials(hamiltonian: Hamiltonian):
+    """Raise ``ValueError`` unless a Hamiltonian holds the pseudopotentials of all its species, which charges need."""
+    missing = sorted(set(hamiltonian.species) - set(hamiltonian.pseudopotentials))
+    if missing:
+        raise ValueError(f'charges need the pseudopotentials; the Hamiltonian holds none of {", ".join(missing)}')
+
+
 def mulliken_charges(hamiltonian: Hamiltonian, mesh: Sequence[int] | MeshSolution | None = None) -> np.ndarray:
     """Mulliken charges of the atoms, ``Z - sum_{mu in i} (P S)_mumu`` with the valence charge Z.
 
@@ -48,10 +55,8 @@ def mulliken_charges(hamiltonian: Hamiltonian, mesh: Sequence[int] | MeshSolutio
     ValueError
         If a species has no pseudopotential.
     """
+    check_pseudopotentials(hamiltonian)
     texts = hamiltonian.pseudopotentials
-    missing = sorted(set(hamiltonian.species) - set(texts))
-    if missing:
-        raise ValueError(f'charges need the pseudopotentials; the Hamiltonian holds none of {", ".join(missing)}')
     if mesh is None and 'density_matrix' in hamiltonian.matrices:
         populations = mulliken_populations(hamiltonian)
     else:

@@ -141,7 +141,24 @@ def contract_bases(
         f'occupied {1e3 * before.occupied:.1f} -> {1e3 * after.occupied:.1f} meV, '
         f'conduction {1e3 * before.conduction:.1f} -> {1e3 * after.conduction:.1f} meV'
     )
-    record = {
+    record = _record(crystals, names, ecutwfc, before, after)
+    return Basis(
+        {
+            species: _contracted(
+                plain[species],
+                primitives[species],
+                pseudos[species],
+                {l: c for (label, l), c in coefficients.items() if label == species},
+                record,
+            )
+            for species in labels
+        }
+    )
+
+
+def _record(crystals: Sequence[Atoms], names: list[str], ecutwfc: float, before: BandError, after: BandError) -> dict:
+    """What the metadata say of the optimisation."""
+    return {
         'recipe': 'contracted',
         'n_primitives': N_PRIMITIVES,
         'crystals': names,
@@ -159,18 +176,6 @@ def contract_bases(
         **before.in_words('_plain'),
         **after.in_words(),
     }
-    return Basis(
-        {
-            species: _contracted(
-                plain[species],
-                primitives[species],
-                pseudos[species],
-                {l: c for (label, l), c in coefficients.items() if label == species},
-                record,
-            )
-            for species in labels
-        }
-    )
 
 
 def _primitives(pseudo, plain: SpeciesBasis, confinement: SoftConfinement, spin_orbit: bool) -> SpeciesBasis:
